@@ -1,0 +1,3 @@
+"""Top-down cascade training for speech recognition and language models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Kaldi data folders, features, tokens and batches."""

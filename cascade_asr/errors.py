@@ -1,0 +1,40 @@
+"""The errors that are a user's to repair; everything else is a bug of ours.
+
+A command catches `CascadeError`, prints its text without a traceback and
+exits with status 1 (see `cascade_asr.cli.command`). Each message says what was
+wrong, where, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CascadeError(Exception):
+    """A user's mistake or a fault of the machine, told in one message."""
+
+
+class ConfigError(CascadeError):
+    """A configuration file or an option cannot be used as it stands."""
+
+
+class DataError(CascadeError):
+    """A file of data is missing, damaged or contradicts another one."""
+
+
+class TrainingError(CascadeError):
+    """Training cannot go on: NaN loss, a frozen weight that moved, a full disk."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name closest to a misspelt one.
+
+    Returns:
+        ``"; did you mean 'decoder'?"``, or an empty string when nothing is near.
+
+    >>> nearest("decodr", ["decoder", "ctc"])
+    "; did you mean 'decoder'?"
+    """
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,1 @@
+"""sclite's alignment, reports and statistics."""
