@@ -1,0 +1,11 @@
+# To be sourced. One way to log and one way to fail, for every script:
+#   log MESSAGE...   one line on stderr with the time and the script's name
+#   die MESSAGE...   the same, marked as an error; then exit 1
+# shellcheck shell=bash
+
+log() { printf '%s %s: %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "${0##*/}" "$*" >&2; }
+
+die() {
+  log "error: $*"
+  exit 1
+}

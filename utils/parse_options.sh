@@ -1,0 +1,234 @@
+# To be sourced. Options for bash scripts: log, die and parse_options.
+#
+# A script lists its options once, in a block that is at the same time ordinary
+# bash (it sets the defaults), the help text and the list of accepted names:
+#
+#   # begin options
+#   # A comment in the first column is a heading in the help.
+#   stage=0                  # first stage to run
+#   speed_perturb=false      # true|false: a boolean takes nothing else
+#   cmd="run.pl --mem 4G"    # how jobs are run; a longer text goes on
+#                            # in indented comment lines
+#   # end options
+#   . utils/parse_options.sh
+#   parse_options "$@"
+#
+# parse_options accepts --name VALUE and --name=VALUE with dashes or underscores
+# and assigns VALUE literally: nothing in it is ever executed or split.
+#   --help, -h     prints the script's leading comment and all options, exits 0
+#   --config FILE  reads lines `name=value` or `--name value` as data; what is
+#                  given on the command line wins over the file
+# An unknown option, a missing value and a stray argument are errors.
+#
+# What a script may set before the call:
+#   option_files=(FILE...)   files whose option blocks count (default: the script)
+#   positional_usage=TEXT    arguments that are no options are welcome; they are
+#                            then found in the array `arguments`
+#
+# Every variable here begins with _option, so that none can hide a script's own.
+# shellcheck shell=bash
+
+# shellcheck source=utils/log.sh
+. "$(dirname "${BASH_SOURCE[0]}")/log.sh"
+
+declare -a _option_names=() _option_layout=()
+declare -A _option_help=() _option_boolean=() _option_default=()
+# The value of a block's line, with its quotes, then its comment.
+_option_line='^([A-Za-z][A-Za-z0-9_]*)=(("[^"]*"|'\''[^'\'']*'\''|[^"'\''#[:space:]]|[[:space:]]+[^#[:space:]])*)[[:space:]]*(#[[:space:]]*(.*))?$'
+
+# Read one file's option blocks into _option_names, _option_help and _option_layout.
+_option_read_block() {
+  local _option_text _option_inside=false _option_number=0 _option_last=""
+  [[ -r $1 ]] || die "cannot read the options of $1"
+  _option_layout+=("file $1")
+  while IFS= read -r _option_text || [[ -n $_option_text ]]; do
+    _option_number=$((_option_number + 1))
+    case $_option_text in
+      "# begin options"*) _option_inside=true; continue ;;
+      "# end options"*) _option_inside=false; continue ;;
+    esac
+    $_option_inside || continue
+    if [[ $_option_text =~ ^[[:space:]]*$ ]]; then
+      continue
+    elif [[ $_option_text =~ ^#[[:space:]]*(.*)$ ]]; then
+      _option_layout+=("heading ${BASH_REMATCH[1]}")
+    elif [[ $_option_text =~ ^[[:space:]]+#[[:space:]]*(.*)$ && -n $_option_last ]]; then
+      _option_help[$_option_last]+=" ${BASH_REMATCH[1]}"
+    elif [[ $_option_text =~ $_option_line ]]; then
+      _option_last=${BASH_REMATCH[1]}
+      _option_declare "$_option_last" "${BASH_REMATCH[2]}" "${BASH_REMATCH[5]}" "$1:$_option_number"
+    else
+      die "$1:$_option_number: expected 'name=value  # help' or '# end options', found: $_option_text"
+    fi
+  done <"$1"
+  ! $_option_inside || die "$1: '# begin options' without '# end options'"
+}
+
+# _option_declare NAME TEXT HELP WHERE: the default shown is the variable's value
+# when it is set, else the text in the block. In two blocks, the first one counts.
+_option_declare() {
+  [[ $1 != config && $1 != help ]] || die "$4: the option --$1 is taken by parse_options"
+  [[ -z ${_option_default[$1]+set} ]] || return 0
+  _option_names+=("$1")
+  _option_layout+=("option $1")
+  _option_help[$1]=$3
+  _option_default[$1]=${!1-$2}
+  if [[ ${_option_default[$1]} =~ ^(true|false)$ ]]; then
+    _option_boolean[$1]=yes
+  fi
+}
+
+_option_print_help() {
+  local _option_entry _option_rest _option_shown
+  # The script's leading comment, without the line that names the interpreter.
+  sed -n '/^#!/d; /^# shellcheck /d; /^#/!q; s/^# \{0,1\}//; p' "$0"
+  for _option_entry in "${_option_layout[@]}"; do
+    _option_rest=${_option_entry#* }
+    case $_option_entry in
+      file\ *) printf '\nOptions of %s:\n' "$_option_rest" ;;
+      heading\ *) printf ' %s\n' "$_option_rest" ;;
+      option\ *)
+        _option_shown=${_option_default[$_option_rest]:-none}
+        printf '  --%-24s %s (default: %s)\n' \
+          "${_option_rest//_/-}" "${_option_help[$_option_rest]}" "$_option_shown"
+        ;;
+    esac
+  done
+  printf '\nCommon options:\n'
+  printf '  --%-24s %s\n' config "file of 'name=value' lines; the command line wins over it" \
+    help "print this text and exit"
+}
+
+# Print the number of insertions, deletions and replacements between two words.
+_option_distance() {
+  local _option_i _option_j _option_corner _option_best
+  local -a _option_row
+  for ((_option_j = 0; _option_j <= ${#2}; _option_j++)); do _option_row[_option_j]=$_option_j; done
+  for ((_option_i = 1; _option_i <= ${#1}; _option_i++)); do
+    _option_corner=${_option_row[0]}
+    _option_row[0]=$_option_i
+    for ((_option_j = 1; _option_j <= ${#2}; _option_j++)); do
+      _option_best=$_option_corner
+      [[ ${1:_option_i-1:1} == "${2:_option_j-1:1}" ]] || _option_best=$((_option_best + 1))
+      _option_corner=${_option_row[_option_j]}
+      if ((_option_corner + 1 < _option_best)); then
+        _option_best=$((_option_corner + 1))
+      fi
+      if ((_option_row[_option_j - 1] + 1 < _option_best)); then
+        _option_best=$((_option_row[_option_j - 1] + 1))
+      fi
+      _option_row[_option_j]=$_option_best
+    done
+  done
+  printf '%s' "${_option_row[${#2}]}"
+}
+
+# Print "; did you mean --name?" for the known option nearest to $1, if one is near.
+_option_nearest() {
+  local _option_candidate _option_count _option_least=$((${#1} / 3 + 2)) _option_found=""
+  for _option_candidate in "${_option_names[@]}" config help; do
+    if [[ ${#1} -ge 3 && $_option_candidate == "$1"* ]]; then
+      _option_found=$_option_candidate
+      break
+    fi
+    _option_count=$(_option_distance "$1" "$_option_candidate")
+    if ((_option_count < _option_least)); then
+      _option_least=$_option_count
+      _option_found=$_option_candidate
+    fi
+  done
+  [[ -z $_option_found ]] || printf '; did you mean --%s?' "${_option_found//_/-}"
+}
+
+# _option_check NAME WRITTEN PREFIX: NAME must be a known option.
+_option_check() {
+  [[ $1 =~ ^[A-Za-z][A-Za-z0-9_]*$ && -n ${_option_default[$1]+set} ]] ||
+    die "$3unknown option $2$(_option_nearest "$1"); '$0 --help' lists all options"
+}
+
+# _option_assign NAME VALUE PREFIX: set the script's variable, literally.
+_option_assign() {
+  if [[ -n ${_option_boolean[$1]-} && $2 != true && $2 != false ]]; then
+    die "$3option --${1//_/-} takes true or false, not '$2'"
+  fi
+  printf -v "$1" '%s' "$2"
+}
+
+# Apply a file of `name=value`, `--name=value` and `--name value` lines as data.
+# A value may stand in quotes, which are removed; otherwise ' #' starts a comment.
+_option_read_config() {
+  local _option_text _option_number=0 _option_key _option_value _option_where
+  [[ -f $1 && -r $1 ]] || die "option --config: cannot read the file '$1'"
+  while IFS= read -r _option_text || [[ -n $_option_text ]]; do
+    _option_number=$((_option_number + 1))
+    _option_where="$1:$_option_number: "
+    _option_text=${_option_text%$'\r'}
+    [[ ! $_option_text =~ ^[[:space:]]*(#|$) ]] || continue
+    if [[ $_option_text =~ ^[[:space:]]*--([A-Za-z0-9_-]+)([[:space:]]+|=)(.*)$ ]]; then
+      _option_value=${BASH_REMATCH[3]}
+    elif [[ $_option_text =~ ^[[:space:]]*([A-Za-z0-9_-]+)(=)(.*)$ ]]; then
+      _option_value=${BASH_REMATCH[3]}
+    else
+      die "${_option_where}expected 'name=value' or '--name value', found: $_option_text"
+    fi
+    _option_key=${BASH_REMATCH[1]//-/_}
+    _option_check "$_option_key" "--${BASH_REMATCH[1]}" "$_option_where"
+    if [[ $_option_value =~ ^\"([^\"]*)\"[[:space:]]*(#.*)?$ ||
+      $_option_value =~ ^\'([^\']*)\'[[:space:]]*(#.*)?$ ]]; then
+      _option_value=${BASH_REMATCH[1]}
+    else
+      [[ ! $_option_value =~ ^(|.*[[:space:]])#.*$ ]] || _option_value=${_option_value%%[[:space:]]#*}
+      _option_value=${_option_value%"${_option_value##*[![:space:]]}"}
+    fi
+    _option_assign "$_option_key" "$_option_value" "$_option_where"
+  done <"$1"
+}
+
+parse_options() {
+  local _option_file _option_key _option_given _option_value _option_index
+  local -a _option_keys=() _option_values=() _option_configs=()
+  [[ -n ${option_files+set} ]] || local -a option_files=("$0")
+  _option_names=() _option_layout=() _option_help=() _option_boolean=() _option_default=()
+  for _option_file in "${option_files[@]}"; do _option_read_block "$_option_file"; done
+  declare -ga arguments=()
+
+  while (($#)); do
+    _option_given=$1
+    shift
+    case $_option_given in
+      --help | -h) _option_print_help; exit 0 ;;
+      --) arguments+=("$@"); break ;;
+      --*) ;;
+      -?*) die "unknown option $_option_given; options begin with two dashes, '$0 --help' lists them" ;;
+      *) arguments+=("$_option_given"); continue ;;
+    esac
+    _option_key=${_option_given#--}
+    _option_key=${_option_key%%=*}
+    _option_key=${_option_key//-/_}
+    [[ $_option_key == config ]] || _option_check "$_option_key" "${_option_given%%=*}" ""
+    if [[ $_option_given == *=* ]]; then
+      _option_value=${_option_given#*=}
+    else
+      [[ $# -gt 0 && $1 != --* ]] || die "option $_option_given needs a value" \
+        "(one that begins with two dashes is written $_option_given=VALUE)"
+      _option_value=$1
+      shift
+    fi
+    if [[ $_option_key == config ]]; then
+      _option_configs+=("$_option_value")
+    else
+      _option_keys+=("$_option_key")
+      _option_values+=("$_option_value")
+    fi
+  done
+
+  if [[ -z ${positional_usage-} && ${#arguments[@]} -gt 0 ]]; then
+    die "unexpected argument '${arguments[0]}'; options begin with two dashes, '$0 --help' lists them"
+  fi
+  for _option_file in ${_option_configs[@]+"${_option_configs[@]}"}; do
+    _option_read_config "$_option_file"
+  done
+  for _option_index in "${!_option_keys[@]}"; do
+    _option_assign "${_option_keys[_option_index]}" "${_option_values[_option_index]}" ""
+  done
+}
