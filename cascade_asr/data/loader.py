@@ -1,0 +1,194 @@
+"""Batches of features and tokens, read from the archives in worker processes.
+
+Nothing but the batches in flight is held in memory, however large the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from cascade_asr.data.batches import epoch_order
+from cascade_asr.data.cmvn import load_features, read_speaker_statistics
+from cascade_asr.data.manifest import Manifest
+from cascade_asr.data.tokens import IGNORE_ID
+from cascade_asr.errors import DataError
+
+
+@dataclass
+class Batch:
+    """Padded utterances.
+
+    Attributes:
+        utterances: their ids.
+        features: (B, T, D) float32, zero beyond the lengths.
+        feature_lengths: (B,) int64.
+        tokens: (B, U) int64, -1 beyond the lengths.
+        token_lengths: (B,) int64.
+    """
+
+    utterances: list[str]
+    features: torch.Tensor
+    feature_lengths: torch.Tensor
+    tokens: torch.Tensor
+    token_lengths: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with its features and tokens on ``device``; lengths stay on the CPU."""
+        return Batch(
+            self.utterances,
+            self.features.to(device, non_blocking=True),
+            self.feature_lengths,
+            self.tokens.to(device, non_blocking=True),
+            self.token_lengths,
+        )
+
+
+class UtteranceDataset(Dataset):
+    """Features and tokens of the utterances of a manifest.
+
+    Args:
+        manifest: as read from stage 2.
+        dimension: D that the network expects; other features are an error.
+        speaker_cmvn: Kaldi statistics a speaker, to normalise with; None for not.
+    """
+
+    def __init__(
+        self, manifest: Manifest, dimension: int, speaker_cmvn: Path | None = None
+    ) -> None:
+        self.manifest = manifest
+        self.dimension = dimension
+        self.statistics = read_speaker_statistics(speaker_cmvn) if speaker_cmvn else None
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> tuple[str, np.ndarray, np.ndarray] | DataError:
+        """Utterance id, features (T, D) and token ids (U,), or what is wrong with them.
+
+        An error is returned, not raised, because a worker process would wrap
+        its traceback into the message.
+        """
+        try:
+            return self._load(index)
+        except DataError as error:
+            return error
+
+    def _load(self, index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        utterance = self.manifest.utterances[index]
+        features = load_features(self.manifest.feats[index], utterance)
+        if features.shape != (self.manifest.frames[index], self.dimension):
+            raise DataError(
+                f"utterance '{utterance}': features of shape {features.shape}, expected "
+                f"({self.manifest.frames[index]}, {self.dimension}); run stages 1 and 2 again"
+            )
+        if self.statistics is not None:
+            speaker = self.manifest.speakers[index]
+            if speaker not in self.statistics:
+                raise DataError(f"speaker '{speaker}' has no CMVN statistics; run stage 1 again")
+            mean, deviation = self.statistics[speaker]
+            features = (features - mean) / deviation
+        return utterance, features, self.manifest.token_ids(index)
+
+
+def collate(items: Sequence[tuple[str, np.ndarray, np.ndarray] | DataError]) -> Batch | DataError:
+    """Pad utterances into a batch, longest first; the first error wins."""
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+    items = sorted(items, key=lambda item: -len(item[1]))
+    feature_lengths = torch.tensor([len(features) for _, features, _ in items])
+    token_lengths = torch.tensor([len(tokens) for _, _, tokens in items])
+    features = torch.zeros(len(items), int(feature_lengths.max()), items[0][1].shape[1])
+    tokens = torch.full((len(items), int(token_lengths.max())), IGNORE_ID, dtype=torch.int64)
+    for row, (_, item_features, item_tokens) in enumerate(items):
+        features[row, : len(item_features)] = torch.from_numpy(np.array(item_features))
+        tokens[row, : len(item_tokens)] = torch.from_numpy(np.array(item_tokens))
+    return Batch([item[0] for item in items], features, feature_lengths, tokens, token_lengths)
+
+
+class BatchLoader:
+    """The batches of a set, epoch by epoch, from any position.
+
+    Args:
+        dataset: the utterances.
+        batches: the plan, from `plan_batches`.
+        seed: decides the order of the batches; None keeps the plan's order.
+        num_workers: reading processes; 0 reads in this one.
+        short_first_epochs: so many first epochs go from short to long batches.
+        rank, world_size: each of ``world_size`` processes gets every
+            ``world_size``-th utterance of each batch, so that a global batch is
+            the same for any number of processes.
+    """
+
+    def __init__(
+        self,
+        dataset: UtteranceDataset,
+        batches: list[np.ndarray],
+        seed: int | None = None,
+        num_workers: int = 0,
+        short_first_epochs: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.dataset = dataset
+        self.batches = merge_small(batches, world_size)
+        self.seed = seed
+        self.num_workers = num_workers
+        self.short_first_epochs = short_first_epochs
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's share of the batches of an epoch.
+
+        Args:
+            epoch: counted from 1; decides the order.
+            start: skip so many batches, which a resumed training has seen.
+        """
+        if self.seed is None:
+            order = np.arange(len(self))
+        else:
+            order = epoch_order(len(self), self.seed, epoch, epoch <= self.short_first_epochs)
+        shares = [
+            self.batches[index][self.rank :: self.world_size].tolist() for index in order[start:]
+        ]
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=shares,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def merge_small(batches: list[np.ndarray], smallest: int) -> list[np.ndarray]:
+    """Join batches of fewer than ``smallest`` utterances to the one before.
+
+    Raises:
+        DataError: if there are fewer than ``smallest`` utterances in all.
+    """
+    merged: list[np.ndarray] = []
+    for batch in batches:
+        if merged and min(len(batch), len(merged[-1])) < smallest:
+            merged[-1] = np.concatenate([merged[-1], batch])
+        else:
+            merged.append(batch)
+    if not merged or len(merged[0]) < smallest:
+        raise DataError(f"fewer utterances than training processes ({smallest})")
+    return merged

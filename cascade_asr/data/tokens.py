@@ -1,0 +1,173 @@
+"""Token lists and the way from text to token ids and back.
+
+The token list is ESPnet2's: one token a line, ``<blank>`` first, ``<unk>``
+second, ``<sos/eos>`` last. Splitting is done by ESPnet's tokenizers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from espnet2.text.char_tokenizer import CharTokenizer
+
+from cascade_asr.data.atomic import atomic_write
+from cascade_asr.errors import ConfigError, DataError
+
+BLANK, UNKNOWN, SPACE, SENTENCE_EDGE = "<blank>", "<unk>", "<space>", "<sos/eos>"
+BLANK_ID = 0
+IGNORE_ID = -1  # padding of token tensors, as in ESPnet
+
+
+class Tokenizer:
+    """Text to token ids and back, for one token list.
+
+    Args:
+        token_list: path of the tokens, one a line.
+        token_type: ``char`` or ``bpe``.
+        non_linguistic_symbols: path of symbols such as ``<NOISE>`` that are one
+            token each, one a line; only for ``char``.
+        bpe_model: path of the sentencepiece model; only for ``bpe``.
+
+    Raises:
+        ConfigError: if a file is missing or the list is not of ESPnet2's form.
+    """
+
+    def __init__(
+        self,
+        token_list: Path,
+        token_type: str = "char",
+        non_linguistic_symbols: Path | None = None,
+        bpe_model: Path | None = None,
+    ) -> None:
+        self.tokens = read_token_list(token_list)
+        self._ids = {token: index for index, token in enumerate(self.tokens)}
+        self._splitter = _build_splitter(token_type, non_linguistic_symbols, bpe_model)
+        self._unknown_id = self._ids[UNKNOWN]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``; what the list lacks becomes ``<unk>``."""
+        return [
+            self._ids.get(token, self._unknown_id) for token in self._splitter.text2tokens(text)
+        ]
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Text of ``token_ids``; blanks and sentence edges are left out."""
+        edge = len(self.tokens) - 1
+        tokens = [self.tokens[index] for index in token_ids if index not in (BLANK_ID, edge)]
+        return self._splitter.tokens2text(tokens)
+
+
+def _build_splitter(
+    token_type: str, non_linguistic_symbols: Path | None, bpe_model: Path | None
+):
+    if token_type == "char":
+        symbols = []
+        if non_linguistic_symbols:
+            symbols = read_symbols(non_linguistic_symbols)
+        return CharTokenizer(non_linguistic_symbols=symbols, space_symbol=SPACE)
+    if token_type == "bpe":
+        if bpe_model is None or not bpe_model.is_file():
+            raise ConfigError(f"token_type bpe needs a sentencepiece model; not found: {bpe_model}")
+        from espnet2.text.sentencepiece_tokenizer import SentencepiecesTokenizer
+
+        return SentencepiecesTokenizer(str(bpe_model))
+    raise ConfigError(f"unknown token_type '{token_type}'; expected char or bpe")
+
+
+def read_symbols(path: Path) -> list[str]:
+    """Read a file of symbols, one a line."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file of non-linguistic symbols")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def read_token_list(path: Path) -> list[str]:
+    """Read and check a token list.
+
+    Raises:
+        ConfigError: naming the line of a duplicate or misplaced token.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such token list; run stage 2")
+    tokens = path.read_text(encoding="utf-8").split("\n")
+    if tokens and tokens[-1] == "":
+        tokens.pop()
+    seen: dict[str, int] = {}
+    for number, token in enumerate(tokens, start=1):
+        if token in seen:
+            raise ConfigError(f"{path}:{number}: token '{token}' is also in line {seen[token]}")
+        seen[token] = number
+    for token, place, line in ((BLANK, 0, "first"), (SENTENCE_EDGE, -1, "last")):
+        if not tokens or tokens[place] != token:
+            raise ConfigError(f"{path}: the {line} token must be {token}")
+    if UNKNOWN not in seen:
+        raise ConfigError(f"{path}: the list has no {UNKNOWN}")
+    return tokens
+
+
+def write_char_list(
+    texts: Iterable[str], path: Path, non_linguistic_symbols: Path | None = None
+) -> list[str]:
+    """Collect the characters of ``texts`` and write a token list, most frequent first.
+
+    Raises:
+        DataError: if there is no text at all.
+    """
+    splitter = _build_splitter("char", non_linguistic_symbols, None)
+    counts = Counter(token for text in texts for token in splitter.text2tokens(text))
+    if not counts:
+        raise DataError("no text to collect characters from")
+    ordered = sorted(counts, key=lambda token: (-counts[token], token))
+    tokens = [BLANK, UNKNOWN, *ordered, SENTENCE_EDGE]
+    with atomic_write(path) as stream:
+        stream.writelines(f"{token}\n" for token in tokens)
+    return tokens
+
+
+def train_bpe(
+    texts: Iterable[str],
+    directory: Path,
+    vocabulary_size: int,
+    user_symbols: Iterable[str] = (),
+    seed: int = 0,
+) -> tuple[Path, Path]:
+    """Train a sentencepiece unigram model and write the token list beside it.
+
+    Returns:
+        Paths of the model (``bpe.model``) and of the token list (``tokens.txt``).
+
+    Raises:
+        DataError: if sentencepiece refuses, with its reason (a vocabulary too
+            large for the text, mostly).
+    """
+    import sentencepiece
+
+    directory.mkdir(parents=True, exist_ok=True)
+    sentencepiece.set_random_generator_seed(seed)
+    prefix = directory / ".bpe.partial"
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_prefix=str(prefix),
+            vocab_size=vocabulary_size,
+            user_defined_symbols=list(user_symbols),
+            character_coverage=1.0,
+            bos_id=-1,
+            eos_id=-1,
+            unk_piece=UNKNOWN,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        raise DataError(f"sentencepiece cannot train {vocabulary_size} pieces: {error}") from error
+    model = directory / "bpe.model"
+    pieces = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    tokens = [pieces.id_to_piece(index) for index in range(pieces.get_piece_size())]
+    tokens = [BLANK, UNKNOWN, *(token for token in tokens if token != UNKNOWN), SENTENCE_EDGE]
+    Path(f"{prefix}.vocab").unlink()
+    Path(f"{prefix}.model").replace(model)
+    with atomic_write(directory / "tokens.txt") as stream:
+        stream.writelines(f"{token}\n" for token in tokens)
+    return model, directory / "tokens.txt"
