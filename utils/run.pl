@@ -1,0 +1,226 @@
+#!/usr/bin/env perl
+# Run a command, or numbered copies of it in parallel, on this machine.
+#
+# Usage: run.pl [options] [JOB=FIRST:LAST] LOG COMMAND [ARGUMENT...]
+#  e.g.: run.pl --max-jobs-run 2 JOB=1:4 exp/log/fbank.JOB.log make_fbank.sh data/split4/JOB
+#        run.pl exp/log/count.log 'gzip -dc text.gz | wc -l'
+#
+# JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command
+# of several words is run as it stands, whatever spaces, quotes or pipes its words
+# hold; a command that is one single word is run by bash, with pipefail.
+#
+# Options, the same for every runner:
+#   --max-jobs-run N   most jobs at a time (default: processors / num-threads)
+#   --num-threads N    processors that one job uses (default: 1)
+#   --mem, --gpu, --time, --config VALUE   for clusters; without effect here
+#
+# LOG begins with the command, the host and the time and ends with the exit status;
+# its folder is made. Exit status: 0 when all jobs succeeded, else 1; on Ctrl-C or
+# TERM all jobs are ended, with everything they started, and it is 128 + the signal.
+
+use strict;
+use warnings;
+use Cwd qw(getcwd);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use POSIX qw(strftime uname WNOHANG);
+
+my $TAIL_LINES        = 10;    # of a failed job's log, shown to the user
+my $SECONDS_TO_FINISH = 3;     # between TERM and KILL when interrupted
+
+my %STOP_SIGNALS      = (HUP => 1, INT => 2, TERM => 15);
+
+my %option = ('max-jobs-run' => undef, 'num-threads' => 1);
+my ($job_name, $first, $last);
+my $stop_signal = '';
+
+sub fail {
+    print STDERR "run.pl: $_[0]\n";
+    exit 1;
+}
+
+sub usage {
+    open my $script, '<', $0 or fail("cannot read $0: $!");
+    while (<$script>) {
+        next if /^#!/;
+        last unless s/^# ?//;
+        print;
+    }
+    exit 0;
+}
+
+# Take options and the job range off the front of the arguments.
+sub parse_arguments {
+    while (@ARGV) {
+        if ($ARGV[0] =~ /^(--help|-h)$/) { usage() }
+        elsif ($ARGV[0] =~ /^--([a-z][a-z-]*)(?:=(.*))?$/s) { parse_option($1, $2) }
+        elsif ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {
+            ($job_name, $first, $last) = ($1, $2, $3 // $2);
+            fail("empty range of jobs: $ARGV[0]") if $last < $first;
+            shift @ARGV;
+        }
+        elsif ($ARGV[0] =~ /^-/) { fail("unknown option $ARGV[0]; see run.pl --help") }
+        else                     { last }
+    }
+    fail("expected [options] [JOB=1:n] LOG COMMAND...; see run.pl --help") if @ARGV < 2;
+    if (defined $job_name && $last > $first && index($ARGV[0], $job_name) < 0) {
+        fail("the jobs $first to $last would share the log $ARGV[0]; put $job_name into its name");
+    }
+}
+
+sub parse_option {
+    my ($name, $value) = @_;
+    shift @ARGV;
+    if (!defined $value) {
+        fail("option --$name needs a value") if !@ARGV || $ARGV[0] =~ /^--/;
+        $value = shift @ARGV;
+    }
+    if (exists $option{$name}) {
+        fail("option --$name takes a positive number, not '$value'") if $value !~ /^[1-9]\d*$/;
+        $option{$name} = $value;
+    }
+    elsif ($name !~ /^(mem|gpu|time|config)$/) {
+        print STDERR "run.pl: ignoring the option --$name $value, which this runner does not have\n";
+    }
+}
+
+sub quoted {
+    my ($word) = @_;
+    return $word if $word =~ m{^[\w./:=,\@%+-]+$};
+    $word =~ s/'/'\\''/g;
+    return "'$word'";
+}
+
+sub substituted {
+    my ($text, $number) = @_;
+    $text =~ s/\Q$job_name\E/$number/g if defined $job_name;
+    return $text;
+}
+
+sub timestamp { return strftime('%Y-%m-%d %H:%M:%S', localtime) }
+
+# Start one job in a process group of its own; returns what is known about it.
+# Dies with a message when it cannot.
+sub start_job {
+    my ($number) = @_;
+    my ($log_path, @command) = map { substituted($_, $number) } @ARGV;
+    make_path(dirname($log_path), { error => \my $errors });
+    open my $log, '>', $log_path or die "cannot write the log $log_path: $!\n";
+    $log->autoflush(1);
+    my $shown = @command == 1 ? $command[0] : join ' ', map { quoted($_) } @command;
+    $shown =~ s/\n/\n# /g;
+    print $log "# $shown\n# Started at ", timestamp(), ' on ', (uname())[1], ' in ', getcwd(), "\n#\n";
+    close $log or die "cannot write the log $log_path: $!\n";
+
+    my $process = fork;
+    die "cannot start job $number: $!\n" if !defined $process;
+    if ($process == 0) {
+        setpgrp(0, 0);
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP CHLD);
+        open STDIN,  '<',  '/dev/null';
+        open STDOUT, '>>', $log_path or exit 1;
+        open STDERR, '>&', \*STDOUT  or exit 1;
+        @command = ('bash', '-o', 'pipefail', '-c', $command[0]) if @command == 1;
+        no warnings 'exec';
+        exec { $command[0] } @command
+            or print STDERR "run.pl: cannot run $command[0]: $!\n";
+        POSIX::_exit(127);
+    }
+    setpgrp($process, $process);
+    return { number => $number, process => $process, log => $log_path, start => time };
+}
+
+# Write the last line of a finished job's log; returns its exit status.
+sub finish_job {
+    my ($job, $wait_status) = @_;
+    my $signal = $wait_status & 127;
+    my $status = $signal ? 128 + $signal : $wait_status >> 8;
+    my $cause  = $signal ? ", killed by signal $signal" : '';
+    my $line   = sprintf "# Ended (code %d%s) at %s, elapsed time %d seconds\n",
+        $status, $cause, timestamp(), time - $job->{start};
+    my $log;
+    if (!(open($log, '>>', $job->{log}) && print({$log} $line) && close($log))) {
+        print STDERR "run.pl: cannot write the log $job->{log}: $!\n";
+        $status ||= 1;
+    }
+    return $status;
+}
+
+# End all jobs with everything they started, then exit.
+sub stop_jobs {
+    my ($running, $reason, $exit_status) = @_;
+    print STDERR "run.pl: $reason; ending ", scalar(keys %$running), " running job(s)\n";
+    kill TERM => map { -$_ } keys %$running if %$running;
+    my $deadline = time + $SECONDS_TO_FINISH;
+    my %group = %$running;
+    while (%group && time < $deadline) {
+        reap(\%group, sub { });
+        # A leader that is gone may leave members of its group behind.
+        delete @group{ grep { !kill(0, -$_) } keys %group };
+        select undef, undef, undef, 0.02;
+    }
+    kill KILL => map { -$_ } keys %$running if %$running;
+    exit $exit_status;
+}
+
+# Collect the jobs that have ended; calls $ended->(job, wait status) for each.
+sub reap {
+    my ($running, $ended) = @_;
+    while ((my $process = waitpid -1, WNOHANG) > 0) {
+        my $status = $?;
+        $ended->($running->{$process}, $status) if $running->{$process};
+    }
+}
+
+sub run_jobs {
+    my @waiting = @_;
+    my (%running, @failed);
+    my $most = $option{'max-jobs-run'};
+    if (!defined $most) {
+        chomp(my $processors = `nproc` || 1);
+        $most = int($processors / $option{'num-threads'}) || 1;
+    }
+    while (@waiting || %running) {
+        while (@waiting && keys %running < $most && !$stop_signal) {
+            my $job = eval { start_job(shift @waiting) };
+            stop_jobs(\%running, $@ =~ s/\n$//r, 1) if !$job;
+            $running{ $job->{process} } = $job;
+        }
+        stop_jobs(\%running, "stopped by SIG$stop_signal", 128 + $STOP_SIGNALS{$stop_signal})
+            if $stop_signal;
+        # Woken by any signal, a job's end included.
+        select undef, undef, undef, 0.1 if %running;
+        reap(\%running, sub {
+            my ($job, $wait_status) = @_;
+            delete $running{ $job->{process} };
+            push @failed, $job if finish_job($job, $wait_status) != 0;
+        });
+    }
+    return sort { $a->{number} <=> $b->{number} } @failed;
+}
+
+# Tell which jobs failed and show the end of the first one's log.
+sub report {
+    my ($count, @failed) = @_;
+    my $which = $count == 1 ? 'the command failed'
+        : sprintf('%d of %d jobs failed: %s', scalar @failed, $count,
+            join ', ', map { $_->{number} } @failed);
+    print STDERR "run.pl: $which; the last lines of $failed[0]{log}:\n";
+    open my $log, '<', $failed[0]{log} or return;
+    my @tail;
+    while (<$log>) {
+        push @tail, $_;
+        shift @tail if @tail > $TAIL_LINES;
+    }
+    print STDERR map { "  $_" } @tail;
+}
+
+parse_arguments();
+$SIG{CHLD} = sub { };
+for my $name (keys %STOP_SIGNALS) {
+    $SIG{$name} = sub { $stop_signal = $name };
+}
+my @numbers = defined $job_name ? ($first .. $last) : (1);
+my @failed = run_jobs(@numbers);
+report(scalar @numbers, @failed) if @failed;
+exit(@failed ? 1 : 0);
