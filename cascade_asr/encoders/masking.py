@@ -1,0 +1,24 @@
+"""Which positions of a padded batch are valid."""
+
+from __future__ import annotations
+
+import torch
+
+
+def valid_positions(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """True where a position lies inside its utterance.
+
+    Args:
+        lengths: (B,) int64.
+        size: T, the padded length.
+
+    Returns:
+        (B, T) bool, on the device of ``lengths``.
+    """
+    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def zero_padding(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Set what lies beyond each length of a (B, T, D) tensor to zero."""
+    valid = valid_positions(lengths.to(sequence.device), sequence.size(1))
+    return sequence.masked_fill(~valid.unsqueeze(2), 0.0)
