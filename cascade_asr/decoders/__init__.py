@@ -23,8 +23,8 @@ DECODERS: dict[str, type] = {
 def check_decoder(name: str, conf: Mapping[str, Any]) -> list[str]:
     """All problems of the ``decoder`` and ``decoder_conf`` entries of a configuration."""
     if name not in DECODERS:
-        known = ", ".join(DECODERS)
-        return [f"decoder: unknown decoder '{name}'{nearest(name, DECODERS)}; there are: {known}"]
+        suggestion = nearest(name, DECODERS) or f"; there are: {', '.join(DECODERS)}"
+        return [f"decoder: unknown decoder '{name}'{suggestion}"]
     given = ["vocab_size", "encoder_output_size"]
     return check_conf(DECODERS[name], conf, "decoder_conf", given=given)
 

@@ -101,6 +101,7 @@ class RNNDecoder(_espnet_decoder.RNNDecoder):
     """Predicts tokens one after another, attending to the encoder output."""
 
     unsupported = {"num_encs": ((1,), "there is one encoder")}
+    nested = {"att_conf": (_espnet_decoder.build_attention_list, ("eprojs", "dunits"))}
 
     def forward(
         self,

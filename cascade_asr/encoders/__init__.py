@@ -42,8 +42,8 @@ ENCODERS: dict[str, type] = {
 def check_encoder(name: str, conf: Mapping[str, Any]) -> list[str]:
     """All problems of the ``encoder`` and ``encoder_conf`` entries of a configuration."""
     if name not in ENCODERS:
-        known = ", ".join(ENCODERS)
-        return [f"encoder: unknown encoder '{name}'{nearest(name, ENCODERS)}; there are: {known}"]
+        suggestion = nearest(name, ENCODERS) or f"; there are: {', '.join(ENCODERS)}"
+        return [f"encoder: unknown encoder '{name}'{suggestion}"]
     return check_conf(ENCODERS[name], conf, "encoder_conf", given=["input_size"])
 
 
