@@ -1,0 +1,168 @@
+"""Word networks: what a transcript with alternates becomes.
+
+An alternation ``{ a / b c }`` opens parallel paths. Which of several equally
+good paths wins depends on the order in which arcs enter a node, so this module
+keeps that order exactly as sclite's list operations produce it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from cascade_asr.scoring.options import ScoringOptions
+from cascade_asr.scoring.words import (
+    NULL,
+    Report,
+    Word,
+    clean,
+    make_word,
+    split_characters,
+    tokens,
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Arcs in topological order; arc 0 is an empty head.
+
+    Attributes:
+        words: the word of each arc; the head's is never read.
+        predecessors: for each arc, the arcs that can come before it, in
+            sclite's order. The head has none.
+        last: the arcs that can end the utterance, in sclite's order.
+    """
+
+    words: list[Word]
+    predecessors: list[list[int]]
+    last: list[int]
+
+
+class _Node:
+    __slots__ = ("incoming", "outgoing")
+
+    def __init__(self) -> None:
+        self.incoming: list[_Arc] = []
+        self.outgoing: list[_Arc] = []
+
+
+class _Arc:
+    __slots__ = ("word", "source", "target")
+
+    def __init__(self, word: Word, source: _Node, target: _Node) -> None:
+        self.word, self.source, self.target = word, source, target
+        source.outgoing.append(self)
+        target.incoming.append(self)
+
+    def remove(self) -> None:
+        self.source.outgoing.remove(self)
+        self.target.incoming.remove(self)
+
+
+def read_network(text: bytes, options: ScoringOptions, where: str, report: Report) -> Network:
+    """Build the network of one folded text.
+
+    Args:
+        where: file and line, for messages.
+        report: receives warnings.
+
+    Raises:
+        DataError: if braces do not match.
+    """
+    start, stop = _graph(text, options, where, report)
+    if options.characters:
+        _expand_characters(start, options)
+    return _flatten(start, stop)
+
+
+def _graph(
+    text: bytes, options: ScoringOptions, where: str, report: Report
+) -> tuple[_Node, _Node]:
+    start = node = _Node()
+    for token in tokens(text, where, report):
+        following = _Node()
+        if isinstance(token, bytes):
+            _Arc(make_word(clean(token), options), node, following)
+        else:
+            for branch in token:
+                _join(_graph(branch, options, where, report), node, following)
+        node = following
+    return start, node
+
+
+def _join(branch: tuple[_Node, _Node], source: _Node, target: _Node) -> None:
+    """Put a branch between two nodes, behind the branches already there."""
+    start, stop = branch
+    for arc in start.outgoing:
+        arc.source = source
+        source.outgoing.append(arc)
+    for arc in stop.incoming:
+        arc.target = target
+        target.incoming.append(arc)
+
+
+def _expand_characters(start: _Node, options: ScoringOptions) -> None:
+    """Replace each word by a chain of its characters, in sclite's depth-first order.
+
+    The chain's last arc goes to the end of the target's list: a word of one
+    character keeps its place before it.
+    """
+    stack, seen = [start], {id(start)}
+    while stack:
+        node = stack.pop()
+        arcs = list(node.outgoing)
+        for arc in arcs:
+            if id(arc.target) not in seen:
+                seen.add(id(arc.target))
+                stack.append(arc.target)
+        for arc in arcs:
+            _expand_arc(arc, options)
+
+
+def _expand_arc(arc: _Arc, options: ScoringOptions) -> None:
+    word = arc.word
+    if len(word.value) <= 1:
+        return
+    pieces = _pieces(word, options)
+    if pieces == [word.value]:
+        return
+    if word.optional:
+        words = [Word(b"(" + piece + b")", piece, optional=True) for piece in pieces]
+    else:
+        words = [Word(piece, piece) for piece in pieces]
+    node = arc.source
+    for position, piece_word in enumerate(words or [Word(NULL, NULL, null=True)]):
+        target = arc.target if position >= len(words) - 1 else _Node()
+        _Arc(piece_word, node, target)
+        node = target
+    arc.remove()
+
+
+def _pieces(word: Word, options: ScoringOptions) -> list[bytes]:
+    if word.optional and len(word.match) == 1:
+        deleted = options.delete_hyphen and word.match == b"-"
+        return [] if deleted else [word.match]
+    return split_characters(word.match, options) if word.match else []
+
+
+def _flatten(start: _Node, stop: _Node) -> Network:
+    """Number the arcs so that each comes after its predecessors."""
+    words = [Word(b"", b"")]
+    predecessors: list[list[int]] = [[]]
+    number: dict[int, int] = {}
+    entering: dict[int, list[int]] = {id(start): [0]}
+    waiting: dict[int, int] = {}
+    ready = deque([start])
+    while ready:
+        node = ready.popleft()
+        before = entering.get(id(node)) or [number[id(arc)] for arc in node.incoming]
+        for arc in node.outgoing:
+            number[id(arc)] = len(words)
+            words.append(arc.word)
+            predecessors.append(before)
+            target = id(arc.target)
+            waiting[target] = waiting.get(target, len(arc.target.incoming)) - 1
+            if waiting[target] == 0:
+                ready.append(arc.target)
+    last = [0] if stop is start else [number[id(arc)] for arc in stop.incoming]
+    return Network(words, predecessors, last)

@@ -1,0 +1,53 @@
+"""What a user can ask of the scorer; the same choices as sclite's flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cascade_asr.errors import ConfigError, nearest
+
+ID_TYPES = ("rm", "spu_id", "swb", "wsj", "sp")
+ENCODINGS = ("", "utf-8")
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How words are read, matched and counted.
+
+    Attributes:
+        id_type: where an utterance id ends its speaker (sclite ``-i``).
+        case_sensitive: compare A-Z and a-z as different (``-s``).
+        encoding: ``"utf-8"``, or empty for bytes (``-e``).
+        characters: score characters instead of words (``-c``).
+        no_ascii: with ``characters``, keep runs of ASCII whole (``-c NOASCII``).
+        delete_hyphen: with ``characters``, drop hyphens (``-c DH``).
+        optional_deletable: ``(word)`` may be missing without an error (``-D``).
+        fragments: ``wh-`` matches any word that begins so (``-F``).
+
+    Raises:
+        ConfigError: for an unknown name or options that exclude each other.
+    """
+
+    id_type: str = "rm"
+    case_sensitive: bool = False
+    encoding: str = ""
+    characters: bool = False
+    no_ascii: bool = False
+    delete_hyphen: bool = False
+    optional_deletable: bool = False
+    fragments: bool = False
+
+    def __post_init__(self) -> None:
+        if self.id_type not in ID_TYPES:
+            raise ConfigError(
+                f"--id-type {self.id_type}: no such type; choose one of "
+                f"{', '.join(ID_TYPES)}{nearest(self.id_type, ID_TYPES)}"
+            )
+        if self.encoding not in ENCODINGS:
+            raise ConfigError(f"--encoding {self.encoding}: only utf-8 is known")
+        if not self.characters and (self.no_ascii or self.delete_hyphen):
+            raise ConfigError("--no-ascii and --delete-hyphen need --char")
+
+    def fold(self, text: bytes) -> bytes:
+        """Lower A-Z, and nothing else, unless the comparison is case-sensitive."""
+        return text if self.case_sensitive else text.lower()

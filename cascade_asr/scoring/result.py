@@ -1,0 +1,153 @@
+"""The score of one system: alignments, counts, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from cascade_asr.scoring.alignment import Alignment
+from cascade_asr.scoring.options import ScoringOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Words by their fate, and the utterances they came from."""
+
+    correct: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    utterances: int = 0
+    wrong_utterances: int = 0
+
+    @property
+    def words(self) -> int:
+        """Reference words: correct, substituted and deleted."""
+        return self.correct + self.substitutions + self.deletions
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def error_rate(self) -> float:
+        """Errors in percent of the reference words; 0 where there are none, as sclite."""
+        return percent(self.errors, self.words)
+
+    @property
+    def utterance_error_rate(self) -> float:
+        """Utterances with an error, in percent."""
+        return percent(self.wrong_utterances, self.utterances)
+
+    @classmethod
+    def of(cls, utterances: Iterable[Utterance]) -> Counts:
+        """Add up utterances."""
+        totals = [0, 0, 0, 0, 0, 0]
+        for utterance in utterances:
+            operations = utterance.alignment.operations
+            correct = operations.count(b"C")
+            totals[0] += correct
+            totals[4] += 1
+            if correct != len(operations):
+                totals[1] += operations.count(b"S")
+                totals[2] += operations.count(b"D")
+                totals[3] += operations.count(b"I")
+                totals[5] += 1
+        return cls(*totals)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One aligned utterance.
+
+    Attributes:
+        identifier: with parentheses, folded as the options say.
+        speaker: as sclite reads it from the id.
+    """
+
+    identifier: bytes
+    speaker: bytes
+    alignment: Alignment
+
+    @property
+    def name(self) -> str:
+        """The id without its parentheses."""
+        return self.identifier[1:-1].decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A bootstrap interval of an error rate, in percent."""
+
+    low: float
+    high: float
+    confidence: float
+    samples: int
+    seed: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """The score of one system on one set.
+
+    Attributes:
+        title: what reports call the system.
+        utterances: in the order of the hypothesis.
+        options: how words were read and matched.
+        warnings: what was odd in the input.
+    """
+
+    title: str
+    utterances: Sequence[Utterance]
+    options: ScoringOptions
+    warnings: Sequence[str] = field(default_factory=tuple)
+
+    @cached_property
+    def speakers(self) -> Mapping[bytes, list[Utterance]]:
+        """Utterances by speaker, both in order of first appearance."""
+        groups: dict[bytes, list[Utterance]] = {}
+        for utterance in self.utterances:
+            groups.setdefault(utterance.speaker, []).append(utterance)
+        return groups
+
+    @cached_property
+    def total(self) -> Counts:
+        """Counts over the whole set."""
+        return Counts.of(self.utterances)
+
+    @property
+    def error_rate(self) -> float:
+        """Word (or character) error rate of the whole set, in percent."""
+        return self.total.error_rate
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(utterances, 4) int64: correct, substituted, deleted, inserted words."""
+        return np.array(
+            [
+                [u.alignment.operations.count(letter) for letter in (b"C", b"S", b"D", b"I")]
+                for u in self.utterances
+            ],
+            np.int64,
+        ).reshape(-1, 4)
+
+    def interval(
+        self, samples: int = 1000, seed: int = 0, unit: str = "utterance"
+    ) -> Interval | None:
+        """95% bootstrap interval of the error rate; see `significance.interval`."""
+        from cascade_asr.scoring.significance import interval
+
+        return interval(self, samples, seed, unit)
+
+
+def percent(part: float, whole: float) -> float:
+    """``part`` of ``whole`` in percent; 0 of nothing is 0.
+
+    The division comes first, as in sclite: the last bit decides how 6.25 is rounded.
+    """
+    return part / whole * 100.0 if whole else 0.0

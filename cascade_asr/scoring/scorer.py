@@ -1,0 +1,152 @@
+"""Scoring: align every hypothesis with its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cascade_asr.errors import DataError
+from cascade_asr.scoring.alignment import Alignment, align_networks, align_words
+from cascade_asr.scoring.network import read_network
+from cascade_asr.scoring.options import ScoringOptions
+from cascade_asr.scoring.result import ScoreResult, Utterance
+from cascade_asr.scoring.transcripts import Transcripts, from_texts, speaker_of
+from cascade_asr.scoring.words import Report, plain_words
+
+
+def score_texts(
+    reference: Mapping[str, Sequence[str]],
+    hypothesis: Mapping[str, Sequence[str]],
+    utt2spk: Mapping[str, str] | None = None,
+    options: ScoringOptions = ScoringOptions(encoding="utf-8"),
+    title: str = "hypothesis",
+    strict: bool = False,
+) -> ScoreResult:
+    """Score words held in memory.
+
+    Args:
+        reference: words by utterance.
+        hypothesis: words by utterance; may lack utterances (a warning).
+        utt2spk: the speaker of each utterance; without it the speaker is read
+            from the utterance id, or is the id itself.
+        options: how words are read and matched.
+        title: name of the system in reports.
+        strict: make a reference without a hypothesis an error.
+
+    Raises:
+        DataError: for a hypothesis without a reference, or an empty side.
+
+    >>> score_texts({"u": "a b".split()}, {"u": "b c".split()}).total
+    Counts(correct=1, substitutions=0, deletions=1, insertions=1, utterances=1, wrong_utterances=1)
+    """
+    return score_transcripts(
+        from_texts("reference", reference, utt2spk, options),
+        from_texts("hypothesis", hypothesis, utt2spk, options),
+        options,
+        title,
+        strict,
+        speaker_required=False,
+    )
+
+
+def score_transcripts(
+    reference: Transcripts,
+    hypothesis: Transcripts,
+    options: ScoringOptions,
+    title: str,
+    strict: bool = False,
+    speaker_required: bool = True,
+    warnings: Sequence[str] = (),
+) -> ScoreResult:
+    """Score two sides read by `transcripts.read_transcripts`.
+
+    Args:
+        reference: may hold more utterances than the hypothesis (a warning).
+        hypothesis: decides the order of utterances and speakers.
+        options: how words are read and matched.
+        title: name of the system in reports.
+        strict: make a reference without a hypothesis an error.
+        speaker_required: make an id that names no speaker an error.
+        warnings: of the reading, to go with the result.
+
+    Raises:
+        DataError: with file and line; see `_check_ids` and `words.tokens`.
+    """
+    notes = list(warnings)
+    _check_ids(reference, hypothesis, strict, notes.append)
+    speakers = {
+        identifier: _speaker(identifier, hypothesis, options, speaker_required)
+        for identifier in hypothesis.lines
+    }
+    alignments = _align(reference, hypothesis, options, notes.append)
+    utterances = [
+        Utterance(identifier, speakers[identifier], alignment)
+        for identifier, alignment in zip(hypothesis.lines, alignments)
+    ]
+    return ScoreResult(title, utterances, options, tuple(notes))
+
+
+def _check_ids(
+    reference: Transcripts, hypothesis: Transcripts, strict: bool, report: Report
+) -> None:
+    if not hypothesis.lines:
+        raise DataError(f"{hypothesis.source}: holds no utterance")
+    unknown = [key for key in hypothesis.lines if key not in reference.lines]
+    if unknown:
+        raise DataError(
+            f"{hypothesis.where(unknown[0])}: hypothesis {unknown[0].decode('utf-8', 'replace')} "
+            f"has no reference in {reference.source} ({len(unknown)} of "
+            f"{len(hypothesis.lines)}); are both sides of the same set?"
+        )
+    missing = [key for key in reference.lines if key not in hypothesis.lines]
+    if missing:
+        message = (
+            f"{reference.where(missing[0])}: reference {missing[0].decode('utf-8', 'replace')} "
+            f"has no hypothesis in {hypothesis.source} ({len(missing)} of "
+            f"{len(reference.lines)} are not scored, as with sclite)"
+        )
+        if strict:
+            raise DataError(f"{message}; decode all utterances, or leave out --strict")
+        report(message)
+
+
+def _speaker(
+    identifier: bytes, hypothesis: Transcripts, options: ScoringOptions, required: bool
+) -> bytes:
+    speaker = speaker_of(identifier, options)
+    if speaker is None and required:
+        raise DataError(
+            f"{hypothesis.where(identifier)}: id {identifier.decode('utf-8', 'replace')} has no "
+            f"'-' or '_' between speaker and utterance, as --id-type {options.id_type} needs; "
+            "give --utt2spk, or --id-type sp to make each utterance its own speaker"
+        )
+    return identifier[1:-1] if speaker is None else speaker
+
+
+def _align(
+    reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
+) -> list[Alignment]:
+    """Align all utterances: plain ones together, those with networks one by one."""
+    alignments: list[Alignment] = []
+    plain: list[tuple[list[bytes], list[bytes]]] = []
+    known: dict[bytes, bytes] = {}
+    network_of: dict[int, Alignment] = {}
+    for index, (identifier, line) in enumerate(hypothesis.lines.items()):
+        texts = (options.fold(reference.lines[identifier].text), options.fold(line.text))
+        words = [plain_words(text, options) for text in texts]
+        if words[0] is not None and words[1] is not None:
+            # One object per word, not per occurrence: half the memory.
+            plain.append(
+                (
+                    [known.setdefault(word, word) for word in words[0]],
+                    [known.setdefault(word, word) for word in words[1]],
+                )
+            )
+        else:
+            plain.append(([], []))
+            network_of[index] = align_networks(
+                read_network(texts[0], options, reference.where(identifier), report),
+                read_network(texts[1], options, hypothesis.where(identifier), report),
+            )
+    for index, (pair, operations) in enumerate(zip(plain, align_words(plain))):
+        alignments.append(network_of.get(index) or Alignment(pair[0], pair[1], operations))
+    return alignments

@@ -1,0 +1,229 @@
+"""Reading references and hypotheses: trn files, or Kaldi ``text`` with ``utt2spk``.
+
+Everything becomes trn lines, ``words (speaker-utterance)``, because that is
+what sclite's reports show. Kaldi files are joined by key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cascade_asr.errors import DataError
+from cascade_asr.scoring.options import ScoringOptions
+from cascade_asr.scoring.words import Report
+
+_TRN_END = re.compile(rb"\([^()]*\)\s*$")
+
+
+class Line(NamedTuple):
+    """One utterance as its file spells it.
+
+    Attributes:
+        text: the words, case and markup untouched.
+        identifier: with its parentheses, in the file's case.
+        number: line number in the file, from 1.
+    """
+
+    text: bytes
+    identifier: bytes
+    number: int
+
+
+@dataclass(frozen=True)
+class Transcripts:
+    """All utterances of one side.
+
+    Attributes:
+        source: file name, for messages.
+        lines: by folded id with parentheses, in file order.
+    """
+
+    source: str
+    lines: dict[bytes, Line]
+
+    def where(self, identifier: bytes) -> str:
+        """``FILE:LINE`` of an utterance."""
+        return f"{self.source}:{self.lines[identifier].number}"
+
+    def write_trn(self, path: Path) -> None:
+        """Write the utterances as trn, each line ended by a newline."""
+        with path.open("wb") as file:
+            file.writelines(
+                line.text.strip() + b"\t" + line.identifier + b"\n" for line in self.lines.values()
+            )
+
+
+def read_transcripts(
+    path: Path,
+    options: ScoringOptions,
+    report: Report,
+    form: str = "auto",
+    speakers: Mapping[bytes, bytes] | None = None,
+    conflicts: bool = True,
+) -> Transcripts:
+    """Read one side.
+
+    Args:
+        path: a trn file, or a Kaldi ``text``.
+        options: how ids are folded, and the encoding.
+        report: receives warnings.
+        form: ``trn``, ``text`` or ``auto``: ``text`` where ``speakers`` are
+            given or a line does not end in ``(id)``.
+        speakers: from `read_speakers`; needed to name a Kaldi utterance
+            ``(speaker-utterance)``, otherwise it is ``(utterance)``.
+        conflicts: whether a repeated id is always an error; in a reference a
+            repetition of the same words only gives a warning.
+
+    Raises:
+        DataError: with file and line, for an empty file, a bad or repeated id,
+            text that is not UTF-8 under ``--encoding utf-8``.
+    """
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        report(f"{path}: the last line has no newline; it counts here (sclite drops it)")
+    rows = list(_rows(path, content, options))
+    if not rows:
+        raise DataError(f"{path}: holds no utterance; was the decoding interrupted?")
+    if form == "auto":
+        trn = speakers is None and all(_TRN_END.search(row) for _, row in rows)
+        form = "trn" if trn else "text"
+    split = _split_trn if form == "trn" else _split_text
+    lines: dict[bytes, Line] = {}
+    for number, row in rows:
+        line = split(row, f"{path}:{number}", number, speakers)
+        key = options.fold(line.identifier)
+        if key not in lines:
+            lines[key] = line
+            continue
+        same = options.fold(lines[key].text).split() == options.fold(line.text).split()
+        message = f"{path}:{number}: id {_name(key)} is already in line {lines[key].number}"
+        if conflicts or not same:
+            raise DataError(f"{message}; every utterance must occur once")
+        report(f"{message}, with the same words")
+    return Transcripts(str(path), lines)
+
+
+def _rows(path: Path, content: bytes, options: ScoringOptions) -> Iterator[tuple[int, bytes]]:
+    for number, row in enumerate(content.split(b"\n"), 1):
+        if row.startswith((b";;", b"**")) or not row.strip():
+            continue
+        if options.encoding:
+            try:
+                row.decode(options.encoding)
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}:{number}: not {options.encoding}: byte 0x{row[error.start]:02x} in "
+                    f"column {error.start + 1}; convert the file (iconv -t utf-8)"
+                ) from None
+        yield number, row
+
+
+def _split_trn(row: bytes, where: str, number: int, speakers: object) -> Line:
+    begin, end = row.rfind(b"("), row.rfind(b")")
+    if begin < 0 or end < begin or not row[begin + 1 : end].strip():
+        raise DataError(
+            f"{where}: no '(id)' at the end of '{row.decode('utf-8', 'replace').strip()[-40:]}'; "
+            "a trn line reads 'words (speaker-utterance)'"
+        )
+    return Line(row[:begin], row[begin : end + 1], number)
+
+
+def _split_text(
+    row: bytes, where: str, number: int, speakers: Mapping[bytes, bytes] | None
+) -> Line:
+    key, _, text = row.strip().partition(b" ") if b"\t" not in row else _partition(row)
+    if speakers is None:
+        return Line(text, b"(" + key + b")", number)
+    if key not in speakers:
+        raise DataError(
+            f"{where}: utterance '{key.decode('utf-8', 'replace')}' is not in utt2spk; "
+            "run utils/fix_data_dir.sh on the data folder"
+        )
+    return Line(text, b"(" + speakers[key] + b"-" + key + b")", number)
+
+
+def _partition(row: bytes) -> tuple[bytes, bytes, bytes]:
+    key, *text = row.split(None, 1)
+    return key, b" ", text[0] if text else b""
+
+
+def read_speakers(path: Path, report: Report) -> dict[bytes, bytes]:
+    """Read ``utt2spk``: the speaker of each utterance.
+
+    Raises:
+        DataError: for a line that is not ``utterance speaker``, a repeated
+            utterance or an empty file.
+    """
+    speakers: dict[bytes, bytes] = {}
+    for number, row in enumerate(path.read_bytes().split(b"\n"), 1):
+        fields = row.split()
+        if not fields:
+            continue
+        if len(fields) != 2:
+            raise DataError(f"{path}:{number}: expected 'utterance speaker', found {len(fields)}")
+        if fields[0] in speakers:
+            raise DataError(f"{path}:{number}: utterance '{_name(fields[0])}' is listed twice")
+        speakers[fields[0]] = fields[1]
+    if not speakers:
+        raise DataError(f"{path}: holds no utterance")
+    warn_of_hyphens(speakers, report)
+    return speakers
+
+
+def warn_of_hyphens(speakers: Mapping[bytes, bytes], report: Report) -> None:
+    """sclite ends a speaker at the first hyphen, so hyphens in names merge speakers."""
+    hyphened = sorted({speaker for speaker in speakers.values() if b"-" in speaker})
+    if hyphened:
+        report(
+            f"{len(hyphened)} speakers have a '-' in their name, such as '{_name(hyphened[0])}': "
+            f"sclite, and this table, call that one '{_name(hyphened[0].split(b'-')[0])}'"
+        )
+
+
+def from_texts(
+    name: str, texts: Mapping[str, Sequence[str]], utt2spk: Mapping[str, str] | None,
+    options: ScoringOptions,
+) -> Transcripts:
+    """Make transcripts of words held in memory, keyed by utterance.
+
+    Raises:
+        DataError: for an utterance that is not in ``utt2spk``.
+    """
+    lines: dict[bytes, Line] = {}
+    for number, (utterance, words) in enumerate(texts.items(), 1):
+        if utt2spk is None:
+            identifier = f"({utterance})".encode()
+        elif utterance in utt2spk:
+            identifier = f"({utt2spk[utterance]}-{utterance})".encode()
+        else:
+            raise DataError(f"{name}: utterance '{utterance}' is not in utt2spk")
+        key = options.fold(identifier)
+        if key in lines:
+            raise DataError(f"{name}: two utterances differ only by case: '{utterance}'")
+        lines[key] = Line(" ".join(words).encode(), identifier, number)
+    return Transcripts(name, lines)
+
+
+def speaker_of(identifier: bytes, options: ScoringOptions) -> bytes | None:
+    """The speaker in an id with parentheses, or None where no separator ends it.
+
+    >>> speaker_of(b"(spk1-utt_2)", ScoringOptions()), speaker_of(b"(x)", ScoringOptions())
+    (b'spk1', None)
+    """
+    if options.id_type == "sp":
+        return identifier
+    if options.id_type == "wsj":
+        return identifier[1:4]
+    for separator in (b"-", b"_"):
+        end = identifier.find(separator)
+        if end > 0:
+            return identifier[1:end]
+    return None
+
+
+def _name(identifier: bytes) -> str:
+    return identifier.decode("utf-8", "replace")

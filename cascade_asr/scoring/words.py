@@ -1,0 +1,186 @@
+"""From the text of one utterance to the words that are compared.
+
+Text is bytes throughout: sclite splits at ASCII white space only, folds A-Z
+only and sorts by byte, which is what Python's ``bytes`` methods do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cascade_asr.errors import DataError
+from cascade_asr.scoring.options import ScoringOptions
+
+NULL = b"@"
+_TAG = re.compile(rb"(?<!\\);.*", re.DOTALL)
+_MARKED = re.compile(rb"[{}@;\\*]")
+
+Report = Callable[[str], None]
+
+
+class Word(NamedTuple):
+    """A word of a transcript that needs more than comparing its bytes.
+
+    Attributes:
+        value: as reports print it, such as ``(uh)``.
+        match: as it is compared, such as ``uh``.
+        optional: may be missing or extra without an error.
+        fragment: may match a word by its beginning or end.
+        null: stands for nothing; takes part in the alignment, never in the counts.
+    """
+
+    value: bytes
+    match: bytes
+    optional: bool = False
+    fragment: bool = False
+    null: bool = False
+
+
+def clean(token: bytes) -> bytes:
+    """The word of a token: no ``;tag``, no backslashes, no last ``*``.
+
+    >>> clean(b"read;verb"), clean(b"a\\\\;b"), clean(b"word*"), clean(b"*")
+    (b'read', b'a;b', b'word', b'*')
+    """
+    word = _TAG.sub(b"", token).replace(b"\\", b"")
+    return word[:-1] if len(word) > 1 and word.endswith(b"*") else word
+
+
+def make_word(token: bytes, options: ScoringOptions) -> Word:
+    """Classify one cleaned token under ``-D`` and ``-F``."""
+    optional = (
+        options.optional_deletable
+        and len(token) > 1
+        and token.startswith(b"(")
+        and token.endswith(b")")
+    )
+    match = token[1:-1] if optional else token
+    fragment = options.fragments and (
+        token.startswith(b"-") or token.endswith(b"-") or (optional and match.endswith(b"-"))
+    )
+    return Word(token, match, optional, fragment, token == NULL)
+
+
+def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
+    """Words (or characters) that match only when equal, the common case.
+
+    Returns:
+        The words, or None where the text holds alternates, null words,
+        optional words or fragments and has to be read as a network.
+    """
+    words = text.split()
+    if _MARKED.search(text):
+        if b"{" in text or b"}" in text:
+            return None
+        words = [clean(word) for word in words]
+        if NULL in words:
+            return None
+    if (options.optional_deletable and b"(" in text) or (options.fragments and b"-" in text):
+        if any(word.optional or word.fragment for word in (make_word(w, options) for w in words)):
+            return None
+    if options.characters:
+        return [piece for word in words for piece in split_characters(word, options)]
+    return words
+
+
+def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
+    """Divide a word into what ``-c`` scores: bytes, or characters under UTF-8.
+
+    A word of one byte is kept even where hyphens are deleted, as sclite does.
+
+    >>> split_characters("née-x".encode(), ScoringOptions("rm", encoding="utf-8",
+    ...     characters=True, no_ascii=True, delete_hyphen=True))
+    [b'n', b'\\xc3\\xa9', b'ex']
+    """
+    if len(word) <= 1:
+        return [word]
+    if options.encoding:
+        characters = [character.encode() for character in word.decode()]
+    else:
+        characters = [word[i : i + 1] for i in range(len(word))]
+    if options.delete_hyphen:
+        characters = [character for character in characters if character != b"-"]
+    if not options.no_ascii:
+        return characters
+    pieces: list[bytes] = []
+    for character in characters:
+        joins = not options.encoding or (len(character) == 1 and pieces and pieces[-1][-1] < 0x80)
+        if pieces and joins:
+            pieces[-1] += character
+        else:
+            pieces.append(character)
+    if pieces == [word]:
+        return pieces
+    # sclite reads the pieces of a divided word as words again: another last * goes.
+    return [clean(piece) if piece.endswith(b"*") else piece for piece in pieces]
+
+
+def tokens(text: bytes, where: str, report: Report) -> list[bytes | list[bytes]]:
+    """Split a text into tokens; an alternation becomes the list of its branches' texts.
+
+    Raises:
+        DataError: for a brace without its partner, or inside a word.
+    """
+    found: list[bytes | list[bytes]] = []
+    position, length = 0, len(text)
+    while position < length:
+        character = text[position : position + 1]
+        if character.isspace():
+            position += 1
+        elif character == b"{":
+            end = _closing_brace(text, position, where)
+            branches = _branches(text[position + 1 : end])
+            if not branches:
+                report(f"{where}: '{{ }}' holds no word; read as nothing (sclite crashes)")
+            found.append(branches or [NULL])
+            position = end + 1
+        else:
+            end = position
+            while end < length and not text[end : end + 1].isspace():
+                end += 1
+            token = text[position:end]
+            if b"{" in token or b"}" in token:
+                raise DataError(
+                    f"{where}: brace inside or without partner at '{_show(token)}'; write "
+                    "alternates as '{ word / other words / @ }'"
+                )
+            found.append(token)
+            position = end
+    return found
+
+
+def _closing_brace(text: bytes, start: int, where: str) -> int:
+    depth = 0
+    for position in range(start, len(text)):
+        if text[position] == 0x7B:
+            depth += 1
+        elif text[position] == 0x7D:
+            depth -= 1
+            if depth == 0:
+                return position
+    raise DataError(
+        f"{where}: '{{' is never closed in '{_show(text[start:])}'; write alternates as "
+        "'{ word / other words / @ }'"
+    )
+
+
+def _branches(text: bytes) -> list[bytes]:
+    """Split the inside of an alternation at ``/``; empty branches do not count."""
+    branches, depth, begin = [], 0, 0
+    for position, byte in enumerate(text):
+        if byte == 0x7B:
+            depth += 1
+        elif byte == 0x7D:
+            depth -= 1
+        elif byte == 0x2F and depth == 0:
+            branches.append(text[begin:position])
+            begin = position + 1
+    branches.append(text[begin:])
+    return [branch for branch in branches if branch.strip()]
+
+
+def _show(text: bytes) -> str:
+    shown = text.decode("utf-8", "backslashreplace").strip()
+    return shown if len(shown) <= 40 else shown[:37] + "..."
