@@ -29,6 +29,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cascade_asr.encoders.rnn import RNNEncoder, VGGRNNEncoder
+from cascade_asr.encoders.self_attention import (
+    ConformerEncoder,
+    EBranchformerEncoder,
+    TransformerEncoder,
+)
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import Encoder
 from cascade_asr.signatures import check_conf
@@ -36,6 +41,9 @@ from cascade_asr.signatures import check_conf
 ENCODERS: dict[str, type] = {
     "vgg_rnn": VGGRNNEncoder,
     "rnn": RNNEncoder,
+    "transformer": TransformerEncoder,
+    "conformer": ConformerEncoder,
+    "e_branchformer": EBranchformerEncoder,
 }
 
 
