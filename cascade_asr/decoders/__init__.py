@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from cascade_asr.decoders.rnn import RNNDecoder
+from cascade_asr.decoders.transformer import TransformerDecoder
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import Decoder
 from cascade_asr.signatures import check_conf
 
 DECODERS: dict[str, type] = {
     "rnn": RNNDecoder,
+    "transformer": TransformerDecoder,
 }
 
 

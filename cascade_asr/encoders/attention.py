@@ -54,6 +54,7 @@ def attend(
     key: torch.Tensor,
     value: torch.Tensor,
     mask: torch.Tensor | None,
+    is_causal: bool = False,
 ) -> torch.Tensor:
     """Scaled dot-product attention with the module's dropout and output projection.
 
@@ -63,6 +64,7 @@ def attend(
         key: see query.
         value: see query.
         mask: bool, True where attention may look, or float, added to the scores.
+        is_causal: attend to positions up to the query's own; without a mask.
 
     Returns:
         (B, T, D).
@@ -71,7 +73,9 @@ def attend(
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(query.dtype)
     key, value = key.to(query.dtype), value.to(query.dtype)
-    context = functional.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout)
+    context = functional.scaled_dot_product_attention(
+        query, key, value, mask, dropout_p=dropout, is_causal=is_causal
+    )
     return module.linear_out(context.transpose(1, 2).flatten(2))
 
 
