@@ -1,0 +1,180 @@
+"""Commands on Kaldi data folders; the scripts in utils/ call them by Kaldi's names."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from cascade_asr.cli import command
+from cascade_asr.data.data_dir import load_data_dir
+from cascade_asr.data.edit_data_dir import (
+    combine,
+    fix,
+    listed_utterances,
+    perturb_speed,
+    select_utterances,
+    split,
+)
+from cascade_asr.data.validate_data_dir import validate
+from cascade_asr.errors import ConfigError
+
+SCRIPTS = {
+    "validate": "validate_data_dir.sh",
+    "fix": "fix_data_dir.sh",
+    "subset": "subset_data_dir.sh",
+    "combine": "combine_data.sh",
+    "split": "split_data.sh",
+    "perturb-speed": "perturb_data_dir_speed.sh",
+}
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    return arguments.function(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cascade_asr.cli.data_dir", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function, help_text: str, example: str) -> argparse.ArgumentParser:
+        subparser = commands.add_parser(
+            name,
+            prog=f"utils/{SCRIPTS[name]}",
+            help=help_text,
+            description=help_text,
+            epilog=f"example: utils/{SCRIPTS[name]} {example}",
+            allow_abbrev=False,
+        )
+        subparser.set_defaults(function=function)
+        return subparser
+
+    sub = add("validate", _validate, "List everything that is wrong with a data folder; "
+              "exit status 1 on any fault.", "--no-feats data/train")  # fmt: skip
+    for name in ("wav", "text", "feats"):
+        sub.add_argument(f"--no-{name}", action="store_true", help=f"do not demand {name}")
+    sub.add_argument("folder", type=Path)
+
+    sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
+              "have; what it was is kept in its folder .backup.", "data/train")  # fmt: skip
+    sub.add_argument("folder", type=Path)
+
+    _add_subset(add)
+
+    sub = add("combine", _combine, "Unite data folders; one id with two values is an error.",
+              "data/train_sp data/train data/train_sp0.9")  # fmt: skip
+    sub.add_argument("destination", type=Path)
+    sub.add_argument("sources", type=Path, nargs="+")
+
+    sub = add("split", _split, "Split a data folder into FOLDER/splitN/1..N by speaker.",
+              "data/train 4")  # fmt: skip
+    sub.add_argument("--per-utt", action="store_true",
+                     help="divide speakers too; the folder is then FOLDER/splitNutt")  # fmt: skip
+    sub.add_argument("folder", type=Path)
+    sub.add_argument("parts", type=int)
+
+    sub = add("perturb-speed", _perturb_speed, "Describe a faster or slower copy of a data "
+              "folder, with sox pipes; ids get the prefix sp0.9-.",
+              "0.9 data/train data/train_sp0.9")  # fmt: skip
+    sub.add_argument("factor", type=float)
+    sub.add_argument("source", type=Path)
+    sub.add_argument("destination", type=Path)
+    return parser
+
+
+def _add_subset(add) -> None:
+    sub = add("subset", _subset, "Make a data folder of some utterances of another: N chosen at "
+              "random, unless an option says otherwise.",
+              "--first data/train 500 data/train_500; or "
+              "utils/subset_data_dir.sh --utt-list dev.list data/all data/dev")  # fmt: skip
+    how = sub.add_mutually_exclusive_group()
+    for name, text in {
+        "first": "the first N utterances",
+        "last": "the last N utterances",
+        "shortest": "the N shortest utterances",
+        "per-spk": "N utterances, or all if there are fewer, of each speaker, at random",
+        "speakers": "whole speakers, at random, until there are N utterances or more",
+    }.items():
+        how.add_argument(f"--{name}", dest="how", action="store_const", const=name, help=text)
+    how.add_argument("--utt-list", type=Path, metavar="FILE", help="the utterances in FILE; no N")
+    how.add_argument("--spk-list", type=Path, metavar="FILE", help="the speakers in FILE; no N")
+    sub.add_argument("--seed", type=int, default=0, help="for choices at random (default: 0)")
+    sub.add_argument("source", type=Path)
+    sub.add_argument("number", nargs="?", metavar="N")
+    sub.add_argument("destination", type=Path)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder
+    faults = validate(
+        folder, wav=not arguments.no_wav, text=not arguments.no_text, feats=not arguments.no_feats
+    )
+    if faults:
+        # Ids that are not UTF-8 must not keep a fault from being printed.
+        sys.stderr.reconfigure(errors="backslashreplace")
+        print("\n".join(faults), file=sys.stderr)
+        print(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''}", file=sys.stderr)
+        return 1
+    print(f"{folder}: in order")
+    return 0
+
+
+def _fix(arguments: argparse.Namespace) -> int:
+    for note in fix(arguments.folder) or [f"{arguments.folder}: nothing to fix"]:
+        logging.info("%s", note)
+    return 0
+
+
+def _subset(arguments: argparse.Namespace) -> int:
+    _refuse_in_place(arguments.source, arguments.destination)
+    list_path = arguments.utt_list or arguments.spk_list
+    if (list_path is None) == (arguments.number is None):
+        raise ConfigError(
+            "expected SOURCE N DESTINATION, or SOURCE DESTINATION with --utt-list or --spk-list"
+        )
+    data = load_data_dir(arguments.source)
+    if list_path is not None:
+        chosen = listed_utterances(data, list_path, speakers=arguments.utt_list is None)
+    elif not arguments.number.isdecimal():
+        raise ConfigError(f"expected a number of utterances, found '{arguments.number}'")
+    else:
+        chosen = select_utterances(
+            data, int(arguments.number), arguments.how or "random", arguments.seed
+        )
+    data.select(chosen).write(arguments.destination)
+    logging.info("%s: %d utterances", arguments.destination, len(chosen))
+    return 0
+
+
+def _combine(arguments: argparse.Namespace) -> int:
+    for source in arguments.sources:
+        _refuse_in_place(source, arguments.destination)
+    united = combine(arguments.sources)
+    united.write(arguments.destination)
+    logging.info("%s: %d utterances", arguments.destination, len(united.utterances))
+    return 0
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    destination = split(arguments.folder, arguments.parts, arguments.per_utt)
+    logging.info("%s: %d parts", destination, arguments.parts)
+    return 0
+
+
+def _perturb_speed(arguments: argparse.Namespace) -> int:
+    _refuse_in_place(arguments.source, arguments.destination)
+    perturbed = perturb_speed(load_data_dir(arguments.source), arguments.factor)
+    perturbed.write(arguments.destination)
+    logging.info("%s: %d utterances", arguments.destination, len(perturbed.utterances))
+    return 0
+
+
+def _refuse_in_place(source: Path, destination: Path) -> None:
+    if source.resolve() == destination.resolve():
+        raise ConfigError(f"{destination}: source and destination must be two folders")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,476 @@
+"""Kaldi data folders: reading, checking and making them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade_asr.data.data_dir import (
+    Segment,
+    load_data_dir,
+    parse_segment,
+    read_table,
+    write_table,
+)
+from cascade_asr.data.edit_data_dir import (
+    combine,
+    fix,
+    listed_utterances,
+    perturb_speed,
+    select_utterances,
+    split,
+)
+from cascade_asr.data.validate_data_dir import validate
+from cascade_asr.errors import DataError
+
+
+def write(path: Path, **tables: str) -> Path:
+    """Write tables; the keyword wav_scp stands for wav.scp."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name, content in tables.items():
+        (path / name.replace("_scp", ".scp")).write_text(content)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two speakers, four utterances, recordings used whole, features."""
+    names = ["a-1", "a-2", "b-1", "b-2"]
+    for name in names:
+        (tmp_path / f"{name}.wav").write_bytes(b"RIFF")
+    (tmp_path / "fbank.ark").write_bytes(bytes(100))
+    return write(
+        tmp_path / "train",
+        wav_scp="".join(f"{n} {tmp_path}/{n}.wav\n" for n in names),
+        text="".join(f"{n} WORD {n[-1]}\n" for n in names),
+        utt2spk="".join(f"{n} {n[0]}\n" for n in names),
+        spk2utt="a a-1 a-2\nb b-1 b-2\n",
+        feats_scp="".join(f"{n} {tmp_path}/fbank.ark:{10 * i}\n" for i, n in enumerate(names)),
+        utt2num_frames="".join(f"{n} {100 + i}\n" for i, n in enumerate(names)),
+        utt2dur="".join(f"{n} 1.0{i}\n" for i, n in enumerate(names)),
+    )
+
+
+@pytest.fixture
+def segmented(tmp_path) -> Path:
+    (tmp_path / "r.wav").write_bytes(b"RIFF")
+    return write(
+        tmp_path / "segmented",
+        wav_scp=f"r1 {tmp_path}/r.wav\nr2 cat {tmp_path}/r.wav |\n",
+        segments="a-1 r1 0.0 1.5\na-2 r1 1.5 3.25\nb-1 r2 0.50 -1\n",
+        text="a-1 X\na-2 Y\nb-1 Z\n",
+        utt2spk="a-1 a\na-2 a\nb-1 b\n",
+        spk2utt="a a-1 a-2\nb b-1\n",
+        spk2gender="a f\nb m\n",
+        reco2file_and_channel="r1 r1 A\nr2 r2 B\n",
+    )
+
+
+def check(path: Path) -> list[str]:
+    """Faults of a folder that needs no features, without the folder's path."""
+    faults = validate(path, feats=False)
+    return [
+        fault.replace(f"{path}/", "").replace(f"; run utils/fix_data_dir.sh {path}", " [fix]")
+        for fault in faults
+    ]
+
+
+# Tables
+
+
+def test_read_table_splits_only_at_the_first_blank(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("a one  two\nb\tthree\nc \nd\ne caf\u00e9\u00a0ole \u3000x\n", encoding="utf-8")
+    assert read_table(path) == {
+        "a": "one  two", "b": "three", "c": "", "d": "", "e": "caf\u00e9\u00a0ole \u3000x",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a 1\nb 2\na 1\n", "text:3: 'a' stands here a second time"),
+        (b"a 1\na 2\n", "text:2: 'a' stands here a second time, with another value"),
+        (b"a 1\n\nb 2\n", "text:2: the line is blank"),
+        (b"a 1\n b 2\n", "text:2: the line begins with a space"),
+        (b"a 1\nb caf\xe9\n", "text:2: not UTF-8 (byte 0xe9 in column 6)"),
+        (b"\xef\xbb\xbfa 1\n", "text:1: the file begins with a byte order mark"),
+    ],
+)
+def test_read_table_names_file_and_line(tmp_path, content, message):
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert message in str(caught.value)
+
+
+def test_read_table_of_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match="text: cannot be read: No such file"):
+        read_table(tmp_path / "text")
+
+
+def test_windows_line_ends_are_dropped_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "text"
+    path.write_bytes(b"a 1\r\nb\r\n")
+    assert read_table(path) == {"a": "1", "b": ""}
+    assert f"{path}: Windows line ends" in caplog.text
+
+
+IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1)
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r")).map(
+    lambda text: text.strip(" \t")
+)
+
+
+@given(table=st.dictionaries(IDS.filter(lambda key: key[0] != "\ufeff"), VALUES))
+def test_a_written_table_is_read_back_sorted_by_bytes(tmp_path_factory, table):
+    path = tmp_path_factory.mktemp("table") / "text"
+    write_table(path, table)
+    found = read_table(path)
+    assert found == table
+    assert list(found) == sorted(table, key=lambda key: key.encode())
+    assert [entry.name for entry in path.parent.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("r 1", "expected 'utterance recording start end', found 3 words"),
+        ("r 1 x", "must be seconds"),
+        ("r 2 2", "the start 2 is not before the end 2"),
+        ("r -1 2", "must be seconds from 0 on"),
+        ("r nan 2", "must be seconds from 0 on"),
+    ],
+)
+def test_malformed_segments(value, message):
+    with pytest.raises(ValueError, match=message):
+        parse_segment(value)
+
+
+def test_segments(segmented, folder):
+    data = load_data_dir(segmented)
+    assert data.segment("a-2") == Segment("r1", 1.5, 3.25)
+    assert data.segment("b-1") == Segment("r2", 0.5, None)
+    assert load_data_dir(folder).segment("a-2") == Segment("a-2", 0.0, None)
+
+
+# Validation
+
+
+def test_folders_in_order_have_no_faults(folder, segmented):
+    assert validate(folder) == []
+    assert validate(segmented, feats=False) == []
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "text", "feats.scp"])
+def test_a_table_is_demanded_only_where_it_is_needed(folder, name):
+    (folder / name).unlink()
+    key = name.removesuffix(".scp")
+    assert validate(folder) == [f"{folder}/{name}: missing"]
+    assert validate(folder, **{key: False}) == []
+
+
+FAULTS = {
+    "no utt2spk": ("utt2spk", None, ["utt2spk: missing"]),
+    "no spk2utt": ("spk2utt", None, ["spk2utt: missing [fix]"]),
+    "empty table": ("utt2dur", "", [
+        "utt2dur: empty",
+        *(f"utt2spk:{i}: utterance '{n}' is not in utt2dur [fix]"
+          for i, n in enumerate(["a-1", "a-2", "b-1", "b-2"], 1)),
+    ]),
+    "unsorted": ("text", "a-2 X\na-1 X\nb-1 X\nb-2 X\n",
+                 ["text:2: not sorted: 'a-1' after 'a-2' [fix]"]),
+    "repeated line": ("text", "a-1 X\na-1 X\na-2 X\nb-1 X\nb-2 X\n",
+                      ["text:2: 'a-1' stands here a second time [fix]"]),
+    "contradiction": ("text", "a-1 X\na-1 Y\na-2 X\nb-1 X\nb-2 X\n", [
+        "text:2: 'a-1' stands here a second time, with another value; decide by hand which "
+        "line is right"]),
+    "text without audio": ("text", "a-1 X\na-2 X\na-3 X\nb-1 X\nb-2 X\n",
+                           ["text:3: utterance 'a-3' is not in utt2spk [fix]"]),
+    "audio without text": ("text", "a-1 X\na-2 X\nb-2 X\n",
+                           ["utt2spk:3: utterance 'b-1' is not in text [fix]"]),
+    "no audio file": ("wav.scp", "a-1 /no.wav\na-2 true |\nb-1 |\nb-2 x.ark:5\n", [
+        "wav.scp:1: 'a-1': no such audio file: /no.wav",
+        "wav.scp:3: 'b-1': an empty pipe",
+        "wav.scp:4: 'b-2': no such audio file: x.ark"]),
+    "speakers": ("spk2utt", "a a-1\nc b-1 b-2\n", [
+        "spk2utt:1: speaker 'a' has other utterances than in utt2spk [fix]",
+        "spk2utt:2: speaker 'c' is not in utt2spk [fix]",
+        "spk2utt: speaker 'b' is missing [fix]"]),
+    "words in utt2spk": ("utt2spk", "a-1 a\na-2 a x\nb-1 b\nb-2 b\n", [
+        "utt2spk:2: expected 'utterance speaker', found 3 words for 'a-2'",
+        "spk2utt:1: speaker 'a' has other utterances than in utt2spk [fix]",
+        "spk2utt: speaker 'a x' is missing [fix]"]),
+    "frames": ("utt2num_frames", "a-1 100\na-2 0\nb-1 3.5\nb-2 200\n", [
+        "utt2num_frames:2: 'a-2': '0' is not a number of frames",
+        "utt2num_frames:3: 'b-1': '3.5' is not a number of frames",
+        "utt2num_frames:4: 'b-2': 200 frames of 0.01 s do not fit its duration of 1.03 s"]),
+    "durations": ("utt2dur", "a-1 1\na-2 -1\nb-1 inf\nb-2 x\n", [
+        "utt2dur:2: 'a-2': '-1' is not a duration in seconds",
+        "utt2dur:3: 'b-1': 'inf' is not a duration in seconds",
+        "utt2dur:4: 'b-2': 'x' is not a duration in seconds"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_found_at_its_line(folder, fault):
+    name, content, expected = FAULTS[fault]
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(content)
+    assert check(folder) == expected
+
+
+SEGMENT_FAULTS = {
+    "unknown recording": ("segments", "a-1 r1 0 1\na-2 r3 1 2\nb-1 r2 0 1\n",
+        ["segments:2: recording 'r3' of utterance 'a-2' is not in wav.scp [fix]",
+         "segments:2: recording 'r3' of utterance 'a-2' is not in reco2file_and_channel"]),
+    "unused recording": ("segments", "a-1 r1 0 1\na-2 r1 1 2\nb-1 r1 2 3\n",
+        ["wav.scp:2: recording 'r2' is not in segments [fix]",
+         "reco2file_and_channel:2: recording 'r2' is not in segments [fix]"]),
+    "times": ("segments", "a-1 r1 1 1\na-2 r1 2 1\nb-1 r2 x 1\n",
+        ["segments:1: 'a-1': the start 1 is not before the end 1 [fix]",
+         "segments:2: 'a-2': the start 2 is not before the end 1 [fix]",
+         "segments:3: 'b-1': start 'x' and end '1' must be seconds [fix]"]),
+    "gender": ("spk2gender", "a f\nc x\n",
+        ["spk2gender:2: speaker 'c' is not in utt2spk [fix]",
+         "spk2gender: speaker 'b' is missing",
+         "spk2gender:2: 'c': 'x' is not m or f"]),
+    "channel": ("reco2file_and_channel", "r1 r1\nr2 r2 A\n",
+        ["reco2file_and_channel:1: 'r1': expected 'recording file channel', found 2 words"]),
+    "frames": ("utt2num_frames", "a-1 150\na-2 900\nb-1 77\n",
+        ["utt2num_frames:2: 'a-2': 900 frames of 0.01 s do not fit its duration of 1.75 s"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", SEGMENT_FAULTS)
+def test_each_fault_of_segmented_recordings_is_found(segmented, fault):
+    name, content, expected = SEGMENT_FAULTS[fault]
+    (segmented / name).write_text(content)
+    assert check(segmented) == expected
+
+
+def test_all_faults_come_at_once(folder):
+    (folder / "text").write_bytes(b"a-2 X\na-1 caf\xe9\n\nb-1 Z\n")
+    (folder / "wav.scp").unlink()
+    (folder / "spk2utt").write_text("a a-1 a-2\n")
+    found = check(folder)
+    assert len(found) == 6
+    assert found[0] == "wav.scp: missing"
+    assert "text:2: not UTF-8 (byte 0xe9 in column 8)" in found[1]
+
+
+def test_a_truncated_archive_of_features_is_found(folder, tmp_path):
+    (tmp_path / "fbank.ark").write_bytes(bytes(25))
+    assert validate(folder) == [
+        f"{folder}/feats.scp:4: 'b-2': the archive {tmp_path}/fbank.ark ends before byte 30: "
+        "it is truncated"
+    ]
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    assert validate(tmp_path / "no") == [f"{tmp_path}/no: no such data folder"]
+
+
+def test_odd_speaker_ids_and_empty_transcripts_are_only_warnings(folder, caplog):
+    (folder / "utt2spk").write_text("a-1 z\na-2 z\nb-1 b\nb-2 b\n")
+    (folder / "spk2utt").write_text("b b-1 b-2\nz a-1 a-2\n")
+    (folder / "text").write_text("a-1\na-2 X\nb-1 X\nb-2 X\n")
+    assert validate(folder) == []
+    assert "2 of 4 utterance ids do not begin with their speaker's id ('a-1')" in caplog.text
+    assert "1 empty transcripts, such as 'a-1'" in caplog.text
+
+
+# Fixing
+
+
+def test_fix_repairs_what_validate_says_it_repairs(segmented):
+    (segmented / "segments").write_text(
+        "b-1 r2 0.5 -1\na-1 r1 0.0 1.5\na-2 r1 1.5 1.5\nc-1 r9 0 1\n"
+    )
+    (segmented / "text").write_text("a-2 Y\n\na-1 X\na-1 X\nb-1 Z\nc-1 Q\n")
+    (segmented / "utt2dur").write_text("a-1 1.5\n")
+    (segmented / "spk2utt").unlink()
+    assert all("[fix]" in fault for fault in check(segmented) if "reco2file" not in fault)
+    before = (segmented / "text").read_text()
+    notes = "\n".join(fix(segmented))
+    assert check(segmented) == []
+    assert read_table(segmented / "text") == {"a-1": "X", "b-1": "Z"}
+    assert read_table(segmented / "spk2utt") == {"a": "a-1", "b": "b-1"}
+    assert (segmented / ".backup" / "text").read_text() == before
+    assert "removed the segment of 'a-2': the start 1.5 is not before the end 1.5" in notes
+    assert "no 'r9' in wav.scp" in notes
+    assert "removed the incomplete" in notes and not (segmented / "utt2dur").exists()
+    assert fix(segmented) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a-1 X\na-1 Y\n", "text:2: 'a-1' stands here a second time, with another value"),
+        (b"a-1 caf\xe9\n", "text:1: not UTF-8"),
+        (b"c-1 X\n", "no utterance is in all of"),
+    ],
+)
+def test_fix_changes_nothing_where_it_cannot_help(folder, content, message):
+    (folder / "text").write_bytes(content)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(DataError, match=message):
+        fix(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+# Subset, combine, split, speed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_subset_is_a_folder_in_order(segmented, tmp_path, seed):
+    data = load_data_dir(segmented)
+    generator = random.Random(seed)
+    chosen = generator.sample(data.utterances, generator.randint(1, 3))
+    data.select(chosen).write(tmp_path / "subset")
+    assert validate(tmp_path / "subset", feats=False) == []
+    assert load_data_dir(tmp_path / "subset").utterances == sorted(chosen)
+
+
+def test_ways_to_select(folder, segmented):
+    data = load_data_dir(folder)
+    assert select_utterances(data, 2, "first") == ["a-1", "a-2"]
+    assert select_utterances(data, 3, "last") == ["a-2", "b-1", "b-2"]
+    assert sorted(select_utterances(data, 4, "random")) == data.utterances
+    assert select_utterances(data, 2, "random", 1) == select_utterances(data, 2, "random", 1)
+    assert len({tuple(select_utterances(data, 2, "random", seed)) for seed in range(20)}) > 3
+    assert [name[0] for name in select_utterances(data, 1, "per-spk")] == ["a", "b"]
+    assert sorted(select_utterances(data, 9, "per-spk")) == data.utterances
+    assert {name[0] for name in select_utterances(data, 2, "speakers")} in ({"a"}, {"b"})
+    assert sorted(select_utterances(data, 3, "speakers")) == data.utterances
+    data.tables["utt2num_frames"] = {"a-1": "9", "a-2": "3", "b-1": "20", "b-2": "3"}
+    assert select_utterances(data, 3, "shortest") == ["a-2", "b-2", "a-1"]
+    with pytest.raises(DataError, match="has 4 utterances, fewer than the 5 wanted"):
+        select_utterances(data, 5, "random")
+    with pytest.raises(DataError, match="tell the lengths"):
+        select_utterances(load_data_dir(segmented), 1, "shortest")
+
+
+def test_lists_of_utterances_and_speakers(folder, tmp_path):
+    data = load_data_dir(folder)
+    (tmp_path / "list").write_text("b-1 anything\na-2\n")
+    assert sorted(listed_utterances(data, tmp_path / "list")) == ["a-2", "b-1"]
+    (tmp_path / "list").write_text("b\n")
+    assert listed_utterances(data, tmp_path / "list", speakers=True) == ["b-1", "b-2"]
+    (tmp_path / "list").write_text("a-1\nb-11\n")
+    with pytest.raises(DataError) as caught:
+        listed_utterances(data, tmp_path / "list")
+    assert "list:2: utterance 'b-11' is not in" in str(caught.value)
+    assert "did you mean 'b-1'?" in str(caught.value)
+
+
+def test_a_write_leaves_no_table_of_an_earlier_set(folder, segmented, tmp_path):
+    load_data_dir(folder).write(tmp_path / "out")
+    load_data_dir(segmented).write(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        path.name for path in segmented.iterdir()
+    }
+
+
+def test_combine_unites_and_reports_contradictions(folder, segmented, tmp_path, caplog):
+    other = write(
+        tmp_path / "other", wav_scp="c-1 true |\nc-2 true |\n", text="c-1 X\nc-2 X\n",
+        utt2spk="c-1 c\nc-2 c\n", utt2dur="c-1 2.5\nc-2 3\n",
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        combine([segmented, other]).write(tmp_path / "both")
+    assert validate(tmp_path / "both", feats=False) == []
+    assert read_table(tmp_path / "both/segments")["c-1"] == "c-1 0 2.5"
+    assert read_table(tmp_path / "both/spk2utt") == {"a": "a-1 a-2", "b": "b-1", "c": "c-1 c-2"}
+    assert f"spk2gender left out: {other} has none" in caplog.text
+    assert combine([folder, folder]).utterances == ["a-1", "a-2", "b-1", "b-2"]
+    with pytest.raises(DataError) as caught:
+        combine([segmented, folder])
+    assert f"{folder}/text: 'a-1' has the value 'WORD 1', but 'X' in another" in str(caught.value)
+
+
+def many(path: Path, speakers: dict[str, int]) -> Path:
+    names = [f"{spk}-{i:02d}" for spk, count in speakers.items() for i in range(count)]
+    return write(path, utt2spk="".join(f"{name} {name[:-3]}\n" for name in names))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("per_utterance", [False, True])
+def test_parts_are_even_disjoint_and_whole(tmp_path, parts, per_utterance):
+    sizes = {f"s{i}": 1 + (7 * i) % 10 for i in range(10)}
+    folder = many(tmp_path / "train", sizes)
+    destination = split(folder, parts, per_utterance)
+    assert destination == folder / (f"split{parts}utt" if per_utterance else f"split{parts}")
+    found = [read_table(destination / str(part + 1) / "utt2spk") for part in range(parts)]
+    names = [name for part in found for name in part]
+    assert sorted(names) == list(read_table(folder / "utt2spk"))
+    assert len(set(names)) == len(names)
+    lengths = [len(part) for part in found]
+    if per_utterance:
+        assert max(lengths) - min(lengths) <= 1
+    else:
+        speakers = [speaker for part in found for speaker in set(part.values())]
+        assert len(speakers) == len(set(speakers)) == 10
+        assert max(lengths) <= sum(sizes.values()) / parts + max(sizes.values())
+
+
+def test_splitting_again_replaces_the_parts(tmp_path):
+    folder = many(tmp_path / "train", {"a": 2, "b": 2})
+    split(folder, 2)
+    many(folder, {"c": 2, "d": 2})
+    split(folder, 2)
+    assert list(read_table(folder / "split2/1/utt2spk")) == ["c-00", "c-01"]
+    assert sorted(path.name for path in folder.iterdir()) == ["split2", "utt2spk"]
+
+
+def test_too_many_parts(tmp_path):
+    folder = many(tmp_path / "train", {"a": 2, "b": 2})
+    with pytest.raises(DataError, match="has 2 speakers: cannot make 3 parts; --per-utt divides"):
+        split(folder, 3)
+    with pytest.raises(DataError, match="has 4 utterances: cannot make 5 parts"):
+        split(folder, 5, per_utterance=True)
+
+
+def test_speed_perturbation(segmented, tmp_path):
+    perturb_speed(load_data_dir(segmented), 0.9).write(tmp_path / "slow")
+    assert validate(tmp_path / "slow", feats=False) == []
+    audio = read_table(tmp_path / "slow/wav.scp")
+    assert audio == {
+        "sp0.9-r1": f"sox -t wav {tmp_path}/r.wav -t wav - speed 0.9 |",
+        "sp0.9-r2": f"cat {tmp_path}/r.wav | sox -t wav - -t wav - speed 0.9 |",
+    }
+    assert read_table(tmp_path / "slow/segments") == {
+        "sp0.9-a-1": "sp0.9-r1 0.000000 1.666667",
+        "sp0.9-a-2": "sp0.9-r1 1.666667 3.611111",
+        "sp0.9-b-1": "sp0.9-r2 0.555556 -1",
+    }
+    assert read_table(tmp_path / "slow/utt2spk")["sp0.9-b-1"] == "sp0.9-b"
+    assert read_table(tmp_path / "slow/spk2gender") == {"sp0.9-a": "f", "sp0.9-b": "m"}
+    assert read_table(tmp_path / "slow/utt2uniq")["sp0.9-a-1"] == "a-1"
+
+
+def test_speed_perturbation_leaves_features_out_and_scales_durations(folder):
+    fast = perturb_speed(load_data_dir(folder), 1.25)
+    assert "feats.scp" not in fast.tables and "utt2num_frames" not in fast.tables
+    assert fast.tables["utt2dur"]["sp1.25-a-1"] == "0.800000"
+
+
+@pytest.mark.parametrize("factor", [0, -1, 1, float("nan")])
+def test_speeds_that_make_no_sense(folder, factor):
+    with pytest.raises(DataError, match="cannot perturb by the speed"):
+        perturb_speed(load_data_dir(folder), factor)
+
+
+def test_the_commands_load_neither_torch_nor_numpy():
+    code = "import cascade_asr.cli.data_dir, sys; print({'torch', 'numpy'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

@@ -1,0 +1,37 @@
+#!/usr/bin/env perl
+# Keep the lines of a table whose id is in a list; the id is a line's first word.
+# Usage: filter_scp.pl [--exclude] [-f N] LIST [TABLE...] > TABLE    (or from stdin)
+#  e.g.: filter_scp.pl data/dev/utt2spk dump/feats.scp > data/dev/feats.scp
+#   --exclude   keep the other lines instead
+#   -f N        the id is the table's N-th word (default: 1)
+use strict;
+use warnings;
+
+my ($exclude, $field) = (0, 1);
+while (@ARGV && $ARGV[0] =~ /^-./) {
+    my $option = shift @ARGV;
+    if ($option eq '--exclude') { $exclude = 1 }
+    elsif ($option eq '-f') {
+        $field = shift @ARGV // '';
+        $field =~ /^[1-9]\d*$/ or die "filter_scp.pl: -f needs a number from 1 on\n";
+    }
+    else { die "filter_scp.pl: unknown option $option; expected --exclude or -f N\n" }
+}
+my $list = shift @ARGV // die "usage: filter_scp.pl [--exclude] [-f N] LIST [TABLE...]\n";
+
+my %listed;
+open my $lines, '<', $list or die "filter_scp.pl: cannot read $list: $!\n";
+while (<$lines>) {
+    my ($id) = split or die "$list:$.: the line is blank\n";
+    $listed{$id} = 1;
+}
+close $lines or die "filter_scp.pl: cannot read $list: $!\n";
+
+while (<>) {
+    s/\s+$//;
+    my @words = split ' ', $_, $field + 1;
+    @words >= $field or die "$ARGV:$.: expected at least $field words, found: $_\n";
+    print "$_\n" if $exclude xor $listed{ $words[$field - 1] };
+}
+continue { close ARGV if eof }    # counts the lines of each file anew
+close STDOUT or die "cannot write: $!\n";
