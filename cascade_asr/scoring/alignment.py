@@ -202,56 +202,99 @@ def align_networks(reference: Network, hypothesis: Network) -> Alignment:
     the rounding decides ties between paths with several null words.
     """
     single = any(word.null for word in (*reference.words, *hypothesis.words))
-    cost: list[list[Any]] = []
-    back: list[list[tuple[int, int]]] = []
+    gaps = [_gap_cost(word) for word in hypothesis.words]
+    pairs = _pair_costs(reference.words, hypothesis.words)
+    table: list[_Row] = []
     for row, word in enumerate(reference.words):
-        cost.append([0] * len(hypothesis.words))
-        back.append([(0, 0)] * len(hypothesis.words))
-        for column, other in enumerate(hypothesis.words):
-            if row == 0 and column == 0:
-                cost[0][0] = np.float32(0) if single else 0
-                continue
-            cost[row][column], back[row][column] = _best_move(
-                cost, reference, hypothesis, row, column, word, other
+        if row:
+            before = [table[arc] for arc in reference.predecessors[row]]
+            table.append(
+                _next_row(row, before, _gap_cost(word), pairs[word], hypothesis.predecessors, gaps)
             )
-    end = min(
-        ((row, column) for row in reference.last for column in hypothesis.last),
-        key=lambda cell: cost[cell[0]][cell[1]],
-    )
-    return _read_path(back, reference.words, hypothesis.words, end)
+        else:
+            origin = np.float32(0) if single else 0
+            table.append(_first_row(origin, hypothesis.predecessors, gaps))
+    end_row = min(reference.last, key=lambda arc: min(table[arc].cost[b] for b in hypothesis.last))
+    end_column = min(hypothesis.last, key=table[end_row].cost.__getitem__)
+    return _read_path(table, reference.words, hypothesis.words, (end_row, end_column))
 
 
-def _best_move(
-    cost: list[list[Any]],
-    reference: Network,
-    hypothesis: Network,
-    row: int,
-    column: int,
-    word: Word,
-    other: Word,
-) -> tuple[Any, tuple[int, int]]:
-    """The cost of one cell and the cell it comes from; first strict minimum wins."""
-    deletion = insertion = substitution = None
-    if row:
-        above = min(reference.predecessors[row], key=lambda arc: cost[arc][column])
-        deletion = cost[above][column] + _gap_cost(word)
-    if column:
-        left = min(hypothesis.predecessors[column], key=cost[row].__getitem__)
-        insertion = cost[row][left] + _gap_cost(other)
-    if deletion is None:
-        return insertion, (row, left)
-    if insertion is None:
-        return deletion, (above, column)
-    corner = min(
-        ((a, b) for a in reference.predecessors[row] for b in hypothesis.predecessors[column]),
-        key=lambda cell: cost[cell[0]][cell[1]],
-    )
-    substitution = cost[corner[0]][corner[1]] + _pair_cost(word, other)
-    if substitution <= deletion and substitution <= insertion:
-        return substitution, corner
-    if deletion < insertion:
-        return deletion, (above, column)
-    return insertion, (row, left)
+class _Row:
+    """One row of the table.
+
+    Attributes:
+        number: of the row.
+        cost: of the cheapest path into each cell.
+        back: the (row, column) that path comes from.
+        entry: for each column, the cheapest of its preceding columns.
+    """
+
+    __slots__ = ("number", "cost", "back", "entry")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.cost: list[Any] = []
+        self.back: list[tuple[int, int]] = []
+        self.entry: list[int] = []
+
+
+def _first_row(origin: Any, predecessors: list[list[int]], gaps: list[Any]) -> _Row:
+    row = _Row(0)
+    row.cost, row.back, row.entry = [origin], [(0, 0)], [0]
+    for column in range(1, len(gaps)):
+        left = _cheapest(predecessors[column], row.cost)
+        row.cost.append(row.cost[left] + gaps[column])
+        row.back.append((0, left))
+        row.entry.append(left)
+    return row
+
+
+def _next_row(
+    number: int,
+    before: list[_Row],
+    deletion_gap: Any,
+    pair_costs: list[int],
+    predecessors: list[list[int]],
+    gaps: list[Any],
+) -> _Row:
+    """Fill a row from the rows that can come before it; the first strict minimum wins."""
+    row = _Row(number)
+    cost, back, entry = row.cost, row.back, row.entry
+    above = corner_row = before[0]
+    for column, gap in enumerate(gaps):
+        if len(before) > 1:
+            above = min(before, key=lambda r: r.cost[column])
+            corner_row = min(before, key=lambda r: r.cost[r.entry[column]])
+        deletion = above.cost[column] + deletion_gap
+        if not column:
+            cost.append(deletion)
+            back.append((above.number, 0))
+            entry.append(0)
+            continue
+        left = _cheapest(predecessors[column], cost)
+        insertion = cost[left] + gap
+        corner = corner_row.entry[column]
+        substitution = corner_row.cost[corner] + pair_costs[column]
+        entry.append(left)
+        if substitution <= deletion and substitution <= insertion:
+            cost.append(substitution)
+            back.append((corner_row.number, corner))
+        elif deletion < insertion:
+            cost.append(deletion)
+            back.append((above.number, column))
+        else:
+            cost.append(insertion)
+            back.append((number, left))
+    return row
+
+
+def _cheapest(arcs: list[int], cost: list[Any]) -> int:
+    return arcs[0] if len(arcs) == 1 else min(arcs, key=cost.__getitem__)
+
+
+def _pair_costs(words: list[Word], others: list[Word]) -> dict[Word, list[int]]:
+    """For each different word, its cost against each word of the other side."""
+    return {word: [_pair_cost(word, other) for other in others] for word in set(words)}
 
 
 def _gap_cost(word: Word) -> Any:
@@ -279,7 +322,7 @@ def matches(word: Word, other: Word) -> bool:
 
 
 def _read_path(
-    back: list[list[tuple[int, int]]],
+    table: list[_Row],
     reference: list[Word],
     hypothesis: list[Word],
     end: tuple[int, int],
@@ -287,7 +330,7 @@ def _read_path(
     columns: list[tuple[int, bytes | None, bytes | None]] = []
     row, column = end
     while row or column:
-        above, left = back[row][column]
+        above, left = table[row].back[column]
         word, other = reference[row], hypothesis[column]
         if above == row:
             if other.optional:

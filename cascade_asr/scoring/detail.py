@@ -71,7 +71,7 @@ def _share(part: int, whole: int) -> bytes:
 
 
 def _round_signed(value: float) -> float:
-    return round_half_up(value, 1) if value > 0 else -round_half_up(-value, 1)
+    return round_half_up(value, 1) if value >= 0 else 0.0 - round_half_up(-value, 1)
 
 
 def _word_lists(result: ScoreResult) -> list[bytes]:

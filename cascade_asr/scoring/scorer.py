@@ -82,7 +82,22 @@ def score_transcripts(
         Utterance(identifier, speakers[identifier], alignment)
         for identifier, alignment in zip(hypothesis.lines, alignments)
     ]
+    _warn_of_silent_speakers(utterances, notes.append)
     return ScoreResult(title, utterances, options, tuple(notes))
+
+
+def _warn_of_silent_speakers(utterances: Sequence[Utterance], report: Report) -> None:
+    spoken: dict[bytes, bool] = {}
+    for utterance in utterances:
+        has_words = len(utterance.alignment.reference) > 0
+        spoken[utterance.speaker] = spoken.get(utterance.speaker, False) or has_words
+    silent = [speaker for speaker, has_words in spoken.items() if not has_words]
+    if len(silent) > 1:
+        report(
+            f"{len(silent)} speakers have no reference words, first "
+            f"'{silent[0].decode('utf-8', 'replace')}'; they stay out of Mean, S.D. and Median "
+            "(sclite leaves out the first of them, then wrong ones)"
+        )
 
 
 def _check_ids(

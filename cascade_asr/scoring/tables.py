@@ -74,7 +74,7 @@ def _spread(sizes: list[int], surplus: int) -> list[int]:
     padded, given = [], 0
     for c, size in enumerate(sizes):
         if c < len(sizes) - 1:
-            share = int(surplus / len(sizes) * (c + 1)) - given
+            share = int(surplus / len(sizes) * (c + 1) + 0.5) - given
         else:
             share = surplus - given
         given += share
