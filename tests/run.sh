@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Set up what is missing, then check all bash scripts and run the tests.
+# Usage: tests/run.sh [options of pytest] [test files]
+#  e.g.: tests/run.sh
+#        tests/run.sh -x tests/unit/test_data_dir.py
+set -euo pipefail
+
+if [[ ${1-} == --help || ${1-} == -h ]]; then
+  sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//; p' "${BASH_SOURCE[0]}"
+  exit 0
+fi
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+utils/setup_env.sh --tests true
+# shellcheck source=path.sh
+. ./path.sh
+
+mapfile -t scripts < <(find . -type d \( -name '.venv*' -o -name .git -o -path './egs/*/data' \
+  -o -path './egs/*/dump' -o -path './egs/*/exp' -o -path './egs/*/downloads' \) -prune \
+  -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print | sort)
+shellcheck --external-sources "${scripts[@]}"
+
+targets=(tests)
+for argument in "$@"; do
+  if [[ -e ${argument%%::*} ]]; then
+    targets=()
+  fi
+done
+exec python -m pytest ${targets[@]+"${targets[@]}"} "$@"

@@ -1,0 +1,275 @@
+#!/usr/bin/env bash
+# Set up what cascade_asr needs: system tools, and Python packages in .venv.
+# Usage: utils/setup_env.sh [options]
+#  e.g.: utils/setup_env.sh --tests true
+#
+# run.sh and tests/run.sh call this; once everything is there it only looks, and
+# it may be interrupted at any time and started again. Two variables override it:
+#   CASCADE_ASR_PYTHON   the Python 3.11 or 3.12 to use
+#   CASCADE_ASR_TORCH    pip's requirement for torch, for example torch==2.11.0;
+#                        otherwise it is the CUDA build where there is an NVIDIA
+#                        GPU, and else the CPU build, which is 5 GB smaller
+set -euo pipefail
+
+# begin options
+tests=false         # also what only tests/run.sh needs
+rebuild=false       # make .venv anew, for example after a GPU was added
+# end options
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck source=utils/parse_options.sh
+. "$root/utils/parse_options.sh"
+
+torch_version=2.13.0
+cpu_wheels=https://download.pytorch.org/whl/cpu
+environment=$root/.venv
+python=$environment/bin/python
+state=$environment/.cascade_asr           # says "building" until the end
+tests_state=$environment/.cascade_asr_tests
+pip_log=$environment/pip.log
+requirements=$root/conf/requirements.txt
+tests_requirements=$root/tests/requirements.txt
+
+# Tools are Debian packages; all but sctk hold a command of their own name.
+needed_tools=(sox)
+useful_tools=(ffmpeg espeak-ng flite)
+useful_for="ffmpeg reads compressed sphere audio, espeak-ng and flite speak a corpus without a network"
+
+main() {
+  if $tests; then
+    needed_tools+=(shellcheck)
+    useful_tools+=(sctk)
+    useful_for+=", sctk is compared with in tests"
+  fi
+  lock
+  if is_complete; then
+    exit 0
+  fi
+  install_tools
+  if ! base_is_complete; then
+    build_environment
+  fi
+  if $tests && ! tests_are_complete; then
+    log "installing the packages of the tests"
+    pip_install --no-deps -r "$tests_requirements" || die_of_pip "the packages of the tests"
+    checksum "$tests_requirements" >"$tests_state.tmp"
+    mv "$tests_state.tmp" "$tests_state"
+  fi
+  log "set-up is complete"
+}
+
+# Let a second set-up of this clone wait for the first one to end.
+lock() {
+  exec 9<"$root"
+  flock --nonblock 9 || {
+    log "waiting for another set-up of $root"
+    flock 9
+  }
+}
+
+checksum() { sha256sum <"$1" | cut -d ' ' -f 1; }
+
+# A torch chosen by hand stays until another one is asked for.
+chosen_torch() {
+  if [[ -n ${CASCADE_ASR_TORCH-} ]]; then
+    printf '%s' "$CASCADE_ASR_TORCH"
+  elif [[ -f $state ]]; then
+    sed -n 's/^chosen torch //p' "$state"
+  fi
+}
+
+# complete_state CHOSEN: what the state file says when .venv is complete.
+complete_state() {
+  printf 'requirements %s\ntorch %s\nfolder %s\nchosen torch %s\n' \
+    "$(checksum "$requirements")" "$torch_version" "$root" "$1"
+}
+
+base_is_complete() {
+  [[ $rebuild == false && -x $python && -f $state &&
+    $(<"$state") == "$(complete_state "$(chosen_torch)")" ]]
+}
+
+tests_are_complete() {
+  [[ -f $tests_state && $(<"$tests_state") == "$(checksum "$tests_requirements")" ]]
+}
+
+is_complete() {
+  local tool
+  for tool in "${needed_tools[@]}"; do
+    command -v "$tool" >/dev/null || return 1
+  done
+  base_is_complete && { [[ $tests == false ]] || tests_are_complete; }
+}
+
+# Print `sudo -n`, or nothing for root; fail where neither may install packages.
+administrator() {
+  command -v apt-get >/dev/null || return 1
+  if ((EUID == 0)); then
+    return 0
+  fi
+  sudo -n true 2>/dev/null && printf 'sudo -n'
+}
+
+# apt_install PACKAGE...: all together, or else each one that can be had.
+apt_install() {
+  local become package
+  become=$(administrator) || return 1
+  local -a apt=(env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes
+    -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+  log "installing with apt-get: $*"
+  # shellcheck disable=SC2086  # $become is two words or none
+  {
+    $become "${apt[@]}" install --no-install-recommends "$@" && return 0
+    $become "${apt[@]}" update || true
+    $become "${apt[@]}" install --no-install-recommends "$@" && return 0
+    for package in "$@"; do
+      $become "${apt[@]}" install --no-install-recommends "$package" || true
+    done
+  } </dev/null >/dev/null 2>&1
+}
+
+missing_of() {
+  local tool
+  for tool in "$@"; do
+    command -v "$tool" >/dev/null || printf '%s ' "$tool"
+  done
+}
+
+install_tools() {
+  local -a needed useful
+  read -ra needed <<<"$(missing_of "${needed_tools[@]}")"
+  read -ra useful <<<"$(missing_of "${useful_tools[@]}")"
+  ((${#needed[@]} + ${#useful[@]})) || return 0
+  apt_install "${needed[@]}" "${useful[@]}" || true
+  read -ra needed <<<"$(missing_of "${needed_tools[@]}")"
+  read -ra useful <<<"$(missing_of "${useful_tools[@]}")"
+  if ((${#needed[@]})); then
+    die "missing and not to be installed from here: ${needed[*]} ${useful[*]}; please run:" \
+      "sudo apt-get install ${needed[*]} ${useful[*]}"
+  fi
+  if ((${#useful[@]})); then
+    log "going on without ${useful[*]} ($useful_for); to have them, run:" \
+      "sudo apt-get install ${useful[*]}"
+  fi
+}
+
+python_version() {
+  "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+# Set base_python to a Python of a version that works.
+find_python() {
+  local candidate version seen=""
+  for candidate in ${CASCADE_ASR_PYTHON:-python3 python3.12 python3.11 python}; do
+    version=$(python_version "$candidate") || continue
+    case $version in
+      3.11 | 3.12)
+        base_python=$candidate
+        return 0
+        ;;
+    esac
+    seen+=" $candidate is $version;"
+  done
+  die "no Python 3.11 or 3.12 found;${seen:- no other version either;} install one" \
+    "(sudo apt-get install python3 python3-venv) or name it: CASCADE_ASR_PYTHON=/path/to/python3.11"
+}
+
+# An empty virtual environment, with pip. Debian keeps venv in a package of its own.
+make_environment() {
+  local package
+  if ! "$base_python" -c 'import ensurepip, venv' 2>/dev/null; then
+    package=python$(python_version "$base_python")-venv
+    apt_install "$package" || true
+    "$base_python" -c 'import ensurepip, venv' 2>/dev/null ||
+      die "Python's module venv is missing; please run: sudo apt-get install $package"
+  fi
+  if [[ -e $environment && ! -f $state ]]; then
+    die "$environment was not made by this script; move it away"
+  fi
+  rm -rf "$environment"
+  mkdir "$environment"
+  echo building >"$state"
+  log "making $environment with $base_python ($(python_version "$base_python"))"
+  "$base_python" -m venv "$environment" >"$pip_log" 2>&1 ||
+    die_of_pip "a virtual environment"
+}
+
+pip_install() {
+  printf '\n# pip install %s\n' "$*" >>"$pip_log"
+  "$python" -m pip install --no-input --disable-pip-version-check --no-compile \
+    "$@" >>"$pip_log" 2>&1
+}
+
+# die_of_pip WHAT [ADVICE]
+die_of_pip() {
+  tail -n 15 "$pip_log" | sed 's/^/  /' >&2
+  die "cannot install $1; the end of $pip_log is above${2:+; $2}"
+}
+
+has_gpu() {
+  command -v nvidia-smi >/dev/null && [[ $(nvidia-smi -L 2>/dev/null) == *GPU* ]]
+}
+
+# install_torch CHOSEN: torch comes first and by itself, because its CPU build is not
+# in every package index and pip must not take the CUDA build where there is no GPU.
+install_torch() {
+  local chosen=$1 cpu=torch==$torch_version+cpu
+  if [[ -n $chosen ]]; then
+    log "installing $chosen, chosen by CASCADE_ASR_TORCH"
+    pip_install "$chosen" || die_of_pip "$chosen"
+  elif has_gpu; then
+    log "installing torch $torch_version for the GPU; this downloads several GB"
+    pip_install --constraint "$requirements" "torch==$torch_version" ||
+      die_of_pip "torch==$torch_version"
+  else
+    log "installing torch $torch_version for the CPU, about 200 MB"
+    pip_install --no-deps --retries 2 "$cpu" ||
+      pip_install --no-deps --timeout 15 --retries 1 --index-url "$cpu_wheels" "$cpu" ||
+      die_of_pip "$cpu" "when the network is back run this script again, or give pip a source of \
+the wheel and run: $python -m pip install --no-deps $cpu --find-links FOLDER_OR_URL \
+(or set CASCADE_ASR_TORCH=torch==$torch_version for the CUDA build)"
+  fi
+}
+
+# Every module of others that the package imports must load before set-up is complete.
+check_imports() {
+  "$python" -W ignore - >>"$pip_log" 2>&1 <<'PYTHON' || die_of_pip "a working set of packages"
+from importlib import import_module
+
+for module in """
+    espnet2.asr.encoder.vgg_rnn_encoder espnet2.asr.encoder.rnn_encoder
+    espnet2.asr.encoder.transformer_encoder espnet2.asr.encoder.conformer_encoder
+    espnet2.asr.encoder.e_branchformer_encoder espnet2.asr.decoder.rnn_decoder
+    espnet2.asr.decoder.transformer_decoder espnet2.asr.ctc espnet2.asr.specaug.specaug
+    espnet2.layers.utterance_mvn espnet2.layers.global_mvn
+    espnet2.text.char_tokenizer espnet2.text.sentencepiece_tokenizer
+    espnet.nets.batch_beam_search espnet.nets.beam_search espnet.nets.scorers.ctc
+    espnet.nets.scorers.length_bonus
+    espnet.nets.pytorch_backend.transformer.label_smoothing_loss
+    lightning_fabric torch.utils.tensorboard
+    kaldi_native_fbank kaldiio soundfile sentencepiece jiwer yaml
+""".split():
+    import_module(module)
+PYTHON
+}
+
+build_environment() {
+  local chosen
+  chosen=$(chosen_torch)
+  if [[ $rebuild == true || ! -x $python || ! -f $state || $(<"$state") == building ]] ||
+    ! grep -qxF "folder $root" "$state"; then
+    find_python
+    make_environment
+  fi
+  echo building >"$state"
+  install_torch "$chosen"
+  log "installing the packages of conf/requirements.txt"
+  pip_install --no-deps -r "$requirements" || die_of_pip "the packages of conf/requirements.txt"
+  log "checking that all packages load"
+  check_imports
+  complete_state "$chosen" >"$state.tmp"
+  mv "$state.tmp" "$state"
+}
+
+parse_options "$@"
+main
