@@ -14,6 +14,8 @@ from difflib import get_close_matches
 class CascadeError(Exception):
     """A user's mistake or a fault of the machine, told in one message."""
 
+    exit_status = 1
+
 
 class ConfigError(CascadeError):
     """A configuration file or an option cannot be used as it stands."""

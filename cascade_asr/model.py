@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import jiwer
 import torch
-from espnet.nets.pytorch_backend.transformer.label_smoothing_loss import LabelSmoothingLoss
 from torch import nn
 
 from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import BLANK_ID, IGNORE_ID, Tokenizer
+from cascade_asr.espnet import espnet_module
 from cascade_asr.interfaces import Layer
 
-Statistics = dict[str, tuple[float, float]]  # name -> (sum, weight); the mean is their quotient
+LabelSmoothingLoss = espnet_module(
+    "espnet.nets.pytorch_backend.transformer.label_smoothing_loss"
+).LabelSmoothingLoss
+
+# name -> (sum, weight), whose quotient is the mean; sums may be tensors still on the device
+Statistics = dict[str, tuple[torch.Tensor | float, float]]
 
 
 class ASRModel(nn.Module):
@@ -85,32 +90,31 @@ class ASRModel(nn.Module):
             ctc_loss = self.ctc.losses(
                 encoder_output, encoder_lengths, batch.tokens, batch.token_lengths
             ).sum()
-            statistics["loss_ctc"] = (ctc_loss.detach().item(), size)
+            statistics["loss_ctc"] = (ctc_loss.detach(), size)
             loss = loss + self.ctc_weight * ctc_loss
             if not self.training:
                 statistics |= self._greedy_errors(encoder_output, encoder_lengths, batch)
         if self.decoder is not None:
             attention_loss, accuracy = self._attention(encoder_output, encoder_lengths, batch)
-            statistics["loss_att"] = (attention_loss.detach().item(), size)
+            statistics["loss_att"] = (attention_loss.detach(), size)
             statistics["acc"] = accuracy
             loss = loss + (1 - self.ctc_weight) * attention_loss
-        statistics["loss"] = (loss.detach().item(), size)
+        statistics["loss"] = (loss.detach(), size)
         return loss, statistics
 
     def _attention(
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor, batch: Batch
-    ) -> tuple[torch.Tensor, tuple[float, float]]:
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, float]]:
         """Attention loss summed over utterances, and (right, all) tokens."""
         tokens_in, tokens_out = add_sentence_edges(batch.tokens, self.sentence_edge)
         logits = self.decoder(encoder_output, encoder_lengths, tokens_in, batch.token_lengths + 1)
         logits = logits.float()
         loss = self.attention_loss(logits, tokens_out) * len(batch)
-        valid = tokens_out != IGNORE_ID
-        total = valid.sum().item()
+        total = float((batch.token_lengths + 1).sum())
         if self.length_normalized_loss:
             loss = loss * len(batch) / total
-        right = ((logits.argmax(dim=-1) == tokens_out) & valid).sum().item()
-        return loss, (float(right), float(total))
+        right = (logits.argmax(dim=-1) == tokens_out).sum()  # padding is -1 and never right
+        return loss, (right, total)
 
     def _greedy_errors(
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor, batch: Batch

@@ -29,7 +29,7 @@ def run(main: Callable[[], int | None]) -> None:
         if os.environ.get("CASCADE_ASR_TRACEBACK"):
             raise
         print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
-        status = 1
+        status = getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 130

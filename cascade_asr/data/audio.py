@@ -9,26 +9,16 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from cascade_asr.data.data_dir import Segment
 from cascade_asr.errors import DataError
 
 CLIP_TOLERANCE_S = 0.1  # a segment may end this much behind its recording
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a recording; ``end_s`` below 0 means its end."""
-
-    utterance: str
-    recording: str
-    start_s: float = 0.0
-    end_s: float = -1.0
 
 
 def read_audio(entry: str) -> tuple[np.ndarray, int]:
@@ -63,49 +53,56 @@ def read_audio(entry: str) -> tuple[np.ndarray, int]:
     return samples * 32768.0, rate
 
 
-def read_segments(
-    recordings: dict[str, str], segments: Iterable[Segment]
-) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Yield (utterance, samples, rate) in the order of ``segments``.
+class SegmentReader:
+    """Reads utterances; consecutive ones of the same recording read it once.
 
-    Consecutive segments of one recording read it once. A segment that ends up
-    to 0.1 s behind its recording is clipped.
-
-    Raises:
-        DataError: naming the utterance, for a missing recording, an empty
-            stretch or one that lies behind the end.
+    Args:
+        recordings: wav.scp.
     """
-    name, samples, rate = None, np.zeros(0), 0
-    for segment in segments:
-        if segment.recording != name:
-            if segment.recording not in recordings:
+
+    def __init__(self, recordings: Mapping[str, str]) -> None:
+        self.recordings = recordings
+        self._name: str | None = None
+        self._samples, self._rate = np.zeros(0, dtype=np.float32), 0
+
+    def read(self, utterance: str, segment: Segment) -> tuple[np.ndarray, int]:
+        """Samples, shape (frames,), and rate in Hz of one utterance.
+
+        A segment that ends up to 0.1 s behind its recording is clipped.
+
+        Raises:
+            DataError: naming the utterance, for a missing recording, an empty
+                stretch or one that lies behind the end.
+        """
+        if segment.recording != self._name:
+            if segment.recording not in self.recordings:
                 raise DataError(
-                    f"utterance '{segment.utterance}': recording '{segment.recording}' "
-                    "is not in wav.scp"
+                    f"utterance '{utterance}': recording '{segment.recording}' is not in wav.scp"
                 )
-            samples, rate = read_audio(recordings[segment.recording])
-            name = segment.recording
+            self._name = None
+            samples, self._rate = read_audio(self.recordings[segment.recording])
             if samples.ndim > 1:
                 raise DataError(
-                    f"recording '{name}' has {samples.shape[1]} channels, expected 1; "
+                    f"recording '{segment.recording}' has {samples.shape[1]} channels, expected 1; "
                     "choose one in wav.scp, for example with 'sox FILE -t wav - remix 1 |'"
                 )
-        yield segment.utterance, _cut(segment, samples, rate), rate
+            self._name, self._samples = segment.recording, samples
+        return self._cut(utterance, segment), self._rate
 
-
-def _cut(segment: Segment, samples: np.ndarray, rate: int) -> np.ndarray:
-    length_s = len(samples) / rate
-    end_s = length_s if segment.end_s < 0 else segment.end_s
-    if segment.start_s >= end_s:
-        raise DataError(
-            f"{segment.utterance}: zero/negative length {segment.start_s:.2f}-{end_s:.2f}"
-        )
-    if end_s > length_s + CLIP_TOLERANCE_S:
-        raise DataError(
-            f"{segment.utterance}: ends at {end_s:.2f} s but recording "
-            f"'{segment.recording}' ends at {length_s:.2f} s"
-        )
-    return samples[round(segment.start_s * rate) : round(min(end_s, length_s) * rate)]
+    def _cut(self, utterance: str, segment: Segment) -> np.ndarray:
+        length_s = len(self._samples) / self._rate
+        end_s = length_s if segment.end_s is None else segment.end_s
+        if segment.start_s >= min(end_s, length_s):
+            raise DataError(
+                f"{utterance}: zero/negative length {segment.start_s:.2f}-{min(end_s, length_s):.2f}"
+            )
+        if end_s > length_s + CLIP_TOLERANCE_S:
+            raise DataError(
+                f"{utterance}: ends at {end_s:.2f} s but recording '{segment.recording}' ends at "
+                f"{length_s:.2f} s"
+            )
+        start = round(segment.start_s * self._rate)
+        return self._samples[start : round(min(end_s, length_s) * self._rate)]
 
 
 def _run_pipe(command: str) -> bytes:

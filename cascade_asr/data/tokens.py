@@ -6,14 +6,15 @@ second, ``<sos/eos>`` last. Splitting is done by ESPnet's tokenizers.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from espnet2.text.char_tokenizer import CharTokenizer
-
-from cascade_asr.data.atomic import atomic_write
+from cascade_asr.data.atomic import atomic_write, write_json
 from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.espnet import espnet_module
 
 BLANK, UNKNOWN, SPACE, SENTENCE_EDGE = "<blank>", "<unk>", "<space>", "<sos/eos>"
 BLANK_ID = 0
@@ -46,6 +47,19 @@ class Tokenizer:
         self._splitter = _build_splitter(token_type, non_linguistic_symbols, bpe_model)
         self._unknown_id = self._ids[UNKNOWN]
 
+    @classmethod
+    def from_directory(cls, directory: Path) -> Tokenizer:
+        """The tokenizer that stage 2 wrote: tokens.txt, tokens.json and what that names."""
+        path = directory / "tokens.json"
+        if not path.is_file():
+            raise ConfigError(f"{path}: no tokens; run stage 2")
+        content = json.loads(path.read_text())
+        files = {
+            name: directory / content[name] if content[name] else None
+            for name in ("non_linguistic_symbols", "bpe_model")
+        }
+        return cls(directory / "tokens.txt", content["token_type"], **files)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``; what the list lacks becomes ``<unk>``."""
         return [
@@ -66,13 +80,13 @@ def _build_splitter(
         symbols = []
         if non_linguistic_symbols:
             symbols = read_symbols(non_linguistic_symbols)
-        return CharTokenizer(non_linguistic_symbols=symbols, space_symbol=SPACE)
+        kind = espnet_module("espnet2.text.char_tokenizer").CharTokenizer
+        return kind(non_linguistic_symbols=symbols, space_symbol=SPACE)
     if token_type == "bpe":
         if bpe_model is None or not bpe_model.is_file():
             raise ConfigError(f"token_type bpe needs a sentencepiece model; not found: {bpe_model}")
-        from espnet2.text.sentencepiece_tokenizer import SentencepiecesTokenizer
-
-        return SentencepiecesTokenizer(str(bpe_model))
+        kind = espnet_module("espnet2.text.sentencepiece_tokenizer").SentencepiecesTokenizer
+        return kind(str(bpe_model))
     raise ConfigError(f"unknown token_type '{token_type}'; expected char or bpe")
 
 
@@ -105,6 +119,39 @@ def read_token_list(path: Path) -> list[str]:
     if UNKNOWN not in seen:
         raise ConfigError(f"{path}: the list has no {UNKNOWN}")
     return tokens
+
+
+def write_token_directory(
+    directory: Path,
+    texts: Iterable[str],
+    token_type: str,
+    vocabulary_size: int = 0,
+    non_linguistic_symbols: Path | None = None,
+) -> Tokenizer:
+    """Make the tokens of a recipe: everything that `Tokenizer.from_directory` reads.
+
+    Args:
+        directory: made where it does not exist.
+        texts: transcripts of the training set.
+        token_type: ``char`` or ``bpe``.
+        vocabulary_size: pieces of a ``bpe`` model.
+        non_linguistic_symbols: symbols that are one token each, one a line.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    content = {"token_type": token_type, "non_linguistic_symbols": None, "bpe_model": None}
+    if non_linguistic_symbols:
+        read_symbols(non_linguistic_symbols)
+        shutil.copyfile(non_linguistic_symbols, directory / "non_linguistic_symbols.txt")
+        content["non_linguistic_symbols"] = "non_linguistic_symbols.txt"
+    if token_type == "bpe":
+        symbols = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
+        train_bpe(texts, directory, vocabulary_size, symbols)
+        content["bpe_model"] = "bpe.model"
+        content["non_linguistic_symbols"] = None
+    else:
+        write_char_list(texts, directory / "tokens.txt", non_linguistic_symbols)
+    write_json(directory / "tokens.json", content)
+    return Tokenizer.from_directory(directory)
 
 
 def write_char_list(

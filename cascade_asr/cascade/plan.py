@@ -1,0 +1,165 @@
+"""From options to stages: which layers each one freezes, starts anew and trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cascade_asr.cascade.config import CascadeConfig, override, stage_seed
+from cascade_asr.config import TrainConfig
+from cascade_asr.errors import ConfigError
+from cascade_asr.freezing import find_layer
+from cascade_asr.interfaces import Layer
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One training of the cascade; stage 0 is the full training.
+
+    Attributes:
+        number: 0 for full training, then 1, 2, …
+        frozen: layers that keep the weights of the source model.
+        trained: layers that are trained, bottom to top.
+        reinitialise: start the trained layers from new weights.
+        random_top: the frozen layers too (a control).
+        source: ``previous``, ``best``, ``full`` or a folder; empty for stage 0.
+        frozen_dropout: dropout inside the frozen layers.
+        seed: of new weights, batch order and dropout.
+        config: how to train, with this stage's changes.
+    """
+
+    number: int
+    frozen: tuple[Layer, ...]
+    trained: tuple[Layer, ...]
+    config: TrainConfig
+    seed: int
+    source: str = ""
+    reinitialise: bool = True
+    random_top: bool = False
+    frozen_dropout: bool = True
+
+    @property
+    def name(self) -> str:
+        """Folder of the stage."""
+        return "full" if self.number == 0 else f"stage{self.number}"
+
+    @property
+    def title(self) -> str:
+        """The stage in words."""
+        if self.number == 0:
+            return "full training"
+        if not self.frozen:
+            return f"stage {self.number}: fine-tuning of all layers"
+        frozen = ", ".join(layer.name for layer in reversed(self.frozen))
+        return f"stage {self.number}: {frozen} frozen"
+
+
+def plan_cascade(
+    layers: list[Layer], cascade: CascadeConfig, config: TrainConfig
+) -> list[StagePlan]:
+    """Plan a cascade over the layers of a model.
+
+    Args:
+        layers: bottom to top.
+        cascade: the options.
+        config: of the full training; its seed is the experiment's.
+
+    Returns:
+        Full training and the cascade stages, in order.
+
+    Raises:
+        ConfigError: for a cut that names no layer, cuts that overlap or are
+            not in order, or a stage that would train nothing.
+    """
+    indices = _cut_indices(layers, cascade)
+    stages = [StagePlan(0, (), tuple(layers), config, config.seed)]
+    for number, index in enumerate(indices, start=1):
+        if cascade.direction == "top-down":
+            trained, frozen = layers[:index], layers[index:]
+        else:
+            frozen, trained = layers[: index + 1], layers[index + 1 :]
+        stages.append(_stage(number, frozen, trained, cascade, config))
+    if cascade.finetune:
+        last = _stage(len(stages), [], layers, cascade, config, reinitialise=False)
+        stages.append(last)
+    unknown = set(cascade.stages) - {str(stage.number) for stage in stages[1:]}
+    if unknown:
+        raise ConfigError(
+            f"stages: no stage {', '.join(sorted(unknown))}; this plan has stages "
+            f"1 to {len(stages) - 1}"
+        )
+    return stages
+
+
+def _stage(
+    number: int,
+    frozen: list[Layer],
+    trained: list[Layer],
+    cascade: CascadeConfig,
+    config: TrainConfig,
+    reinitialise: bool | None = None,
+) -> StagePlan:
+    changed = override(config, cascade.train, "cascade option 'train'")
+    changed = override(changed, cascade.stages.get(str(number), {}), f"cascade option 'stages.{number}'")
+    own_seed = changed.seed if "seed" in cascade.stages.get(str(number), {}) else None
+    seed = stage_seed(config.seed, number) if own_seed is None else own_seed
+    changed = override(changed, {"seed": seed}, "seed")
+    if reinitialise is None:
+        reinitialise = cascade.below == "reinitialise"
+    return StagePlan(
+        number,
+        tuple(frozen),
+        tuple(trained),
+        changed,
+        seed,
+        source=cascade.source,
+        reinitialise=reinitialise,
+        random_top=cascade.top == "random" and bool(frozen),
+        frozen_dropout=cascade.frozen_dropout,
+    )
+
+
+def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
+    """Index of each cut's layer: downward for top-down, upward for bottom-up."""
+    top_down = cascade.direction == "top-down"
+    if cascade.cuts == "auto":
+        indices = range(len(layers) - 1, 0, -1) if top_down else range(len(layers) - 1)
+        return list(indices)
+    indices = [find_layer(layers, name) for name in cascade.cuts]
+    if not indices:
+        raise ConfigError("cuts: empty; write auto or at least one layer")
+    for first, second in zip(indices, indices[1:], strict=False):
+        if (second >= first) if top_down else (second <= first):
+            order = "downward, top layer first" if top_down else "upward, bottom layer first"
+            raise ConfigError(
+                f"cuts: '{layers[second].name}' after '{layers[first].name}': cuts go {order}, "
+                "each layer once"
+            )
+    nothing_left = 0 if top_down else len(layers) - 1
+    if nothing_left in indices:
+        raise ConfigError(
+            f"cuts: a cut at '{layers[nothing_left].name}' freezes every layer and trains nothing"
+        )
+    return indices
+
+
+def parse_stage_numbers(text: str, stages: list[StagePlan]) -> list[int]:
+    """Stage numbers from ``all``, ``2``, ``2,3`` or ``2-4``.
+
+    Raises:
+        ConfigError: for anything else and for a stage that the plan lacks.
+    """
+    last = len(stages) - 1
+    if text in ("", "all"):
+        return list(range(1, last + 1))
+    numbers = []
+    for part in text.split(","):
+        first, dash, second = part.strip().partition("-")
+        if not first.isdigit() or (dash and not second.isdigit()):
+            raise ConfigError(f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4")
+        numbers.extend(range(int(first), int(second or first) + 1))
+    for number in numbers:
+        if not 1 <= number <= last:
+            raise ConfigError(
+                f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
+            )
+    return sorted(set(numbers))

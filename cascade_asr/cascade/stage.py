@@ -1,0 +1,294 @@
+"""Run one stage: build, take over, freeze, train, prove, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning_fabric import Fabric
+
+from cascade_asr import checkpoint, device
+from cascade_asr.cascade.lineage import (
+    DoneStage,
+    changed_keys,
+    code_version,
+    read_done,
+    set_aside,
+)
+from cascade_asr.cascade.plan import StagePlan
+from cascade_asr.data.atomic import atomic_write, write_json
+from cascade_asr.data.manifest import read_manifest
+from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.errors import ConfigError
+from cascade_asr.experiment import (
+    Experiment,
+    build_model,
+    feature_dimension,
+    make_loader,
+    plan_loader,
+    read_json,
+)
+from cascade_asr.freezing import (
+    check_unchanged,
+    fingerprint,
+    freeze,
+    set_training_mode,
+    tensor_digest,
+)
+from cascade_asr.interfaces import Layer
+from cascade_asr.interruption import Interruption
+from cascade_asr.model import ASRModel
+from cascade_asr.trainer import FitResult, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class StageRunner:
+    """Trains the stages of one experiment, each at most once.
+
+    Attributes:
+        experiment: folders and data.
+        fabric: launched.
+        interruption: signals that ask to stop.
+    """
+
+    experiment: Experiment
+    fabric: Fabric
+    interruption: Interruption
+
+    def directory(self, plan: StagePlan) -> Path:
+        """Folder of a stage."""
+        return self.experiment.directory / plan.name
+
+    def run(self, plan: StagePlan, source: DoneStage | None) -> DoneStage:
+        """Train a stage, resume it, or find it done with the same options.
+
+        A folder of another training of that name is set aside, not deleted.
+
+        Args:
+            plan: what to freeze, start anew and train.
+            source: the finished stage whose weights are taken over; None for
+                full training.
+
+        Raises:
+            TrainingError: if training fails or a frozen tensor moved.
+            ConfigError: if the source is of another architecture.
+            Interrupted: after a signal, with the state saved.
+        """
+        directory = self.directory(plan)
+        identity = self._identity(plan, source)
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        done = self._claim(directory, identity, digest, plan.title)
+        if done is not None:
+            logger.info("%s: already done in %s; skipping", plan.title, directory)
+            return done
+        model = self._new_model(plan)
+        frozen_names = self._take_over(model, plan, source)
+        before = fingerprint(model, plan.frozen)
+        result = self._train(model, plan, directory, frozen_names)
+        if self.fabric.is_global_zero:
+            after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
+            check_unchanged(before, after)
+            self._record(plan, source, directory, digest, result, before)
+        self.fabric.barrier()
+        finished = read_done(directory)
+        assert finished is not None
+        return finished
+
+    def _identity(self, plan: StagePlan, source: DoneStage | None) -> dict[str, Any]:
+        """Everything that decides the result of a stage."""
+        return {
+            "config": plan.config.digest(),
+            "seed": plan.seed,
+            "frozen": [layer.name for layer in plan.frozen],
+            "reinitialise": plan.reinitialise,
+            "random_top": plan.random_top,
+            "frozen_dropout": plan.frozen_dropout,
+            "source": source.model_sha256 if source else None,
+            "data": self.experiment.data_digest(),
+        }
+
+    def _claim(
+        self, directory: Path, identity: dict[str, Any], digest: str, title: str
+    ) -> DoneStage | None:
+        """Take the folder for this training, or return the finished one in it."""
+        path = directory / "identity.json"
+        if directory.exists() and path.is_file():
+            found = read_json(path)
+            if found == identity:
+                return read_done(directory)
+            if self.fabric.is_global_zero:
+                aside = set_aside(directory)
+                logger.warning(
+                    "%s: options changed (%s); training again, the old one is now %s",
+                    title, "; ".join(changed_keys(found, identity)), aside,
+                )
+        self.fabric.barrier()
+        if self.fabric.is_global_zero:
+            write_json(path, identity)
+        self.fabric.barrier()
+        return None
+
+    def _new_model(self, plan: StagePlan) -> ASRModel:
+        experiment = self.experiment
+        manifest = read_manifest(experiment.manifest_path(experiment.train_set))
+        return build_model(
+            plan.config,
+            Tokenizer.from_directory(experiment.tokens),
+            feature_dimension(manifest),
+            experiment.global_cmvn,
+            plan.seed,
+        )
+
+    def _take_over(
+        self, model: ASRModel, plan: StagePlan, source: DoneStage | None
+    ) -> frozenset[str]:
+        """Give the frozen layers (or all) the source's weights; names of frozen tensors."""
+        if source is not None:
+            weights = checkpoint.load(source.model_path)
+            own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            checkpoint.load_weights(model, weights, source.model_path)
+            anew = list(plan.trained) if plan.reinitialise else []
+            anew += list(plan.frozen) if plan.random_top else []
+            names = {name for layer in anew for name in (*layer.parameters, *layer.buffers)}
+            model.load_state_dict({name: own[name] for name in names}, strict=False)
+        freeze(model, plan.frozen)
+        return frozenset(
+            name for layer in plan.frozen for name in (*layer.parameters, *layer.buffers)
+        )
+
+    def _train(
+        self, model: ASRModel, plan: StagePlan, directory: Path, frozen: frozenset[str]
+    ) -> FitResult:
+        experiment, config = self.experiment, plan.config
+        ranks = (self.fabric.global_rank, self.fabric.world_size)
+        train = plan_loader(model, config, experiment, experiment.train_set)
+        valid = plan_loader(model, config, experiment, experiment.dev_set)
+        if self.fabric.is_global_zero:
+            _write_config(directory / "config.yaml", plan)
+            for each in (train, valid):
+                _write_dropped(directory, each.dataset.manifest.path.parent.name, each.dropped)
+            total = sum(parameter.numel() for parameter in model.parameters())
+            trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+            logger.info(
+                "%s: training %s (%d of %d parameters), %d utterances in %d batches, on %s",
+                plan.title,
+                ", ".join(layer.name for layer in plan.trained),
+                trained, total, len(train.dataset), len(train.batches),
+                device.describe(self.fabric),
+            )
+        trainer = Trainer(
+            self.fabric,
+            config,
+            directory,
+            plan.title,
+            lambda each: set_training_mode(each, plan.frozen, plan.frozen_dropout),
+            frozen,
+            self.interruption,
+        )
+        return trainer.fit(
+            model,
+            make_loader(train, config, True, *ranks),
+            make_loader(valid, config, False, *ranks),
+        )
+
+    def _record(
+        self,
+        plan: StagePlan,
+        source: DoneStage | None,
+        directory: Path,
+        digest: str,
+        result: FitResult,
+        fingerprints: dict[str, str],
+    ) -> None:
+        """Write lineage.json and, last of all, done.json."""
+        sha256 = checkpoint.file_digest(directory / "model.pth")
+        write_json(
+            directory / "lineage.json",
+            {
+                "stage": plan.number,
+                "title": plan.title,
+                "source": None if source is None else str(source.directory),
+                "source_model_sha256": source.model_sha256 if source else None,
+                "model_sha256": sha256,
+                "frozen_layers": [layer.name for layer in plan.frozen],
+                "trained_layers": [layer.name for layer in plan.trained],
+                "reinitialised": plan.reinitialise and plan.number > 0,
+                "random_top": plan.random_top,
+                "frozen_fingerprints": fingerprints,
+                "seed": plan.seed,
+                "config": digest,
+                "data": self.experiment.data_digest(),
+                "code": code_version(),
+                "torch": torch.__version__,
+                "device": device.describe(self.fabric),
+                "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                **dataclasses.asdict(result),
+            },
+        )
+        write_json(
+            directory / "done.json",
+            {
+                "stage": plan.number,
+                "digest": digest,
+                "model_sha256": sha256,
+                "metrics": result.metrics,
+                "seconds": result.seconds,
+                "updates": result.updates,
+                "frames": result.frames,
+            },
+        )
+        for path in directory.glob("epoch*.pth"):
+            path.unlink()
+        (directory / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str]:
+    """Fingerprints of the frozen tensors in the file that later stages will read."""
+    weights = checkpoint.load(path)
+    names = [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
+    return {name: tensor_digest(weights[name]) for name in names}
+
+
+def _write_config(path: Path, plan: StagePlan) -> None:
+    with atomic_write(path) as stream:
+        yaml.safe_dump(dataclasses.asdict(plan.config), stream, sort_keys=False)
+
+
+def _write_dropped(directory: Path, name: str, dropped: list[tuple[str, int, int]]) -> None:
+    """List the utterances whose text does not fit into their frames."""
+    if not dropped:
+        return
+    path = directory / f"dropped_{name}.tsv"
+    with atomic_write(path) as stream:
+        stream.write("utterance\tencoder_frames\tframes_needed\n")
+        stream.writelines(f"{name}\t{frames}\t{needed}\n" for name, frames, needed in dropped)
+    logger.warning(
+        "%d utterances of %s are too short for their text and are dropped; listed in %s",
+        len(dropped), name, path,
+    )
+
+
+def require_done(directory: Path, number: int, needed_by: str) -> DoneStage:
+    """The finished stage that another one starts from.
+
+    Raises:
+        ConfigError: if it is not finished, with what to run.
+    """
+    done = read_done(directory, verify=True)
+    if done is None:
+        what = "--stage 3 --stop-stage 3" if number == 0 else f"--stage 4 --cascade-stages {number}"
+        stage = "full training" if number == 0 else f"cascade stage {number}"
+        raise ConfigError(
+            f"{needed_by} needs {stage}: {directory}/done.json not found; run {what} first"
+        )
+    return done

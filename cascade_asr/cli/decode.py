@@ -1,0 +1,118 @@
+"""Decode one share of a set (one job of stage 5), or join the shares.
+
+Examples:
+    python -m cascade_asr.cli.decode --model exp/rnn/stage1 --set dump/test \\
+        --config conf/decode.yaml --outdir exp/rnn/stage1/decode_test --job 1 --jobs 4
+    python -m cascade_asr.cli.decode --model … --set … --outdir … --jobs 4 --join
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from cascade_asr import checkpoint
+from cascade_asr.cascade.stage import require_done
+from cascade_asr.cli import command
+from cascade_asr.config import load_train_config
+from cascade_asr.data.data_dir import read_table, write_table
+from cascade_asr.data.loader import UtteranceDataset
+from cascade_asr.data.manifest import read_manifest
+from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.decoding.config import DecodeConfig, load_decode_config
+from cascade_asr.decoding.recognizer import Recognizer
+from cascade_asr.errors import DataError
+from cascade_asr.experiment import build_model, feature_dimension
+from cascade_asr.model import ASRModel
+
+logger = logging.getLogger(__name__)
+
+REPORT_INTERVAL_S = 30
+
+
+def load_model(directory: Path, dimension: int) -> ASRModel:
+    """The averaged model of a finished stage, in evaluation mode."""
+    number = 0 if directory.name == "full" else int(directory.name.removeprefix("stage"))
+    done = require_done(directory, number, "decoding")
+    config, _ = load_train_config(directory / "config.yaml")
+    tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
+    model = build_model(config, tokenizer, dimension, directory.parent / "cmvn.npz", config.seed)
+    checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
+    return model.eval()
+
+
+def decode(arguments: argparse.Namespace) -> None:
+    """Decode every ``jobs``-th utterance and write ``text.JOB`` and ``score.JOB``."""
+    config = load_decode_config(arguments.config) if arguments.config else DecodeConfig()
+    manifest = read_manifest(arguments.set / "manifest.tsv")
+    dimension = feature_dimension(manifest)
+    model = load_model(arguments.model, dimension)
+    train_config, _ = load_train_config(arguments.model / "config.yaml")
+    speaker_cmvn = None
+    if train_config.normalize == "speaker_mvn":
+        speaker_cmvn = arguments.set / "cmvn_speaker.ark"
+    if arguments.ngpu:
+        model = model.to(f"cuda:{(arguments.job - 1) % torch.cuda.device_count()}")
+    else:
+        torch.set_num_threads(1)  # jobs run side by side
+    recognizer = Recognizer(model, config)
+    dataset = UtteranceDataset(manifest, dimension, speaker_cmvn)
+    texts, scores = {}, {}
+    started = last_report = time.monotonic()
+    share = range(arguments.job - 1, len(dataset), arguments.jobs)
+    for number, index in enumerate(share, start=1):
+        item = dataset[index]
+        if isinstance(item, DataError):
+            raise item
+        utterance, features, _ = item
+        text, score = recognizer.recognize(torch.from_numpy(features.copy()))
+        texts[utterance], scores[utterance] = text, f"{score:.4f}"
+        logger.debug("%s: %s", utterance, text)
+        if time.monotonic() - last_report > REPORT_INTERVAL_S:
+            last_report = time.monotonic()
+            logger.info("%d of %d utterances, %.0f s", number, len(share), last_report - started)
+    for name, table in (("score", scores), ("text", texts)):
+        write_table(arguments.outdir / f"{name}.{arguments.job}", dict(sorted(table.items())))
+    logger.info("%d utterances in %.1f s", len(texts), time.monotonic() - started)
+
+
+def join(arguments: argparse.Namespace) -> None:
+    """One ``text`` from all jobs, after checking that no utterance is missing."""
+    expected = set(read_manifest(arguments.set / "manifest.tsv").utterances)
+    for name in ("score", "text"):
+        joined: dict[str, str] = {}
+        for job in range(1, arguments.jobs + 1):
+            joined |= read_table(arguments.outdir / f"{name}.{job}")
+        missing = sorted(expected - set(joined))
+        if missing:
+            raise DataError(
+                f"{arguments.outdir}: {len(missing)} of {len(expected)} utterances were not "
+                f"decoded, first: {missing[0]}; run stage 5 again"
+            )
+        write_table(arguments.outdir / name, dict(sorted(joined.items())))
+        for job in range(1, arguments.jobs + 1):
+            (arguments.outdir / f"{name}.{job}").unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="folder of a finished stage")
+    parser.add_argument("--set", type=Path, required=True, help="dump folder of the set")
+    parser.add_argument("--outdir", type=Path, required=True)
+    parser.add_argument("--config", type=Path, help="decoding options, YAML")
+    parser.add_argument("--job", type=int, default=1, help="this job, from 1")
+    parser.add_argument("--jobs", type=int, default=1, help="how many jobs there are")
+    parser.add_argument("--ngpu", type=int, default=0, help="1 to decode on a GPU")
+    parser.add_argument("--join", action="store_true", help="join the shares of all jobs")
+    arguments = parser.parse_args()
+    (join if arguments.join else decode)(arguments)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,77 @@
+"""Gather the jobs of stage 1 into a dump folder, with CMVN statistics.
+
+Example:
+    python -m cascade_asr.cli.dump data/train dump/train --jobs 4
+
+joins dump/train/fbank.{1..4}.scp to feats.scp, copies text and utt2spk of the
+utterances that have features, and computes global and speaker CMVN statistics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+from cascade_asr.cli import command
+from cascade_asr.data.cmvn import (
+    Statistics,
+    read_features,
+    write_global_statistics,
+    write_speaker_statistics,
+)
+from cascade_asr.data.data_dir import invert, read_table, write_table
+from cascade_asr.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def join_jobs(directory: Path, jobs: int, suffix: str) -> dict[str, str]:
+    """One table from those of all jobs, sorted.
+
+    Raises:
+        DataError: if a job has left no table.
+    """
+    joined: dict[str, str] = {}
+    for job in range(1, jobs + 1):
+        path = directory / f"fbank.{job}.{suffix}"
+        if not path.is_file():
+            raise DataError(f"{path}: missing; job {job} of stage 1 did not finish: see its log")
+        joined |= read_table(path)
+    return dict(sorted(joined.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="data folder")
+    parser.add_argument("dump", type=Path, help="dump folder with the tables of the jobs")
+    parser.add_argument("--jobs", type=int, required=True, help="how many jobs there were")
+    arguments = parser.parse_args()
+
+    feats = join_jobs(arguments.dump, arguments.jobs, "scp")
+    frames = join_jobs(arguments.dump, arguments.jobs, "utt2num_frames")
+    utt2spk = read_table(arguments.data / "utt2spk")
+    text = read_table(arguments.data / "text")
+    names = [name for name in feats if name in utt2spk and name in text]
+    if not names:
+        raise DataError(f"{arguments.dump}: no utterance has features, speaker and text")
+    if len(names) < len(text):
+        logger.warning("%d utterances of %s have no features", len(text) - len(names), arguments.data)
+    total, by_speaker = Statistics(), defaultdict(Statistics)
+    for name, features in read_features({name: feats[name] for name in names}):
+        total.add(features)
+        by_speaker[utt2spk[name]].add(features)
+    write_global_statistics(arguments.dump / "cmvn.npz", total)
+    write_speaker_statistics(arguments.dump / "cmvn_speaker.ark", by_speaker)
+    for table, values in (("text", text), ("utt2spk", utt2spk), ("utt2num_frames", frames)):
+        write_table(arguments.dump / table, {name: values[name] for name in names})
+    write_table(arguments.dump / "spk2utt", invert({name: utt2spk[name] for name in names}))
+    write_table(arguments.dump / "feats.scp", {name: feats[name] for name in names})
+    logger.info("%s: %d utterances, %d frames", arguments.dump, len(names), total.count)
+
+
+if __name__ == "__main__":
+    command.run(main)

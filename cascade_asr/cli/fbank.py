@@ -1,0 +1,131 @@
+"""Compute the features of one part of a data folder (one job of stage 1).
+
+Example:
+    python -m cascade_asr.cli.fbank --config conf/fbank.conf data/train/split4/1 dump/train/fbank.1
+
+writes dump/train/fbank.1.{ark,scp} and .utt2num_frames, the scp last of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+from kaldi_native_fbank import FbankOptions
+
+from cascade_asr.cli import command
+from cascade_asr.data.audio import SegmentReader
+from cascade_asr.data.data_dir import Segment, parse_segment, read_table, write_table
+from cascade_asr.data.fbank import compute_fbank, read_fbank_options
+from cascade_asr.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+SHOWN_FAULTS = 20
+REPORT_INTERVAL_S = 30
+SPEECH_FEATURE = 2  # Kaldi's compression method for features: 8 bits a value
+
+
+def read_segments(directory: Path, recordings: dict[str, str]) -> dict[str, Segment]:
+    """Utterances of a data folder by recording; without ``segments`` each recording is one."""
+    path = directory / "segments"
+    if not path.is_file():
+        return {name: Segment(name, 0.0, None) for name in recordings}
+    segments = {}
+    for utterance, line in read_table(path).items():
+        try:
+            segments[utterance] = parse_segment(line)
+        except ValueError as error:
+            raise DataError(f"{path}: utterance '{utterance}': {error}") from error
+    return dict(sorted(segments.items(), key=lambda each: each[1].recording))
+
+
+def compute_all(
+    recordings: dict[str, str],
+    segments: dict[str, Segment],
+    options: FbankOptions,
+    write: Callable[[str, np.ndarray], None],
+) -> dict[str, int]:
+    """Compute and write the features of every utterance.
+
+    Returns:
+        Frames of each utterance; those shorter than one frame are left out.
+
+    Raises:
+        DataError: after all utterances were tried, naming those that failed.
+    """
+    reader = SegmentReader(recordings)
+    frames: dict[str, int] = {}
+    faults: list[str] = []
+    started = last_report = time.monotonic()
+    for number, (utterance, segment) in enumerate(segments.items(), start=1):
+        try:
+            samples, rate = reader.read(utterance, segment)
+            features = compute_fbank(samples, rate, options, utterance)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        if len(features):
+            write(utterance, features)
+            frames[utterance] = len(features)
+        else:
+            logger.warning("%s: shorter than one frame; dropped", utterance)
+        if time.monotonic() - last_report > REPORT_INTERVAL_S:
+            last_report = time.monotonic()
+            logger.info("%d of %d utterances, %.0f s", number, len(segments), last_report - started)
+    if faults:
+        more = len(faults) - SHOWN_FAULTS
+        shown = faults[:SHOWN_FAULTS] + ([f"and {more} more"] if more > 0 else [])
+        raise DataError(f"{len(faults)} of {len(segments)} utterances failed:\n" + "\n".join(shown))
+    return frames
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="data folder, with wav.scp and maybe segments")
+    parser.add_argument("output", type=Path, help="prefix of what is written")
+    parser.add_argument("--config", type=Path, required=True, help="Kaldi fbank options")
+    parser.add_argument("--compress", choices=("true", "false"), default="true")
+    arguments = parser.parse_args()
+
+    options = read_fbank_options(arguments.config)
+    recordings = read_table(arguments.data / "wav.scp")
+    segments = read_segments(arguments.data, recordings)
+    compression = SPEECH_FEATURE if arguments.compress == "true" else 0
+    ark = Path(f"{arguments.output}.ark").absolute()
+    ark.parent.mkdir(parents=True, exist_ok=True)
+    temporary = ark.with_name(f".{ark.name}.partial")
+    started = time.monotonic()
+    try:
+        with kaldiio.WriteHelper(
+            f"ark,scp:{temporary},{temporary}.scp", compression_method=compression
+        ) as writer:
+            frames = compute_all(recordings, segments, options, writer)
+        finish(temporary, ark, arguments.output, frames)
+    finally:
+        temporary.unlink(missing_ok=True)
+        Path(f"{temporary}.scp").unlink(missing_ok=True)
+    logger.info("%d utterances in %.1f s", len(frames), time.monotonic() - started)
+
+
+def finish(temporary: Path, ark: Path, prefix: Path, frames: dict[str, int]) -> None:
+    """Give the archive its final name, then write the tables that point into it."""
+    offsets = {}
+    for line in Path(f"{temporary}.scp").read_text().splitlines():
+        utterance, entry = line.split(None, 1)
+        offsets[utterance] = entry.rpartition(":")[2]
+    temporary.replace(ark)
+    names = sorted(frames)
+    write_table(f"{prefix}.utt2num_frames", {name: str(frames[name]) for name in names})
+    write_table(f"{prefix}.scp", {name: f"{ark}:{offsets[name]}" for name in names})
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,86 @@
+"""Joint CTC/attention beam search, by ESPnet's search over our model.
+
+Watanabe et al. 2017, section II.C: the score of a partial hypothesis is
+w CTC prefix score + (1 - w) attention score.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from cascade_asr.decoding.config import DecodeConfig
+from cascade_asr.errors import ConfigError
+from cascade_asr.espnet import espnet_module
+from cascade_asr.model import ASRModel
+
+BatchScorer = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
+BatchBeamSearch = espnet_module("espnet.nets.batch_beam_search").BatchBeamSearch
+BeamSearch = espnet_module("espnet.nets.beam_search").BeamSearch
+CTCPrefixScorer = espnet_module("espnet.nets.scorers.ctc").CTCPrefixScorer
+LengthBonus = espnet_module("espnet.nets.scorers.length_bonus").LengthBonus
+
+
+class Recognizer:
+    """Turns features into text.
+
+    Args:
+        model: in evaluation mode, on its device.
+        config: decoding options. A model without decoder is decoded with
+            ``ctc_weight`` 1 and one without CTC with 0, whatever they say.
+    """
+
+    def __init__(self, model: ASRModel, config: DecodeConfig) -> None:
+        self.model = model
+        self.config = config
+        ctc_weight = config.ctc_weight
+        if model.decoder is None:
+            ctc_weight = 1.0
+        elif model.ctc is None:
+            ctc_weight = 0.0
+        scorers = {"length_bonus": LengthBonus(model.vocabulary_size)}
+        if model.decoder is not None and ctc_weight < 1.0:
+            scorers["decoder"] = model.decoder
+        if model.ctc is not None and ctc_weight > 0.0:
+            scorers["ctc"] = CTCPrefixScorer(ctc=model.ctc, eos=model.sentence_edge)
+        if len(scorers) == 1:
+            raise ConfigError("decoding: neither CTC nor decoder has a weight")
+        batched = all(isinstance(scorer, BatchScorer) for scorer in scorers.values())
+        self.search = (BatchBeamSearch if batched else BeamSearch)(
+            scorers=scorers,
+            weights={
+                "decoder": 1.0 - ctc_weight,
+                "ctc": ctc_weight,
+                "length_bonus": config.penalty,
+            },
+            beam_size=config.beam_size,
+            vocab_size=model.vocabulary_size,
+            sos=model.sentence_edge,
+            eos=model.sentence_edge,
+            token_list=model.tokenizer.tokens,
+            pre_beam_score_key=None if ctc_weight == 1.0 else "full",
+        )
+        self.search.to(next(model.parameters()).device).eval()
+
+    @torch.no_grad()
+    def recognize(self, features: torch.Tensor) -> tuple[str, float]:
+        """The best hypothesis for the features (T, D) of one utterance.
+
+        Returns:
+            Its text and its score (log-probability, weighted); an empty text
+            where the search ends without any hypothesis.
+        """
+        device = next(self.model.parameters()).device
+        lengths = torch.tensor([features.size(0)])
+        encoder_output, encoder_lengths = self.model.encode(features[None].to(device), lengths)
+        if int(encoder_lengths[0]) < 1:
+            return "", float("-inf")
+        hypotheses = self.search(
+            encoder_output[0],
+            maxlenratio=self.config.maxlenratio,
+            minlenratio=self.config.minlenratio,
+        )
+        if not hypotheses:
+            return "", float("-inf")
+        best = hypotheses[0]
+        tokens = [int(token) for token in best.yseq[1:]]
+        return self.model.tokenizer.decode(tokens), float(best.score)

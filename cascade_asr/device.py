@@ -1,0 +1,50 @@
+"""Which device a training runs on."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+
+from cascade_asr.errors import ConfigError
+
+
+def make_fabric(ngpu: int | None, precision: str, processes: int = 1) -> Fabric:
+    """Choose device, precision and ranks, and start the ranks.
+
+    Args:
+        ngpu: GPUs to use; 0 is the CPU; None takes those that are there.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        processes: ranks on the CPU, where ``ngpu`` is 0.
+
+    Raises:
+        ConfigError: if there are fewer GPUs than asked for, or no such precision.
+    """
+    available = torch.cuda.device_count()
+    ngpu = available if ngpu is None else ngpu
+    if ngpu > available:
+        raise ConfigError(f"--ngpu {ngpu}: this machine has {available} GPUs; use --ngpu {available}")
+    if precision not in ("32-true", "bf16-mixed", "16-mixed"):
+        raise ConfigError(
+            f"unknown precision '{precision}'; expected 32-true, bf16-mixed or 16-mixed"
+        )
+    if precision == "16-mixed" and ngpu == 0:
+        raise ConfigError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    count = ngpu or processes
+    fabric = Fabric(
+        accelerator="cuda" if ngpu else "cpu",
+        devices=count,
+        strategy="ddp" if count > 1 else "auto",
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def describe(fabric: Fabric) -> str:
+    """The device in words, for records: a GPU's name or the number of threads."""
+    if fabric.device.type == "cuda":
+        name = torch.cuda.get_device_name(fabric.device)
+        return f"{fabric.world_size} x {name}"
+    return f"CPU, {fabric.world_size} x {torch.get_num_threads()} threads"

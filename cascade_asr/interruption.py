@@ -1,0 +1,45 @@
+"""Stop a training at the next update instead of in the middle of one."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+from cascade_asr.errors import CascadeError
+
+STOPPED_RESUMABLE = 85  # exit status: saved, start again to go on
+
+
+class Interruption:
+    """Remembers that SIGINT, SIGTERM or SIGUSR2 came.
+
+    The training looks at ``signal_number`` after each update, saves and
+    leaves. A second Ctrl-C does not wait.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def install(self) -> Interruption:
+        """Catch the signals from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, self._remember)
+        return self
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.signal_number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal_number = number
+
+    @property
+    def exit_status(self) -> int:
+        """130 after Ctrl-C, 85 where a scheduler should start the job again."""
+        return 130 if self.signal_number == signal.SIGINT else STOPPED_RESUMABLE
+
+
+class Interrupted(CascadeError):
+    """Training was asked to stop and has saved its state."""
+
+    def __init__(self, exit_status: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status

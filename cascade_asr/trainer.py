@@ -1,0 +1,469 @@
+"""One explicit training loop; it knows nothing of cascades.
+
+Lightning Fabric places the model, casts to bf16 or fp16 and connects the
+ranks. Everything random in an update is drawn from (seed, update, rank), and
+the order of the batches from (seed, epoch), so a training that was killed and
+started again ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from cascade_asr import checkpoint
+from cascade_asr.config import TrainConfig
+from cascade_asr.data.loader import Batch, BatchLoader
+from cascade_asr.errors import ConfigError, TrainingError
+from cascade_asr.freezing import trainable_parameters
+from cascade_asr.history import History, Progress
+from cascade_asr.interruption import Interrupted, Interruption
+from cascade_asr.model import Statistics
+from cascade_asr.optimization import Schedule, build_optimizer
+
+logger = logging.getLogger(__name__)
+
+BAD_GRADIENTS_IN_A_ROW = 20  # skipped updates after which training gives up
+
+
+@dataclass
+class Position:
+    """Where a training stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: counted from 1.
+        batch: batches of this epoch already used.
+        update: updates done in all.
+        best: per epoch kept on disk, its metric; best first.
+        stale_epochs: epochs since the watched metric improved.
+        watched_best: best value of the metric that patience watches.
+        bad_gradients: updates skipped in a row.
+        seconds: training time so far, over all attempts.
+        frames: feature frames trained on so far.
+        finished: no epoch is left.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    update: int = 0
+    best: list[list[float]] = field(default_factory=list)
+    stale_epochs: int = 0
+    watched_best: float | None = None
+    bad_gradients: int = 0
+    seconds: float = 0.0
+    frames: int = 0
+    finished: bool = False
+
+
+@dataclass
+class FitResult:
+    """What a training ended with.
+
+    Attributes:
+        metrics: dev metrics of the averaged model.
+        averaged_epochs: epochs that were averaged, best first.
+        epochs, updates, frames, seconds: how much was trained.
+    """
+
+    metrics: dict[str, float]
+    averaged_epochs: list[int]
+    epochs: int
+    updates: int
+    frames: int
+    seconds: float
+
+
+class Trainer:
+    """Trains one model in one directory.
+
+    Args:
+        fabric: launched; decides device, precision and ranks.
+        config: how to train.
+        directory: for checkpoint, history and the averaged ``model.pth``.
+        title: of the log lines.
+        set_training_mode: puts the model into training mode; a partly frozen
+            one needs its own.
+        frozen: names of tensors that training leaves alone.
+        interruption: signals that ask to stop.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: TrainConfig,
+        directory: Path,
+        title: str = "training",
+        set_training_mode: Callable[[nn.Module], Any] = nn.Module.train,
+        frozen: frozenset[str] = frozenset(),
+        interruption: Interruption | None = None,
+    ) -> None:
+        self.fabric = fabric
+        self.config = config
+        self.directory = directory
+        self.title = title
+        self.set_training_mode = set_training_mode
+        self.frozen = frozen
+        self.interruption = interruption or Interruption()
+        self.position = Position()
+        self._sums: dict[str, tuple[float, float]] = {}
+
+    def fit(self, model: nn.Module, train: BatchLoader, valid: BatchLoader) -> FitResult:
+        """Train until the last epoch or until patience ends; average the best epochs.
+
+        It resumes from ``checkpoint.pt`` where there is one.
+
+        Args:
+            model: called as ``model(batch) -> (summed loss, statistics)``.
+            train: batches to train on.
+            valid: batches of the dev set.
+
+        Raises:
+            TrainingError: on a NaN loss (naming the utterances) or a full disk;
+                the last checkpoint is kept.
+            ConfigError: if the checkpoint is of another architecture, or a
+                criterion names a metric that is not logged.
+            Interrupted: after a signal, with the state saved.
+        """
+        self.model = model
+        optimizer = build_optimizer(
+            trainable_parameters(model), self.config.optim, self.config.optim_conf
+        )
+        self.updates_per_epoch = math.ceil(len(train) / self.config.accum_grad)
+        total_updates = self.updates_per_epoch * self.config.max_epoch
+        self.schedule = Schedule(
+            optimizer, self.config.scheduler, self.config.scheduler_conf, total_updates
+        )
+        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+        self._resume()
+        self.fabric.barrier()
+        is_first_rank = self.fabric.is_global_zero
+        self.history = (
+            History(self.directory, self.position.update, self.config.use_tensorboard)
+            if is_first_rank
+            else None
+        )
+        self.progress = Progress(
+            self.title, total_updates, self.position.update, self.config.log_interval, is_first_rank
+        )
+        try:
+            while not self.position.finished:
+                self._run_epoch(train, valid)
+            return self._finish(valid)
+        finally:
+            self.progress.close()
+            if self.history:
+                self.history.close()
+
+    # ---- one epoch -------------------------------------------------------
+
+    def _run_epoch(self, train: BatchLoader, valid: BatchLoader) -> None:
+        self.set_training_mode(self.model)
+        batches = train.epoch(self.position.epoch, self.position.batch)
+        self._last_save = started = time.monotonic()
+        while group := list(islice(batches, self.config.accum_grad)):
+            statistics = self._update(group)
+            self.position.batch += len(group)
+            self._add(statistics)
+            self._log_update()
+            now = time.monotonic()
+            self.position.seconds += now - started
+            started = now
+            self._save_where_due(now)
+        train_values = self._means(self._sums)
+        valid_values = self.evaluate(valid)
+        self.position.seconds += time.monotonic() - started
+        self._end_epoch(train_values, valid_values)
+
+    def _update(self, group: list[Batch]) -> Statistics:
+        """One update of the weights from one or more batches."""
+        position = self.position
+        seed_update(self.config.seed, position.update, self.fabric.global_rank)
+        world_size = self.fabric.world_size
+        weight, frames = self._sum_over_ranks(
+            sum(len(batch) for batch in group),
+            sum(int(batch.feature_lengths.sum()) for batch in group),
+        )
+        position.frames += int(frames)
+        total: Statistics = {}
+        for index, batch in enumerate(group):
+            batch = batch.to(self.fabric.device)
+            last = index == len(group) - 1
+            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
+                loss, statistics = self.wrapped(batch)
+                self._require_finite(loss, batch)
+                # DDP averages gradients over ranks; ours are sums over utterances
+                self.fabric.backward(loss * (world_size / weight))
+            for name, (value, count) in statistics.items():
+                so_far = total.get(name, (0.0, 0.0))
+                total[name] = (so_far[0] + value, so_far[1] + count)
+        self._step()
+        position.update += 1
+        self.schedule.after_update()
+        return total
+
+    def _step(self) -> None:
+        """Clip, and move the weights unless the gradient is not finite."""
+        if self.config.grad_clip > 0:
+            norm = self.fabric.clip_gradients(
+                self.wrapped,
+                self.optimizer,
+                max_norm=self.config.grad_clip,
+                norm_type=self.config.grad_clip_type,
+                error_if_nonfinite=False,
+            )
+            if not torch.isfinite(norm) and self.config.precision != "16-mixed":
+                self._count_bad_gradient()
+                self.optimizer.zero_grad(set_to_none=True)
+                return
+        self.position.bad_gradients = 0
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _count_bad_gradient(self) -> None:
+        self.position.bad_gradients += 1
+        logger.warning(
+            "update %d: the gradient is not finite; the update is skipped", self.position.update
+        )
+        if self.position.bad_gradients >= BAD_GRADIENTS_IN_A_ROW:
+            raise TrainingError(
+                f"{BAD_GRADIENTS_IN_A_ROW} updates in a row had no finite gradient; lower the "
+                "learning rate (optim_conf.lr) or grad_clip; the last checkpoint is kept: "
+                f"{self._checkpoint_path}"
+            )
+
+    def _require_finite(self, loss: torch.Tensor, batch: Batch) -> None:
+        if not math.isfinite(loss.item()):
+            raise TrainingError(
+                f"loss is {loss.item()} in epoch {self.position.epoch}, update "
+                f"{self.position.update + 1}, utterances {' '.join(batch.utterances)}; "
+                f"the last checkpoint is kept: {self._checkpoint_path}; look at these utterances, "
+                "or lower the learning rate (optim_conf.lr)"
+            )
+
+    def _log_update(self) -> None:
+        position = self.position
+        values: dict[str, float] = {}
+        if position.update % self.config.log_interval == 0:
+            values = self._means(self._sums)
+            values["lr"] = self.optimizer.param_groups[0]["lr"]
+            if self.history:
+                self.history.add("train", position.epoch, position.update, values)
+        shown = {name: values[name] for name in ("loss", "acc", "lr") if name in values}
+        self.progress.advance(position.update, position.epoch, shown)
+
+    def _end_epoch(self, train: dict[str, float], valid: dict[str, float]) -> None:
+        """Log, rank and keep this epoch; decide whether it was the last."""
+        position, config = self.position, self.config
+        if self.history:
+            self.history.add("train_epoch", position.epoch, position.update, train)
+            self.history.add("valid", position.epoch, position.update, valid)
+        shown = " ".join(f"{name} {value:.4g}" for name, value in valid.items())
+        self.progress.message(f"epoch {position.epoch}/{config.max_epoch} done; dev: {shown}")
+        metrics = {"train": train, "valid": valid}
+        watched = None
+        if self.schedule.when == "metric":
+            watched = read_metric(metrics, config.val_scheduler_criterion)
+        self.schedule.after_epoch(watched)
+        self._keep_if_among_best(metrics)
+        self._count_stale_epochs(metrics)
+        stop = config.patience is not None and position.stale_epochs >= config.patience
+        if stop:
+            self.progress.message(f"no improvement for {config.patience} epochs: stopping")
+        position.finished = stop or position.epoch >= config.max_epoch
+        position.epoch += 1
+        position.batch = 0
+        self._sums = {}
+        self._save()
+        self._remove_dropped_epochs()
+        self._leave_if_asked()
+
+    def _count_stale_epochs(self, metrics: dict[str, dict[str, float]]) -> None:
+        split, name, mode = self.config.early_stopping_criterion
+        value = signed(read_metric(metrics, [split, name]), mode)
+        if self.position.watched_best is None or value < self.position.watched_best:
+            self.position.watched_best = value
+            self.position.stale_epochs = 0
+        else:
+            self.position.stale_epochs += 1
+
+    # ---- the best epochs --------------------------------------------------
+
+    def _keep_if_among_best(self, metrics: dict[str, dict[str, float]]) -> None:
+        split, name, mode = self.config.best_model_criterion[0]
+        value = signed(read_metric(metrics, [split, name]), mode)
+        position = self.position
+        position.best.append([value, position.epoch])
+        position.best.sort()
+        del position.best[max(1, self.config.keep_nbest_models) :]
+        kept = any(epoch == position.epoch for _, epoch in position.best)
+        if kept and self.fabric.is_global_zero:
+            checkpoint.save(self._epoch_path(position.epoch), self.model.state_dict())
+
+    def _remove_dropped_epochs(self) -> None:
+        """Only after the checkpoint that no longer names them is on disk."""
+        if self.fabric.is_global_zero:
+            kept = {self._epoch_path(int(epoch)) for _, epoch in self.position.best}
+            for path in self.directory.glob("epoch*.pth"):
+                if path not in kept:
+                    path.unlink()
+
+    def _finish(self, valid: BatchLoader) -> FitResult:
+        """Average the best epochs, evaluate the average, write model.pth."""
+        epochs = [int(epoch) for _, epoch in self.position.best]
+        states = [checkpoint.load(self._epoch_path(epoch)) for epoch in epochs]
+        averaged = checkpoint.average(states, self.frozen)
+        self.model.load_state_dict(averaged)
+        metrics = self.evaluate(valid)
+        if self.fabric.is_global_zero:
+            checkpoint.save(self.directory / "model.pth", averaged)
+        self.fabric.barrier()
+        shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self.progress.message(f"average of epochs {', '.join(map(str, epochs))}; dev: {shown}")
+        return FitResult(
+            metrics=metrics,
+            averaged_epochs=epochs,
+            epochs=self.position.epoch - 1,
+            updates=self.position.update,
+            frames=self.position.frames,
+            seconds=round(self.position.seconds, 1),
+        )
+
+    # ---- evaluation and statistics -----------------------------------------
+
+    @torch.no_grad()
+    def evaluate(self, valid: BatchLoader) -> dict[str, float]:
+        """Dev metrics of the model as it is."""
+        self.model.eval()
+        sums: dict[str, tuple[float, float]] = {}
+        for batch in valid.epoch(1):
+            with self.fabric.autocast():
+                _, statistics = self.model(batch.to(self.fabric.device))
+            add_statistics(sums, statistics)
+        return self._means(sums)
+
+    def _add(self, statistics: Statistics) -> None:
+        add_statistics(self._sums, statistics)
+
+    def _means(self, sums: dict[str, tuple[float, float]]) -> dict[str, float]:
+        """Means over all ranks."""
+        means = {}
+        for name, (value, weight) in sorted(sums.items()):
+            value, weight = self._sum_over_ranks(value, weight)
+            means[name] = value / weight if weight else float("nan")
+        return means
+
+    def _sum_over_ranks(self, *values: float) -> list[float]:
+        if self.fabric.world_size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.fabric.device)
+        return self.fabric.all_reduce(tensor, reduce_op="sum").tolist()
+
+    # ---- checkpoints --------------------------------------------------------
+
+    @property
+    def _checkpoint_path(self) -> Path:
+        return self.directory / "checkpoint.pt"
+
+    def _epoch_path(self, epoch: int) -> Path:
+        return self.directory / f"epoch{epoch}.pth"
+
+    def _save_where_due(self, now: float) -> None:
+        self._leave_if_asked()
+        due = now - self._last_save >= self.config.checkpoint_interval_s
+        if self._any_rank(due):
+            self._save()
+            self._last_save = now
+
+    def _leave_if_asked(self) -> None:
+        if self._any_rank(self.interruption.signal_number is not None):
+            self._save()
+            raise Interrupted(
+                self.interruption.exit_status,
+                f"stopped at epoch {self.position.epoch}, update {self.position.update}; saved in "
+                f"{self._checkpoint_path}; start again to go on",
+            )
+
+    def _any_rank(self, here: bool) -> bool:
+        return self._sum_over_ranks(float(here))[0] > 0
+
+    def _save(self) -> None:
+        # the first rank goes on with the sums of all ranks
+        sums = {
+            name: tuple(self._sum_over_ranks(*pair)) for name, pair in sorted(self._sums.items())
+        }
+        if not self.fabric.is_global_zero:
+            return
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        checkpoint.save(
+            self._checkpoint_path,
+            {
+                "config": self.config.digest(),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": scaler.state_dict() if scaler is not None else {},
+                "position": asdict(self.position),
+                "sums": sums,
+            },
+        )
+
+    def _resume(self) -> None:
+        if not self._checkpoint_path.exists():
+            return
+        state = checkpoint.load(self._checkpoint_path)
+        checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        if scaler is not None and state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
+        self.position = Position(**state["position"])
+        if self.fabric.is_global_zero:
+            self._sums = {name: tuple(pair) for name, pair in state["sums"].items()}
+            logger.info(
+                "%s: resuming at epoch %d, update %d",
+                self.title, self.position.epoch, self.position.update,
+            )
+
+
+def seed_update(seed: int, update: int, rank: int) -> None:
+    """Make the randomness of an update a function of (seed, update, rank)."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, update, rank]).generate_state(1)[0]))
+
+
+def add_statistics(sums: dict[str, tuple[float, float]], statistics: Statistics) -> None:
+    """Add the (sum, weight) pairs of a batch to running ones, in float64."""
+    for name, (value, weight) in statistics.items():
+        so_far = sums.get(name, (0.0, 0.0))
+        sums[name] = (so_far[0] + float(value), so_far[1] + weight)
+
+
+def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> float:
+    """The metric that a criterion such as ``[valid, loss]`` names.
+
+    Raises:
+        ConfigError: if it is not logged; lists those that are.
+    """
+    split, name = criterion[:2]
+    if name not in metrics.get(split, {}):
+        known = ", ".join(f"{split} {name}" for split in metrics for name in metrics[split])
+        raise ConfigError(f"metric '{split} {name}' is not logged; there are: {known}")
+    return metrics[split][name]
+
+
+def signed(value: float, mode: str) -> float:
+    """A value of which less is better, NaN worst; ``mode`` is ``min`` or ``max``."""
+    if math.isnan(value):
+        return float("inf")
+    return value if mode == "min" else -value
