@@ -29,7 +29,7 @@ class Mixing:
     """How recordings become one utterance; each pair is (smallest, largest)."""
 
     digits: tuple[int, int] = (3, 6)
-    pause_ms: tuple[float, float] = (30.0, 200.0)
+    pause_ms: tuple[float, float] = (20.0, 120.0)
     snr_db: tuple[float, float] = (15.0, 30.0)
 
 
