@@ -141,10 +141,11 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
         batch, frames, width = features.shape
         maps = features.view(batch, frames, block.in_channel, width // block.in_channel)
         maps = maps.transpose(1, 2)  # (B, C, T, D)
-        maps = _mask(maps, lengths)
+        if bool((lengths < frames).any()):
+            maps = maps * valid_positions(lengths, frames).to(maps)[:, None, :, None]
         for convolutions in ((block.conv1_1, block.conv1_2), (block.conv2_1, block.conv2_2)):
             for convolution in convolutions:
-                maps = _mask(functional.relu(_channels_last(convolution, maps)), lengths)
+                maps = _ValidReLU.apply(_channels_last(convolution, maps), lengths)
             maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
             lengths = (lengths + 1) // 2
         maps = maps.transpose(1, 2)  # (B, T', C, D')
@@ -165,9 +166,26 @@ def _channels_last(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
     return functional.conv2d(maps, weight, convolution.bias, padding=convolution.padding)
 
 
-def _mask(maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Zero (B, C, T, D) beyond the lengths, so that no convolution sees the padding."""
-    if bool((lengths == maps.size(2)).all()):
+class _ValidReLU(torch.autograd.Function):
+    """ReLU in place, and zero beyond the lengths, so that no convolution sees the padding.
+
+    One pass forward and one backward: the maps are the largest tensors of the
+    whole model, and each pass over them costs.
+    """
+
+    @staticmethod
+    def forward(context, maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, D) and (B,) on the CPU to (B, C, T, D)."""
+        maps.relu_()
+        for utterance, length in zip(maps, lengths.tolist(), strict=True):
+            if length < maps.size(2):
+                utterance[:, length:].zero_()
+        context.mark_dirty(maps)
+        context.save_for_backward(maps)
         return maps
-    valid = valid_positions(lengths.to(maps.device), maps.size(2))
-    return maps * valid[:, None, :, None].to(maps.dtype)
+
+    @staticmethod
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Zero where the output is zero."""
+        (maps,) = context.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, maps, 0), None

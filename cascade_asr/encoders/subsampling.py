@@ -40,10 +40,9 @@ def run_embed(
     size = max(1, int(lengths.max()))
     body, positional_encoding = _split(embed)
     if _convolutions(embed):
-        sequence = _convolve(embed, features, size)
+        sequence = _convolve(embed, body, features, size)[:, :size]
     else:
-        sequence = features
-    sequence = body(sequence)[:, :size]
+        sequence = body(features)[:, :size]
     if positional_encoding is None:
         return sequence, None, lengths
     # a convolutional encoding must not see the padding
@@ -68,25 +67,30 @@ def _split(embed: nn.Module | None) -> tuple[nn.Module, nn.Module | None]:
     if not _convolutions(embed):
         return embed[:-1], embed[-1]
     if isinstance(embed.out, nn.Sequential):
-        return embed.out[:-1], embed.out[-1]
+        return embed.out[0], embed.out[1]
     return embed.out, embed.pos_enc
 
 
-def _convolve(embed: nn.Module, features: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, T, D) to (B, T', C x D'), T' at least ``size``."""
+def _convolve(
+    embed: nn.Module, projection: nn.Linear, features: torch.Tensor, size: int
+) -> torch.Tensor:
+    """(B, T, D) to (B, T', H), T' at least ``size``."""
     missing = _frames_needed(embed, size) - features.size(1)
     if missing > 0:  # every utterance is too short for the layer
         features = functional.pad(features, (0, 0, 0, missing))
     if isinstance(_convolutions(embed)[0], nn.Conv1d):
-        return embed.conv(features.transpose(1, 2)).transpose(1, 2)
+        return projection(embed.conv(features.transpose(1, 2)).transpose(1, 2))
     maps = features.unsqueeze(1)  # (B, 1, T, D)
     for stage in embed.conv:
-        if isinstance(stage, nn.Conv2d):
+        if isinstance(stage, nn.Conv2d):  # in the memory layout that is fastest
             weight = stage.weight.contiguous(memory_format=torch.channels_last)
             maps = functional.conv2d(maps, weight, stage.bias, stride=stage.stride)
         else:
-            maps = stage(maps)
-    return maps.transpose(1, 2).flatten(2)
+            maps = functional.relu_(maps)
+    # the projection's weight is sorted for that layout: it is smaller than the maps
+    _, channels, _, width = maps.shape
+    weight = projection.weight.view(-1, channels, width).transpose(1, 2).flatten(1)
+    return functional.linear(maps.permute(0, 2, 3, 1).flatten(2), weight, projection.bias)
 
 
 def _frames_needed(embed: nn.Module, size: int) -> int:
