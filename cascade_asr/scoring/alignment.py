@@ -10,8 +10,11 @@ tables per numpy call; networks one by one.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,8 @@ NULL_PAIR_COST = 1
 
 DIAGONAL, UP, LEFT, ORIGIN = 0, 1, 2, 3
 CELLS_PER_BATCH = 2_000_000
+
+_RUNS = re.compile(rb"C+|[SDI]")
 
 WordPair = tuple[Sequence[bytes], Sequence[bytes]]
 
@@ -45,6 +50,24 @@ class Alignment:
     reference: Sequence[bytes]
     hypothesis: Sequence[bytes]
     operations: bytes
+
+    def runs(self) -> Iterator[tuple[bytes, Sequence[bytes], Sequence[bytes]]]:
+        """Yield (operations, reference words, hypothesis words) of each run.
+
+        A run is one wrong column, or as many correct ones as follow each other.
+        """
+        row = column = 0
+        for match in _RUNS.finditer(self.operations):
+            operations = match[0]
+            rows = 0 if operations == b"I" else len(operations)
+            columns = 0 if operations == b"D" else len(operations)
+            yield (
+                operations,
+                self.reference[row : row + rows],
+                self.hypothesis[column : column + columns],
+            )
+            row += rows
+            column += columns
 
     def columns(self) -> Iterator[tuple[int, bytes | None, bytes | None]]:
         """Yield (operation, reference word or None, hypothesis word or None)."""
@@ -108,17 +131,13 @@ def _align_batch(
 ) -> None:
     rows = max(item[0] for item in batch)
     columns = max(item[1] for item in batch)
-    numbers: dict[bytes, int] = {}
+    numbers: dict[bytes, int] = defaultdict(count().__next__)
     reference = np.full((rows, len(batch)), -1, np.int32)
     hypothesis = np.full((columns, len(batch)), -2, np.int32)
     for position, (length, width, index) in enumerate(batch):
         words, hypothesis_words = pairs[index]
-        reference[:length, position] = [
-            numbers.setdefault(word, len(numbers)) for word in words[:length]
-        ]
-        hypothesis[:width, position] = [
-            numbers.setdefault(word, len(numbers)) for word in hypothesis_words[:width]
-        ]
+        reference[:length, position] = list(map(numbers.__getitem__, words[:length]))
+        hypothesis[:width, position] = list(map(numbers.__getitem__, hypothesis_words[:width]))
     moves = _fill(reference, hypothesis)
     traced = _trace(moves, reference, hypothesis, batch)
     for row, (length, _, index) in zip(traced, batch):

@@ -54,15 +54,12 @@ def changes(result_a: ScoreResult, result_b: ScoreResult) -> list[Change]:
 
 def _change(a: Utterance, b: Utterance) -> Change:
     right_a, right_b = (_right_words(u) for u in (a, b))
-    errors = [
-        len(u.alignment.operations) - u.alignment.operations.count(b"C") for u in (a, b)
-    ]
     return Change(
         a.name,
         len(a.alignment.reference),
-        errors[0],
-        errors[1],
-        errors[1] - errors[0],
+        a.errors,
+        b.errors,
+        b.errors - a.errors,
         _text((right_b - right_a).elements()),
         _text((right_a - right_b).elements()),
         _text(a.alignment.reference),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
-from cascade_asr.scoring.alignment import CORRECT, Alignment
 from cascade_asr.scoring.reports import round_half_up
 from cascade_asr.scoring.result import Counts, ScoreResult, percent
 
@@ -26,8 +24,7 @@ def detail_report(result: ScoreResult) -> bytes:
 def _utterance_section(result: ScoreResult) -> bytes:
     total = result.total
     with_kind = [
-        sum(letter in u.alignment.operations for u in result.utterances)
-        for letter in (b"S", b"D", b"I")
+        sum(utterance.counts[kind] > 0 for utterance in result.utterances) for kind in (1, 2, 3)
     ]
     lines = [
         b"SENTENCE RECOGNITION PERFORMANCE\n",
@@ -81,18 +78,15 @@ def _word_lists(result: ScoreResult) -> list[bytes]:
     substituted: Counter[bytes] = Counter()
     falsely_recognized: Counter[bytes] = Counter()
     for utterance in result.utterances:
-        alignment = utterance.alignment
-        if alignment.operations.count(b"C") == len(alignment.operations):
-            continue
-        for _, reference, hypothesis in _wrong_columns(alignment):
-            if reference is None:
-                inserted[hypothesis] += 1
-            elif hypothesis is None:
-                deleted[reference] += 1
-            else:
-                pairs[reference + b" ==> " + hypothesis] += 1
-                substituted[reference] += 1
-                falsely_recognized[hypothesis] += 1
+        for operation, reference, hypothesis in utterance.alignment.runs():
+            if operation == b"S":
+                pairs[reference[0] + b" ==> " + hypothesis[0]] += 1
+                substituted[reference[0]] += 1
+                falsely_recognized[hypothesis[0]] += 1
+            elif operation == b"D":
+                deleted[reference[0]] += 1
+            elif operation == b"I":
+                inserted[hypothesis[0]] += 1
     return [
         b"\n" + _word_list(b"CONFUSION PAIRS", pairs),
         b"\n\n" + _word_list(b"INSERTIONS", inserted),
@@ -104,10 +98,6 @@ def _word_lists(result: ScoreResult) -> list[bytes]:
         b"\n* NOTE: The 'Falsely Recognized' words are those hypothesis words\n"
         b"        which the recognizer incorrectly substituted for a reference word.\n\n",
     ]
-
-
-def _wrong_columns(alignment: Alignment) -> Iterator[tuple[int, bytes | None, bytes | None]]:
-    return (column for column in alignment.columns() if column[0] != CORRECT)
 
 
 def _word_list(title: bytes, counts: Counter[bytes]) -> bytes:

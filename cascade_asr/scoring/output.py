@@ -41,8 +41,8 @@ def result_record(
         **_counts_record(result.total),
         "interval": asdict(interval) if interval else None,
         "speakers": {
-            name.decode("utf-8", "backslashreplace"): _counts_record(Counts.of(group))
-            for name, group in result.speakers.items()
+            name.decode("utf-8", "backslashreplace"): _counts_record(counts)
+            for name, counts in result.speaker_counts.items()
         },
         "warnings": list(result.warnings),
     }

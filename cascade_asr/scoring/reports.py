@@ -10,6 +10,7 @@ from cascade_asr.scoring.result import Counts, ScoreResult, Utterance, percent
 from cascade_asr.scoring.tables import CENTRE, LEFT, Table
 
 LINE_WIDTH = 1000
+LABELS = (b"REF:  ", b"HYP:  ", b"Eval: ")
 
 SUMMARY_TITLE = b"\n\n\n" + b"SYSTEM SUMMARY PERCENTAGES by SPEAKER".center(80) + b"\n\n"
 ZERO_REFERENCE_NOTE = (
@@ -46,7 +47,7 @@ def result_report(result: ScoreResult) -> bytes:
 
 def percent_report(result: ScoreResult) -> bytes:
     """The .sys report: percentages by speaker."""
-    counts = {name: Counts.of(group) for name, group in result.speakers.items()}
+    counts = result.speaker_counts
     table = _summary_table(result)
     for name, speaker in counts.items():
         table.add(b"-", LEFT, [*_heading(name, speaker), *_percent_cells(speaker)])
@@ -69,7 +70,7 @@ def percent_report(result: ScoreResult) -> bytes:
 
 def count_report(result: ScoreResult) -> bytes:
     """The .raw report: word counts by speaker."""
-    counts = {name: Counts.of(group) for name, group in result.speakers.items()}
+    counts = result.speaker_counts
     table = _summary_table(result)
     for name, speaker in counts.items():
         table.add(b"-", LEFT, [*_heading(name, speaker), *_count_cells(speaker)])
@@ -201,22 +202,25 @@ def alignment_report(result: ScoreResult) -> bytes:
 
 
 def _utterance_report(utterance: Utterance, case_sensitive: bool) -> bytes:
-    operations = utterance.alignment.operations
     attributes = b"Attributes: Case_sensitve \n" if case_sensitive else b""
     header = b"id: %b\nScores: (#C #S #D #I) %d %d %d %d\n%b" % (
         utterance.identifier,
-        *(operations.count(letter) for letter in (b"C", b"S", b"D", b"I")),
+        *utterance.counts,
         attributes,
     )
-    if not operations:
+    if not utterance.alignment.operations:
         return header + b"\n"
     return header + b"\n".join(_alignment_lines(utterance.alignment, case_sensitive)) + b"\n"
 
 
 def _alignment_lines(alignment: Alignment, case_sensitive: bool) -> list[bytes]:
     """REF, HYP and Eval lines, broken where they reach the line width."""
+    parts = _run_parts(alignment, case_sensitive)
+    lines = [label + b"".join(part) + b"\n" for label, part in zip(LABELS, zip(*parts))]
+    if len(lines[0]) <= LINE_WIDTH:
+        return [b"".join(lines)]
     columns = [_column(*column, case_sensitive) for column in alignment.columns()]
-    lines: list[bytes] = []
+    lines = []
     begin = 0
     while begin < len(columns):
         end, width = begin, 9 if begin else 6
@@ -231,11 +235,27 @@ def _alignment_lines(alignment: Alignment, case_sensitive: bool) -> list[bytes]:
         lines.append(
             b"".join(
                 prefix + label + b"".join([column[row] for column in block]) + b"\n"
-                for row, label in enumerate((b"REF:  ", b"HYP:  ", b"Eval: "))
+                for row, label in enumerate(LABELS)
             )
         )
         begin = end
     return lines
+
+
+def _run_parts(alignment: Alignment, case_sensitive: bool) -> list[tuple[bytes, bytes, bytes]]:
+    """The columns, with runs of correct words in one piece."""
+    parts = []
+    for operations, reference, hypothesis in alignment.runs():
+        if operations[0] != CORRECT:
+            word = reference[0] if reference else None
+            other = hypothesis[0] if hypothesis else None
+            parts.append(_column(operations[0], word, other, case_sensitive))
+        elif reference == hypothesis:
+            text = b" ".join(reference) + b" "
+            parts.append((text, text, b" " * len(text)))
+        else:
+            parts += [_column(CORRECT, *pair, True) for pair in zip(reference, hypothesis)]
+    return parts
 
 
 def _column(

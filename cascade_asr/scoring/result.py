@@ -46,18 +46,9 @@ class Counts:
     @classmethod
     def of(cls, utterances: Iterable[Utterance]) -> Counts:
         """Add up utterances."""
-        totals = [0, 0, 0, 0, 0, 0]
-        for utterance in utterances:
-            operations = utterance.alignment.operations
-            correct = operations.count(b"C")
-            totals[0] += correct
-            totals[4] += 1
-            if correct != len(operations):
-                totals[1] += operations.count(b"S")
-                totals[2] += operations.count(b"D")
-                totals[3] += operations.count(b"I")
-                totals[5] += 1
-        return cls(*totals)
+        group = list(utterances)
+        totals = [sum(kind) for kind in zip(*(u.counts for u in group))] or [0, 0, 0, 0]
+        return cls(*totals, len(group), sum(u.errors > 0 for u in group))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +58,24 @@ class Utterance:
     Attributes:
         identifier: with parentheses, folded as the options say.
         speaker: as sclite reads it from the id.
+        counts: words correct, substituted, deleted, inserted.
     """
 
     identifier: bytes
     speaker: bytes
     alignment: Alignment
+    counts: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, identifier: bytes, speaker: bytes, alignment: Alignment) -> Utterance:
+        """Count the operations of an alignment."""
+        count = alignment.operations.count
+        return cls(identifier, speaker, alignment, (count(b"C"), count(b"S"), count(b"D"), count(b"I")))
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return len(self.alignment.operations) - self.counts[0]
 
     @property
     def name(self) -> str:
@@ -116,6 +120,11 @@ class ScoreResult:
         return groups
 
     @cached_property
+    def speaker_counts(self) -> Mapping[bytes, Counts]:
+        """Counts by speaker, in order of first appearance."""
+        return {name: Counts.of(group) for name, group in self.speakers.items()}
+
+    @cached_property
     def total(self) -> Counts:
         """Counts over the whole set."""
         return Counts.of(self.utterances)
@@ -128,13 +137,7 @@ class ScoreResult:
     @cached_property
     def counts(self) -> np.ndarray:
         """(utterances, 4) int64: correct, substituted, deleted, inserted words."""
-        return np.array(
-            [
-                [u.alignment.operations.count(letter) for letter in (b"C", b"S", b"D", b"I")]
-                for u in self.utterances
-            ],
-            np.int64,
-        ).reshape(-1, 4)
+        return np.array([u.counts for u in self.utterances], np.int64).reshape(-1, 4)
 
     def interval(
         self, samples: int = 1000, seed: int = 0, unit: str = "utterance"

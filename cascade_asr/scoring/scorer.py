@@ -79,7 +79,7 @@ def score_transcripts(
     }
     alignments = _align(reference, hypothesis, options, notes.append)
     utterances = [
-        Utterance(identifier, speakers[identifier], alignment)
+        Utterance.of(identifier, speakers[identifier], alignment)
         for identifier, alignment in zip(hypothesis.lines, alignments)
     ]
     _warn_of_silent_speakers(utterances, notes.append)
@@ -150,12 +150,10 @@ def _align(
         words = [plain_words(text, options) for text in texts]
         if words[0] is not None and words[1] is not None:
             # One object per word, not per occurrence: half the memory.
-            plain.append(
-                (
-                    [known.setdefault(word, word) for word in words[0]],
-                    [known.setdefault(word, word) for word in words[1]],
-                )
+            reference_words, hypothesis_words = (
+                list(map(known.setdefault, side, side)) for side in words
             )
+            plain.append((reference_words, hypothesis_words))
         else:
             plain.append(([], []))
             network_of[index] = align_networks(
