@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--delete-hyphen", action="store_true", help="with --char: drop hyphens")
     add("--optional-deletable", action="store_true", help="'(word)' may be missing (sclite -D)")
     add("--fragments", action="store_true", help="'wh-' matches 'what' (sclite -F)")
+    add("--remove", default="", metavar="WORDS", help="words, separated by spaces, to leave out")
     add("--title", help="name of the system in the reports (default: OUTDIR/hyp.trn)")
     add("--strict", action="store_true", help="a reference without hypothesis is an error")
     add("--compare", type=Path, metavar="OTHER_HYP", help="also score B and compare it with --hyp")
@@ -95,14 +96,16 @@ class _Reader:
         self, arguments: argparse.Namespace, options: ScoringOptions, notes: list[str]
     ) -> None:
         self.options, self.notes, self.form = options, notes, arguments.format
+        self.removed = arguments.remove.encode("utf-8", "surrogateescape").split()
         self.speakers = None
         if arguments.utt2spk:
             self.speakers = read_speakers(_existing(arguments.utt2spk), notes.append)
 
     def read(self, path: Path, conflicts: bool = True) -> Transcripts:
-        return read_transcripts(
+        transcripts = read_transcripts(
             _existing(path), self.options, self.notes.append, self.form, self.speakers, conflicts
         )
+        return transcripts.without(self.removed) if self.removed else transcripts
 
 
 def _existing(path: Path) -> Path:

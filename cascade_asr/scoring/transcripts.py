@@ -7,7 +7,7 @@ what sclite's reports show. Kaldi files are joined by key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +48,17 @@ class Transcripts:
     def where(self, identifier: bytes) -> str:
         """``FILE:LINE`` of an utterance."""
         return f"{self.source}:{self.lines[identifier].number}"
+
+    def without(self, words: Iterable[bytes]) -> Transcripts:
+        """The same utterances without these words, compared to the letter."""
+        removed = frozenset(words)
+        kept = {
+            key: line._replace(
+                text=b" ".join(word for word in line.text.split() if word not in removed)
+            )
+            for key, line in self.lines.items()
+        }
+        return Transcripts(self.source, kept)
 
     def write_trn(self, path: Path) -> None:
         """Write the utterances as trn, each line ended by a newline."""
@@ -135,7 +146,8 @@ def _split_trn(row: bytes, where: str, number: int, speakers: object) -> Line:
 def _split_text(
     row: bytes, where: str, number: int, speakers: Mapping[bytes, bytes] | None
 ) -> Line:
-    key, _, text = row.strip().partition(b" ") if b"\t" not in row else _partition(row)
+    key, *rest = row.split(None, 1)
+    text = rest[0] if rest else b""
     if speakers is None:
         return Line(text, b"(" + key + b")", number)
     if key not in speakers:
@@ -144,11 +156,6 @@ def _split_text(
             "run utils/fix_data_dir.sh on the data folder"
         )
     return Line(text, b"(" + speakers[key] + b"-" + key + b")", number)
-
-
-def _partition(row: bytes) -> tuple[bytes, bytes, bytes]:
-    key, *text = row.split(None, 1)
-    return key, b" ", text[0] if text else b""
 
 
 def read_speakers(path: Path, report: Report) -> dict[bytes, bytes]:
@@ -185,7 +192,9 @@ def warn_of_hyphens(speakers: Mapping[bytes, bytes], report: Report) -> None:
 
 
 def from_texts(
-    name: str, texts: Mapping[str, Sequence[str]], utt2spk: Mapping[str, str] | None,
+    name: str,
+    texts: Mapping[str, Sequence[str]],
+    utt2spk: Mapping[str, str] | None,
     options: ScoringOptions,
 ) -> Transcripts:
     """Make transcripts of words held in memory, keyed by utterance.
