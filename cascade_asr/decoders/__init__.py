@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_asr.decoders.rnn import RNNDecoder
+from cascade_asr.decoders.rnn import RNNDecoder, check_attention
 from cascade_asr.decoders.transformer import TransformerDecoder
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import Decoder
@@ -28,7 +28,10 @@ def check_decoder(name: str, conf: Mapping[str, Any]) -> list[str]:
         suggestion = nearest(name, DECODERS) or f"; there are: {', '.join(DECODERS)}"
         return [f"decoder: unknown decoder '{name}'{suggestion}"]
     given = ["vocab_size", "encoder_output_size"]
-    return check_conf(DECODERS[name], conf, "decoder_conf", given=given)
+    problems = check_conf(DECODERS[name], conf, "decoder_conf", given=given)
+    if name == "rnn":
+        problems += check_attention(conf.get("att_conf", {}))
+    return problems
 
 
 def build_decoder(
@@ -52,5 +55,5 @@ def build_decoder(
     sizes = {"vocab_size": vocabulary_size, "encoder_output_size": encoder_output_size}
     try:
         return DECODERS[name](**sizes, **conf)
-    except (ValueError, AssertionError, NotImplementedError, UnboundLocalError) as error:
+    except (ValueError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"decoder_conf: {name} refuses this configuration: {error}") from error

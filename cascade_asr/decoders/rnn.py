@@ -11,12 +11,15 @@ from Python's, which a resumed training does not restore).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from cascade_asr.encoders.masking import valid_positions
+from cascade_asr.errors import nearest
 from cascade_asr.espnet import espnet_module
 from cascade_asr.interfaces import Layer
 from cascade_asr.layers import layer_of
@@ -24,7 +27,30 @@ from cascade_asr.layers import layer_of
 _espnet_decoder = espnet_module("espnet2.asr.decoder.rnn_decoder")
 _attentions = espnet_module("espnet.nets.pytorch_backend.rnn.attentions")
 
+ATTENTION_TYPES = (
+    "location",
+    "noatt",
+    "dot",
+    "add",
+    "location2d",
+    "location_recurrent",
+    "coverage",
+    "coverage_location",
+    "multi_head_dot",
+    "multi_head_add",
+    "multi_head_loc",
+    "multi_head_multi_res_loc",
+)
 ATTENTION_SCALING = 2.0  # sharpens the softmax; ESPnet's fixed value
+
+
+def check_attention(att_conf: Mapping[str, Any]) -> list[str]:
+    """Problems of ``att_conf`` that its types do not show: an unknown ``atype``."""
+    kind = att_conf.get("atype", "location") if isinstance(att_conf, Mapping) else "location"
+    if kind in ATTENTION_TYPES or not isinstance(kind, str):
+        return []
+    suggestion = nearest(kind, ATTENTION_TYPES) or f"; there are: {', '.join(ATTENTION_TYPES)}"
+    return [f"decoder_conf.att_conf.atype: unknown attention '{kind}'{suggestion}"]
 
 
 @dataclass
