@@ -186,18 +186,37 @@ make_environment() {
   if [[ -e $environment && ! -f $state ]]; then
     die "$environment was not made by this script; move it away"
   fi
-  rm -rf "$environment"
-  mkdir "$environment"
-  echo building >"$state"
+  # By renaming, so that .venv has its state file at any moment.
+  rm -rf "$environment.new" "$environment.old"
+  mkdir "$environment.new"
+  echo building >"$environment.new/${state##*/}"
+  if [[ -e $environment ]]; then
+    mv "$environment" "$environment.old"
+  fi
+  mv "$environment.new" "$environment"
+  rm -rf "$environment.old"
   log "making $environment with $base_python ($(python_version "$base_python"))"
-  "$base_python" -m venv "$environment" >"$pip_log" 2>&1 ||
-    die_of_pip "a virtual environment"
+  run_logged "$base_python" -m venv "$environment" || die_of_pip "a virtual environment"
 }
 
+# Run a command with its output in the log, so that Ctrl-C and TERM end it at once.
+child=""
+run_logged() {
+  printf '\n# %s\n' "$*" >>"$pip_log"
+  "$@" >>"$pip_log" 2>&1 &
+  child=$!
+  wait "$child"
+}
+
+stop() {
+  [[ -z $child ]] || kill "$child" 2>/dev/null || true
+  log "interrupted; start it again to go on"
+  exit 130
+}
+trap stop INT TERM HUP
+
 pip_install() {
-  printf '\n# pip install %s\n' "$*" >>"$pip_log"
-  "$python" -m pip install --no-input --disable-pip-version-check --no-compile \
-    "$@" >>"$pip_log" 2>&1
+  run_logged "$python" -m pip install --no-input --disable-pip-version-check --no-compile "$@"
 }
 
 # die_of_pip WHAT [ADVICE]
@@ -232,25 +251,21 @@ the wheel and run: $python -m pip install --no-deps $cpu --find-links FOLDER_OR_
 }
 
 # Every module of others that the package imports must load before set-up is complete.
+modules=(
+  espnet2.asr.{ctc,specaug.specaug}
+  espnet2.asr.encoder.{vgg_rnn,rnn,transformer,conformer,e_branchformer}_encoder
+  espnet2.asr.decoder.{rnn,transformer}_decoder
+  espnet2.layers.{utterance_mvn,global_mvn}
+  espnet2.text.{char,sentencepiece}_tokenizer
+  espnet.nets.{beam_search,batch_beam_search,scorers.ctc,scorers.length_bonus}
+  espnet.nets.pytorch_backend.transformer.label_smoothing_loss
+  lightning_fabric torch.utils.tensorboard
+  kaldi_native_fbank kaldiio soundfile sentencepiece jiwer yaml
+)
 check_imports() {
-  "$python" -W ignore - >>"$pip_log" 2>&1 <<'PYTHON' || die_of_pip "a working set of packages"
-from importlib import import_module
-
-for module in """
-    espnet2.asr.encoder.vgg_rnn_encoder espnet2.asr.encoder.rnn_encoder
-    espnet2.asr.encoder.transformer_encoder espnet2.asr.encoder.conformer_encoder
-    espnet2.asr.encoder.e_branchformer_encoder espnet2.asr.decoder.rnn_decoder
-    espnet2.asr.decoder.transformer_decoder espnet2.asr.ctc espnet2.asr.specaug.specaug
-    espnet2.layers.utterance_mvn espnet2.layers.global_mvn
-    espnet2.text.char_tokenizer espnet2.text.sentencepiece_tokenizer
-    espnet.nets.batch_beam_search espnet.nets.beam_search espnet.nets.scorers.ctc
-    espnet.nets.scorers.length_bonus
-    espnet.nets.pytorch_backend.transformer.label_smoothing_loss
-    lightning_fabric torch.utils.tensorboard
-    kaldi_native_fbank kaldiio soundfile sentencepiece jiwer yaml
-""".split():
-    import_module(module)
-PYTHON
+  run_logged "$python" -W ignore -c 'import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)' "${modules[@]}" || die_of_pip "a working set of packages"
 }
 
 build_environment() {
