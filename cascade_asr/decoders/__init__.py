@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_asr.decoders.rnn import RNNDecoder, check_attention
+from cascade_asr.decoders.attention import check_attention
+from cascade_asr.decoders.rnn import RNNDecoder
 from cascade_asr.decoders.transformer import TransformerDecoder
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import Decoder
