@@ -12,6 +12,8 @@ from cascade_asr.scoring.result import ScoreResult, Utterance
 from cascade_asr.scoring.transcripts import Transcripts, from_texts, speaker_of
 from cascade_asr.scoring.words import Report, plain_words
 
+LONGEST_SCLITE_WORD = 40
+
 
 def score_texts(
     reference: Mapping[str, Sequence[str]],
@@ -141,7 +143,6 @@ def _align(
     reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
 ) -> list[Alignment]:
     """Align all utterances: plain ones together, those with networks one by one."""
-    alignments: list[Alignment] = []
     plain: list[tuple[list[bytes], list[bytes]]] = []
     known: dict[bytes, bytes] = {}
     network_of: dict[int, Alignment] = {}
@@ -160,6 +161,29 @@ def _align(
                 read_network(texts[0], options, reference.where(identifier), report),
                 read_network(texts[1], options, hypothesis.where(identifier), report),
             )
-    for index, (pair, operations) in enumerate(zip(plain, align_words(plain))):
-        alignments.append(network_of.get(index) or Alignment(pair[0], pair[1], operations))
+    alignments = [
+        network_of.get(index) or Alignment(pair[0], pair[1], operations)
+        for index, (pair, operations) in enumerate(zip(plain, align_words(plain)))
+    ]
+    words_seen = set(known)
+    words_seen.update(*(a.reference for a in network_of.values()))
+    words_seen.update(*(a.hypothesis for a in network_of.values()))
+    _warn_of_words(words_seen, options, report)
     return alignments
+
+
+def _warn_of_words(words: set[bytes], options: ScoringOptions, report: Report) -> None:
+    """Name what is scored as it stands here but confuses sclite."""
+    long_words = sorted(word for word in words if len(word) > LONGEST_SCLITE_WORD)
+    if long_words:
+        report(
+            f"{len(long_words)} words have more than {LONGEST_SCLITE_WORD} bytes, such as "
+            f"'{long_words[0][:20].decode('utf-8', 'replace')}...'; where one is inserted or "
+            "deleted, sclite prints garbage in .pra"
+        )
+    markup = sorted({b"@", b";"} & words) if options.characters else []
+    if markup:
+        report(
+            f"'{b' '.join(markup).decode()}' inside words is scored as a character here "
+            "(sclite -c reads it as markup)"
+        )

@@ -1,0 +1,137 @@
+"""Reading both sides: joins, and errors with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.scoring.options import ScoringOptions
+from cascade_asr.scoring.scorer import score_texts, score_transcripts
+from cascade_asr.scoring.transcripts import read_speakers, read_transcripts, speaker_of
+
+UTF8 = ScoringOptions(encoding="utf-8")
+
+
+class Sides:
+    """Writes ref and hyp, reads and scores them, and keeps the warnings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.warnings: list[str] = []
+
+    def score(self, ref: str | bytes, hyp: str | bytes, options=ScoringOptions(), **how):
+        sides = []
+        for name, content in (("ref", ref), ("hyp", hyp)):
+            path = self.folder / name
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            sides.append(
+                read_transcripts(path, options, self.warnings.append, conflicts=name == "hyp")
+            )
+        result = score_transcripts(*sides, options, "title", warnings=self.warnings, **how)
+        self.warnings = list(result.warnings)
+        return result
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    return Sides(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ref", "hyp", "message"),
+    [
+        ("a (s-1)\n", "a (s-1)\na (s-2)\n", r"hyp:2: hypothesis \(s-2\) has no reference in .*ref"),
+        ("a (s-1)\n", "a (s-1)\n\nb (S-1)\n", r"hyp:3: id \(s-1\) is already in line 1"),
+        ("a (s-1)\nb (s-1)\n", "a (s-1)\n", r"ref:2: id \(s-1\) is already in line 1"),
+        (";; x\n{ a / b (s-1)\n", "a (s-1)\n", r"ref:2: '{' is never closed in '{ a / b'"),
+        ("a } b (s-1)\n", "a (s-1)\n", r"ref:1: brace inside or without partner at '}'"),
+        ("a (s-1)\n", "x{y} (s-1)\n", r"hyp:1: brace inside or without partner at 'x{y}'"),
+        ("a (s1)\n", "a (s1)\n", r"hyp:1: id \(s1\) has no '-' or '_' between speaker"),
+        ("a ()\n", "a (s-1)\n", r"ref:1: no '\(id\)' at the end of 'a \(\)'"),
+        ("", "a (s-1)\n", r"ref: holds no utterance"),
+        ("a (s-1)\n", ";; nothing\n\n", r"hyp: holds no utterance"),
+    ],
+)
+def test_errors_name_file_and_line(sides: Sides, ref: str, hyp: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        sides.score(ref, hyp)
+
+
+def test_invalid_utf8_is_an_error_only_under_utf8(sides: Sides) -> None:
+    with pytest.raises(DataError, match=r"hyp:2: not utf-8: byte 0xe9 in column 2; convert"):
+        sides.score("a (s-1)\nb (s-2)\n", b"a (s-1)\nb\xe9 (s-2)\n", UTF8)
+    assert sides.score("a (s-1)\n", b"b\xe9 (s-1)\n").error_rate == 100.0
+
+
+def test_missing_hypothesis_warns_or_fails(sides: Sides) -> None:
+    ref, hyp = "a (s-1)\nb (s-2)\n", "a (s-1)\n"
+    assert sides.score(ref, hyp).total.utterances == 1
+    assert "ref:2: reference (s-2) has no hypothesis" in sides.warnings[0]
+    with pytest.raises(DataError, match=r"ref:2: .*1 of 2 are not scored.*leave out --strict"):
+        sides.score(ref, hyp, strict=True)
+
+
+def test_repeated_reference_with_the_same_words_warns(sides: Sides) -> None:
+    sides.score("a b (s-1)\nA  B (S-1)\n", "a (s-1)\n")
+    assert "is already in line 1, with the same words" in sides.warnings[0]
+
+
+def test_crlf_comments_and_tabs(sides: Sides) -> None:
+    ref = b";; c (x-1)\r\n** i\r\na b\t(s-1)\r\n"
+    assert sides.score(ref, "a  b (s-1)\r\n").total.correct == 2
+
+
+def test_kaldi_text_is_joined_by_key(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("u2 b c\nu1\nu3 c (uh)\n")
+    (tmp_path / "utt2spk").write_text("u1 s1\nu2 s2\nu3 s1\n")
+    notes: list[str] = []
+    speakers = read_speakers(tmp_path / "utt2spk", notes.append)
+    read = read_transcripts(
+        tmp_path / "text", ScoringOptions(), notes.append, speakers=speakers
+    )
+    assert [line.identifier for line in read.lines.values()] == [
+        b"(s2-u2)", b"(s1-u1)", b"(s1-u3)",
+    ]  # fmt: skip
+    assert [line.text.strip() for line in read.lines.values()] == [b"b c", b"", b"c (uh)"]
+    assert notes == []
+
+
+def test_kaldi_utterance_without_speaker(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("u1 a\nu2 b\n")
+    with pytest.raises(DataError, match=r"text:2: utterance 'u2' is not in utt2spk; run utils/fix"):
+        read_transcripts(tmp_path / "text", UTF8, print, speakers={b"u1": b"s"})
+
+
+def test_speaker_with_hyphen_warns(tmp_path: Path) -> None:
+    (tmp_path / "utt2spk").write_text("u1 sp0.9-ann\n")
+    notes: list[str] = []
+    read_speakers(tmp_path / "utt2spk", notes.append)
+    assert "'sp0.9-ann': sclite, and this table, call that one 'sp0.9'" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("id_type", "identifier", "speaker"),
+    [("rm", b"(a_b-c_d)", b"a_b"), ("swb", b"(a_b_c)", b"a"), ("spu_id", b"(ab)", None),
+     ("wsj", b"(01ic0201)", b"01i"), ("sp", b"(x-y)", b"(x-y)")],
+)  # fmt: skip
+def test_speaker_of_each_id_type(id_type: str, identifier: bytes, speaker: bytes | None) -> None:
+    assert speaker_of(identifier, ScoringOptions(id_type=id_type)) == speaker
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'wsj'"):
+        ScoringOptions(id_type="wjs")
+    with pytest.raises(ConfigError, match="need --char"):
+        ScoringOptions(no_ascii=True)
+
+
+def test_texts_in_memory() -> None:
+    reference = {"u1": ["a", "b"], "u2": ["c"]}
+    result = score_texts(reference, {"u2": ["c"], "u1": ["a", "x"]}, {"u1": "s", "u2": "t"})
+    assert [u.name for u in result.utterances] == ["t-u2", "s-u1"]
+    assert result.counts.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
+    assert result.error_rate == pytest.approx(100 / 3)
+    with pytest.raises(DataError, match="utterance 'u1' is not in utt2spk"):
+        score_texts(reference, reference, {"u2": "t"})
