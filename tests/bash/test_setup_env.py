@@ -1,0 +1,245 @@
+"""Drives utils/setup_env.sh, run.sh and tests/run.sh in a copy without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ["utils/setup_env.sh", "utils/parse_options.sh", "utils/log.sh", "path.sh", "run.sh"]
+# What a bare system has; no apt-get, no sudo, no sox, no Python.
+COMMANDS = [
+    "bash", "cat", "chmod", "cut", "date", "dirname", "env", "flock", "grep", "ln", "mkdir", "mv",
+    "rm", "sed", "sha256sum", "sleep", "tail", "touch",
+]  # fmt: skip
+# In place of the packages of others: every module of theirs can be imported, and is empty.
+EMPTY_PACKAGES = """
+import importlib.machinery, sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        packages = ("espnet", "espnet2", "torch", "lightning_fabric", "kaldi_native_fbank",
+                    "kaldiio", "soundfile", "sentencepiece", "jiwer", "yaml")
+        if name.partition(".")[0] in packages:
+            return importlib.machinery.ModuleSpec(name, Finder, is_package=True)
+
+    create_module = exec_module = staticmethod(lambda _: None)
+
+sys.meta_path.append(Finder)
+"""
+BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """The scripts of set-up in a folder of their own, with empty lists of packages."""
+    root = tmp_path / "clone"
+    for name in COPIED:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    for name in ("conf/requirements.txt", "tests/requirements.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("# nothing\n")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in COMMANDS:
+        (tools / name).symlink_to(shutil.which(name))
+    return root
+
+
+def add_command(clone: Path, name: str, script: str = "exit 0") -> Path:
+    path = clone.parent / "bin" / name
+    path.write_text(f"#!{shutil.which('bash')}\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def environment(clone: Path, **variables: str) -> dict[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("CASCADE_ASR_")
+    }
+    return inherited | {"PATH": str(clone.parent / "bin")} | variables
+
+
+def set_up(clone: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(clone / "utils/setup_env.sh"), *arguments],
+        capture_output=True, text=True, env=environment(clone, **variables), timeout=120,
+    )  # fmt: skip
+
+
+def test_missing_tools_without_a_way_to_install_them(clone):
+    result = set_up(clone)
+    assert result.returncode == 1
+    assert "please run: sudo apt-get install sox ffmpeg espeak-ng flite\n" in result.stderr
+    result = set_up(clone, "--tests", "true")
+    assert "install sox shellcheck ffmpeg espeak-ng flite sctk\n" in result.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_tools_are_installed_where_apt_get_may(clone):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    add_command(
+        clone, "apt-get",
+        f'echo "$*" >>{clone}/calls; case $* in *update*) touch {clone}/updated ;; '
+        f"*flite*) [[ -e {clone}/updated ]] && touch {clone.parent}/bin/sox && "
+        f"chmod +x {clone.parent}/bin/sox ;; esac",
+    )  # fmt: skip
+    (clone / ".venv").mkdir()
+    result = set_up(clone, CASCADE_ASR_PYTHON=BASE_PYTHON)
+    calls = (clone / "calls").read_text().splitlines()
+    packages = "install --no-install-recommends sox ffmpeg espeak-ng flite"
+    assert [call.partition("install ")[1] != "" for call in calls] == [True, False, True]
+    assert calls[0].endswith(packages) and calls[2].endswith(packages)
+    assert "going on without ffmpeg espeak-ng flite" in result.stderr
+    # A folder .venv that somebody else made is left alone.
+    assert result.returncode == 1
+    assert f"{clone}/.venv was not made by this script; move it away" in result.stderr
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.13"])
+def test_a_wrong_python_is_refused(clone, version):
+    add_command(clone, "sox")
+    python = add_command(clone, "python3", f"echo {version}")
+    result = set_up(clone)
+    assert result.returncode == 1
+    assert f"no Python 3.11 or 3.12 found; python3 is {version}; install one" in result.stderr
+    result = set_up(clone, CASCADE_ASR_PYTHON=str(python))
+    assert f"{python} is {version};" in result.stderr
+
+
+def test_a_python_without_venv_gets_the_package_named(clone):
+    add_command(clone, "sox")
+    add_command(clone, "python3", "[[ $2 == *version_info* ]] && echo 3.11")
+    result = set_up(clone)
+    assert result.returncode == 1
+    assert "please run: sudo apt-get install python3.11-venv" in result.stderr
+
+
+def test_without_a_source_of_the_cpu_build_cuda_is_not_taken_instead(clone):
+    add_command(clone, "sox")
+    pip_calls = clone / "pip_calls"
+    add_command(
+        clone, "python3",
+        f'case $* in *version_info*) echo 3.12 ;; *"-m venv"*) mkdir -p "$3/bin"; '
+        f'ln -s "$0" "$3/bin/python" ;; *"-m pip"*) echo "$*" >>{pip_calls}; '
+        "echo no matching distribution; exit 1 ;; esac",
+    )  # fmt: skip
+    result = set_up(clone)
+    assert result.returncode == 1
+    calls = pip_calls.read_text().splitlines()
+    assert len(calls) == 2 and all(call.endswith("torch==2.13.0+cpu") for call in calls)
+    assert "--index-url https://download.pytorch.org/whl/cpu" in calls[1]
+    assert "  no matching distribution" in result.stderr
+    assert "-m pip install --no-deps torch==2.13.0+cpu --find-links" in result.stderr
+    pip_calls.unlink()
+    add_command(clone, "nvidia-smi", "echo 'GPU 0: NVIDIA H200'")
+    set_up(clone)
+    (call,) = pip_calls.read_text().splitlines()
+    assert call.endswith(f"--constraint {clone}/conf/requirements.txt torch==2.13.0")
+    pip_calls.unlink()
+    set_up(clone, CASCADE_ASR_TORCH="torch==2.11.0")
+    (call,) = pip_calls.read_text().splitlines()
+    assert call.endswith("torch==2.11.0")
+
+
+def interrupted(clone: Path, until: str, **variables: str) -> None:
+    """Start set-up and end it with TERM once it has logged a certain step."""
+    process = subprocess.Popen(
+        [str(clone / "utils/setup_env.sh")],
+        stderr=subprocess.PIPE, text=True, env=environment(clone, **variables),
+    )  # fmt: skip
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if until in line:
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            break
+    else:
+        pytest.fail("never came to: " + until + "".join(lines))
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted; start it again to go on" in rest
+
+
+def test_set_up_survives_an_interruption_and_then_only_looks(clone):
+    """A real virtual environment, in which the packages of others are empty."""
+    add_command(clone, "sox")
+    (clone / "sitecustomize.py").write_text(EMPTY_PACKAGES)
+    variables = {
+        "CASCADE_ASR_PYTHON": BASE_PYTHON,
+        "CASCADE_ASR_TORCH": "pip",  # is there already: no network is needed
+        "PYTHONPATH": str(clone),
+    }
+    state = clone / ".venv/.cascade_asr"
+    interrupted(clone, "making", **variables)
+    assert state.read_text() == "building\n"
+
+    result = set_up(clone, **variables)
+    assert result.returncode == 0, result.stderr
+    assert "making" in result.stderr and result.stderr.endswith("set-up is complete\n")
+
+    start = time.monotonic()
+    result = set_up(clone)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert time.monotonic() - start < 1.5
+    add_command(clone, "shellcheck")
+    result = set_up(clone, "--tests", "true", **variables)
+    assert result.returncode == 0 and "making" not in result.stderr
+    assert "installing the packages of the tests" in result.stderr
+
+    (clone / "conf/requirements.txt").write_text("# another list\n")
+    interrupted(clone, "installing the packages of conf/requirements.txt", **variables)
+    assert state.read_text() == "building\n"
+
+
+def test_run_passes_options_on_and_keeps_paths(clone, tmp_path):
+    recipe = clone / "egs/demo/run.sh"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(
+        '#!/usr/bin/env bash\nprintf "[%s]" "$(pwd)" "${CORPORA-}" "$@"\n'
+    )
+    recipe.chmod(0o755)
+    (recipe.parent / "conf").mkdir()
+    (recipe.parent / "conf/x.yaml").touch()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/x.yaml").touch()
+    (tmp_path / "corpus").mkdir()
+    (clone / "utils/setup_env.sh").write_text("#!/usr/bin/env bash\nexit 0\n")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [str(clone / "run.sh"), *arguments], cwd=tmp_path, capture_output=True, text=True,
+            env=os.environ | {"CORPORA": "corpus"}, timeout=20,
+        )  # fmt: skip
+
+    given = ["--recipe", "demo", "--stage", "4", "--fsdd", "./corpus", "--tag=a b",
+             "--train-config", "conf/x.yaml", "--other=./corpus"]  # fmt: skip
+    assert run(*given).stdout == (
+        f"[{recipe.parent}][{tmp_path}/corpus][--stage][4][--fsdd][{tmp_path}/./corpus][--tag=a b]"
+        f"[--train-config][conf/x.yaml][--other={tmp_path}/./corpus]"
+    )
+    helped = run("--recipe=demo", "--help")
+    assert "Usage: ./run.sh" in helped.stdout and helped.stdout.endswith("[--help]")
+    unknown = run("--recipe", "wsk")
+    assert unknown.returncode == 1 and "no recipe 'wsk'; there are: demo" in unknown.stderr
+    assert "--recipe needs a value" in run("--recipe").stderr
+
+
+def test_path_sh_can_be_sourced_from_anywhere_and_twice(clone, tmp_path):
+    command = f'. "{clone}/path.sh"; . "{clone}/path.sh"; echo "$PATH|$PYTHONPATH|$LC_ALL"'
+    found = subprocess.check_output(
+        ["bash", "-euc", command], text=True, cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+    ).strip()  # fmt: skip
+    assert found == f"{clone}/.venv/bin:{clone}/utils:/usr/bin:/bin|{clone}|C"
