@@ -21,7 +21,7 @@ from cascade_asr.scoring.result import Counts
 from cascade_asr.scoring.words import Report
 
 DEBIAN_FOLDER = Path("/usr/lib/sctk/bin")
-# Subset by the beginning of the file name; longest-known names first in reports.
+# Subsets by the beginning of the file name.
 SUBSETS = {
     "eval2000": {"all": "", "swbd": "sw_", "callhm": "en_"},
     "rt03": {"all": "", "fsh": "fsh_", "swbd": "sw_"},
@@ -97,7 +97,9 @@ def read_stm(path: Path) -> Stm:
             continue
         fields = line.split(None, 5)
         if len(fields) < 5 or not _is_time(fields[3]) or not _is_time(fields[4]):
-            raise DataError(f"{path}:{number}: expected 'file channel speaker begin end [<tags>] text'")
+            raise DataError(
+                f"{path}:{number}: expected 'file channel speaker begin end [<tags>] text'"
+            )
         file, channel, rest = fields[0], CHANNELS.get(fields[1], fields[1]), fields[5:]
         text = rest[0] if rest else ""
         label = re.match(r"<([^>]*)>", text)

@@ -70,7 +70,8 @@ class Utterance:
     def of(cls, identifier: bytes, speaker: bytes, alignment: Alignment) -> Utterance:
         """Count the operations of an alignment."""
         count = alignment.operations.count
-        return cls(identifier, speaker, alignment, (count(b"C"), count(b"S"), count(b"D"), count(b"I")))
+        counts = (count(b"C"), count(b"S"), count(b"D"), count(b"I"))
+        return cls(identifier, speaker, alignment, counts)
 
     @property
     def errors(self) -> int:

@@ -82,8 +82,8 @@ def read_transcripts(
         path: a trn file, or a Kaldi ``text``.
         options: how ids are folded, and the encoding.
         report: receives warnings.
-        form: ``trn``, ``text`` or ``auto``: ``text`` where ``speakers`` are
-            given or a line does not end in ``(id)``.
+        form: ``trn``, ``text`` or ``auto``: ``trn`` where no ``speakers`` are
+            given and most lines end in ``(id)``.
         speakers: from `read_speakers`; needed to name a Kaldi utterance
             ``(speaker-utterance)``, otherwise it is ``(utterance)``.
         conflicts: whether a repeated id is always an error; in a reference a
@@ -100,8 +100,8 @@ def read_transcripts(
     if not rows:
         raise DataError(f"{path}: holds no utterance; was the decoding interrupted?")
     if form == "auto":
-        trn = speakers is None and all(_TRN_END.search(row) for _, row in rows)
-        form = "trn" if trn else "text"
+        with_id = sum(_TRN_END.search(row) is not None for _, row in rows)
+        form = "trn" if speakers is None and 2 * with_id > len(rows) else "text"
     split = _split_trn if form == "trn" else _split_text
     lines: dict[bytes, Line] = {}
     for number, row in rows:

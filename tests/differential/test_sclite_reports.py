@@ -132,11 +132,11 @@ class Generator:
                 words.append("@")
             else:
                 words += self.phrase(self.random.randint(1, 3), depth + 1)
-        # A '/' of the vocabulary would end a branch, and ';' hides the rest.
-        inside = [w for w in words[1:] if ";" not in w and not w.endswith("*")]
-        return ["{", *(inside or ["@"]), *(["/"] * self.chance(0.05)), "}"] if any(
-            w != "/" for w in inside
-        ) else ["a"]
+        # A ';' hides the rest of the alternation, a last '*' its brace.
+        words = [word for word in words if ";" not in word and not word.endswith("*")]
+        if not any(word not in "{/" for word in words):
+            words.append("a")
+        return [*words, *["/"] * self.chance(0.05), "}"]
 
     def corrupt(self, words: list[str]) -> list[str]:
         result = []
@@ -190,7 +190,8 @@ class Generator:
                 self.random.shuffle(lines)
             if self.chance(0.2):
                 place = self.random.randint(0, len(lines))
-                lines.insert(place, self.random.choice([b";; comment (x-1)\n", b"\n", b"** info\n"]))
+                comments = [b";; comment (x-1)\n", b"\n", b"** info\n"]
+                lines.insert(place, self.random.choice(comments))
         if self.chance(0.2):
             reference.append(b"not decoded (zzz-999)\n")
         title = self.random.choice(["hyp.trn", "exp/decode/hyp.trn", "t" * 70, "w " * 60 + "x"])

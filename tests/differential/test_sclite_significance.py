@@ -22,7 +22,7 @@ RESULT = re.compile(
     rb"# segs: (\d+)\).*mean: +(\S+)\).*std dev: +(\S+)\).*Z Stat: +(\S+)\).*Diff: (\w+)\)"
 )
 
-MISSING = "real sclite not found: THE SIGNIFICANCE TEST IS NOT CHECKED AGAINST IT; apt-get install sctk"
+MISSING = "real sc_stats not found: MAPSSWE IS NOT CHECKED AGAINST IT; apt-get install sctk"
 pytestmark = pytest.mark.skipif(SCLITE is None, reason=MISSING)
 if SCLITE is None:
     # A skip alone is easily overlooked; a warning stands in every summary.

@@ -35,9 +35,8 @@ def folder(tmp_path: Path) -> Path:
 def test_files_and_the_two_lines(folder: Path) -> None:
     done = run(folder, "--ref", "r", "--hyp", "h", "--outdir", "d", "--title", "first")
     assert done.returncode == 0, done.stderr
-    reports = {name: (folder / "d" / f"hyp.trn.{name}").read_bytes() for name in ("sys", "raw", "pra")}
-    text = (folder / "d/result.txt").read_bytes()
-    assert text == reports["sys"] + reports["raw"] + reports["pra"]
+    reports = [(folder / f"d/hyp.trn.{kind}").read_bytes() for kind in ("sys", "raw", "pra")]
+    assert (folder / "d/result.txt").read_bytes() == b"".join(reports)
     grep = ["grep", "-e", "Avg", "-e", "SPKR", "-m", "2", str(folder / "d/result.txt")]
     assert done.stdout == subprocess.run(grep, capture_output=True, text=True).stdout
     assert "| Sum/Avg|    2      6 | 83.3   16.7    0.0    0.0   16.7   50.0 |" in done.stdout
