@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_asr.data.data_dir import (
@@ -130,6 +130,7 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r")).map(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(table=st.dictionaries(IDS.filter(lambda key: key[0] != "\ufeff"), VALUES))
 def test_a_written_table_is_read_back_sorted_by_bytes(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("table") / "text"
