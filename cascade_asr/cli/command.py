@@ -6,8 +6,31 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from cascade_asr.errors import CascadeError
+
+
+LINE = logging.Formatter("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+class _Terminal(logging.StreamHandler):
+    """Lines on stderr that do not tear a progress bar apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+        if tqdm is None:
+            super().emit(record)
+        else:
+            tqdm.write(self.format(record), file=sys.stderr)
+
+
+def log_to(path: Path) -> None:
+    """Append the log to a file as well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(LINE)
+    logging.getLogger().addHandler(handler)
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -17,18 +40,15 @@ def run(main: Callable[[], int | None]) -> None:
     disk (`OSError`) end with one message and status 1; Ctrl-C with 130. Set
     ``CASCADE_ASR_TRACEBACK=1`` to see where a message came from.
     """
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s: %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        stream=sys.stderr,
-    )
+    terminal = _Terminal(sys.stderr)
+    terminal.setFormatter(LINE)
+    logging.basicConfig(level=logging.INFO, handlers=[terminal])
     try:
         status = main() or 0
     except (CascadeError, OSError) as error:
         if os.environ.get("CASCADE_ASR_TRACEBACK"):
             raise
-        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+        logging.getLogger().error("%s: %s", os.path.basename(sys.argv[0]), error)
         status = getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -58,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="instead of the configuration's seed")
     parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
     parser.add_argument("--processes", type=int, default=1, help="ranks on the CPU")
+    parser.add_argument("--log", type=Path, help="append the log to this file too")
     return parser.parse_args()
 
 
@@ -117,6 +118,8 @@ def check(
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.log:
+        command.log_to(arguments.log)
     config, cascade = read_configs(arguments)
     experiment = Experiment(
         arguments.exp, arguments.dump, arguments.train_set, arguments.dev_set

@@ -6,4 +6,4 @@
 # All options go to prepare_digits.py, whose --help lists them.
 set -euo pipefail
 
-exec "${PYTHON:-python3}" "$(dirname "${BASH_SOURCE[0]}")/prepare_digits.py" "$@"
+exec python "$(dirname "${BASH_SOURCE[0]}")/prepare_digits.py" "$@"

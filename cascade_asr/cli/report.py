@@ -1,0 +1,33 @@
+"""Score all stages and write RESULTS.md and report.html (stage 6).
+
+Example:
+    python -m cascade_asr.cli.report --exp exp/rnn --dump dump test_seen test_unseen
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cascade_asr.cli import command
+from cascade_asr.data.atomic import atomic_write
+from cascade_asr.report import html
+from cascade_asr.results import collect, markdown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
+    parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
+    parser.add_argument("sets", nargs="+", help="test sets inside it")
+    arguments = parser.parse_args()
+    results = collect(arguments.exp, arguments.dump, arguments.sets)
+    for name, content in (("report.html", html(results)), ("RESULTS.md", markdown(results))):
+        with atomic_write(arguments.exp / name) as stream:
+            stream.write(content)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Connected spoken digits, read by six people: a small VGG-BLSTM with CTC and
+# attention, trained in full and then top-down.
+#
+# Examples:
+#   ./run.sh                                   # all stages
+#   ./run.sh --stage 4 --stop-stage 4 --cascade-stages 2
+#   ./run.sh --fsdd ~/corpora/free-spoken-digit-dataset --seed 2
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=egs/digits/path.sh
+. ./path.sh
+
+train_set=train
+dev_set=dev
+test_sets="test_seen test_unseen"
+
+# shellcheck source=utils/asr.sh
+. "$CASCADE_ASR_ROOT/utils/asr.sh"
+
+# begin options
+# Corpus
+fsdd=                # Free Spoken Digit Dataset, a folder or an archive; none: the folder
+                     # $CORPORA, else a download, else voices synthesised here
+corpus_seed=1        # of the strings, pauses and noise
+train_strings=1200   # utterances to train on
+# end options
+
+corpus_identity() {
+  inputs=("fsdd=$fsdd" "corpora=${CORPORA-}" "corpus_seed=$corpus_seed" "train_strings=$train_strings")
+}
+
+prepare_data() {
+  local/data.sh --outdir data --seed "$corpus_seed" --train-strings "$train_strings" \
+    ${fsdd:+--fsdd "$fsdd"}
+}
+
+run_stages "$@"
