@@ -244,9 +244,9 @@ install_torch() {
     log "installing torch $torch_version for the CPU, about 200 MB"
     pip_install --no-deps --retries 2 "$cpu" ||
       pip_install --no-deps --timeout 15 --retries 1 --index-url "$cpu_wheels" "$cpu" ||
-      die_of_pip "$cpu" "when the network is back run this script again, or give pip a source of \
-the wheel and run: $python -m pip install --no-deps $cpu --find-links FOLDER_OR_URL \
-(or set CASCADE_ASR_TORCH=torch==$torch_version for the CUDA build)"
+      die_of_pip "$cpu" "start this again when the network is back; with the wheel in a folder \
+run: PIP_FIND_LINKS=FOLDER $0 (or, for the CUDA build of several GB: \
+CASCADE_ASR_TORCH=torch==$torch_version $0)"
   fi
 }
 
