@@ -35,7 +35,9 @@ ENCODER_CASES = {
         "vgg_rnn", "vgg_rnn_encoder.VGGRNNEncoder", 20, LSTM | {"use_projection": False},
     ),
     "rnn 2x128 projected, D=20": ("rnn", "rnn_encoder.RNNEncoder", 20, SMALL_LSTM),
-    "rnn 2x128, D=20": ("rnn", "rnn_encoder.RNNEncoder", 20, SMALL_LSTM | {"use_projection": False}),
+    "rnn 2x128, D=20": (
+        "rnn", "rnn_encoder.RNNEncoder", 20, SMALL_LSTM | {"use_projection": False},
+    ),
     "transformer 6x256, D=80": (
         "transformer", "transformer_encoder.TransformerEncoder", 80, BLOCKS,
     ),

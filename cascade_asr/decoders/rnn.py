@@ -62,11 +62,9 @@ class RNNDecoder(_espnet_decoder.RNNDecoder):
         attention = start_attention(self.att_list[0], encoder_output, encoder_lengths)
         cells = (LstmStack if self.dtype == "lstm" else GruStack)(self, encoder_output)
         embedded = self.dropout_emb(self.embed(tokens_in.clamp(min=0)))  # (B, U, Z)
-        prepared = cells.prepare(embedded)
         outputs, weights = [], []
-        for index in range(tokens_in.size(1)):
+        for index, token in enumerate(cells.prepare(embedded).unbind(dim=1)):
             context = attention.step(self.dropout_dec[0](cells.hidden[0]))
-            token = prepared[:, index]
             if index > 0 and self._samples():
                 sampled = self.output(outputs[-1]).argmax(dim=1)
                 token = cells.prepare(self.dropout_emb(self.embed(sampled)))

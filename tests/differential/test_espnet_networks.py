@@ -45,8 +45,8 @@ CASES = [
     *[("transformer", FEED | {"input_layer": layer})
       for layer in ("conv2d", "conv2d1", "conv2d2", "conv2d6", "conv2d8", "conv1d2", "linear")],
     ("transformer", FEED | {"normalize_before": False, "concat_after": True, "qk_norm": True}),
-    ("transformer", FEED | {"positionwise_layer_type": "conv1d-linear", "pos_enc_layer_type": "conv",
-                            "positionwise_conv_kernel_size": 3}),
+    ("transformer", FEED | {"positionwise_layer_type": "conv1d-linear",
+                            "positionwise_conv_kernel_size": 3, "pos_enc_layer_type": "conv"}),
     ("conformer", FEED),
     ("conformer", FEED | {"macaron_style": True, "rel_pos_type": "latest", "zero_triu": True}),
     ("conformer", FEED | {"selfattention_layer_type": "selfattn", "input_layer": "conv2d6",
@@ -153,7 +153,8 @@ def test_rnn_decoder_equals_espnet(attention: str) -> None:
         "att_conf": {"atype": attention, "adim": 12, "aconv_chans": 3, "aconv_filts": 4},
     }
     ours = build_decoder("rnn", VOCABULARY, 14, conf)
-    compare_decoders(ours, espnet_class("decoder", "rnn_decoder.RNNDecoder")(VOCABULARY, 14, **conf))
+    theirs = espnet_class("decoder", "rnn_decoder.RNNDecoder")(VOCABULARY, 14, **conf)
+    compare_decoders(ours, theirs)
 
 
 @pytest.mark.parametrize("option", [
@@ -163,7 +164,8 @@ def test_rnn_decoder_options_equal_espnet(option: dict) -> None:
     torch.manual_seed(1)
     conf = {"hidden_size": 10} | option
     ours = build_decoder("rnn", VOCABULARY, 14, conf)
-    compare_decoders(ours, espnet_class("decoder", "rnn_decoder.RNNDecoder")(VOCABULARY, 14, **conf))
+    theirs = espnet_class("decoder", "rnn_decoder.RNNDecoder")(VOCABULARY, 14, **conf)
+    compare_decoders(ours, theirs)
 
 
 @pytest.mark.parametrize("option", [

@@ -190,14 +190,15 @@ def test_ctc_dropout_acts_in_training_only() -> None:
 
 
 def test_configuration_errors_come_all_at_once() -> None:
-    conf = {"num_encs": 2, "droput": 0.1, "att_conf": {"atype": "locaton", "aconv_chan": 3, "adim": 3.5}}
+    attention = {"atype": "locaton", "aconv_chan": 3, "adim": 3.5}
+    conf = {"num_encs": 2, "droput": 0.1, "att_conf": attention}
     with pytest.raises(ConfigError) as error:
         build_decoder("rnn", VOCABULARY, WIDTH, conf)
     message = str(error.value)
     assert "decoder_conf.num_encs: 2 is not supported" in message
     assert "decoder_conf.droput: no such option; did you mean 'dropout'?" in message
-    assert "decoder_conf.att_conf.atype: unknown attention 'locaton'; did you mean 'location'?" in message
-    assert "decoder_conf.att_conf.aconv_chan: no such option; did you mean 'aconv_chans'?" in message
+    assert "att_conf.atype: unknown attention 'locaton'; did you mean 'location'?" in message
+    assert "att_conf.aconv_chan: no such option; did you mean 'aconv_chans'?" in message
     assert "decoder_conf.att_conf.adim: expected a whole number, got 3.5" in message
     with pytest.raises(ConfigError, match="unknown decoder 'lstm'; there are: rnn, transformer"):
         build_decoder("lstm", VOCABULARY, WIDTH, {})

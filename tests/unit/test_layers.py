@@ -27,7 +27,8 @@ FEED = {"linear_units": 24}
 ENCODERS = {
     "vgg_rnn": ("vgg_rnn", RECURRENT, ["conv1", "conv2", "rnn0", "rnn1", "rnn2"]),
     "vgg_rnn-unprojected": (
-        "vgg_rnn", RECURRENT | {"use_projection": False}, ["conv1", "conv2", "rnn0", "rnn1", "rnn2"],
+        "vgg_rnn", RECURRENT | {"use_projection": False},
+        ["conv1", "conv2", "rnn0", "rnn1", "rnn2"],
     ),
     "rnn": ("rnn", RECURRENT, ["rnn0", "rnn1", "rnn2"]),
     "rnn-unprojected-gru": (
