@@ -1,0 +1,165 @@
+"""Audio, fbank, CMVN: right values, and faults that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kaldi_native_fbank as knf
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+
+from cascade_asr.data.audio import SegmentReader, read_audio
+from cascade_asr.data.cmvn import (
+    Statistics,
+    mean_and_deviation,
+    read_speaker_statistics,
+    write_global_statistics,
+    write_speaker_statistics,
+)
+from cascade_asr.data.data_dir import Segment
+from cascade_asr.data.fbank import compute_fbank, read_fbank_options
+from cascade_asr.errors import ConfigError, DataError
+
+RATE = 8000
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    samples = np.random.default_rng(0).integers(-9000, 9000, RATE, dtype=np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="PCM_16")
+    return tmp_path / "a.wav"
+
+
+def test_samples_are_in_the_range_of_integers(wav: Path):
+    samples, rate = read_audio(str(wav))
+    assert rate == RATE and samples.dtype == np.float32
+    np.testing.assert_array_equal(samples, soundfile.read(wav, dtype="int16")[0])
+
+
+def test_a_pipe_gives_what_the_file_holds(wav: Path):
+    direct, _ = read_audio(str(wav))
+    piped, rate = read_audio(f"sox {wav} -t wav - |")
+    assert rate == RATE
+    np.testing.assert_array_equal(direct, piped)
+
+
+@pytest.mark.parametrize("command", ["false | cat {} |", "sox {}.no -t wav - |", "exit 3 |"])
+def test_a_fault_in_any_part_of_a_pipe_counts(command: str, wav: Path):
+    with pytest.raises(DataError, match="ended with status"):
+        read_audio(command.format(wav))
+
+
+def test_a_truncated_file_is_refused(wav: Path):
+    wav.write_bytes(wav.read_bytes()[:-100])
+    with pytest.raises(DataError, match="header says 8000 samples, found 7950: truncated"):
+        read_audio(str(wav))
+
+
+def test_other_broken_files(tmp_path: Path):
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("no audio at all")
+    for name, message in (
+        ("no.wav", "no such audio file"),
+        ("empty.wav", "empty file"),
+        ("text.wav", "cannot be read as audio"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_audio(str(tmp_path / name))
+
+
+def test_segments_are_cut_clipped_and_checked(wav: Path):
+    reader = SegmentReader({"a": str(wav)})
+    whole, _ = reader.read("u", Segment("a", 0.0, None))
+    part, _ = reader.read("u", Segment("a", 0.25, 0.5))
+    np.testing.assert_array_equal(part, whole[2000:4000])
+    assert len(reader.read("u", Segment("a", 0.5, 1.09))[0]) == 4000
+    for segment, message in (
+        (Segment("a", 0.5, 1.2), "u: ends at 1.20 s but recording 'a' ends at 1.00 s"),
+        (Segment("a", 1.02, 1.05), "u: zero/negative length 1.02-1.00"),
+        (Segment("b", 0.0, None), "recording 'b' is not in wav.scp"),
+    ):
+        with pytest.raises(DataError, match=message):
+            reader.read("u", segment)
+
+
+def test_two_channels_are_told_with_the_remedy(tmp_path: Path):
+    soundfile.write(tmp_path / "s.wav", np.zeros((800, 2)), RATE)
+    with pytest.raises(DataError, match="2 channels, expected 1; .*remix 1"):
+        SegmentReader({"s": str(tmp_path / "s.wav")}).read("u", Segment("s", 0.0, None))
+
+
+OPTIONS = """\
+# comment
+--sample-frequency=8000
+--num-mel-bins=16   # and another
+--frame-shift=8
+"""
+
+
+def test_features_are_those_of_kaldi_native_fbank(tmp_path: Path, wav: Path):
+    (tmp_path / "fbank.conf").write_text(OPTIONS)
+    options = read_fbank_options(tmp_path / "fbank.conf")
+    samples, rate = read_audio(str(wav))
+    features = compute_fbank(samples, rate, options, "u")
+    reference = knf.FbankOptions()
+    reference.frame_opts.samp_freq, reference.frame_opts.frame_shift_ms = 8000, 8
+    reference.frame_opts.dither, reference.mel_opts.num_bins = 0, 16
+    fbank = knf.OnlineFbank(reference)
+    fbank.accept_waveform(8000, (soundfile.read(wav, dtype="int16")[0]).astype(np.float32).tolist())
+    fbank.input_finished()
+    expected = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
+    assert features.shape == (1 + (8000 - 200) // 64, 16)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    np.testing.assert_array_equal(features, compute_fbank(samples, rate, options, "u"))
+
+
+def test_wrong_rate_and_short_audio(tmp_path: Path):
+    (tmp_path / "fbank.conf").write_text(OPTIONS)
+    options = read_fbank_options(tmp_path / "fbank.conf")
+    with pytest.raises(DataError, match="utterance 'u': 16000 Hz, recipe expects 8000"):
+        compute_fbank(np.zeros(16000, np.float32), 16000, options, "u")
+    assert compute_fbank(np.zeros(100, np.float32), 8000, options, "u").shape == (0, 16)
+
+
+def test_all_wrong_fbank_options_are_listed(tmp_path: Path):
+    path = tmp_path / "fbank.conf"
+    path.write_text("--num-mel-bin=80\nframe-shift=10\n--use-power=yes\n--frame-shift=ten\n")
+    with pytest.raises(ConfigError) as caught:
+        read_fbank_options(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith(":1: unknown fbank option '--num-mel-bin'; did you mean 'num-mel-bins'?")
+    assert ":2: expected '--name=value'" in lines[1]
+    assert ":3: --use-power=yes: expected true or false" in lines[2]
+    assert lines[3].startswith(f"{path}:4: --frame-shift=ten:")
+
+
+def test_statistics_are_the_mean_and_deviation(tmp_path: Path):
+    features = np.random.default_rng(1).normal(3.0, 2.0, (500, 4)).astype(np.float32)
+    statistics = Statistics()
+    for part in np.split(features, 5):
+        statistics.add(part)
+    mean, deviation = mean_and_deviation(statistics.kaldi_matrix())
+    np.testing.assert_allclose(mean, features.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, features.std(0), rtol=1e-5)
+    write_global_statistics(tmp_path / "cmvn.npz", statistics)
+    stored = np.load(tmp_path / "cmvn.npz")
+    assert int(stored["count"]) == 500
+    np.testing.assert_allclose(stored["sum"] / 500, features.mean(0), rtol=1e-5)
+    write_speaker_statistics(tmp_path / "cmvn.ark", {"s": statistics})
+    np.testing.assert_allclose(read_speaker_statistics(tmp_path / "cmvn.ark")["s"][0], mean)
+
+
+def test_constant_features_do_not_divide_by_zero():
+    statistics = Statistics()
+    statistics.add(np.full((10, 2), 5.0))
+    mean, deviation = mean_and_deviation(statistics.kaldi_matrix())
+    assert np.isfinite((np.full(2, 5.0) - mean) / deviation).all()
+
+
+def test_compression_keeps_features_close(tmp_path: Path):
+    features = np.random.default_rng(2).normal(10, 4, (200, 16)).astype(np.float32)
+    kaldiio.save_ark(str(tmp_path / "a.ark"), {"u": features}, compression_method=2)
+    loaded = dict(kaldiio.load_ark(str(tmp_path / "a.ark")))["u"]
+    assert np.abs(loaded - features).max() < 0.3
