@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from lightning_fabric import Fabric
 
 from cascade_asr.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 def make_fabric(ngpu: int | None, precision: str, processes: int = 1) -> Fabric:
@@ -28,7 +32,8 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1) -> Fabric:
             f"unknown precision '{precision}'; expected 32-true, bf16-mixed or 16-mixed"
         )
     if precision == "16-mixed" and ngpu == 0:
-        raise ConfigError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+        logger.warning("precision 16-mixed needs a GPU; this training on a CPU uses 32-true")
+        precision = "32-true"
     torch.set_flush_denormal(True)  # else gradients near zero slow a CPU down twofold
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

@@ -1,13 +1,12 @@
 # To be sourced. Markers of finished work: what it was made from, what it left.
 #
-# shellcheck disable=SC2034 # marker_reason is for the caller
 #   marker_is_fresh FILE INPUT...   true if FILE says that the same inputs were used
 #                                   and its outputs are unchanged; else the reason is
 #                                   in marker_reason (empty where there is no FILE)
 #   marker_write FILE OUTPUT...     after the work; with the inputs of the last check
 #   marker_remove FILE              before the work
 # An INPUT is NAME=VALUE or @PATH, of which the content counts.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # marker_reason is for the caller
 
 declare -a _marker_inputs=()
 
