@@ -27,7 +27,7 @@ train_strings=1200   # utterances to train on
 # end options
 
 corpus_identity() {
-  inputs=("fsdd=$fsdd" "corpora=${CORPORA-}" "corpus_seed=$corpus_seed" "train_strings=$train_strings")
+  inputs=("fsdd=$fsdd" "corpus_seed=$corpus_seed" "train_strings=$train_strings")
 }
 
 prepare_data() {
