@@ -5,8 +5,8 @@
 All three score the same random set with ASR-like errors (20% of the words).
 sclite and this package write all reports (.sys .raw .pra .dtl); jiwer only
 counts. Each tool runs in a process of its own, in turn, so that the machine's
-load hits all of them alike; the best of the repetitions counts. Peak memory is
-the process's maximum resident set size.
+load hits all of them alike; the best of the repetitions counts. CPU seconds are
+user and system time of the process, peak memory is its maximum resident set.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def write_set(folder: Path, utterances: int, words: int) -> None:
             hyp.write(" ".join(hypothesis) + f" {identifier}\n")
 
 
-def run(command: list[str], folder: Path) -> tuple[float, float]:
-    """Run a command to its end; returns seconds and peak memory in MB."""
+def run(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Run a command to its end; returns seconds, CPU seconds and peak memory in MB."""
     begin = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -68,7 +68,7 @@ def run(command: list[str], folder: Path) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command[0]} failed with status {process.returncode}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def commands() -> dict[str, list[str]]:
@@ -95,7 +95,7 @@ def main() -> None:
         folder = Path(name)
         write_set(folder, arguments.utterances, arguments.words)
         (folder / "real").mkdir()
-        measured: dict[str, list[tuple[float, float]]] = {tool: [] for tool in commands()}
+        measured: dict[str, list[tuple[float, float, float]]] = {tool: [] for tool in commands()}
         for _ in range(arguments.repeat):
             for tool, command in commands().items():
                 measured[tool].append(run(command, folder))
@@ -103,13 +103,14 @@ def main() -> None:
             real = (folder / "real" / f"hyp.trn.{suffix}").read_bytes()
             if real != (folder / "ours" / f"hyp.trn.{suffix}").read_bytes():
                 raise SystemExit(f"the .{suffix} reports differ")
-    seconds = {tool: min(run[0] for run in runs) for tool, runs in measured.items()}
+    best = {tool: [min(run[i] for run in runs) for i in (0, 1)] for tool, runs in measured.items()}
     print(f"{arguments.utterances} utterances of {arguments.words} words, reports equal")
-    print("tool     seconds   of sclite   peak MB")
+    print("tool     seconds  of sclite  CPU seconds  of sclite  peak MB")
     for tool, runs in measured.items():
-        peak = max(run[1] for run in runs)
-        share = seconds[tool] / seconds["sclite"]
-        print(f"{tool:8} {seconds[tool]:7.2f} {share:11.2f} {peak:9.0f}")
+        seconds, cpu = best[tool]
+        shares = seconds / best["sclite"][0], cpu / best["sclite"][1]
+        peak = max(run[2] for run in runs)
+        print(f"{tool:8} {seconds:7.2f} {shares[0]:10.2f} {cpu:12.2f} {shares[1]:10.2f} {peak:8.0f}")
 
 
 if __name__ == "__main__":

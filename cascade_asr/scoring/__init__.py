@@ -8,7 +8,7 @@
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.result import Counts, Interval, ScoreResult, Utterance
 from cascade_asr.scoring.scorer import score_texts, score_transcripts
-from cascade_asr.scoring.significance import Comparison, Mapsswe, compare
+from cascade_asr.scoring.significance import Comparison, Mapsswe, compare, interval
 
 __all__ = [
     "Comparison",
@@ -19,6 +19,7 @@ __all__ = [
     "ScoringOptions",
     "Utterance",
     "compare",
+    "interval",
     "score_texts",
     "score_transcripts",
 ]

@@ -140,14 +140,6 @@ class ScoreResult:
         """(utterances, 4) int64: correct, substituted, deleted, inserted words."""
         return np.array([u.counts for u in self.utterances], np.int64).reshape(-1, 4)
 
-    def interval(
-        self, samples: int = 1000, seed: int = 0, unit: str = "utterance"
-    ) -> Interval | None:
-        """95% bootstrap interval of the error rate; see `significance.interval`."""
-        from cascade_asr.scoring.significance import interval
-
-        return interval(self, samples, seed, unit)
-
 
 def percent(part: float, whole: float) -> float:
     """``part`` of ``whole`` in percent; 0 of nothing is 0.

@@ -16,6 +16,7 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.words import Report
 
+COMMENTS = (b";;", b"**")
 _TRN_END = re.compile(rb"\([^()]*\)\s*$")
 
 
@@ -63,9 +64,11 @@ class Transcripts:
     def write_trn(self, path: Path) -> None:
         """Write the utterances as trn, each line ended by a newline."""
         with path.open("wb") as file:
-            file.writelines(
-                line.text.strip() + b"\t" + line.identifier + b"\n" for line in self.lines.values()
-            )
+            for line in self.lines.values():
+                text = line.text.strip()
+                # Without the space a first word such as '**' would make it a comment.
+                space = b" " * text.startswith(COMMENTS)
+                file.write(space + text + b"\t" + line.identifier + b"\n")
 
 
 def read_transcripts(
@@ -120,7 +123,7 @@ def read_transcripts(
 
 def _rows(path: Path, content: bytes, options: ScoringOptions) -> Iterator[tuple[int, bytes]]:
     for number, row in enumerate(content.split(b"\n"), 1):
-        if row.startswith((b";;", b"**")) or not row.strip():
+        if row.startswith(COMMENTS) or not row.strip():
             continue
         if options.encoding:
             try:

@@ -83,6 +83,17 @@ def test_crlf_comments_and_tabs(sides: Sides) -> None:
     assert sides.score(ref, "a  b (s-1)\r\n").total.correct == 2
 
 
+def test_written_trn_reads_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(" ** b (s-1)\n\t;; (S-2)\n(uh) (s-3)\n (s-4)\nc;n {d/@}(s-5)")
+    first = read_transcripts(tmp_path / "a", ScoringOptions(), print)
+    first.write_trn(tmp_path / "b")
+    second = read_transcripts(tmp_path / "b", ScoringOptions(), print)
+    assert list(second.lines) == [b"(s-1)", b"(s-2)", b"(s-3)", b"(s-4)", b"(s-5)"]
+    assert [line.text.split() for line in second.lines.values()] == [
+        line.text.split() for line in first.lines.values()
+    ]
+
+
 def test_kaldi_text_is_joined_by_key(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("u2 b c\nu1\nu3 c (uh)\n")
     (tmp_path / "utt2spk").write_text("u1 s1\nu2 s2\nu3 s1\n")
