@@ -24,15 +24,19 @@ fsdd=                # Free Spoken Digit Dataset, a folder or an archive; none: 
                      # $CORPORA, else a download, else voices synthesised here
 corpus_seed=1        # of the strings, pauses and noise
 train_strings=1200   # utterances to train on
+dev_strings=120      # utterances that select
+test_strings=200     # utterances of each test set
 # end options
 
 corpus_identity() {
-  inputs=("fsdd=$fsdd" "corpus_seed=$corpus_seed" "train_strings=$train_strings")
+  inputs=("fsdd=$fsdd" "corpus_seed=$corpus_seed" "train_strings=$train_strings"
+    "dev_strings=$dev_strings" "test_strings=$test_strings")
 }
 
 prepare_data() {
   local/data.sh --outdir data --seed "$corpus_seed" --train-strings "$train_strings" \
-    ${fsdd:+--fsdd "$fsdd"}
+    --dev-strings "$dev_strings" --test-seen-strings "$test_strings" \
+    --test-unseen-strings "$test_strings" ${fsdd:+--fsdd "$fsdd"}
 }
 
 run_stages "$@"
