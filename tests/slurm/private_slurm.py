@@ -6,6 +6,7 @@ and no particular user. Everything it writes is in one folder.
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 import shutil
@@ -14,8 +15,12 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 SEARCH_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -77,6 +82,14 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def is_alive(process: int) -> bool:
+    """Does a process exist and run, and is not just a zombie?"""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_until(condition, seconds: float, what: str, interval: float = 0.1):
     """Return the condition's value once it is true; fail with ``what`` after a time."""
     deadline = time.monotonic() + seconds
@@ -110,8 +123,6 @@ class PrivateSlurm:
         self._write_configuration(cpus, memory_mb, minimum_job_age)
 
     def _write_configuration(self, cpus: int, memory_mb: int, minimum_job_age: int) -> None:
-        import getpass
-
         controller_port, *node_ports = free_ports(1 + len(self.nodes))
         host = socket.gethostname().split(".")[0]
         lines = [
@@ -181,8 +192,7 @@ class PrivateSlurm:
         with suppress(FileNotFoundError, ProcessLookupError):
             process = int(path.read_text())
             os.kill(process, number)
-            wait_until(lambda: not Path(f"/proc/{process}/cmdline").exists() or not Path(
-                f"/proc/{process}/cmdline").read_bytes(), 20, f"the end of {name}")
+            wait_until(lambda: not is_alive(process), 20, f"the end of {name}")
         path.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -219,3 +229,22 @@ class PrivateSlurm:
         """State of a job, such as RUNNING; empty once it is forgotten."""
         done = self.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T", check=False)
         return done.stdout.strip()
+
+
+def started(**options) -> Iterator[PrivateSlurm]:
+    """A cluster for the length of a fixture; without the packages a loud skip."""
+    if missing := missing_programs():
+        reason = f"not installed: {', '.join(missing)}; apt-get install slurm-wlm munge"
+        warnings.warn(f"NOTHING OF SLURM IS TESTED: {reason}", stacklevel=1)
+        pytest.skip(reason)
+    slurm = PrivateSlurm(**options)
+    try:
+        yield slurm.start()
+    finally:
+        slurm.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PrivateSlurm]:
+    """One node with 4 processors and 4 GB."""
+    yield from started()

@@ -1,0 +1,167 @@
+"""Drives utils/slurm.pl against a private Slurm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from private_slurm import cluster, wait_until  # noqa: F401 (a fixture)
+
+SLURM_PL = Path(__file__).resolve().parents[2] / "utils" / "slurm.pl"
+
+
+@pytest.fixture
+def run(cluster, tmp_path):
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        return cluster.run(SLURM_PL, *arguments, check=False, cwd=tmp_path, timeout=90)
+
+    return call
+
+
+def start(cluster, folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [str(SLURM_PL), *arguments], cwd=folder, env=cluster.environment,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def running_job(cluster, prefix: str) -> str:
+    """Id of a job whose name begins with ``prefix``, once it runs."""
+
+    def find() -> str:
+        lines = cluster.run("squeue", "-h", "-t", "running", "-o", "%A %j").stdout.splitlines()
+        return next((line.split()[0] for line in lines if line.split()[1].startswith(prefix)), "")
+
+    return wait_until(find, 20, "a running job")
+
+
+def check_noticed(runner: subprocess.Popen, started: float, cause: str, log: Path) -> None:
+    """The runner ends within 15 s of ``started``, and tells the cause, as its log does."""
+    _, message = runner.communicate(timeout=60)
+    assert runner.returncode == 1
+    assert time.monotonic() - started < 15
+    assert f"the command failed: {cause}" in message
+    assert cause in log.read_text().splitlines()[-1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def job_with_a_limit(cluster, tmp_path_factory):
+    """A job of a minute, the shortest limit there is; it runs beside the other tests."""
+    folder = tmp_path_factory.mktemp("limit")
+    runner = start(cluster, folder, "--time", "1", "--mem", "200M", "limited.log", "sleep 600")
+    return runner, running_job(cluster, "limited."), folder / "limited.log"
+
+
+def output(log: Path) -> str:
+    return "".join(line for line in log.read_text().splitlines(True) if line[:1] != "#")
+
+
+def test_one_array_with_numbers_in_log_and_command(run, tmp_path):
+    command = 'echo "$SLURM_ARRAY_JOB_ID job K"'
+    result = run("--max-jobs-run", "2", "K=2:4", "log/deep/x.K.log", command)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    logs = sorted((tmp_path / "log/deep").iterdir())
+    assert [path.name for path in logs] == ["x.2.log", "x.3.log", "x.4.log"]
+    words = [output(path).split() for path in logs]
+    assert [word[1:] for word in words] == [["job", "2"], ["job", "3"], ["job", "4"]]
+    assert len({word[0] for word in words}) == 1
+    lines = logs[0].read_text().splitlines()
+    assert lines[0] == '# echo "$SLURM_ARRAY_JOB_ID job 2"'
+    assert lines[-1].startswith("# Ended (code 0) at 20")
+
+
+def test_arguments_reach_the_command_intact(run, tmp_path):
+    words = ["test JOB != 3", "a  b", "it's", '"q"', "$HOME", "`id`", "|", ";", "*", "", "two\nlines",
+             "\\", "&&", "100%", "é"]  # fmt: skip
+    assert run("JOB=1:1", "x.JOB.log", "printf", "[%s]", *words).returncode == 0
+    found = (tmp_path / "x.1.log").read_text().split("#\n", 1)[1].rsplit("# Ended")[0]
+    assert found == "".join(f"[{word}]" for word in words).replace("JOB", "1")
+
+
+def test_exported_variables_reach_the_job_and_its_steps(run, cluster, tmp_path, monkeypatch):
+    monkeypatch.setitem(cluster.environment, "OF_MINE", "a b")
+    assert run("x.log", 'srun printenv OF_MINE; echo "$OF_MINE"').returncode == 0
+    assert output(tmp_path / "x.log") == "a b\na b\n"
+
+
+def test_failures_name_jobs_status_and_log(run, tmp_path):
+    result = run("JOB=1:4", "x.JOB.log", "echo cause JOB; [ $((JOB % 2)) = 1 ] || exit 3")
+    assert result.returncode == 1
+    assert "2 of 4 jobs failed: 2, 4 (exit status 3); the last lines of x.2.log:" in result.stderr
+    assert "cause 2" in result.stderr and "cause 4" not in result.stderr
+    assert (tmp_path / "x.2.log").read_text().splitlines()[-1].startswith("# Ended (code 3)")
+
+
+def test_options_become_those_of_sbatch(run, tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/slurm.conf").write_text(
+        "command sbatch --comment='two words'\n"
+        "# a remark\noption mem=0\noption mem=* --mem=$0\noption gpu=0\n"
+        "option num_threads=* --cpus-per-task=$0 # another\ndefault gpu=0\n"
+    )
+    show = "scontrol -o show job $SLURM_JOB_ID"
+    assert run("--mem", "300M", "--num-threads", "2", "x.log", show).returncode == 0
+    shown = output(tmp_path / "x.log")
+    assert "Comment=two words" in shown and "CPUs/Task=2" in shown and "MinMemoryNode=300M" in shown
+    result = run("--gpus", "1", "x.log", "true")
+    assert result.returncode == 1
+    assert "option --gpus 1: not in conf/slurm.conf, which has: --gpu, --mem" in result.stderr
+
+
+def test_what_sbatch_refuses_is_told(run):
+    result = run("--partition", "nowhere", "x.log", "true")
+    assert result.returncode == 1
+    assert "cannot submit: sbatch: error: invalid partition specified: nowhere" in result.stderr
+
+
+def test_a_cancelled_job_is_noticed_with_its_cause(cluster, tmp_path):
+    runner = start(cluster, tmp_path, "--mem", "200M", "x.log", "sleep 600")
+    job = running_job(cluster, "x.")
+    started = time.monotonic()
+    cluster.run("scancel", job)
+    check_noticed(runner, started, "cancelled", tmp_path / "x.log")
+
+
+def test_a_job_over_its_memory_is_noticed_with_its_cause(run, tmp_path):
+    started = time.monotonic()
+    result = run("--mem", "100M", "x.log", "python3", "-c",
+                 "import time; held = bytearray(300 << 20); time.sleep(60)")  # fmt: skip
+    assert result.returncode == 1
+    assert time.monotonic() - started < 30
+    assert "the command failed: out of memory; give more with --mem" in result.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_cancels_the_array(cluster, tmp_path, stop):
+    runner = start(cluster, tmp_path, "--mem", "200M", "JOB=1:2", "x.JOB.log", "sleep 600")
+    job = running_job(cluster, "x.")
+    runner.send_signal(stop)
+    _, message = runner.communicate(timeout=30)
+    assert runner.returncode == 128 + stop
+    assert "cancelling job" in message
+    wait_until(lambda: job not in cluster.job_ids(), 20, "the end of the array")
+
+
+def test_a_submission_that_times_out_is_adopted_not_repeated(cluster, tmp_path):
+    controller = int(cluster.pid_file("slurmctld").read_text())
+    os.kill(controller, signal.SIGSTOP)
+    try:
+        runner = start(cluster, tmp_path, "lost.log", "echo ran >>ran")
+        time.sleep(11.5)
+    finally:
+        os.kill(controller, signal.SIGCONT)
+    _, message = runner.communicate(timeout=60)
+    assert runner.returncode == 0, message
+    assert "looking for the job" in message
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+def test_a_job_over_its_time_limit_is_noticed_with_its_cause(cluster, job_with_a_limit):
+    runner, job, log = job_with_a_limit
+    wait_until(lambda: cluster.state(job) in ("TIMEOUT", "COMPLETING"), 120, "the time limit")
+    check_noticed(runner, time.monotonic(), "time limit reached", log)

@@ -1,0 +1,401 @@
+#!/usr/bin/env perl
+# Run a command, or numbered copies of it in parallel, on a Slurm cluster.
+#
+# Usage: slurm.pl [options] [JOB=FIRST:LAST] LOG COMMAND [ARGUMENT...]
+#  e.g.: slurm.pl --mem 4G JOB=1:40 exp/log/fbank.JOB.log make_fbank.sh data/split40/JOB
+#        slurm.pl --time 2:00:00 exp/log/count.log 'gzip -dc text.gz | wc -l'
+#
+# JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command
+# of several words is run as it stands, whatever spaces, quotes or pipes its words
+# hold; a command that is one single word is run by bash, with pipefail.
+#
+# Options:
+#   --max-jobs-run N   most jobs at a time (default: as many as the cluster takes)
+#   --config FILE      how options become those of sbatch (default: conf/slurm.conf
+#                      here, else that of this toolkit); see there
+#   --mem, --time, --num-threads, --gpu, ... VALUE   as that file describes them
+#
+# All jobs are one array. LOG begins with the command, the host and the time and ends
+# with the exit status; its folder is made. Exit status: 0 when all jobs succeeded,
+# else 1, with the cause (time limit, memory, cancelled, node lost) of each failure;
+# on Ctrl-C or TERM the array is cancelled, and it is 128 + the signal.
+
+use strict;
+use warnings;
+use Cwd qw(getcwd abs_path);
+use File::Basename qw(basename dirname);
+use File::Path qw(make_path remove_tree);
+use POSIX qw(strftime);
+use Text::ParseWords qw(shellwords);
+use Time::HiRes qw(time sleep);
+
+my $TAIL_LINES     = 10;    # of a failed job's log, shown to the user
+my $ASK_EVERY_S    = 5;     # between two questions to the controller
+my $FILE_DELAY_S   = 20;    # until a network file system shows what a job has written
+my $FIND_FOR_S     = 120;   # how long a job is looked for that sbatch may have submitted
+my $ANSWERS_TO_BELIEVE = 7; # that there is no such job
+my %STOP_SIGNALS   = (HUP => 1, INT => 2, TERM => 15);
+my %ALIVE = map { $_ => 1 } qw(PENDING RUNNING COMPLETING CONFIGURING SUSPENDED REQUEUED
+    REQUEUE_HOLD REQUEUE_FED RESIZING STAGE_OUT SIGNALING SPECIAL_EXIT STOPPED);
+my %CAUSE = (
+    TIMEOUT       => 'time limit reached; give more with --time',
+    DEADLINE      => 'deadline reached',
+    OUT_OF_MEMORY => 'out of memory; give more with --mem',
+    CANCELLED     => 'cancelled',
+    NODE_FAIL     => 'its node was lost',
+    PREEMPTED     => 'preempted by another job',
+    BOOT_FAIL     => 'its node did not boot',
+);
+
+my %option;
+my ($config_file, $max_jobs_run, $job_name, $first, $last);
+my $stop_signal = '';
+
+sub fail {
+    print STDERR "slurm.pl: $_[0]\n";
+    exit 1;
+}
+
+sub usage {
+    open my $script, '<', $0 or fail("cannot read $0: $!");
+    while (<$script>) {
+        next if /^#!/;
+        last unless s/^# ?//;
+        print;
+    }
+    exit 0;
+}
+
+# ---- command line and configuration -----------------------------------------
+
+# Take options and the job range off the front of the arguments.
+sub parse_arguments {
+    while (@ARGV) {
+        if ($ARGV[0] =~ /^(--help|-h)$/) { usage() }
+        elsif ($ARGV[0] =~ /^--([a-z][a-z_-]*)(?:=(.*))?$/s) { parse_option($1, $2) }
+        elsif ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {
+            ($job_name, $first, $last) = ($1, $2, $3 // $2);
+            fail("empty range of jobs: $ARGV[0]") if $last < $first;
+            shift @ARGV;
+        }
+        elsif ($ARGV[0] =~ /^-/) { fail("unknown option $ARGV[0]; see slurm.pl --help") }
+        else                     { last }
+    }
+    fail("expected [options] [JOB=1:n] LOG COMMAND...; see slurm.pl --help") if @ARGV < 2;
+    if (defined $job_name && $last > $first && index($ARGV[0], $job_name) < 0) {
+        fail("the jobs $first to $last would share the log $ARGV[0]; put $job_name into its name");
+    }
+}
+
+sub parse_option {
+    my ($name, $value) = @_;
+    shift @ARGV;
+    if (!defined $value) {
+        fail("option --$name needs a value") if !@ARGV || $ARGV[0] =~ /^--/;
+        $value = shift @ARGV;
+    }
+    $name =~ tr/-/_/;
+    if ($name eq 'max_jobs_run') {
+        fail("option --max-jobs-run takes a positive number, not '$value'")
+            if $value !~ /^[1-9]\d*$/;
+        $max_jobs_run = $value;
+    }
+    elsif ($name eq 'config') { $config_file = $value }
+    else                      { $option{$name} = $value }
+}
+
+# The words that submit, from the configuration and the options.
+sub submission_words {
+    my $shipped = dirname(abs_path($0)) . '/../conf/slurm.conf';
+    $config_file //= -f 'conf/slurm.conf' ? 'conf/slurm.conf' : $shipped;
+    open my $file, '<', $config_file or fail("cannot read $config_file: $!");
+    my (@command, %any, %exact, %known);
+    while (my $line = <$file>) {
+        $line =~ s/(^|\s)#.*//s;
+        next if $line !~ /\S/;
+        $line =~ s/^\s+|\s+$//g;
+        if ($line =~ /^command\s+(.+)$/) { @command = shellwords($1) }
+        elsif ($line =~ /^option\s+(\w+)=\*\s*(.*)$/) { $any{$1} = $2; $known{$1} = 1 }
+        elsif ($line =~ /^option\s+(\w+)=(\S*)\s*(.*)$/) { $exact{$1}{$2} = $3; $known{$1} = 1 }
+        elsif ($line =~ /^default\s+(\w+)=(.*)$/) { $option{$1} //= $2 }
+        else { fail("$config_file:$.: expected command, option or default: $line") }
+    }
+    fail("$config_file: no line 'command sbatch ...'") if !@command;
+    for my $name (sort keys %option) {
+        my $value = $option{$name};
+        my $words = $exact{$name}{$value} // $any{$name};
+        fail("option --$name $value: not in $config_file, which has: "
+                . join(', ', map { "--$_" } sort keys %known)) if !defined $words;
+        push @command, map { s/\$0/$value/gr } shellwords($words);
+    }
+    return @command;
+}
+
+# ---- files -------------------------------------------------------------------
+
+sub quoted {
+    my ($word) = @_;
+    return $word if $word =~ m{^[\w./:=,\@%+-]+$};
+    $word =~ s/'/'\\''/g;
+    return "'$word'";
+}
+
+sub substituted {
+    my ($text, $number) = @_;
+    $text =~ s/\Q$job_name\E/$number/g if defined $job_name;
+    return $text;
+}
+
+# A folder for the script and the exit statuses, beside the logs.
+sub make_run_folder {
+    my ($name) = @_;
+    my $parent = dirname($ARGV[0]);
+    $parent = dirname($parent) while defined $job_name && index($parent, $job_name) >= 0;
+    my $folder = "$parent/q/$name";
+    make_path($folder, { error => \my $errors });
+    fail("cannot make the folder $folder") if !-d $folder;
+    return abs_path($folder);
+}
+
+# Old logs would be appended to; a log without a folder loses its job.
+sub prepare_logs {
+    for my $number (@_) {
+        my $log = substituted($ARGV[0], $number);
+        make_path(dirname($log), { error => \my $errors });
+        unlink $log;
+        open my $file, '>', $log or fail("cannot write the log $log: $!");
+        close $file or fail("cannot write the log $log: $!");
+    }
+}
+
+sub write_script {
+    my ($folder) = @_;
+    my @words = @ARGV[1 .. $#ARGV];
+    @words = ('bash', '-o', 'pipefail', '-c', $words[0]) if @words == 1;
+    my $shown = @ARGV == 2 ? $ARGV[1] : join ' ', map { quoted($_) } @words;
+    $shown =~ s/\n/\n# /g;
+    my ($words, $shown_word) = (join(' ', map { quoted($_) } @words), quoted($shown));
+    my ($place, $status) = map { quoted($_) } getcwd(), "$folder/status";
+    my $replace = defined $job_name
+        ? "words=(\"\${words[\@]//$job_name/\$number}\")\nshown=\${shown//$job_name/\$number}\n"
+        : '';
+    open my $script, '>', "$folder/job.sh" or fail("cannot write $folder/job.sh: $!");
+    print $script <<"END";
+#!/usr/bin/env bash
+number=\${SLURM_ARRAY_TASK_ID-1}
+words=($words)
+shown=$shown_word
+$replace
+printf '# %s\\n# Started at %s on %s in %s, Slurm job %s\\n#\\n' "\$shown" \\
+  "\$(date '+%Y-%m-%d %H:%M:%S')" "\$(hostname)" $place "\$SLURM_JOB_ID"
+cd $place || exit
+"\${words[\@]}" </dev/null
+code=\$?
+printf '# Ended (code %d) at %s, elapsed time %d seconds\\n' "\$code" \\
+  "\$(date '+%Y-%m-%d %H:%M:%S')" "\$SECONDS"
+echo "\$code" >$status.\$number.partial && mv $status.\$number.partial $status.\$number
+exit "\$code"
+END
+    close $script or fail("cannot write $folder/job.sh: $!");
+}
+
+# ---- Slurm -------------------------------------------------------------------
+
+# Run a command; returns its exit status and its output, stderr included. Ctrl-C
+# does not reach it: a submission must not be torn in two.
+sub capture {
+    my @command = @_;
+    my $process = open my $output, '-|';
+    fail("cannot start a process: $!") if !defined $process;
+    if (!$process) {
+        setpgrp(0, 0);
+        $SIG{$_} = 'DEFAULT' for keys %STOP_SIGNALS;
+        open STDERR, '>&', \*STDOUT;
+        no warnings 'exec';
+        exec { $command[0] } @command or print "cannot run $command[0]: $!\n";
+        POSIX::_exit(127);
+    }
+    local $/;
+    my $text = <$output> // '';
+    close $output;
+    return ($? >> 8, $text);
+}
+
+# Submit; returns the job's id. sbatch may report a failure although the controller
+# has taken the job: then it is found by its name.
+sub submit {
+    my ($name, $folder, @words) = @_;
+    my $path = $ARGV[0] =~ m{^/} ? $ARGV[0] : getcwd() . "/$ARGV[0]";
+    $path =~ s/%/%%/g;
+    $path =~ s/\Q$job_name\E/%a/g if defined $job_name;
+    push @words, '--parsable', "--job-name=$name", '--open-mode=append', "--output=$path";
+    push @words, "--array=$first-$last" . (defined $max_jobs_run ? "%$max_jobs_run" : '')
+        if defined $job_name;
+    my ($status, $text) = capture(@words, "$folder/job.sh");
+    return $1 if $status == 0 && $text =~ /^(\d+)(?:;\S+)?$/m;
+    $text =~ s/\s+$//;
+    fail("cannot submit: $text") if $text !~ /timed out|unable to contact|connect/i;
+    print STDERR "slurm.pl: $text; looking for the job\n";
+    my ($deadline, $answers) = (time + $FIND_FOR_S, 0);
+    while (time < $deadline && !$stop_signal) {
+        my ($failed, $ids) = capture('squeue', '-h', '-t', 'all', '-o', '%F', "--name=$name");
+        return $1 if !$failed && $ids =~ /^(\d+)$/m;
+        # A controller that wakes up answers before it has worked through its mail.
+        fail("cannot submit: $text") if !$failed && ++$answers > $ANSWERS_TO_BELIEVE;
+        sleep 2;
+    }
+    fail("the controller does not answer; cancel with: scancel --name=$name");
+}
+
+# States of the jobs that have not been collected, by number; undef if it cannot be told.
+sub job_states {
+    my ($id) = @_;
+    my ($failed, $text) = capture('squeue', '-h', '-r', '-t', 'all', '-j', $id, '-o', '%K %T');
+    return {} if $text =~ /Invalid job id/;
+    return undef if $failed;
+    my %state;
+    while ($text =~ /^(\S+) (\S+)$/mg) { $state{ $1 eq 'N/A' ? 1 : $1 } = $2 }
+    return \%state;
+}
+
+# Exit status and cause of a job that ended badly, from Slurm and from its log.
+sub diagnosis {
+    my ($id, $number, $code) = @_;
+    my $job = defined $job_name ? "${id}_$number" : $id;
+    my ($failed, $text, $state);
+    for (1 .. 5) {
+        ($failed, $text) = capture('scontrol', '-o', 'show', 'job', $job);
+        $state = $text =~ /JobState=(\w+)/ ? $1 : 'UNKNOWN';
+        last if !$ALIVE{$state};
+        sleep 0.5;
+    }
+    $code = $1 ? $1 : 128 + $2 if !defined $code && $text =~ /\bExitCode=(\d+):(\d+)/ && ($1 || $2);
+    my $cause = $CAUSE{$state};
+    my $last_lines = join '', tail(substituted($ARGV[0], $number));
+    $cause = $CAUSE{OUT_OF_MEMORY}
+        if ($cause // '') !~ /time limit/ && $last_lines =~ /slurmstepd.*(oom.kill|exceeded.*memory)/is;
+    $cause //= 'killed, perhaps for its memory (--mem)' if defined $code && $code == 137;
+    $cause //= "Slurm does not know the job any more" if $state eq 'UNKNOWN' && !defined $code;
+    return ($code // 1, $cause);
+}
+
+# ---- waiting -----------------------------------------------------------------
+
+sub stop_jobs {
+    my ($id) = @_;
+    print STDERR "slurm.pl: stopped by SIG$stop_signal; cancelling job $id\n";
+    my ($failed, $text) = capture('scancel', $id);
+    print STDERR "slurm.pl: scancel $id: $text" if $failed;
+    exit 128 + $STOP_SIGNALS{$stop_signal};
+}
+
+# Exit statuses that jobs have left, by number.
+sub read_statuses {
+    my ($folder) = @_;
+    my %status;
+    opendir my $directory, $folder or return \%status;
+    for my $name (readdir $directory) {
+        next if $name !~ /^status\.(\d+)$/;
+        my $number = $1;
+        open my $file, '<', "$folder/$name" or next;
+        my $line = <$file>;
+        $status{$number} = $1 if defined $line && $line =~ /^(\d+)$/;
+    }
+    return \%status;
+}
+
+# Wait for all jobs; returns [number, exit status, cause] of those that failed.
+sub wait_for {
+    my ($id, $folder, @numbers) = @_;
+    my %waiting = map { $_ => 1 } @numbers;
+    my (@failed, %ended_since, $told);
+    my ($pause, $next_question) = (0.1, time + 2);
+    while (%waiting) {
+        stop_jobs($id) if $stop_signal;
+        my $status = read_statuses($folder);
+        for my $number (grep { exists $status->{$_} } keys %waiting) {
+            delete $waiting{$number};
+            push @failed, [ $number, diagnosis($id, $number, $status->{$number}) ]
+                if $status->{$number};
+        }
+        if (%waiting && time >= $next_question) {
+            $next_question = time + $ASK_EVERY_S;
+            my $states = job_states($id);
+            print STDERR "slurm.pl: the controller does not answer; still waiting\n"
+                if !$states && !$told++;
+            for my $number ($states ? keys %waiting : ()) {
+                my $state = $states->{$number} // 'FORGOTTEN';
+                if ($ALIVE{$state}) { delete $ended_since{$number}; next }
+                $ended_since{$number} //= time;
+                my $delay = $state =~ /COMPLETED|FORGOTTEN/ ? $FILE_DELAY_S : 0.5;
+                $next_question = time + 1;
+                next if time < $ended_since{$number} + $delay;
+                delete $waiting{$number};
+                push @failed, [ $number, end_of_lost($id, $number) ] if $state ne 'COMPLETED';
+            }
+        }
+        sleep $pause if %waiting;
+        $pause = $pause * 1.2 < 1 ? $pause * 1.2 : 1;
+    }
+    return sort { $a->[0] <=> $b->[0] } @failed;
+}
+
+# A job that could not write its own end: its log gets one.
+sub end_of_lost {
+    my ($id, $number) = @_;
+    my ($code, $cause) = diagnosis($id, $number);
+    $cause //= "exit status $code";
+    open my $log, '>>', substituted($ARGV[0], $number) or return ($code, $cause);
+    print $log '# Ended (code ', $code, ') at ', strftime('%Y-%m-%d %H:%M:%S', localtime), ": $cause\n";
+    return ($code, $cause);
+}
+
+# ---- report ------------------------------------------------------------------
+
+sub tail {
+    my ($path) = @_;
+    open my $log, '<', $path or return;
+    my @tail;
+    while (<$log>) {
+        push @tail, $_;
+        shift @tail if @tail > $TAIL_LINES;
+    }
+    return @tail;
+}
+
+# Tell which jobs failed and why, and show the end of the first one's log.
+sub report {
+    my ($count, @failed) = @_;
+    my %numbers_of;
+    push @{ $numbers_of{ $_->[2] // "exit status $_->[1]" } }, $_->[0] for @failed;
+    my $causes = join '; ', map {
+        $count == 1 ? $_ : join(', ', @{ $numbers_of{$_} }) . " ($_)"
+    } sort { $numbers_of{$a}[0] <=> $numbers_of{$b}[0] } keys %numbers_of;
+    my $which = $count == 1 ? 'the command failed' : @failed . " of $count jobs failed";
+    my $log = substituted($ARGV[0], $failed[0][0]);
+    print STDERR "slurm.pl: $which: $causes; the last lines of $log:\n";
+    print STDERR map { "  $_" } tail($log);
+}
+
+parse_arguments();
+my @words = submission_words();
+for my $name (keys %STOP_SIGNALS) {
+    $SIG{$name} = sub { $stop_signal = $name };
+}
+my @numbers = defined $job_name ? ($first .. $last) : (1);
+my $name = basename($ARGV[0]) =~ s/\.log$//r;
+$name =~ s/\.?\Q$job_name\E// if defined $job_name;
+$name =~ s/[^\w.-]/_/g;
+$name = sprintf '%s.%d.%04x', $name, $$, int rand 65536;
+prepare_logs(@numbers);
+my $folder = make_run_folder($name);
+write_script($folder);
+my $id = submit($name, $folder, @words);
+my @failed = wait_for($id, $folder, @numbers);
+if (@failed) {
+    report(scalar @numbers, @failed);
+    exit 1;
+}
+remove_tree($folder);
+rmdir dirname($folder);
+exit 0;
