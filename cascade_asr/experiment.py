@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,11 +166,20 @@ def build_model(
             specaug=SpecAug(**config.specaug_conf) if config.specaug else None,
         )
         if config.init:
-            try:
-                espnet_module("espnet2.torch_utils.initialize").initialize(model, config.init)
-            except ValueError as error:
-                raise ConfigError(f"init: {error}") from error
+            _initialize(model, config.init)
     return model.float()
+
+
+def _initialize(model: ASRModel, name: str) -> None:
+    """New weights by ESPnet's scheme of that name, without its line for each bias."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
+    except ValueError as error:
+        raise ConfigError(f"init: {error}") from error
+    finally:
+        logging.disable(previous)
 
 
 def _build_normalization(config: TrainConfig, global_cmvn: Path) -> torch.nn.Module | None:
