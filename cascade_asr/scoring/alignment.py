@@ -30,6 +30,7 @@ NULL_PAIR_COST = 1
 DIAGONAL, UP, LEFT, ORIGIN = 0, 1, 2, 3
 CELLS_PER_BATCH = 2_000_000
 
+_WRONG = re.compile(rb"[SDI]")
 _RUNS = re.compile(rb"C+|[SDI]")
 
 WordPair = tuple[Sequence[bytes], Sequence[bytes]]
@@ -68,6 +69,20 @@ class Alignment:
             )
             row += rows
             column += columns
+
+    def errors(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """Yield (reference word or None, hypothesis word or None) of each wrong column."""
+        insertions = deletions = 0
+        for match in _WRONG.finditer(self.operations):
+            position, operation = match.start(), match[0]
+            reference = hypothesis = None
+            if operation != b"I":
+                reference = self.reference[position - insertions]
+            if operation != b"D":
+                hypothesis = self.hypothesis[position - deletions]
+            insertions += operation == b"I"
+            deletions += operation == b"D"
+            yield reference, hypothesis
 
     def columns(self) -> Iterator[tuple[int, bytes | None, bytes | None]]:
         """Yield (operation, reference word or None, hypothesis word or None)."""

@@ -72,21 +72,23 @@ def _round_signed(value: float) -> float:
 
 
 def _word_lists(result: ScoreResult) -> list[bytes]:
-    pairs: Counter[bytes] = Counter()
-    inserted: Counter[bytes] = Counter()
-    deleted: Counter[bytes] = Counter()
-    substituted: Counter[bytes] = Counter()
-    falsely_recognized: Counter[bytes] = Counter()
+    pairs: list[bytes] = []
+    inserted: list[bytes] = []
+    deleted: list[bytes] = []
+    substituted: list[bytes] = []
+    falsely_recognized: list[bytes] = []
     for utterance in result.utterances:
-        for operation, reference, hypothesis in utterance.alignment.runs():
-            if operation == b"S":
-                pairs[reference[0] + b" ==> " + hypothesis[0]] += 1
-                substituted[reference[0]] += 1
-                falsely_recognized[hypothesis[0]] += 1
-            elif operation == b"D":
-                deleted[reference[0]] += 1
-            elif operation == b"I":
-                inserted[hypothesis[0]] += 1
+        if not utterance.errors:
+            continue
+        for reference, hypothesis in utterance.alignment.errors():
+            if reference is None:
+                inserted.append(hypothesis)
+            elif hypothesis is None:
+                deleted.append(reference)
+            else:
+                pairs.append(reference + b" ==> " + hypothesis)
+                substituted.append(reference)
+                falsely_recognized.append(hypothesis)
     return [
         b"\n" + _word_list(b"CONFUSION PAIRS", pairs),
         b"\n\n" + _word_list(b"INSERTIONS", inserted),
@@ -100,13 +102,14 @@ def _word_lists(result: ScoreResult) -> list[bytes]:
     ]
 
 
-def _word_list(title: bytes, counts: Counter[bytes]) -> bytes:
+def _word_list(title: bytes, words: list[bytes]) -> bytes:
     """Entries by falling count, then by byte order."""
+    counts = Counter(words)
     lines = [
         b"%-30b   Total                 (%d)\n" % (title, len(counts)),
         b"%-30b   With >=  1 occurrences (%d)\n\n" % (b"", len(counts)),
     ]
     entries = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     lines += [b"%4d: %4d  ->  %b\n" % (i, n, word) for i, (word, n) in enumerate(entries, 1)]
-    lines.append(b"     -------\n     %5d\n\n" % sum(counts.values()))
+    lines.append(b"     -------\n     %5d\n\n" % len(words))
     return b"".join(lines)

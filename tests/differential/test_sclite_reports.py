@@ -132,8 +132,6 @@ class Generator:
                 words.append("@")
             else:
                 words += self.phrase(self.random.randint(1, 3), depth + 1)
-        # A ';' hides the rest of the alternation, a last '*' its brace.
-        words = [word for word in words if ";" not in word and not word.endswith("*")]
         if not any(word not in "{/" for word in words):
             words.append("a")
         return [*words, *["/"] * self.chance(0.05), "}"]
