@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 
@@ -41,3 +43,14 @@ def _import_with_fallback(name: str) -> ModuleType:
         if root != "espnet" or not missing_here:
             raise
         return importlib.import_module("espnet2.legacy" + name.removeprefix("espnet"))
+
+
+@contextlib.contextmanager
+def quiet_espnet() -> Iterator[None]:
+    """Keep what ESPnet tells the root logger, line by line, out of our users' logs."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(previous)

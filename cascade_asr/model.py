@@ -137,6 +137,15 @@ class ASRModel(nn.Module):
             result.append([token for token in tokens if token != BLANK_ID])
         return result
 
+    def metric_names(self, split: str) -> list[str]:
+        """Names of the statistics that ``forward`` gives for ``train`` or ``valid``."""
+        names = ["loss"]
+        if self.ctc is not None:
+            names += ["loss_ctc"] + (["cer_ctc", "wer_ctc"] if split == "valid" else [])
+        if self.decoder is not None:
+            names += ["loss_att", "acc"]
+        return names
+
     def layers(self) -> list[Layer]:
         """Layers from input to output; the last one is the classifier.
 

@@ -71,10 +71,11 @@ def decode(arguments: argparse.Namespace) -> None:
         utterance, features, _ = item
         text, score = recognizer.recognize(torch.from_numpy(features.copy()))
         texts[utterance], scores[utterance] = text, f"{score:.4f}"
-        logger.debug("%s: %s", utterance, text)
+        logger.info("%s: %s", utterance, text)
         if time.monotonic() - last_report > REPORT_INTERVAL_S:
             last_report = time.monotonic()
             logger.info("%d of %d utterances, %.0f s", number, len(share), last_report - started)
+    arguments.outdir.mkdir(parents=True, exist_ok=True)
     for name, table in (("score", scores), ("text", texts)):
         write_table(arguments.outdir / f"{name}.{arguments.job}", dict(sorted(table.items())))
     logger.info("%d utterances in %.1f s", len(texts), time.monotonic() - started)

@@ -10,7 +10,7 @@ import torch
 
 from cascade_asr.decoding.config import DecodeConfig
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet import espnet_module
+from cascade_asr.espnet import espnet_module, quiet_espnet
 from cascade_asr.model import ASRModel
 
 BatchScorer = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
@@ -74,11 +74,12 @@ class Recognizer:
         encoder_output, encoder_lengths = self.model.encode(features[None].to(device), lengths)
         if int(encoder_lengths[0]) < 1:
             return "", float("-inf")
-        hypotheses = self.search(
-            encoder_output[0],
-            maxlenratio=self.config.maxlenratio,
-            minlenratio=self.config.minlenratio,
-        )
+        with quiet_espnet():
+            hypotheses = self.search(
+                encoder_output[0],
+                maxlenratio=self.config.maxlenratio,
+                minlenratio=self.config.minlenratio,
+            )
         if not hypotheses:
             return "", float("-inf")
         best = hypotheses[0]
