@@ -1,0 +1,208 @@
+"""egs/digits from corpus to report on a reduced corpus, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import ROOT, environment, write_yaml
+
+TINY = {
+    "encoder": "vgg_rnn",
+    "encoder_conf": {"num_layers": 2, "hidden_size": 24, "output_size": 24},
+    "decoder": "rnn",
+    "decoder_conf": {
+        "hidden_size": 24,
+        "att_conf": {"atype": "location", "adim": 16, "aconv_chans": 2, "aconv_filts": 5},
+    },
+    "model_conf": {"ctc_weight": 0.5},
+    "init": "chainer",
+    "normalize": "utterance_mvn",
+    "optim": "adam",
+    "optim_conf": {"lr": 0.005},
+    "batch_type": "sorted",
+    "batch_size": 6,
+    "max_epoch": 2,
+    "keep_nbest_models": 2,
+    "num_workers": 1,
+    "log_interval": 5,
+}
+
+
+def make_tree(folder: Path) -> Path:
+    """The project with its own copy of egs/digits, so that the user's is not touched."""
+    for name in ("cascade_asr", "utils", "conf", "path.sh"):
+        os.symlink(ROOT / name, folder / name)
+    recipe = folder / "egs/digits"
+    ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
+    shutil.copytree(ROOT / "egs/digits", recipe, ignore=ignored)
+    return recipe
+
+
+@pytest.fixture(scope="session")
+def fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FSDD where it is at hand, else a few synthetic takes of the same layout."""
+    archive = Path(os.environ.get("CORPORA", "/nowhere")) / "free-spoken-digit-dataset.tar.gz"
+    if archive.is_file():
+        return archive
+    folder = tmp_path_factory.mktemp("fsdd")
+    sys.path.insert(0, str(ROOT / "egs/digits/local"))
+    import synthesise_digits
+
+    synthesise_digits.synthesise(folder, takes=(0, 5, 10, 11))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory, fsdd: Path) -> Path:
+    folder = make_tree(tmp_path_factory.mktemp("tree"))
+    write_yaml(folder / "tiny.yaml", TINY)
+    write_yaml(folder / "fast.yaml", {"beam_size": 2, "ctc_weight": 0.5, "maxlenratio": 0.5})
+    done = run(folder, fsdd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def run(recipe: Path, fsdd: Path, *more: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [
+            "./run.sh", "--fsdd", str(fsdd), "--train-strings", "60", "--dev-strings", "12",
+            "--test-strings", "8", "--train-config", "tiny.yaml", "--decode-config", "fast.yaml",
+            "--nj", "2", "--ngpu", "0", *more,
+        ],
+        cwd=recipe, env=environment(), capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+
+
+def test_it_ends_with_a_table_of_all_stages(recipe: Path):
+    table = (recipe / "exp/tiny/RESULTS.md").read_text()
+    for title in ("full training", "stage 1: classifier frozen", "stage 2: classifier, encoder.rnn1 frozen"):
+        assert f"| {title}" in table
+    assert "test_seen WER (95 % interval)" in table and table.count("(selected)") == 1
+    assert (recipe / "exp/tiny/report.html").stat().st_size > 5000
+    for stage in ("full", "stage1", "stage2"):
+        for name in ("test_seen", "test_unseen"):
+            folder = recipe / "exp/tiny" / stage / f"decode_{name}"
+            assert len((folder / "text").read_text().splitlines()) == 8
+            assert "Sum/Avg" in (folder / "score_wer/result.txt").read_text()
+
+
+def test_the_loss_falls_and_frozen_layers_are_bit_identical(recipe: Path):
+    exp = recipe / "exp/tiny"
+    dev = [
+        json.loads(line)["loss"]
+        for line in (exp / "full/history.jsonl").open()
+        if '"valid"' in line
+    ]
+    assert dev[-1] < 0.9 * dev[0]
+    weights = {s: torch.load(exp / s / "model.pth", weights_only=True) for s in ("full", "stage1", "stage2")}
+    for name, tensor in weights["full"].items():
+        frozen = name.startswith(("decoder.", "ctc."))
+        assert torch.equal(tensor, weights["stage1"][name]) == frozen, name
+        frozen = frozen or "birnn1" in name or "bt1" in name
+        assert torch.equal(weights["stage1"][name], weights["stage2"][name]) == frozen, name
+
+
+def test_no_recording_is_in_two_sets_and_features_cover_the_data(recipe: Path):
+    for name in ("train", "dev", "test_seen", "test_unseen"):
+        data = (recipe / "data" / name / "utt2spk").read_text().splitlines()
+        feats = (recipe / "dump" / name / "feats.scp").read_text().splitlines()
+        assert [line.split()[0] for line in data] == [line.split()[0] for line in feats]
+    speakers = {n: {line.split()[1] for line in (recipe / f"data/{n}/utt2spk").open()} for n in ("train", "test_unseen")}
+    assert not speakers["train"] & speakers["test_unseen"]
+
+
+def test_a_second_run_skips_every_stage(recipe: Path, fsdd: Path):
+    done = run(recipe, fsdd)
+    assert done.returncode == 0
+    assert done.stderr.count("already done, skipping") == 7
+    assert "| full training" in done.stdout
+
+
+def test_changed_options_run_again_and_say_why(recipe: Path, fsdd: Path):
+    write_yaml(recipe / "other.yaml", {"beam_size": 1, "ctc_weight": 0.5, "maxlenratio": 0.5})
+    done = run(recipe, fsdd, "--decode-config", "other.yaml", "--stage", "4")
+    assert done.returncode == 0, done.stderr
+    assert "stage 4 (cascade stages): already done" in done.stderr
+    assert "stage 5 (decoding): no longer made from fast.yaml" in done.stderr or (
+        "stage 5 (decoding): other.yaml" in done.stderr
+    )
+    assert "stage 6 (scoring and report)" in done.stderr
+
+
+def test_an_interrupted_stage_is_not_taken_for_finished(recipe: Path, fsdd: Path):
+    (recipe / "dump/dev/feats.scp").unlink()
+    done = run(recipe, fsdd, "--stage", "1", "--stop-stage", "1")
+    assert done.returncode == 0, done.stderr
+    assert "dump/dev/feats.scp was changed or removed; running again" in done.stderr
+    assert (recipe / "dump/dev/feats.scp").exists()
+    assert "already done" in run(recipe, fsdd, "--stage", "3", "--stop-stage", "3").stderr
+
+
+def test_single_stages_in_a_new_shell_say_what_they_need(tmp_path: Path, fsdd: Path):
+    folder = make_tree(tmp_path)
+    write_yaml(folder / "tiny.yaml", TINY)
+    write_yaml(folder / "fast.yaml", {})
+    for stage, needed in (("1", "stage 0"), ("2", "stage 1"), ("3", "stage 2"), ("4", "stage 3"),
+                          ("5", "stage 3"), ("6", "stage 3")):
+        done = run(folder, fsdd, "--stage", stage)
+        assert done.returncode == 1
+        assert f"run {needed} first" in done.stderr, done.stderr
+        assert not (folder / f"exp/tiny/.stage{stage}.done").exists()
+
+
+def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
+    more = ["--speed-perturb-factors", "0.9 1.1", "--token-type", "bpe", "--vocabulary-size", "30",
+            "--tag", "bpe", "--stage", "1", "--stop-stage", "2"]
+    done = run(recipe, fsdd, *more)
+    assert done.returncode == 0, done.stderr
+    assert "train_sp: 180 utterances" in done.stdout
+    assert len((recipe / "dump/tokens/tokens.txt").read_text().splitlines()) == 32
+    frames = {}
+    for line in (recipe / "dump/train_sp/utt2num_frames").open():
+        utterance, count = line.split()
+        frames[utterance] = int(count)
+    name = next(name for name in frames if not name.startswith("sp"))
+    assert frames[f"sp0.9-{name}"] / frames[name] == pytest.approx(1 / 0.9, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("missing", "no such file or folder"),
+        ("empty", "recordings"),
+        ("truncated", "0_george_5.wav"),
+    ],
+)
+def test_a_broken_corpus_leaves_no_data(change: str, message: str, tmp_path: Path):
+    folder = make_tree(tmp_path)
+    write_yaml(folder / "tiny.yaml", TINY)
+    write_yaml(folder / "fast.yaml", {})
+    corpus = tmp_path / "corpus"
+    if change != "missing":
+        (corpus / "recordings").mkdir(parents=True)
+    if change == "truncated":
+        import numpy as np
+        import soundfile
+
+        for speaker in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler"):
+            for digit in range(10):
+                for take in (0, 5, 10):
+                    path = corpus / f"recordings/{digit}_{speaker}_{take}.wav"
+                    noise = np.random.default_rng(take).normal(0, 0.1, 3000)
+                    soundfile.write(path, noise, 8000, subtype="PCM_16")
+        path = corpus / "recordings/0_george_5.wav"
+        path.write_bytes(path.read_bytes()[:-1000])
+    done = run(folder, corpus, "--stop-stage", "0")
+    assert done.returncode == 1
+    assert message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "data/.stage0.done").exists()
+    assert not (folder / "data/train").exists()
