@@ -178,17 +178,20 @@ class BatchLoader:
 
 
 def merge_small(batches: list[np.ndarray], smallest: int) -> list[np.ndarray]:
-    """Join batches of fewer than ``smallest`` utterances to the one before.
+    """Join neighbouring batches of fewer than ``smallest`` utterances, no more than needed.
 
     Raises:
         DataError: if there are fewer than ``smallest`` utterances in all.
     """
     merged: list[np.ndarray] = []
     for batch in batches:
-        if merged and min(len(batch), len(merged[-1])) < smallest:
+        if merged and len(merged[-1]) < smallest:
             merged[-1] = np.concatenate([merged[-1], batch])
         else:
             merged.append(batch)
+    if len(merged) > 1 and len(merged[-1]) < smallest:
+        last = merged.pop()
+        merged[-1] = np.concatenate([merged[-1], last])
     if not merged or len(merged[0]) < smallest:
         raise DataError(f"fewer utterances than training processes ({smallest})")
     return merged
