@@ -12,13 +12,17 @@ from cascade_asr.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-def make_fabric(ngpu: int | None, precision: str, processes: int = 1) -> Fabric:
+def make_fabric(
+    ngpu: int | None, precision: str, processes: int = 1, nodes: int = 1
+) -> Fabric:
     """Choose device, precision and ranks, and start the ranks.
 
     Args:
         ngpu: GPUs to use; 0 is the CPU; None takes those that are there.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-        processes: ranks on the CPU, where ``ngpu`` is 0.
+        processes: ranks on the CPU of a machine, where ``ngpu`` is 0.
+        nodes: machines. Slurm's srun starts all ranks, on one machine too; else
+            this process starts those of its own machine.
 
     Raises:
         ConfigError: if there are fewer GPUs than asked for, or no such precision.
@@ -41,7 +45,8 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1) -> Fabric:
     fabric = Fabric(
         accelerator="cuda" if ngpu else "cpu",
         devices=count,
-        strategy="ddp" if count > 1 else "auto",
+        num_nodes=nodes,
+        strategy="ddp" if count * nodes > 1 else "auto",
         precision=precision,
     )
     fabric.launch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoders import build_decoder, check_decoder
 from cascade_asr.encoders import build_encoder, check_encoder
 from cascade_asr.errors import ConfigError, DataError, nearest
-from cascade_asr.espnet import espnet_module
+from cascade_asr.espnet import espnet_module, quiet_espnet
 from cascade_asr.model import ASRModel
 from cascade_asr.optimization import check_optimization
 from cascade_asr.signatures import check_conf
@@ -130,6 +129,33 @@ def check_config(config: TrainConfig, where: str) -> None:
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
 
+def check_criteria(config: TrainConfig, model: ASRModel, where: str) -> None:
+    """Check that every metric which a configuration watches will be logged.
+
+    Raises:
+        ConfigError: listing those that will, before hours are spent on training.
+    """
+    known = {split: model.metric_names(split) for split in ("train", "valid")}
+    problems = []
+    for option, criteria in (
+        ("best_model_criterion", config.best_model_criterion),
+        ("early_stopping_criterion", [config.early_stopping_criterion]),
+        ("val_scheduler_criterion", [config.val_scheduler_criterion]),
+    ):
+        for criterion in criteria:
+            length = 2 if option == "val_scheduler_criterion" else 3
+            if len(criterion) != length or (length == 3 and criterion[2] not in ("min", "max")):
+                form = "[valid, loss]" if length == 2 else "[valid, loss, min]"
+                problems.append(f"{option}: expected {form}, found {criterion}")
+            elif criterion[1] not in known.get(criterion[0], []):
+                listing = "; ".join(f"{split}: {', '.join(known[split])}" for split in known)
+                problems.append(
+                    f"{option}: metric '{criterion[0]} {criterion[1]}' is not logged; there are {listing}"
+                )
+    if problems:
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+
+
 def build_model(
     config: TrainConfig, tokenizer: Tokenizer, input_size: int, global_cmvn: Path, seed: int
 ) -> ASRModel:
@@ -171,15 +197,12 @@ def build_model(
 
 
 def _initialize(model: ASRModel, name: str) -> None:
-    """New weights by ESPnet's scheme of that name, without its line for each bias."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    """New weights by ESPnet's scheme of that name."""
     try:
-        espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
+        with quiet_espnet():
+            espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
     except ValueError as error:
         raise ConfigError(f"init: {error}") from error
-    finally:
-        logging.disable(previous)
 
 
 def _build_normalization(config: TrainConfig, global_cmvn: Path) -> torch.nn.Module | None:
@@ -282,15 +305,3 @@ def make_loader(
         rank=rank,
         world_size=world_size,
     )
-
-
-def read_json(path: Path) -> dict:
-    """Read a JSON file that this package wrote.
-
-    Raises:
-        ConfigError: if it is damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); remove it and start again") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cascade_asr.data.data_dir import read_table
 from cascade_asr.errors import DataError
-from cascade_asr.experiment import read_json
+from cascade_asr.data.atomic import read_json
 from cascade_asr.scoring.comparison import changes, write_changes
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.output import result_record, write_record, write_reports

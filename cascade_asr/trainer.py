@@ -26,6 +26,7 @@ from cascade_asr import checkpoint
 from cascade_asr.config import TrainConfig
 from cascade_asr.data.loader import Batch, BatchLoader
 from cascade_asr.errors import ConfigError, TrainingError
+from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import trainable_parameters
 from cascade_asr.history import History, Progress
 from cascade_asr.interruption import Interrupted, Interruption
@@ -96,6 +97,8 @@ class Trainer:
             one needs its own.
         frozen: names of tensors that training leaves alone.
         interruption: signals that ask to stop.
+        check_may_write: called before each write; raises where another attempt
+            has taken over.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Trainer:
         set_training_mode: Callable[[nn.Module], Any] = nn.Module.train,
         frozen: frozenset[str] = frozenset(),
         interruption: Interruption | None = None,
+        check_may_write: Callable[[], None] = may_always_write,
     ) -> None:
         self.fabric = fabric
         self.config = config
@@ -115,6 +119,7 @@ class Trainer:
         self.set_training_mode = set_training_mode
         self.frozen = frozen
         self.interruption = interruption or Interruption()
+        self.check_may_write = check_may_write
         self.position = Position()
         self._sums: dict[str, tuple[float, float]] = {}
 
@@ -258,6 +263,7 @@ class Trainer:
             values = self._means(self._sums)
             values["lr"] = self.optimizer.param_groups[0]["lr"]
             if self.history:
+                self.check_may_write()
                 self.history.add("train", position.epoch, position.update, values)
         shown = {name: values[name] for name in ("loss", "acc", "lr") if name in values}
         self.progress.advance(position.update, position.epoch, shown)
@@ -266,6 +272,7 @@ class Trainer:
         """Log, rank and keep this epoch; decide whether it was the last."""
         position, config = self.position, self.config
         if self.history:
+            self.check_may_write()
             self.history.add("train_epoch", position.epoch, position.update, train)
             self.history.add("valid", position.epoch, position.update, valid)
         shown = " ".join(f"{name} {value:.4g}" for name, value in valid.items())
@@ -308,11 +315,13 @@ class Trainer:
         del position.best[max(1, self.config.keep_nbest_models) :]
         kept = any(epoch == position.epoch for _, epoch in position.best)
         if kept and self.fabric.is_global_zero:
+            self.check_may_write()
             checkpoint.save(self._epoch_path(position.epoch), self.model.state_dict())
 
     def _remove_dropped_epochs(self) -> None:
         """Only after the checkpoint that no longer names them is on disk."""
         if self.fabric.is_global_zero:
+            self.check_may_write()
             kept = {self._epoch_path(int(epoch)) for _, epoch in self.position.best}
             for path in self.directory.glob("epoch*.pth"):
                 if path not in kept:
@@ -326,6 +335,7 @@ class Trainer:
         self.model.load_state_dict(averaged)
         metrics = self.evaluate(valid)
         if self.fabric.is_global_zero:
+            self.check_may_write()
             checkpoint.save(self.directory / "model.pth", averaged)
         self.fabric.barrier()
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
@@ -404,6 +414,7 @@ class Trainer:
         }
         if not self.fabric.is_global_zero:
             return
+        self.check_may_write()
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         checkpoint.save(
             self._checkpoint_path,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr import __version__, checkpoint
+from cascade_asr.data.atomic import read_json
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import read_json
 
 
 @dataclass(frozen=True)

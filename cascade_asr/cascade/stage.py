@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from cascade_asr.cascade.lineage import (
     set_aside,
 )
 from cascade_asr.cascade.plan import StagePlan
-from cascade_asr.data.atomic import atomic_write, write_json
+from cascade_asr.data.atomic import atomic_write, read_json, write_json
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
@@ -34,8 +35,8 @@ from cascade_asr.experiment import (
     feature_dimension,
     make_loader,
     plan_loader,
-    read_json,
 )
+from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import (
     check_unchanged,
     fingerprint,
@@ -59,11 +60,13 @@ class StageRunner:
         experiment: folders and data.
         fabric: launched.
         interruption: signals that ask to stop.
+        check_may_write: raises where another attempt has taken over.
     """
 
     experiment: Experiment
     fabric: Fabric
     interruption: Interruption
+    check_may_write: Callable[[], None] = may_always_write
 
     def directory(self, plan: StagePlan) -> Path:
         """Folder of a stage."""
@@ -83,7 +86,9 @@ class StageRunner:
             TrainingError: if training fails or a frozen tensor moved.
             ConfigError: if the source is of another architecture.
             Interrupted: after a signal, with the state saved.
+            Superseded: if another attempt has taken over.
         """
+        self.check_may_write()
         directory = self.directory(plan)
         identity = self._identity(plan, source)
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -98,6 +103,7 @@ class StageRunner:
         if self.fabric.is_global_zero:
             after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
             check_unchanged(before, after)
+            self.check_may_write()
             self._record(plan, source, directory, digest, result, before)
         self.fabric.barrier()
         finished = read_done(directory)
@@ -194,6 +200,7 @@ class StageRunner:
             lambda each: set_training_mode(each, plan.frozen, plan.frozen_dropout),
             frozen,
             self.interruption,
+            self.check_may_write,
         )
         return trainer.fit(
             model,

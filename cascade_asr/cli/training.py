@@ -23,17 +23,21 @@ from cascade_asr.cascade.plan import StagePlan, parse_stage_numbers, plan_cascad
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cli import command  # noqa: E402
 from cascade_asr.config import TrainConfig, load_train_config  # noqa: E402
+from cascade_asr.data.atomic import write_json  # noqa: E402
 from cascade_asr.data.manifest import read_manifest  # noqa: E402
 from cascade_asr.data.tokens import Tokenizer  # noqa: E402
 from cascade_asr.device import make_fabric  # noqa: E402
+from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.experiment import (  # noqa: E402
     Experiment,
     build_model,
     check_config,
+    check_criteria,
     feature_dimension,
     plan_loader,
 )
 from cascade_asr.data.batches import padding_share  # noqa: E402
+from cascade_asr.fencing import Fence, may_always_write  # noqa: E402
 from cascade_asr.model import ASRModel  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -57,7 +61,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cascade-stages", default="all", help="all, or numbers such as 2,3")
     parser.add_argument("--seed", type=int, help="instead of the configuration's seed")
     parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
-    parser.add_argument("--processes", type=int, default=1, help="ranks on the CPU")
+    parser.add_argument("--processes", type=int, default=1, help="ranks on the CPU of a machine")
+    parser.add_argument("--nodes", type=int, default=1, help="machines; their ranks come from srun")
     parser.add_argument("--log", type=Path, help="append the log to this file too")
     return parser.parse_args()
 
@@ -91,14 +96,21 @@ def make_plan(
     stages = plan_cascade(model.layers(), cascade, config)
     for stage in stages[1:]:
         check_config(stage.config, f"cascade stage {stage.number}")
+    for stage in stages:
+        check_criteria(stage.config, model, stage.title)
     select = cascade.select or (["wer_ctc", "min"] if model.ctc is not None else ["acc", "max"])
+    if select[0] not in model.metric_names("valid"):
+        raise ConfigError(
+            f"select: metric '{select[0]}' is not logged; there are: "
+            f"{', '.join(model.metric_names('valid'))}"
+        )
     return model, stages, select
 
 
 def check(
     experiment: Experiment, model: ASRModel, config: TrainConfig, stages: list[StagePlan]
 ) -> None:
-    """Tell what training would do, and stop where it could not."""
+    """Tell what training would do, and stop where it could not; write ``plan.json``."""
     for name in (experiment.train_set, experiment.dev_set):
         plan = plan_loader(model, config, experiment, name)
         frames = plan.dataset.manifest.frames
@@ -114,6 +126,13 @@ def check(
     for stage in stages:
         trained = sum(counts[name] for layer in stage.trained for name in layer.parameters)
         print(f"{stage.title}: trains {trained} of {total} parameters, seed {stage.seed}")
+    write_json(
+        experiment.directory / "plan.json",
+        [
+            {"number": stage.number, "name": stage.name, "title": stage.title, "source": stage.source}
+            for stage in stages
+        ],
+    )
 
 
 def main() -> None:
@@ -126,7 +145,9 @@ def main() -> None:
     )
     fabric = None
     if arguments.what != "check":
-        fabric = make_fabric(arguments.ngpu, config.precision, arguments.processes)
+        fabric = make_fabric(
+            arguments.ngpu, config.precision, arguments.processes, arguments.nodes
+        )
     if fabric is None or fabric.is_global_zero:
         experiment.adopt()
     if fabric is not None:
@@ -135,7 +156,11 @@ def main() -> None:
     if fabric is None:
         check(experiment, model, config, stages)
         return
-    engine = Engine(StageRunner(experiment, fabric, interruption), stages, cascade, select)
+    fence = Fence.from_environment()
+    runner = StageRunner(
+        experiment, fabric, interruption, fence.check if fence else may_always_write
+    )
+    engine = Engine(runner, stages, cascade, select)
     if arguments.what == "full":
         engine.train_full()
     else:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from cascade_asr.errors import ConfigError
+
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
@@ -35,3 +37,15 @@ def write_json(path: Path, content: Any) -> None:
     with atomic_write(path) as stream:
         json.dump(content, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON file that this package wrote.
+
+    Raises:
+        ConfigError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); remove it and start again") from error
