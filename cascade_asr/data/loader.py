@@ -5,7 +5,9 @@ Nothing but the batches in flight is held in memory, however large the corpus.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,12 +171,41 @@ class BatchLoader:
             batch_sampler=shares,
             collate_fn=collate,
             num_workers=self.num_workers,
+            worker_init_fn=_ignore_signals,
             pin_memory=torch.cuda.is_available(),
         )
-        for batch in loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        with explain_lost_workers():
+            for batch in loader:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
+
+
+def _ignore_signals(worker: int) -> None:
+    """Leave it to the training process to decide what a signal to the whole job means.
+
+    A worker that SIGTERM ends would take the training with it, unsaved.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def explain_lost_workers() -> Iterator[None]:
+    """Say what to do where a reading process was killed; PyTorch tells it anywhere in the block.
+
+    Raises:
+        DataError: instead of PyTorch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"a process that reads features died ({error}); mostly the memory ran out: lower "
+            "num_workers or batch_bins, or ask for more memory, and start again: training resumes"
+        ) from error
 
 
 def merge_small(batches: list[np.ndarray], smallest: int) -> list[np.ndarray]:
