@@ -89,10 +89,16 @@ class Experiment:
                 stream.write(statistics.read_bytes())
 
     def data_digest(self) -> str:
-        """Hash of both manifests: which data a model has seen."""
-        return "-".join(
-            digest(self.manifest_path(name))[:16] for name in (self.train_set, self.dev_set)
-        )
+        """Hash of texts, lengths and features of both sets: what a model has seen.
+
+        Features enter through their CMVN statistics, which no change leaves alone.
+        """
+        digests = []
+        for name in (self.train_set, self.dev_set):
+            digests.append(digest(self.manifest_path(name))[:16])
+            statistics = self.dump / name / "cmvn.npz"
+            digests.append(digest(statistics)[:16] if statistics.is_file() else "none")
+        return "-".join(digests)
 
 
 def check_config(config: TrainConfig, where: str) -> None:

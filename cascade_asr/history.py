@@ -21,15 +21,23 @@ class History:
 
     Args:
         directory: where they are.
-        start_update: entries of later updates are dropped: a killed training
-            logged them and its successor will do so again.
+        epoch, start_update: where the training goes on. Entries of later updates,
+            and the summary of an epoch that is not over, are dropped: a killed
+            training logged them and its successor will do so again.
         tensorboard: write TensorBoard files too.
     """
 
-    def __init__(self, directory: Path, start_update: int, tensorboard: bool) -> None:
+    def __init__(
+        self, directory: Path, epoch: int, start_update: int, tensorboard: bool
+    ) -> None:
         self.path = directory / "history.jsonl"
         self._writer = None
-        kept = [entry for entry in read_history(self.path) if entry["update"] <= start_update]
+        kept = [
+            entry
+            for entry in read_history(self.path)
+            if entry["update"] <= start_update
+            and (entry["split"] == "train" or entry["epoch"] < epoch)
+        ]
         with atomic_write(self.path) as stream:
             stream.writelines(json.dumps(entry) + "\n" for entry in kept)
         if tensorboard:

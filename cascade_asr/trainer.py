@@ -154,7 +154,12 @@ class Trainer:
         self.fabric.barrier()
         is_first_rank = self.fabric.is_global_zero
         self.history = (
-            History(self.directory, self.position.update, self.config.use_tensorboard)
+            History(
+                self.directory,
+                self.position.epoch,
+                self.position.update,
+                self.config.use_tensorboard,
+            )
             if is_first_rank
             else None
         )
@@ -360,6 +365,7 @@ class Trainer:
             with self.fabric.autocast():
                 _, statistics = self.model(batch.to(self.fabric.device))
             add_statistics(sums, statistics)
+            self._leave_if_asked()
         return self._means(sums)
 
     def _add(self, statistics: Statistics) -> None:
@@ -398,6 +404,7 @@ class Trainer:
     def _leave_if_asked(self) -> None:
         if self._any_rank(self.interruption.signal_number is not None):
             self._save()
+            self.fabric.barrier()  # a rank that left would have the others killed while they save
             raise Interrupted(
                 self.interruption.exit_status,
                 f"stopped at epoch {self.position.epoch}, update {self.position.update}; saved in "

@@ -98,7 +98,9 @@ features_of() {
   $train_cmd "JOB=1:$jobs" "dump/$name/log/fbank.JOB.log" \
     python -m cascade_asr.cli.fbank --config "$fbank_config" \
     "data/$name/split$nj/JOB" "dump/$name/fbank.JOB"
-  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs"
+  local complete=true
+  [[ $name != "$train_set" ]] || complete=false
+  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" --complete "$complete"
 }
 
 perturb_speed() {
@@ -166,7 +168,7 @@ stage_5() {
       jobs=$(wc -l <"dump/$name/manifest.tsv")
       jobs=$((jobs < nj ? jobs : nj))
       if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "@$decode_config" \
-        "@dump/$name/manifest.tsv"; then
+        "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
@@ -209,14 +211,15 @@ describe_stage() {
       inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
         "@$non_linguistic_symbols" "train_set=$train_set")
       for name in "${sets[@]}"; do
-        inputs+=("@dump/$name/feats.scp" "@dump/$name/text")
+        inputs+=("@dump/$name/feats.scp" "@dump/$name/text" "@dump/$name/cmvn.npz")
         outputs+=("dump/$name/manifest.tsv")
       done
       outputs+=("dump/tokens/tokens.txt")
       ;;
     3 | 4)
       inputs=("@$train_config" "seed=$seed" "@dump/$train_set/manifest.tsv"
-        "@dump/$dev_set/manifest.tsv" "@dump/tokens/tokens.txt")
+        "@dump/$dev_set/manifest.tsv" "@dump/tokens/tokens.txt" "@dump/$train_set/cmvn.npz"
+        "@dump/$dev_set/cmvn.npz")
       outputs=("$exp/full/done.json" "$exp/full/model.pth")
       if (($1 == 4)); then
         inputs+=("@$cascade_config" "cascade_stages=$cascade_stages" "@$exp/full/done.json")
@@ -229,7 +232,7 @@ describe_stage() {
       inputs=("@$decode_config" "@$exp/full/done.json")
       add_stage_files inputs @ done.json
       for name in $test_sets; do
-        inputs+=("@dump/$name/manifest.tsv")
+        inputs+=("@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz")
         outputs+=("$exp/full/decode_$name/text")
         add_stage_files outputs "" "decode_$name/text"
       done

@@ -49,6 +49,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="data folder")
     parser.add_argument("dump", type=Path, help="dump folder with the tables of the jobs")
     parser.add_argument("--jobs", type=int, required=True, help="how many jobs there were")
+    parser.add_argument(
+        "--complete", choices=("true", "false"), default="true",
+        help="an utterance without features is an error; false only for training sets",
+    )
     arguments = parser.parse_args()
 
     feats = join_jobs(arguments.dump, arguments.jobs, "scp")
@@ -58,8 +62,17 @@ def main() -> None:
     names = [name for name in feats if name in utt2spk and name in text]
     if not names:
         raise DataError(f"{arguments.dump}: no utterance has features, speaker and text")
-    if len(names) < len(text):
-        logger.warning("%d utterances of %s have no features", len(text) - len(names), arguments.data)
+    without = sorted(set(text) - set(names))
+    if without and arguments.complete == "true":
+        raise DataError(
+            f"{arguments.data}: {len(without)} of {len(text)} utterances have no features, first: "
+            f"{without[0]}; a set that is scored must be complete (too short? see the logs in "
+            f"{arguments.dump}/log)"
+        )
+    if without:
+        logger.warning(
+            "%d utterances of %s have no features, first: %s", len(without), arguments.data, without[0]
+        )
     total, by_speaker = Statistics(), defaultdict(Statistics)
     for name, features in read_features({name: feats[name] for name in names}):
         total.add(features)

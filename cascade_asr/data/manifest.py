@@ -112,6 +112,6 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a manifest, by which a model remembers its training data."""
+    """SHA-256 of a file, by which a model remembers its training data."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
