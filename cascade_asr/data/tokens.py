@@ -166,7 +166,8 @@ def write_char_list(
     counts = Counter(token for text in texts for token in splitter.text2tokens(text))
     if not counts:
         raise DataError("no text to collect characters from")
-    ordered = sorted(counts, key=lambda token: (-counts[token], token))
+    ordinary = counts.keys() - {BLANK, UNKNOWN, SENTENCE_EDGE}  # a corpus may write <unk>
+    ordered = sorted(ordinary, key=lambda token: (-counts[token], token))
     tokens = [BLANK, UNKNOWN, *ordered, SENTENCE_EDGE]
     with atomic_write(path) as stream:
         stream.writelines(f"{token}\n" for token in tokens)

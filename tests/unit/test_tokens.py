@@ -1,0 +1,166 @@
+"""Token lists: characters, symbols, pieces; there and back; broken lists."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cascade_asr.data.tokens import (
+    Tokenizer,
+    read_token_list,
+    train_bpe,
+    write_char_list,
+    write_token_directory,
+)
+from cascade_asr.errors import ConfigError, DataError
+
+TEXTS = ["BAD CAB <NOISE>", "A BA", "DÉJÀ"]
+
+
+def symbols(folder: Path, *names: str) -> Path:
+    path = folder / "symbols.txt"
+    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return path
+
+
+def sentences(count: int = 300) -> list[str]:
+    words = "one two three four five six seven eight nine zero hundred thousand".split()
+    choose = random.Random(0)
+    return [" ".join(choose.choices(words, k=choose.randint(3, 8))) for _ in range(count)]
+
+
+def test_characters_are_listed_by_frequency_between_the_special_tokens(tmp_path: Path):
+    tokenizer = write_token_directory(tmp_path, ["BAD CAB", "A BA"], "char")
+    assert tokenizer.tokens == ["<blank>", "<unk>", "A", "B", "<space>", "C", "D", "<sos/eos>"]
+    assert (tmp_path / "tokens.txt").read_text().splitlines() == tokenizer.tokens
+    assert tokenizer.encode("BAD CAB") == [3, 2, 6, 4, 5, 2, 3]
+    assert tokenizer.decode([3, 2, 6, 4, 5, 2, 3]) == "BAD CAB"
+
+
+def test_a_symbol_is_one_token_and_its_letters_do_not_count(tmp_path: Path):
+    tokenizer = write_token_directory(
+        tmp_path / "tokens", TEXTS, "char", non_linguistic_symbols=symbols(tmp_path, "<NOISE>")
+    )
+    assert "<NOISE>" in tokenizer.tokens
+    assert not {"N", "O", "<", ">", "E"} & set(tokenizer.tokens)
+    ids = tokenizer.encode("A <NOISE> B")
+    assert [tokenizer.tokens[index] for index in ids] == ["A", "<space>", "<NOISE>", "<space>", "B"]
+    assert tokenizer.decode(ids) == "A <NOISE> B"
+    again = Tokenizer.from_directory(tmp_path / "tokens")
+    (tmp_path / "symbols.txt").unlink()  # the folder has its own copy
+    assert again.encode("A <NOISE> B") == ids
+
+
+def test_special_tokens_among_the_symbols_are_listed_once(tmp_path: Path):
+    """Corpora write <unk> for words that were not understood."""
+    tokenizer = write_token_directory(
+        tmp_path / "tokens", ["AB <unk>", "<space> A"], "char",
+        non_linguistic_symbols=symbols(tmp_path, "<unk>", "<space>", "<blank>", "<sos/eos>"),
+    )  # fmt: skip
+    assert tokenizer.tokens == ["<blank>", "<unk>", "<space>", "A", "B", "<sos/eos>"]
+    assert tokenizer.encode("A <unk>") == [3, 2, 1]
+
+
+def test_what_the_list_lacks_is_unknown(tmp_path: Path):
+    tokenizer = write_token_directory(tmp_path, ["AB"], "char")
+    assert tokenizer.encode("AXB ") == [2, 1, 3, 1]  # X and the space
+    assert tokenizer.decode([2, 1, 3]) == "A<unk>B"
+
+
+def test_decoding_leaves_blanks_and_edges_out(tmp_path: Path):
+    tokenizer = write_token_directory(tmp_path, ["AB"], "char")
+    assert tokenizer.decode([0, 4, 2, 0, 0, 3, 4, 4]) == "AB"
+    assert tokenizer.decode([]) == ""
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="ab' éß漢\u3000\u2028\x85-", max_size=30))
+def test_known_characters_survive_the_round_trip(tmp_path_factory, text: str):
+    folder = tmp_path_factory.getbasetemp() / "roundtrip"
+    if not folder.exists():
+        write_token_directory(folder, ["ab' éß漢\u3000\u2028\x85-"], "char")
+    tokenizer = Tokenizer.from_directory(folder)
+    assert 1 not in tokenizer.encode(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_the_list_does_not_depend_on_the_locale(tmp_path: Path, monkeypatch):
+    import locale
+
+    for encoding in ("utf-8", "iso8859-1"):
+        monkeypatch.setattr(locale, "getpreferredencoding", lambda *_, name=encoding: name)
+        write_char_list(["漢é"], tmp_path / encoding)
+    assert (tmp_path / "utf-8").read_bytes() == (tmp_path / "iso8859-1").read_bytes()
+    assert "漢" in read_token_list(tmp_path / "iso8859-1")
+
+
+def test_pieces_go_there_and_back_and_are_the_same_every_time(tmp_path: Path):
+    texts = sentences()
+    tokenizers, files = [], []
+    for _ in range(2):
+        tokenizers.append(write_token_directory(tmp_path, texts, "bpe", 25))
+        files.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+    assert files[0] == files[1]
+    assert sorted(files[0]) == ["bpe.model", "tokens.json", "tokens.txt"]
+    tokens = tokenizers[0].tokens
+    assert len(tokens) == 27  # 25 pieces of which one is <unk>, <blank>, <sos/eos>
+    assert (tokens[0], tokens[1], tokens[-1]) == ("<blank>", "<unk>", "<sos/eos>")
+    for text in texts[:50]:
+        ids = tokenizers[0].encode(text)
+        assert 1 not in ids and len(ids) < len(text)
+        assert tokenizers[0].decode(ids) == text
+        assert tokenizers[1].encode(text) == ids
+
+
+def test_symbols_are_whole_pieces(tmp_path: Path):
+    texts = [f"{text} <NOISE>" for text in sentences()]
+    tokenizer = write_token_directory(
+        tmp_path / "t", texts, "bpe", 26, symbols(tmp_path, "<NOISE>")
+    )
+    ids = tokenizer.encode("one <NOISE> two")
+    assert ids.count(tokenizer.tokens.index("<NOISE>")) == 1
+    assert json.loads((tmp_path / "t/tokens.json").read_text())["non_linguistic_symbols"] is None
+
+
+def test_a_vocabulary_too_large_for_the_text_is_told(tmp_path: Path):
+    with pytest.raises(DataError, match="sentencepiece cannot train 4000 pieces: .*(4000|too high)"):
+        train_bpe(sentences(20), tmp_path, 4000)
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["<blank>", "<unk>", "a", "b", "a", "<sos/eos>"], r"tokens.txt:5: token 'a' is also in line 3"),
+        (["<unk>", "<blank>", "a", "<sos/eos>"], r"tokens.txt: the first token must be <blank>"),
+        (["<blank>", "<unk>", "a"], r"tokens.txt: the last token must be <sos/eos>"),
+        (["<blank>", "a", "<sos/eos>"], r"tokens.txt: the list has no <unk>"),
+        (["<blank>", "<unk>", "", "", "<sos/eos>"], r"tokens.txt:4: token '' is also in line 3"),
+        ([], r"tokens.txt: the first token must be <blank>"),
+    ],
+)
+def test_a_broken_list_is_told_with_its_line(tmp_path: Path, lines: list[str], message: str):
+    path = tmp_path / "tokens.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(ConfigError, match=message):
+        read_token_list(path)
+
+
+def test_missing_files_say_what_to_run(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"tokens.json: no tokens; run stage 2"):
+        Tokenizer.from_directory(tmp_path)
+    with pytest.raises(ConfigError, match=r"tokens.txt: no such token list; run stage 2"):
+        read_token_list(tmp_path / "tokens.txt")
+    (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    with pytest.raises(ConfigError, match="needs a sentencepiece model; not found: .*bpe.model"):
+        Tokenizer(tmp_path / "tokens.txt", "bpe", bpe_model=tmp_path / "bpe.model")
+    with pytest.raises(ConfigError, match="unknown token_type 'word'; expected char or bpe"):
+        Tokenizer(tmp_path / "tokens.txt", "word")
+    with pytest.raises(ConfigError, match="no such file of non-linguistic symbols"):
+        Tokenizer(tmp_path / "tokens.txt", "char", tmp_path / "symbols")
+    with pytest.raises(DataError, match="no text to collect characters from"):
+        write_char_list([""], tmp_path / "x")
