@@ -7,6 +7,7 @@ them: id, speaker, frames, feats.scp entry, token ids.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,8 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such manifest; run stage 2")
-    utterances, speakers, feats, frames, tokens, ends = [], [], [], [], [], []
+    utterances, speakers, feats, frames, ends = [], [], [], [], []
+    tokens = array("q")  # a list of millions of integers takes five times the memory
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, start=1):
             fields = line.rstrip("\n").split("\t")
