@@ -178,8 +178,7 @@ stage_5() {
       $decode_cmd "JOB=1:$jobs" "$output/log/decode.JOB.log" \
         python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
         --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs"
-      python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
-        --outdir "$output" --jobs "$jobs" --join
+      python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
       marker_write "$output/.done" "$output/text"
     done
   done
@@ -209,7 +208,7 @@ describe_stage() {
       ;;
     2)
       inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
-        "@$non_linguistic_symbols" "train_set=$train_set")
+        ${non_linguistic_symbols:+"@$non_linguistic_symbols"} "train_set=$train_set")
       for name in "${sets[@]}"; do
         inputs+=("@dump/$name/feats.scp" "@dump/$name/text" "@dump/$name/cmvn.npz")
         outputs+=("dump/$name/manifest.tsv")

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from cascade_asr.cascade.config import CascadeConfig
-from cascade_asr.cascade.lineage import DoneStage, read_done
+from cascade_asr.cascade.lineage import DoneStage, read_done, require_done
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import judge, selected, stages_without_gain
-from cascade_asr.cascade.stage import StageRunner, require_done
+from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.data.atomic import write_json
 from cascade_asr.errors import ConfigError
 

@@ -59,6 +59,22 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
     return done
 
 
+def require_done(directory: Path, number: int, needed_by: str) -> DoneStage:
+    """The finished stage that another one starts from.
+
+    Raises:
+        ConfigError: if it is not finished, with what to run.
+    """
+    done = read_done(directory, verify=True)
+    if done is None:
+        what = "--stage 3 --stop-stage 3" if number == 0 else f"--stage 4 --cascade-stages {number}"
+        stage = "full training" if number == 0 else f"cascade stage {number}"
+        raise ConfigError(
+            f"{needed_by} needs {stage}: {directory}/done.json not found; run {what} first"
+        )
+    return done
+
+
 def set_aside(directory: Path) -> Path:
     """Rename a stage's folder to ``NAME.replaced.N``; trained models are never deleted."""
     number = 1

@@ -28,7 +28,6 @@ from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.data.atomic import atomic_write, read_json, write_json
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.errors import ConfigError
 from cascade_asr.experiment import (
     Experiment,
     build_model,
@@ -283,19 +282,3 @@ def _write_dropped(directory: Path, name: str, dropped: list[tuple[str, int, int
         "%d utterances of %s are too short for their text and are dropped; listed in %s",
         len(dropped), name, path,
     )
-
-
-def require_done(directory: Path, number: int, needed_by: str) -> DoneStage:
-    """The finished stage that another one starts from.
-
-    Raises:
-        ConfigError: if it is not finished, with what to run.
-    """
-    done = read_done(directory, verify=True)
-    if done is None:
-        what = "--stage 3 --stop-stage 3" if number == 0 else f"--stage 4 --cascade-stages {number}"
-        stage = "full training" if number == 0 else f"cascade stage {number}"
-        raise ConfigError(
-            f"{needed_by} needs {stage}: {directory}/done.json not found; run {what} first"
-        )
-    return done

@@ -1,9 +1,10 @@
-"""Decode one share of a set (one job of stage 5), or join the shares.
+"""Decode one share of a set (one job of stage 5).
 
-Examples:
+Example:
     python -m cascade_asr.cli.decode --model exp/rnn/stage1 --set dump/test \\
         --config conf/decode.yaml --outdir exp/rnn/stage1/decode_test --job 1 --jobs 4
-    python -m cascade_asr.cli.decode --model … --set … --outdir … --jobs 4 --join
+
+`cascade_asr.cli.join_decoding` makes one text of the shares.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pathlib import Path
 import torch
 
 from cascade_asr import checkpoint
-from cascade_asr.cascade.stage import require_done
+from cascade_asr.cascade.lineage import require_done
 from cascade_asr.cli import command
 from cascade_asr.config import load_train_config
-from cascade_asr.data.data_dir import read_table, write_table
+from cascade_asr.data.data_dir import write_table
 from cascade_asr.data.loader import UtteranceDataset
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
@@ -81,24 +82,6 @@ def decode(arguments: argparse.Namespace) -> None:
     logger.info("%d utterances in %.1f s", len(texts), time.monotonic() - started)
 
 
-def join(arguments: argparse.Namespace) -> None:
-    """One ``text`` from all jobs, after checking that no utterance is missing."""
-    expected = set(read_manifest(arguments.set / "manifest.tsv").utterances)
-    for name in ("score", "text"):
-        joined: dict[str, str] = {}
-        for job in range(1, arguments.jobs + 1):
-            joined |= read_table(arguments.outdir / f"{name}.{job}")
-        missing = sorted(expected - set(joined))
-        if missing:
-            raise DataError(
-                f"{arguments.outdir}: {len(missing)} of {len(expected)} utterances were not "
-                f"decoded, first: {missing[0]}; run stage 5 again"
-            )
-        write_table(arguments.outdir / name, dict(sorted(joined.items())))
-        for job in range(1, arguments.jobs + 1):
-            (arguments.outdir / f"{name}.{job}").unlink()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -110,9 +93,7 @@ def main() -> None:
     parser.add_argument("--job", type=int, default=1, help="this job, from 1")
     parser.add_argument("--jobs", type=int, default=1, help="how many jobs there are")
     parser.add_argument("--ngpu", type=int, default=0, help="1 to decode on a GPU")
-    parser.add_argument("--join", action="store_true", help="join the shares of all jobs")
-    arguments = parser.parse_args()
-    (join if arguments.join else decode)(arguments)
+    decode(parser.parse_args())
 
 
 if __name__ == "__main__":

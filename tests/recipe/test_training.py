@@ -91,7 +91,7 @@ def test_decoding_and_report(trained: Path, dump: Path):
             share = ["--job", job, "--jobs", "2", "--config", config]
             done = command("cascade_asr.cli.decode", *options, *share)
             assert done.returncode == 0, done.stderr
-        done = command("cascade_asr.cli.decode", *options, "--jobs", "2", "--join")
+        done = command("cascade_asr.cli.join_decoding", *options[2:], "--jobs", "2")
         assert done.returncode == 0, done.stderr
     done = command("cascade_asr.cli.report", "--exp", trained / "exp", "--dump", dump, "test")
     assert done.returncode == 0, done.stderr
