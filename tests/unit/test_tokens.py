@@ -121,7 +121,7 @@ def test_pieces_go_there_and_back_and_are_the_same_every_time(tmp_path: Path):
 def test_symbols_are_whole_pieces(tmp_path: Path):
     texts = [f"{text} <NOISE>" for text in sentences()]
     tokenizer = write_token_directory(
-        tmp_path / "t", texts, "bpe", 60, symbols(tmp_path, "<NOISE>")
+        tmp_path / "t", texts, "bpe", 40, symbols(tmp_path, "<NOISE>")
     )
     ids = tokenizer.encode("kalo <NOISE> mi")
     assert ids.count(tokenizer.tokens.index("<NOISE>")) == 1
