@@ -45,8 +45,12 @@ class TrainConfig:
     decoder_conf: dict[str, Any] = option({}, "arguments of the decoder")
     ctc_conf: dict[str, Any] = option({}, "arguments of the CTC layer")
     model_conf: ModelConf = field(default_factory=ModelConf, metadata={"help": "the objective"})
-    init: str | None = option(None, "xavier_uniform, xavier_normal, kaiming_uniform, ...; or PyTorch's")
-    normalize: str | None = option("utterance_mvn", "utterance_mvn, speaker_mvn, global_mvn or null")
+    init: str | None = option(
+        None, "xavier_uniform, xavier_normal, kaiming_uniform, ...; or PyTorch's"
+    )
+    normalize: str | None = option(
+        "utterance_mvn", "utterance_mvn, speaker_mvn, global_mvn or null"
+    )
     normalize_conf: dict[str, Any] = option({}, "arguments of the normalisation")
     specaug: str | None = option(None, "specaug or null")
     specaug_conf: dict[str, Any] = option({}, "arguments of SpecAugment (frames, mel bins)")
@@ -63,7 +67,9 @@ class TrainConfig:
     precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
     use_amp: bool = option(False, "ESPnet2's name for mixed precision on a GPU")
 
-    val_scheduler_criterion: list[str] = option(["valid", "loss"], "what a plateau schedule watches")
+    val_scheduler_criterion: list[str] = option(
+        ["valid", "loss"], "what a plateau schedule watches"
+    )
     early_stopping_criterion: list[str] = option(["valid", "loss", "min"], "what patience watches")
     best_model_criterion: list[list[str]] = option(
         [["valid", "loss", "min"]], "what ranks epochs; the first one names the averaged model"

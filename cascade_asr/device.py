@@ -12,9 +12,7 @@ from cascade_asr.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-def make_fabric(
-    ngpu: int | None, precision: str, processes: int = 1, nodes: int = 1
-) -> Fabric:
+def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int = 1) -> Fabric:
     """Choose device, precision and ranks, and start the ranks.
 
     Args:
@@ -30,7 +28,9 @@ def make_fabric(
     available = torch.cuda.device_count()
     ngpu = available if ngpu is None else ngpu
     if ngpu > available:
-        raise ConfigError(f"--ngpu {ngpu}: this machine has {available} GPUs; use --ngpu {available}")
+        raise ConfigError(
+            f"--ngpu {ngpu}: this machine has {available} GPUs; use --ngpu {available}"
+        )
     if precision not in ("32-true", "bf16-mixed", "16-mixed"):
         raise ConfigError(
             f"unknown precision '{precision}'; expected 32-true, bf16-mixed or 16-mixed"

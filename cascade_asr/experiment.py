@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +116,9 @@ def check_config(config: TrainConfig, where: str) -> None:
     problems += check_conf(CTC, config.ctc_conf, "ctc_conf", ("odim", "encoder_output_size"))
     known_mvn = (*NORMALIZATIONS, "speaker_mvn")
     if config.normalize is not None and config.normalize not in known_mvn:
-        problems.append(f"unknown normalize '{config.normalize}'{nearest(config.normalize, known_mvn)}")
+        problems.append(
+            f"unknown normalize '{config.normalize}'{nearest(config.normalize, known_mvn)}"
+        )
     elif config.normalize in NORMALIZATIONS:
         kind = NORMALIZATIONS[config.normalize]
         problems += check_conf(kind, config.normalize_conf, "normalize_conf", ("stats_file",))
@@ -265,9 +266,7 @@ def plan_loader(
     bins = config.batch_bins
     if name != experiment.train_set and config.valid_batch_bins:
         bins = config.valid_batch_bins
-    options = BatchOptions(
-        config.batch_type, bins, config.batch_size, tuple(config.fold_length)
-    )
+    options = BatchOptions(config.batch_type, bins, config.batch_size, tuple(config.fold_length))
     batches = plan_batches(manifest.frames, manifest.token_lengths, dimension, options)
     return LoaderPlan(UtteranceDataset(manifest, dimension, speaker_cmvn), batches, dropped)
 

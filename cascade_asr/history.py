@@ -27,9 +27,7 @@ class History:
         tensorboard: write TensorBoard files too.
     """
 
-    def __init__(
-        self, directory: Path, epoch: int, start_update: int, tensorboard: bool
-    ) -> None:
+    def __init__(self, directory: Path, epoch: int, start_update: int, tensorboard: bool) -> None:
         self.path = directory / "history.jsonl"
         self._writer = None
         kept = [
@@ -104,7 +102,13 @@ class Progress:
             left = time.strftime("%H:%M:%S", time.gmtime(pace * max(self.total - update, 0)))
             logger.info(
                 "%s: epoch %d update %d/%d %s, %.2f s/update, %s left",
-                self.title, epoch, update, self.total, shown, pace, left,
+                self.title,
+                epoch,
+                update,
+                self.total,
+                shown,
+                pace,
+                left,
             )
 
     def message(self, text: str) -> None:

@@ -28,7 +28,9 @@ def html(results: Results) -> str:
         f"<h1>{escape(str(results.directory))}</h1>",
         "<h2>Word error rates</h2>",
         _scores(results),
-        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in comparison_lines(results)) + "</ul>",
+        "<ul>"
+        + "".join(f"<li>{escape(line)}</li>" for line in comparison_lines(results))
+        + "</ul>",
         "<h2>Dev set during training</h2><div class='curves'>",
         *(_curve(results.stages, name) for name in CURVES),
         "</div><h2>Lineage</h2>",
@@ -105,8 +107,12 @@ def _changes(results: Results, name: str) -> str:
             [
                 escape(text)
                 for text in (
-                    each.utterance, str(each.errors_a), str(each.errors_b),
-                    each.reference, each.hypothesis_a, each.hypothesis_b,
+                    each.utterance,
+                    str(each.errors_a),
+                    str(each.errors_b),
+                    each.reference,
+                    each.hypothesis_a,
+                    each.hypothesis_b,
                 )
             ],
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cascade_asr.data.atomic import read_json
 from cascade_asr.data.data_dir import read_table
 from cascade_asr.errors import DataError
-from cascade_asr.data.atomic import read_json
 from cascade_asr.scoring.comparison import changes, write_changes
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.output import result_record, write_record, write_reports
@@ -129,9 +129,7 @@ def _score(
         reference, hypothesis, speakers, options, title=f"{folder}/hyp.trn", strict=True
     )
     write_reports(folder, result)
-    write_record(
-        folder / "result.json", result_record(result, interval(result, BOOTSTRAP_SAMPLES))
-    )
+    write_record(folder / "result.json", result_record(result, interval(result, BOOTSTRAP_SAMPLES)))
     return result
 
 

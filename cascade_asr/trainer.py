@@ -12,12 +12,11 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -25,64 +24,25 @@ from torch import nn
 from cascade_asr import checkpoint
 from cascade_asr.config import TrainConfig
 from cascade_asr.data.loader import Batch, BatchLoader
-from cascade_asr.errors import ConfigError, TrainingError
+from cascade_asr.errors import TrainingError
 from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import trainable_parameters
 from cascade_asr.history import History, Progress
 from cascade_asr.interruption import Interrupted, Interruption
 from cascade_asr.model import Statistics
 from cascade_asr.optimization import Schedule, build_optimizer
+from cascade_asr.training_state import (
+    FitResult,
+    Position,
+    add_statistics,
+    read_metric,
+    seed_update,
+    signed,
+)
 
 logger = logging.getLogger(__name__)
 
 BAD_GRADIENTS_IN_A_ROW = 20  # skipped updates after which training gives up
-
-
-@dataclass
-class Position:
-    """Where a training stands; all of it is in the checkpoint.
-
-    Attributes:
-        epoch: counted from 1.
-        batch: batches of this epoch already used.
-        update: updates done in all.
-        best: per epoch kept on disk, its metric; best first.
-        stale_epochs: epochs since the watched metric improved.
-        watched_best: best value of the metric that patience watches.
-        bad_gradients: updates skipped in a row.
-        seconds: training time so far, over all attempts.
-        frames: feature frames trained on so far.
-        finished: no epoch is left.
-    """
-
-    epoch: int = 1
-    batch: int = 0
-    update: int = 0
-    best: list[list[float]] = field(default_factory=list)
-    stale_epochs: int = 0
-    watched_best: float | None = None
-    bad_gradients: int = 0
-    seconds: float = 0.0
-    frames: int = 0
-    finished: bool = False
-
-
-@dataclass
-class FitResult:
-    """What a training ended with.
-
-    Attributes:
-        metrics: dev metrics of the averaged model.
-        averaged_epochs: epochs that were averaged, best first.
-        epochs, updates, frames, seconds: how much was trained.
-    """
-
-    metrics: dict[str, float]
-    averaged_epochs: list[int]
-    epochs: int
-    updates: int
-    frames: int
-    seconds: float
 
 
 class Trainer:
@@ -451,37 +411,7 @@ class Trainer:
             self._sums = {name: tuple(pair) for name, pair in state["sums"].items()}
             logger.info(
                 "%s: resuming at epoch %d, update %d",
-                self.title, self.position.epoch, self.position.update,
+                self.title,
+                self.position.epoch,
+                self.position.update,
             )
-
-
-def seed_update(seed: int, update: int, rank: int) -> None:
-    """Make the randomness of an update a function of (seed, update, rank)."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, update, rank]).generate_state(1)[0]))
-
-
-def add_statistics(sums: dict[str, tuple[float, float]], statistics: Statistics) -> None:
-    """Add the (sum, weight) pairs of a batch to running ones, in float64."""
-    for name, (value, weight) in statistics.items():
-        so_far = sums.get(name, (0.0, 0.0))
-        sums[name] = (so_far[0] + float(value), so_far[1] + weight)
-
-
-def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> float:
-    """The metric that a criterion such as ``[valid, loss]`` names.
-
-    Raises:
-        ConfigError: if it is not logged; lists those that are.
-    """
-    split, name = criterion[:2]
-    if name not in metrics.get(split, {}):
-        known = ", ".join(f"{split} {name}" for split in metrics for name in metrics[split])
-        raise ConfigError(f"metric '{split} {name}' is not logged; there are: {known}")
-    return metrics[split][name]
-
-
-def signed(value: float, mode: str) -> float:
-    """A value of which less is better, NaN worst; ``mode`` is ``min`` or ``max``."""
-    if math.isnan(value):
-        return float("inf")
-    return value if mode == "min" else -value

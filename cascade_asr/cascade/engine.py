@@ -55,7 +55,8 @@ class Engine:
             if self._stop_before(number):
                 logger.info(
                     "%s: not run: %d stages without improvement (stop: patience)",
-                    plan.title, self.cascade.patience,
+                    plan.title,
+                    self.cascade.patience,
                 )
                 return
             self.runner.run(plan, self._source(plan))

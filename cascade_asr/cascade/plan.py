@@ -99,7 +99,9 @@ def _stage(
     reinitialise: bool | None = None,
 ) -> StagePlan:
     changed = override(config, cascade.train, "cascade option 'train'")
-    changed = override(changed, cascade.stages.get(str(number), {}), f"cascade option 'stages.{number}'")
+    changed = override(
+        changed, cascade.stages.get(str(number), {}), f"cascade option 'stages.{number}'"
+    )
     own_seed = changed.seed if "seed" in cascade.stages.get(str(number), {}) else None
     seed = stage_seed(config.seed, number) if own_seed is None else own_seed
     changed = override(changed, {"seed": seed}, "seed")
@@ -155,7 +157,9 @@ def parse_stage_numbers(text: str, stages: list[StagePlan]) -> list[int]:
     for part in text.split(","):
         first, dash, second = part.strip().partition("-")
         if not first.isdigit() or (dash and not second.isdigit()):
-            raise ConfigError(f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4")
+            raise ConfigError(
+                f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
+            )
         numbers.extend(range(int(first), int(second or first) + 1))
     for number in numbers:
         if not 1 <= number <= last:

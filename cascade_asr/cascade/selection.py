@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cascade_asr.cascade.lineage import DoneStage
 from cascade_asr.errors import ConfigError
-from cascade_asr.trainer import signed
+from cascade_asr.training_state import signed
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ from cascade_asr.freezing import (
 from cascade_asr.interfaces import Layer
 from cascade_asr.interruption import Interruption
 from cascade_asr.model import ASRModel
-from cascade_asr.trainer import FitResult, Trainer
+from cascade_asr.trainer import Trainer
+from cascade_asr.training_state import FitResult
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ class StageRunner:
                 aside = set_aside(directory)
                 logger.warning(
                     "%s: options changed (%s); training again, the old one is now %s",
-                    title, "; ".join(changed_keys(found, identity)), aside,
+                    title,
+                    "; ".join(changed_keys(found, identity)),
+                    aside,
                 )
         self.fabric.barrier()
         if self.fabric.is_global_zero:
@@ -188,7 +191,10 @@ class StageRunner:
                 "%s: training %s (%d of %d parameters), %d utterances in %d batches, on %s",
                 plan.title,
                 ", ".join(layer.name for layer in plan.trained),
-                trained, total, len(train.dataset), len(train.batches),
+                trained,
+                total,
+                len(train.dataset),
+                len(train.batches),
                 device.describe(self.fabric),
             )
         trainer = Trainer(
@@ -280,5 +286,7 @@ def _write_dropped(directory: Path, name: str, dropped: list[tuple[str, int, int
         stream.writelines(f"{name}\t{frames}\t{needed}\n" for name, frames, needed in dropped)
     logger.warning(
         "%d utterances of %s are too short for their text and are dropped; listed in %s",
-        len(dropped), name, path,
+        len(dropped),
+        name,
+        path,
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cascade_asr.errors import CascadeError
 
-
 LINE = logging.Formatter("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
 

@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("dump", type=Path, help="dump folder with the tables of the jobs")
     parser.add_argument("--jobs", type=int, required=True, help="how many jobs there were")
     parser.add_argument(
-        "--complete", choices=("true", "false"), default="true",
+        "--complete",
+        choices=("true", "false"),
+        default="true",
         help="an utterance without features is an error; false only for training sets",
     )
     arguments = parser.parse_args()
@@ -71,7 +73,10 @@ def main() -> None:
         )
     if without:
         logger.warning(
-            "%d utterances of %s have no features, first: %s", len(without), arguments.data, without[0]
+            "%d utterances of %s have no features, first: %s",
+            len(without),
+            arguments.data,
+            without[0],
         )
     total, by_speaker = Statistics(), defaultdict(Statistics)
     for name, features in read_features({name: feats[name] for name in names}):

@@ -45,11 +45,15 @@ def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
         shown = " ".join(empty[:5])
         if required:
             raise DataError(f"{directory}/text: {len(empty)} utterances without text: {shown}")
-        logger.warning("%s: %d utterances without text are dropped: %s", directory, len(empty), shown)
+        logger.warning(
+            "%s: %d utterances without text are dropped: %s", directory, len(empty), shown
+        )
     if with_unknown:
         logger.warning(
             "%s: %d of %d utterances hold tokens that the training text lacks (<unk>)",
-            directory, with_unknown, len(rows),
+            directory,
+            with_unknown,
+            len(rows),
         )
     write_manifest(directory / "manifest.tsv", rows)
     logger.info("%s/manifest.tsv: %d utterances", directory, len(rows))

@@ -58,8 +58,7 @@ def load_features(entry: str, utterance: str) -> np.ndarray:
         return kaldiio.load_mat(entry)
     except Exception as error:  # kaldiio raises whatever its parser stumbles on
         raise DataError(
-            f"utterance '{utterance}': features {entry} cannot be read ({error}); "
-            "run stage 1 again"
+            f"utterance '{utterance}': features {entry} cannot be read ({error}); run stage 1 again"
         ) from error
 
 

@@ -17,7 +17,9 @@ class DecodeConfig:
     beam_size: int = option(10, "hypotheses kept")
     ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone")
     penalty: float = option(0.0, "score added for each token")
-    maxlenratio: float = option(0.0, "longest hypothesis by encoder frames; 0: until it ends itself")
+    maxlenratio: float = option(
+        0.0, "longest hypothesis by encoder frames; 0: until it ends itself"
+    )
     minlenratio: float = option(0.0, "shortest hypothesis by encoder frames")
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from conftest import ROOT, environment, write_yaml
 
 TINY = {
@@ -83,7 +82,11 @@ def run(recipe: Path, fsdd: Path, *more: str) -> subprocess.CompletedProcess:
 
 def test_it_ends_with_a_table_of_all_stages(recipe: Path):
     table = (recipe / "exp/tiny/RESULTS.md").read_text()
-    for title in ("full training", "stage 1: classifier frozen", "stage 2: classifier, encoder.rnn1 frozen"):
+    for title in (
+        "full training",
+        "stage 1: classifier frozen",
+        "stage 2: classifier, encoder.rnn1 frozen",
+    ):
         assert f"| {title}" in table
     assert "test_seen WER (95 % interval)" in table and table.count("(selected)") == 1
     assert (recipe / "exp/tiny/report.html").stat().st_size > 5000
@@ -102,7 +105,10 @@ def test_the_loss_falls_and_frozen_layers_are_bit_identical(recipe: Path):
         if '"valid"' in line
     ]
     assert dev[-1] < 0.9 * dev[0]
-    weights = {s: torch.load(exp / s / "model.pth", weights_only=True) for s in ("full", "stage1", "stage2")}
+    weights = {
+        s: torch.load(exp / s / "model.pth", weights_only=True)
+        for s in ("full", "stage1", "stage2")
+    }
     for name, tensor in weights["full"].items():
         frozen = name.startswith(("decoder.", "ctc."))
         assert torch.equal(tensor, weights["stage1"][name]) == frozen, name
@@ -115,7 +121,10 @@ def test_no_recording_is_in_two_sets_and_features_cover_the_data(recipe: Path):
         data = (recipe / "data" / name / "utt2spk").read_text().splitlines()
         feats = (recipe / "dump" / name / "feats.scp").read_text().splitlines()
         assert [line.split()[0] for line in data] == [line.split()[0] for line in feats]
-    speakers = {n: {line.split()[1] for line in (recipe / f"data/{n}/utt2spk").open()} for n in ("train", "test_unseen")}
+    speakers = {
+        n: {line.split()[1] for line in (recipe / f"data/{n}/utt2spk").open()}
+        for n in ("train", "test_unseen")
+    }
     assert not speakers["train"] & speakers["test_unseen"]
 
 
@@ -150,8 +159,14 @@ def test_single_stages_in_a_new_shell_say_what_they_need(tmp_path: Path, fsdd: P
     folder = make_tree(tmp_path)
     write_yaml(folder / "tiny.yaml", TINY)
     write_yaml(folder / "fast.yaml", {})
-    for stage, needed in (("1", "stage 0"), ("2", "stage 1"), ("3", "stage 2"), ("4", "stage 3"),
-                          ("5", "stage 3"), ("6", "stage 3")):
+    for stage, needed in (
+        ("1", "stage 0"),
+        ("2", "stage 1"),
+        ("3", "stage 2"),
+        ("4", "stage 3"),
+        ("5", "stage 3"),
+        ("6", "stage 3"),
+    ):
         done = run(folder, fsdd, "--stage", stage)
         assert done.returncode == 1
         assert f"run {needed} first" in done.stderr, done.stderr
@@ -159,8 +174,20 @@ def test_single_stages_in_a_new_shell_say_what_they_need(tmp_path: Path, fsdd: P
 
 
 def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
-    more = ["--speed-perturb-factors", "0.9 1.1", "--token-type", "bpe", "--vocabulary-size", "30",
-            "--tag", "bpe", "--stage", "1", "--stop-stage", "2"]
+    more = [
+        "--speed-perturb-factors",
+        "0.9 1.1",
+        "--token-type",
+        "bpe",
+        "--vocabulary-size",
+        "30",
+        "--tag",
+        "bpe",
+        "--stage",
+        "1",
+        "--stop-stage",
+        "2",
+    ]
     done = run(recipe, fsdd, *more)
     assert done.returncode == 0, done.stderr
     assert "train_sp: 144 utterances" in done.stdout

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from conftest import (
     TINY_CONFIG,
     command,
@@ -62,7 +61,9 @@ def test_learning_happens_and_the_loss_falls(trained: Path):
 
 def test_frozen_layers_are_bit_identical_and_the_others_start_anew(trained: Path):
     full, first, second = (weights(trained, name) for name in ("full", "stage1", "stage2"))
-    lineage = {n: json.loads((trained / f"exp/{n}/lineage.json").read_text()) for n in ("stage1", "stage2")}
+    lineage = {
+        n: json.loads((trained / f"exp/{n}/lineage.json").read_text()) for n in ("stage1", "stage2")
+    }
     assert lineage["stage1"]["frozen_layers"] == ["classifier"]
     assert lineage["stage2"]["frozen_layers"] == ["encoder.rnn1", "classifier"]
     for name in full:
@@ -122,8 +123,13 @@ def test_a_finished_training_is_skipped_and_changed_options_set_it_aside(
 @pytest.mark.parametrize("stage", ["full", "stage1"])
 def test_a_killed_training_ends_bit_identical(stage: str, dump: Path, tmp_path: Path):
     """SIGKILL at a random update; the resumed run equals an uninterrupted one."""
-    config = {**TINY_CONFIG, "max_epoch": 6, "checkpoint_interval_s": 0.0, "scheduler": "warmuplr",
-              "scheduler_conf": {"warmup_steps": 20}}
+    config = {
+        **TINY_CONFIG,
+        "max_epoch": 6,
+        "checkpoint_interval_s": 0.0,
+        "scheduler": "warmuplr",
+        "scheduler_conf": {"warmup_steps": 20},
+    }
     folders = [tmp_path / "whole", tmp_path / "killed"]
     what, cascade = ("full", None) if stage == "full" else ("cascade", {"cuts": ["decoder"]})
     for folder in folders:
@@ -134,7 +140,9 @@ def test_a_killed_training_ends_bit_identical(stage: str, dump: Path, tmp_path: 
     update = random.randint(3, 80)
     process = subprocess.Popen(
         [sys.executable, "-m", *training_arguments(what, folders[1], dump, config, cascade)],
-        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     history = folders[1] / "exp" / stage / "history.jsonl"
     deadline = time.monotonic() + 120
@@ -149,16 +157,22 @@ def test_a_killed_training_ends_bit_identical(stage: str, dump: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "resuming at epoch" in done.stderr
     assert identical(weights(folders[0], stage), weights(folders[1], stage)), f"killed at {update}"
-    entries = [[json.loads(line) for line in (f / "exp" / stage / "history.jsonl").open()] for f in folders]
+    entries = [
+        [json.loads(line) for line in (f / "exp" / stage / "history.jsonl").open()] for f in folders
+    ]
     assert entries[0] == entries[1]
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 85), (signal.SIGUSR2, 85), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGTERM, 85), (signal.SIGUSR2, 85), (signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_says_how_to_go_on(number: int, status: int, dump: Path, tmp_path: Path):
     config = {**TINY_CONFIG, "max_epoch": 200}
     process = subprocess.Popen(
         [sys.executable, "-m", *training_arguments("full", tmp_path, dump, config)],
-        env=environment(), stderr=subprocess.PIPE, text=True,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     history = tmp_path / "exp/full/history.jsonl"
     while not (history.exists() and '"update": 12,' in history.read_text()):
@@ -211,7 +225,9 @@ def test_a_full_disk_keeps_the_last_checkpoint(dump: Path, tmp_path: Path):
 
 def test_two_ranks_follow_the_loss_of_one(dump: Path, tmp_path: Path):
     """DDP over gloo with the same global batches; without dropout the losses agree."""
-    config = json.loads(json.dumps({**TINY_CONFIG, "max_epoch": 1, "optim": "sgd", "grad_clip": 1.0}))
+    config = json.loads(
+        json.dumps({**TINY_CONFIG, "max_epoch": 1, "optim": "sgd", "grad_clip": 1.0})
+    )
     config["encoder_conf"]["dropout"] = config["decoder_conf"]["dropout"] = 0.0
     losses = []
     for ranks in ("1", "2"):

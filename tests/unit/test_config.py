@@ -83,7 +83,9 @@ def test_an_espnet2_file_works_and_what_has_no_effect_is_told(tmp_path: Path):
 
 
 def test_all_problems_come_at_once_with_line_and_nearest_name(tmp_path: Path):
-    path = written(tmp_path, "max_epoc: 3\nbatch_bins: many\nmodel_conf:\n  ctc_weigt: 1\nseed: 1.5\n")
+    path = written(
+        tmp_path, "max_epoc: 3\nbatch_bins: many\nmodel_conf:\n  ctc_weigt: 1\nseed: 1.5\n"
+    )
     with pytest.raises(ConfigError) as caught:
         load_train_config(path)
     lines = str(caught.value).splitlines()
@@ -133,7 +135,13 @@ def test_every_named_part_is_checked_against_its_constructor(tmp_path: Path):
         check_config(config, "f.yaml")
     text = str(caught.value)
     for part in (
-        "vgg_rnn", "num_block", "adamm", "pct_strat", "num_freq_masks", "global_mvn", "max_epoch is 0",
+        "vgg_rnn",
+        "num_block",
+        "adamm",
+        "pct_strat",
+        "num_freq_masks",
+        "global_mvn",
+        "max_epoch is 0",
     ):
         assert part in text, part
     assert all(line.startswith("f.yaml: ") for line in text.splitlines())

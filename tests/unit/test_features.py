@@ -129,7 +129,9 @@ def test_all_wrong_fbank_options_are_listed(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         read_fbank_options(path)
     lines = str(caught.value).splitlines()
-    assert lines[0].endswith(":1: unknown fbank option '--num-mel-bin'; did you mean 'num-mel-bins'?")
+    assert lines[0].endswith(
+        ":1: unknown fbank option '--num-mel-bin'; did you mean 'num-mel-bins'?"
+    )
     assert ":2: expected '--name=value'" in lines[1]
     assert ":3: --use-power=yes: expected true or false" in lines[2]
     assert lines[3].startswith(f"{path}:4: --frame-shift=ten:")
