@@ -108,7 +108,11 @@ def make_plan(
 
 
 def check(
-    experiment: Experiment, model: ASRModel, config: TrainConfig, stages: list[StagePlan]
+    experiment: Experiment,
+    model: ASRModel,
+    config: TrainConfig,
+    cascade: CascadeConfig,
+    stages: list[StagePlan],
 ) -> None:
     """Tell what training would do, and stop where it could not; write ``plan.json``."""
     for name in (experiment.train_set, experiment.dev_set):
@@ -128,10 +132,13 @@ def check(
         print(f"{stage.title}: trains {trained} of {total} parameters, seed {stage.seed}")
     write_json(
         experiment.directory / "plan.json",
-        [
-            {"number": stage.number, "name": stage.name, "title": stage.title, "source": stage.source}
-            for stage in stages
-        ],
+        {
+            "stop": cascade.stop,
+            "stages": [
+                {key: getattr(stage, key) for key in ("number", "name", "title", "source")}
+                for stage in stages
+            ],
+        },
     )
 
 
@@ -154,7 +161,7 @@ def main() -> None:
         fabric.barrier()
     model, stages, select = make_plan(experiment, config, cascade)
     if fabric is None:
-        check(experiment, model, config, stages)
+        check(experiment, model, config, cascade, stages)
         return
     fence = Fence.from_environment()
     runner = StageRunner(

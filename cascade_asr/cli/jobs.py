@@ -1,0 +1,208 @@
+"""Trainings as Slurm jobs: submit, look, start again, cancel.
+
+A STAGE is its number (0 is full training) or the name of its folder, such as stage2.
+
+Examples:
+    python -m cascade_asr.cli.jobs status
+    python -m cascade_asr.cli.jobs resubmit 2 --mem 32G --time 8:00:00
+    python -m cascade_asr.cli.jobs log 2 --follow
+    python -m cascade_asr.cli.jobs cancel all
+    python -m cascade_asr.cli.jobs submit full --exp exp/rnn --job-options "--mem 8G" -- \\
+        --dump dump --train-set train --dev-set dev --train-config conf/train.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from cascade_asr.cli import command
+from cascade_asr.errors import ConfigError
+from cascade_asr.jobs import slurm, status
+from cascade_asr.jobs.attempt import begin, end
+from cascade_asr.jobs.following import follow
+from cascade_asr.jobs.options import parse_job_options
+from cascade_asr.jobs.record import FULL, JobFolder, find_folder, job_folders
+from cascade_asr.jobs.status import DONE, NOT_NEEDED, JobState, job_states
+from cascade_asr.jobs.submission import Submitter, cascade_tasks, full_task, resubmit
+
+TRAINING = (sys.executable, "-m", "cascade_asr.cli.training")
+LOG_LINES = 50
+
+
+def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
+    """The command line, and the words that are not ours."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--exp", type=Path, help="experiment folder; default: the only one in exp")
+
+    one = verbs.add_parser("submit", parents=[common], help="submit trainings as a chain of jobs")
+    one.add_argument("what", choices=("full", "cascade"))
+    one.add_argument("--cascade-stages", default="all", help="all, or numbers such as 2,3 or 2-4")
+    one.add_argument("--job-options", default="", help='of each job, such as "--mem 8G --time 4:00:00"')
+    one.add_argument("--slurm-conf", type=Path, help="default: conf/slurm.conf here, else the toolkit's")
+    one.add_argument("--attempts", type=int, default=50, help="starts of a job before it gives up")
+    one.add_argument("--follow", action="store_true", help="wait, and show what the jobs print")
+
+    verbs.add_parser("status", parents=[common], help="how all jobs stand")
+    for name, text in (
+        ("resubmit", "start a stage again; it resumes, and its successors wait for it"),
+        ("cancel", "cancel a stage, or all; a training saves first"),
+        ("log", "the end of a stage's log"),
+    ):
+        one = verbs.add_parser(name, parents=[common], help=text, description=text)
+        one.add_argument("stage")
+    one.add_argument("--follow", action="store_true", help="go on as the log grows")
+    one.add_argument("--lines", type=int, default=LOG_LINES, help="lines to show")
+
+    for name in ("begin", "end"):  # called by the job's own script
+        one = verbs.add_parser(name, description="for job.sh only")
+        one.add_argument("folder", type=Path)
+    one.add_argument("--code", type=int, required=True)
+    one.add_argument("--terminated", choices=("yes", "no"), required=True)
+
+    arguments, rest = parser.parse_known_args()
+    if rest and arguments.verb not in ("submit", "resubmit"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments, [word for word in rest if word != "--"]
+
+
+def experiments(given: Path | None) -> list[Path]:
+    """The experiment asked for, or all in ./exp that have jobs."""
+    if given is not None:
+        return [given]
+    return sorted({path.parents[2] for path in Path("exp").glob("*/jobs/*/job.json")})
+
+
+def only_experiment(given: Path | None) -> Path:
+    """The experiment that a command is about.
+
+    Raises:
+        ConfigError: if that is not clear.
+    """
+    found = experiments(given)
+    if len(found) != 1:
+        names = ", ".join(map(str, found)) or "none in ./exp"
+        raise ConfigError(f"which experiment? name it with --exp; with jobs there are: {names}")
+    return found[0]
+
+
+def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
+    """Check the configurations, then submit."""
+    experiment = arguments.exp
+    if experiment is None:
+        raise ConfigError("submit needs --exp, the folder of the experiment")
+    training = [*TRAINING, "--exp", str(experiment), *training_options]
+    check = [*TRAINING, "check", *training[3:]]
+    checked = subprocess.run(check, check=False, stdout=subprocess.DEVNULL)
+    if checked.returncode != 0:
+        return checked.returncode
+    options = parse_job_options(arguments.job_options.split())
+    submitter = Submitter(experiment, options, arguments.slurm_conf, arguments.attempts)
+    if arguments.what == FULL:
+        tasks = [full_task(training)]
+    else:
+        tasks = cascade_tasks(experiment, arguments.cascade_stages, training)
+    folders = submitter.submit(tasks)
+    if arguments.follow:
+        return follow_until_end(experiment, folders)
+    print(
+        f"the jobs go on without this terminal; python -m cascade_asr.cli.jobs status "
+        f"--exp {experiment} tells how they stand",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:
+    """0 when all are done; Ctrl-C leaves the jobs alone and tells how to cancel them."""
+    try:
+        states = follow(folders)
+    except KeyboardInterrupt:
+        ids = ", ".join(f"{folder.stage} {record.job}" for folder in folders if (record := folder.read()))
+        print(
+            f"\nthe jobs go on: {ids}; to cancel them: python -m cascade_asr.cli.jobs cancel all "
+            f"--exp {experiment}",
+            file=sys.stderr,
+        )
+        return 130
+    return 0 if all(state.state in (DONE, NOT_NEEDED) for state in states) else 1
+
+
+def show_status(given: Path | None) -> int:
+    """A table of all jobs of one experiment or of all."""
+    for experiment in experiments(given):
+        states = job_states(job_folders(experiment))
+        print(experiment)
+        for state in states:
+            print(f"  {state.folder.stage:10} {state.job or '-':>8}  {state}")
+        for line in remedies(experiment, states):
+            print(f"  {line}")
+    return 0
+
+
+def remedies(experiment: Path, states: list[JobState]) -> list[str]:
+    """What to do about the first failure; the stages behind it are then revived."""
+    failed = [state for state in states if state.state == status.FAILED]
+    if not failed:
+        return []
+    first = failed[0]
+    return [
+        f"log: {first.folder.log}",
+        f"resume: python -m cascade_asr.cli.jobs resubmit {first.folder.stage} --exp {experiment}",
+    ]
+
+
+def cancel(experiment: Path, stage: str) -> int:
+    """Cancel one job or all that are alive."""
+    folders = job_folders(experiment) if stage == "all" else [find_folder(experiment, stage)]
+    states = job_states(folders)
+    alive = (status.QUEUED, status.RUNNING, status.STOPPED, status.BLOCKED, status.UNKNOWN)
+    for state in states:
+        if state.state in alive and state.job:
+            slurm.cancel(state.job)
+            print(f"{state.folder.stage}: cancelled job {state.job}")
+        elif stage != "all":
+            print(f"{state.folder.stage}: nothing to cancel; it is {state}")
+    return 0
+
+
+def show_log(folder: JobFolder, lines: int, going_on: bool) -> int:
+    """Print the end of a log, and what is added to it."""
+    print(folder.log, file=sys.stderr)
+    text = folder.log.read_text(errors="replace") if folder.log.is_file() else ""
+    print("".join(text.splitlines(keepends=True)[-lines:]), end="")
+    if going_on:
+        follow([folder], sys.stdout)
+    return 0
+
+
+def main() -> int:
+    arguments, rest = parse_arguments()
+    if arguments.verb == "submit":
+        return submit(arguments, rest)
+    if arguments.verb == "status":
+        return show_status(arguments.exp)
+    if arguments.verb == "begin":
+        print(begin(JobFolder.at(arguments.folder)))
+        return 0
+    if arguments.verb == "end":
+        return end(JobFolder.at(arguments.folder), arguments.code, arguments.terminated == "yes")
+    experiment = only_experiment(arguments.exp)
+    if arguments.verb == "cancel":
+        return cancel(experiment, arguments.stage)
+    folder = find_folder(experiment, arguments.stage)
+    if arguments.verb == "log":
+        return show_log(folder, arguments.lines, arguments.follow)
+    for stage in resubmit(folder, parse_job_options(rest)):
+        print(f"{stage} waits for the new job")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,1 @@
+"""Cascade stages as Slurm jobs that survive what clusters do to jobs."""

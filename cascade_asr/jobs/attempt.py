@@ -1,0 +1,133 @@
+"""What a job does before and after it trains: `begin` and `end` of one attempt."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+
+from cascade_asr.errors import CascadeError
+from cascade_asr.fencing import SUPERSEDED, Fence, Superseded
+from cascade_asr.interruption import STOPPED_RESUMABLE
+from cascade_asr.jobs import slurm
+from cascade_asr.jobs.record import JobFolder, JobRecord
+
+logger = logging.getLogger(__name__)
+
+MARKER_DELAY_S = 10  # until a network file system shows what another machine has written
+KILLED = 137
+MEMORY = re.compile(
+    r"oom[-_ ]?kill|exceeded (job |step )?memory limit|DefaultCPUAllocator: can't allocate memory"
+    r"|CUDA out of memory|OutOfMemoryError|MemoryError",
+    re.IGNORECASE,
+)
+
+
+class NotReady(CascadeError):
+    """A stage was started before the one that it starts from was done."""
+
+
+def begin(folder: JobFolder) -> str:
+    """Check what the stage needs and become its latest attempt.
+
+    Slurm starts a job at once whose predecessor it has forgotten, and may start
+    a job twice, so nothing but the files counts.
+
+    Returns:
+        The fence, for the environment; empty where the stage is not needed
+        because the cascade has ended before (``stop: patience``).
+
+    Raises:
+        NotReady: if a predecessor is not done, with what to do.
+    """
+    record = folder.read()
+    assert record is not None
+    job = os.environ.get("SLURM_JOB_ID", "")
+    before = folder.read_state()
+    starts = before.get("starts", 0) + 1 if before.get("job") == job else 1
+    try:
+        needed = _wait_for_predecessors(folder, record)
+    except NotReady as error:
+        folder.write_state(job=job, state="failed", cause=str(error), starts=starts)
+        raise
+    if not needed:
+        folder.write_state(job=job, state="skipped", starts=starts)
+        logger.info("%s is not needed: the cascade ended before it", folder.stage)
+        return ""
+    fence, number = Fence.take(folder.attempt, job=job)
+    folder.write_state(
+        job=job, state="running", attempt=number, starts=starts, started=time.time()
+    )
+    logger.info("%s: attempt %d, Slurm job %s", folder.stage, number, job)
+    return fence.as_variable
+
+
+def _wait_for_predecessors(folder: JobFolder, record: JobRecord) -> bool:
+    """True once all are done, False where one was not needed."""
+    deadline = time.monotonic() + MARKER_DELAY_S
+    while True:
+        missing = []
+        for stage in record.after:
+            other = JobFolder(folder.experiment, stage)
+            state = other.read_state()
+            if state.get("state") == "skipped":
+                return False
+            if state.get("state") in ("running", "stopped"):
+                missing.append(f"{stage} is {state['state']}")
+            elif not other.is_done():
+                missing.append(f"{stage} is not done ({other.done_marker} is missing or damaged)")
+        if not missing:
+            return True
+        if time.monotonic() > deadline:
+            raise NotReady(
+                f"{folder.stage} refused: {', '.join(missing)}; once it is done: "
+                f"python -m cascade_asr.cli.jobs resubmit {folder.stage}"
+            )
+        time.sleep(1)
+
+
+def end(folder: JobFolder, code: int, terminated: bool) -> int:
+    """Say how an attempt ended; start again where training was told to stop.
+
+    Args:
+        folder: of the job.
+        code: exit status of the training.
+        terminated: Slurm ended the whole job, so it must not requeue itself.
+
+    Returns:
+        The exit status of the job.
+    """
+    record, fence = folder.read(), Fence.from_environment()
+    assert record is not None and fence is not None
+    try:
+        fence.check()
+    except Superseded as error:
+        logger.warning("%s", error)
+        return SUPERSEDED
+    state = folder.read_state()
+    if code == 0:
+        state["state"] = "done" if folder.done_marker.is_file() else "skipped"
+    elif code == STOPPED_RESUMABLE and terminated:
+        state.update(state="failed", cause="cancelled; saved, resubmit resumes it")
+    elif code == STOPPED_RESUMABLE and state["starts"] >= record.attempts:
+        state.update(state="failed", cause=f"not finished after {record.attempts} starts")
+    elif code == STOPPED_RESUMABLE:
+        state["state"] = "stopped"
+    else:
+        state.update(state="failed", cause=cause_of(code, folder.log_tail()))
+    folder.write_state(**{**state, "code": code, "ended": time.time()})
+    logger.info("%s: %s", folder.stage, state.get("cause") or state["state"])
+    if state["state"] == "stopped":
+        slurm.requeue(state["job"])
+        time.sleep(60)  # until Slurm ends this script
+    return code
+
+
+def cause_of(code: int, log: str) -> str:
+    """Why a training failed, from its exit status and the end of its log."""
+    if code == KILLED or MEMORY.search(log):
+        return "memory; resubmit it with more, such as --mem 32G"
+    errors = re.findall(r"^.* ERROR: (?:\S+: )?(.*)$", log, re.MULTILINE)
+    errors = errors or re.findall(r"^(\w*(?:Error|Exception): .*)$", log, re.MULTILINE)
+    return errors[-1] if errors else f"exit status {code}"

@@ -1,0 +1,105 @@
+"""Options of a job, as conf/slurm.conf turns them into those of sbatch."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError
+
+NOTICE_S = 300  # warning before the time limit, in seconds
+
+
+def find_slurm_conf(given: Path | None = None) -> Path:
+    """The configuration given, the recipe's (conf/slurm.conf), or the toolkit's."""
+    if given is not None:
+        return given
+    shipped = Path(os.environ.get("CASCADE_ASR_ROOT", Path(__file__).parents[2]))
+    own = Path("conf/slurm.conf")
+    return own if own.is_file() else shipped / "conf/slurm.conf"
+
+
+def submission_words(path: Path, options: dict[str, str]) -> list[str]:
+    """The words that submit, without the script.
+
+    Args:
+        path: a file in the format of Kaldi's slurm.conf.
+        options: names with underscores, such as ``{"mem": "4G"}``.
+
+    Raises:
+        ConfigError: for a damaged file or an option that it does not have.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    command: list[str] = []
+    values = dict(options)
+    patterns: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(lines, start=1):
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        if not line:
+            continue
+        kind, _, rest = line.partition(" ")
+        name, equals, tail = rest.strip().partition("=")
+        value, _, words = tail.partition(" ")
+        if kind == "command":
+            command = shlex.split(rest)
+        elif kind == "option" and equals:
+            patterns.setdefault(name, {})[value] = words
+        elif kind == "default" and equals:
+            values.setdefault(name, tail.strip())
+        else:
+            raise ConfigError(f"{path}:{number}: expected command, option or default: {line}")
+    if not command:
+        raise ConfigError(f"{path}: no line 'command sbatch ...'")
+    for name, value in sorted(values.items()):
+        words = patterns.get(name, {}).get(value, patterns.get(name, {}).get("*"))
+        if words is None:
+            known = ", ".join(f"--{each.replace('_', '-')}" for each in sorted(patterns))
+            raise ConfigError(f"option --{name} {value}: not in {path}, which has: {known}")
+        command += [word.replace("$0", value) for word in shlex.split(words)]
+    return command
+
+
+def parse_job_options(words: list[str]) -> dict[str, str]:
+    """``--mem 32G --time=2:00:00`` as ``{"mem": "32G", "time": "2:00:00"}``.
+
+    Raises:
+        ConfigError: for a word that is no option, and for a missing value.
+    """
+    options = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if not re.match(r"--[a-z]", word):
+            raise ConfigError(f"expected options of the job such as --mem 32G, found '{word}'")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not left or left[0].startswith("--"):
+                raise ConfigError(f"option {word} of the job needs a value")
+            value = left.pop(0)
+        options[name.replace("-", "_")] = value
+    return options
+
+
+def notice_s(time: str | None) -> int:
+    """Seconds before the time limit at which a training is told to save.
+
+    A quarter of the limit where that is short, so that there is time to train.
+    """
+    seconds = limit_s(time) if time else None
+    return NOTICE_S if seconds is None else max(1, min(NOTICE_S, seconds // 4))
+
+
+def limit_s(time: str) -> int | None:
+    """Slurm's time format in seconds: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; else None."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
+    if not match:
+        return None
+    days, first, second, third = (int(each) if each else 0 for each in match.groups())
+    if match[1] is not None or match[4] is not None:
+        return ((days * 24 + first) * 60 + second) * 60 + third
+    return first * 60 + second

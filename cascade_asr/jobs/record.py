@@ -1,0 +1,176 @@
+"""What a job leaves on disk, in EXP/jobs/STAGE.
+
+The folder is not inside the stage's own, which is set aside as a whole when a
+stage is trained again with other options.
+
+    job.json      what was submitted, under which names and ids
+    attempt       token of the latest attempt (see `cascade_asr.fencing`)
+    state.json    what the latest attempt said last
+    log           of all attempts
+    job.sh        what Slurm runs
+    *.yaml        the configurations as they were at submission
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.data.atomic import read_json, write_json
+from cascade_asr.errors import ConfigError, nearest
+
+FULL = "full"
+
+
+@dataclass
+class JobRecord:
+    """A submission, as job.json holds it.
+
+    Attributes:
+        stage: ``full``, ``stage2``, or another folder of the experiment.
+        name: unique, written before sbatch is called.
+        ids: of all submissions, the last one last; that of ``name`` is missing
+            where sbatch did not return.
+        after: stages that must be done first.
+        command: what trains, as words.
+        options: of the job, such as ``{"mem": "32G"}``.
+        slurm_conf: file that turns them into options of sbatch.
+        place: working folder.
+        digest: of command, options and configurations.
+        attempts: how often the job may start before it gives up.
+        submitted: seconds since 1970.
+        complete: sbatch has returned.
+    """
+
+    stage: str
+    name: str
+    after: list[str]
+    command: list[str]
+    options: dict[str, str]
+    slurm_conf: str
+    place: str
+    digest: str
+    attempts: int
+    submitted: float
+    ids: list[str] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def job(self) -> str:
+        """Id of the latest submission; empty where sbatch did not return."""
+        return self.ids[-1] if self.complete else ""
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The files of one stage's job.
+
+    Attributes:
+        experiment: ``exp/TAG``.
+        stage: folder of the stage inside it.
+    """
+
+    experiment: Path
+    stage: str
+
+    @property
+    def path(self) -> Path:
+        """Folder of the job."""
+        return self.experiment / "jobs" / self.stage
+
+    @property
+    def log(self) -> Path:
+        """What the job printed, over all attempts."""
+        return self.path / "log"
+
+    @property
+    def attempt(self) -> Path:
+        """File of the fence."""
+        return self.path / "attempt"
+
+    @property
+    def done_marker(self) -> Path:
+        """The stage's own marker of completion."""
+        return self.experiment / self.stage / "done.json"
+
+    @classmethod
+    def at(cls, path: Path) -> JobFolder:
+        """The folder that ``EXP/jobs/STAGE`` is."""
+        return cls(path.parent.parent, path.name)
+
+    def read(self) -> JobRecord | None:
+        """The submission; None where there was none."""
+        path = self.path / "job.json"
+        return JobRecord(**read_json(path)) if path.is_file() else None
+
+    def write(self, record: JobRecord) -> None:
+        """Keep a submission."""
+        write_json(self.path / "job.json", dataclasses.asdict(record))
+
+    def read_state(self) -> dict[str, Any]:
+        """What the latest attempt said last; empty where there was none."""
+        path = self.path / "state.json"
+        return read_json(path) if path.is_file() else {}
+
+    def write_state(self, **state: Any) -> None:
+        """Say how the attempt stands."""
+        write_json(self.path / "state.json", state)
+
+    def is_done(self) -> bool:
+        """Is the stage finished, with the weights that its marker names?"""
+        if not self.done_marker.is_file():
+            return False
+        model = self.done_marker.with_name("model.pth")
+        if not model.is_file():
+            return False
+        with model.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        return found == read_json(self.done_marker).get("model_sha256")
+
+    def log_tail(self, characters: int = 20_000) -> str:
+        """The end of the log, of the latest attempt only."""
+        if not self.log.is_file():
+            return ""
+        with self.log.open("rb") as stream:
+            stream.seek(max(0, self.log.stat().st_size - characters))
+            return stream.read().decode(errors="replace").rpartition(": attempt ")[2]
+
+
+def job_folders(experiment: Path) -> list[JobFolder]:
+    """All stages of an experiment with a job, full training first."""
+    folders = [JobFolder.at(path.parent) for path in experiment.glob("jobs/*/job.json")]
+
+    def order(folder: JobFolder) -> tuple[int, int, str]:
+        number = folder.stage.removeprefix("stage")
+        if folder.stage == FULL:
+            return 0, 0, ""
+        return (1, int(number), "") if number.isdigit() else (2, 0, folder.stage)
+
+    return sorted(folders, key=order)
+
+
+def find_folder(experiment: Path, stage: str) -> JobFolder:
+    """The job of a stage, by its name or number; 0 is full training.
+
+    Raises:
+        ConfigError: if it has none; lists those that have.
+    """
+    name = FULL if stage == "0" else f"stage{stage}" if stage.isdigit() else stage
+    folder = JobFolder(experiment, name)
+    if not (folder.path / "job.json").is_file():
+        known = [each.stage for each in job_folders(experiment)]
+        raise ConfigError(
+            f"no job of '{stage}' in {experiment}{nearest(name, known)}; "
+            f"there are: {', '.join(known) or 'none'}"
+        )
+    return folder
+
+
+def submission_digest(command: list[str], options: dict[str, str], files: list[Path]) -> str:
+    """Tells two submissions apart that would do different things."""
+    content = [command, options, [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

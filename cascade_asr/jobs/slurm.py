@@ -1,0 +1,189 @@
+"""Slurm's commands, and what is known about their answers.
+
+Nothing here needs accounting: sacct is asked last, and believed only where it
+works. Facts are of Slurm 22.05.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+
+from cascade_asr.errors import CascadeError
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 60
+FIND_FOR_S = 120  # how long a job is looked for that sbatch may have submitted
+ANSWERS_TO_BELIEVE = 7  # that there is no such job
+UNREACHABLE = re.compile(r"timed out|unable to contact|connect|communication", re.IGNORECASE)
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
+ACTIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "STOPPED")
+CAUSES = {
+    "TIMEOUT": "time limit",
+    "DEADLINE": "deadline",
+    "OUT_OF_MEMORY": "memory",
+    "CANCELLED": "cancelled",
+    "NODE_FAIL": "node lost",
+    "PREEMPTED": "preempted",
+    "BOOT_FAIL": "node did not boot",
+}
+
+
+class SlurmError(CascadeError):
+    """Slurm refused, or does not answer."""
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """A job that the controller knows.
+
+    Attributes:
+        job: id.
+        name: unique, ours.
+        state: such as ``PENDING``.
+        reason: why it waits, such as ``Dependency``; else the node.
+    """
+
+    job: str
+    name: str
+    state: str
+    reason: str
+
+    @property
+    def waits(self) -> bool:
+        """It has not started, or will start again."""
+        return self.state in WAITING
+
+    @property
+    def lives(self) -> bool:
+        """It may still change something."""
+        return self.waits or self.state in ACTIVE
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command that Ctrl-C does not reach: a submission must not be torn in two."""
+    try:
+        return subprocess.run(
+            words, capture_output=True, text=True, timeout=TIMEOUT_S, start_new_session=True,
+            check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise SlurmError(f"{words[0]}: not found; Slurm jobs are submitted on a login node") from error
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(words, 1, "", f"{words[0]} timed out")
+
+
+def submit(words: list[str], name: str) -> str:
+    """Submit a job and return its id.
+
+    sbatch may fail although the controller has taken the job: it is then found by
+    its name, which must be unique.
+
+    Raises:
+        SlurmError: with Slurm's own reason.
+    """
+    done = _run(words)
+    match = re.search(r"^(\d+)(;\S+)?$", done.stdout, re.MULTILINE)
+    if done.returncode == 0 and match:
+        return match[1]
+    message = (done.stderr or done.stdout).strip()
+    if not UNREACHABLE.search(message):
+        raise SlurmError(f"cannot submit {name}: {message}")
+    logger.warning("%s; looking for the job", message)
+    job = find(name, FIND_FOR_S)
+    if job is None:
+        raise SlurmError(f"cannot submit {name}: {message}")
+    return job
+
+
+def find(name: str, seconds: float = 0.0) -> str | None:
+    """Id of the job of a unique name; None where there is none.
+
+    Args:
+        name: of the job.
+        seconds: wait so long for a controller that does not answer, and for one
+            that wakes up, which answers before it has worked through its mail.
+
+    Raises:
+        SlurmError: if it does not answer in that time.
+    """
+    deadline = time.monotonic() + seconds
+    answers = 0
+    while True:
+        done = _run(["squeue", "-h", "-t", "all", "-o", "%A", f"--name={name}"])
+        if done.returncode == 0:
+            ids = done.stdout.split()
+            answers += 1
+            if ids or not seconds or answers >= ANSWERS_TO_BELIEVE:
+                return ids[-1] if ids else None
+        if time.monotonic() > deadline:
+            raise SlurmError(
+                f"Slurm does not answer ({done.stderr.strip()}); whether job {name} exists is "
+                "not known; the same command again will find it"
+            )
+        time.sleep(2)
+
+
+def queue(names: list[str]) -> dict[str, QueueEntry] | None:
+    """What the controller knows of jobs, by name; None where it does not answer."""
+    if not names:
+        return {}
+    done = _run(["squeue", "-h", "-t", "all", "-o", "%A|%j|%T|%r|%N", f"--name={','.join(names)}"])
+    if done.returncode != 0:
+        return None
+    entries = {}
+    for line in done.stdout.splitlines():
+        job, name, state, reason, node = line.split("|", 4)
+        reason = node if state in ACTIVE else reason
+        entries[name] = QueueEntry(job, name, state, reason)
+    return entries
+
+
+def accounting(job: str) -> str | None:
+    """State of a job that the controller has forgotten; None without accounting."""
+    done = _run(["sacct", "-X", "-n", "-P", "-o", "State", "-j", job])
+    states = done.stdout.split()
+    return states[-1] if done.returncode == 0 and states else None
+
+
+def details(job: str) -> str:
+    """One line with all that the controller knows of a job; empty once it has forgotten."""
+    done = _run(["scontrol", "-o", "show", "job", job])
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def cancel(job: str) -> None:
+    """Cancel a job; a training saves before it ends.
+
+    Raises:
+        SlurmError: with Slurm's own reason.
+    """
+    done = _run(["scancel", job])
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise SlurmError(f"scancel {job}: {done.stderr.strip()}")
+
+
+def requeue(job: str) -> None:
+    """Let a job start again; inside of it this is the last thing that happens.
+
+    Raises:
+        SlurmError: with Slurm's own reason.
+    """
+    done = _run(["scontrol", "requeue", job])
+    if done.returncode != 0:
+        raise SlurmError(f"scontrol requeue {job}: {done.stderr.strip()}")
+
+
+def change_dependency(job: str, dependency: str) -> None:
+    """Let a waiting job wait for others; ``afterok:ID:ID``, or empty.
+
+    Raises:
+        SlurmError: with Slurm's own reason.
+    """
+    done = _run(["scontrol", "update", f"jobid={job}", f"dependency={dependency}"])
+    if done.returncode != 0:
+        raise SlurmError(f"scontrol update jobid={job}: {done.stderr.strip()}")
