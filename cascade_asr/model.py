@@ -8,6 +8,8 @@ dict has the names of ESPnet2's ``ESPnetASRModel``.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jiwer
 import torch
 from torch import nn
@@ -175,12 +177,13 @@ class ASRModel(nn.Module):
 def _whole(part: nn.Module, name: str) -> Layer:
     """A submodule as one layer."""
     dropouts = tuple(key for key, each in part.named_modules() if isinstance(each, nn.Dropout))
-    return Layer(
+    layer = Layer(
         name="",
         parameters=tuple(key for key, _ in part.named_parameters()),
         buffers=tuple(key for key, _ in part.named_buffers()),
         dropouts=dropouts,
-    ).prefixed(name)
+    )
+    return replace(layer.prefixed(name), name=name)
 
 
 def add_sentence_edges(
