@@ -53,8 +53,9 @@ def load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"{path}: damaged checkpoint ({str(error).splitlines()[0]}); remove it to train again"
+            f"{path}: damaged checkpoint ({reason}); remove it to train again"
         ) from error
 
 
