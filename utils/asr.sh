@@ -8,7 +8,7 @@
 
 : "${train_set:?a recipe sets train_set}" "${dev_set:?a recipe sets dev_set}"
 : "${test_sets:?a recipe sets test_sets}"
-train_cmd='' decode_cmd='' # set by the recipe's cmd.sh, by --cmd
+train_cmd='' decode_cmd='' training_job_options='' # set by the recipe's cmd.sh, by --cmd
 
 # begin options
 # Stages: 0 data, 1 features, 2 tokens and batches, 3 full training,
@@ -20,7 +20,11 @@ cascade_stages=all     # cascade stages of stage 4: all, or numbers such as 2,3 
 ngpu=                  # GPUs for training; 0 trains on the CPU; none: those there are
 nj=                    # jobs at the same time; none: one a processor
 # shellcheck disable=SC2034 # read by cmd.sh
-cmd=local              # where jobs run: local; stdout: local, with their output shown
+cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
+processes=1            # training processes of a machine, on the CPU
+nodes=1                # machines to train on, with slurm
+job_options=           # of training jobs on slurm, such as "--mem 16G --time 8:00:00"
+follow=false           # --follow waits for training jobs on slurm, --detach does not
 # Experiment
 seed=                  # of weights and batches; none: the training configuration's
 tag=                   # name of the folder exp/TAG; none: the training configuration's name
@@ -46,7 +50,7 @@ check_stage_options() {
     [[ ${!name} =~ ^[0-6]$ ]] || die "--${name//_/-} ${!name}: expected a stage from 0 to 6"
   done
   ((stage <= stop_stage)) || die "--stage $stage is behind --stop-stage $stop_stage"
-  for name in ngpu nj seed; do
+  for name in ngpu nj seed processes nodes; do
     [[ ${!name} =~ ^[0-9]*$ ]] || die "--$name ${!name}: expected a number"
   done
   [[ $nj != 0 ]] || die "--nj 0: expected 1 or more"
@@ -80,7 +84,7 @@ declare_paths() {
   training=(python -m cascade_asr.cli.training)
   training_options=(--exp "$exp" --dump dump --train-set "$train_set" --dev-set "$dev_set"
     --train-config "$train_config" --cascade-config "$cascade_config" ${seed:+--seed "$seed"}
-    ${ngpu:+--ngpu "$ngpu"})
+    ${ngpu:+--ngpu "$ngpu"} --processes "$processes" --nodes "$nodes")
 }
 
 # The folders that a stage needs, or which stage to run first.
@@ -146,16 +150,30 @@ stage_3() {
 }
 
 stage_4() {
-  require_file "$exp/full/done.json" 3
+  if [[ $cmd != slurm ]]; then require_file "$exp/full/done.json" 3; fi # a job waits for it
   run_training "$exp/log/cascade.log" cascade --cascade-stages "$cascade_stages"
 }
 
 # run_training LOG WHAT [OPTION...]: in this terminal, with a progress bar and the log
 run_training() {
+  if [[ $cmd == slurm ]]; then
+    submit_training "${@:2}"
+    return
+  fi
   local log_file=$1
   shift
   mkdir -p "$(dirname "$log_file")"
   "${training[@]}" "$1" "${training_options[@]}" --log "$log_file" "${@:2}"
+}
+
+# submit_training WHAT [OPTION...]: as jobs that go on without this terminal
+detached=false
+submit_training() {
+  local -a waiting=()
+  if $follow; then waiting=(--follow); fi
+  python -m cascade_asr.cli.jobs submit "$1" "${waiting[@]}" \
+    --job-options "$training_job_options $job_options" "${training_options[@]}" "${@:2}"
+  if ! $follow; then detached=true; fi
 }
 
 stage_5() {
@@ -277,6 +295,10 @@ run_one_stage() {
   log "stage $1 (${stage_names[$1]})${marker_reason:+: $marker_reason}"
   marker_remove "$marker"
   "stage_$1"
+  if $detached; then
+    log "stage $1 (${stage_names[$1]}): submitted"
+    return 0
+  fi
   outputs=()
   inputs=()
   describe_stage "$1"
@@ -287,13 +309,30 @@ run_one_stage() {
 
 run_stages() {
   option_files=("$0" "$CASCADE_ASR_ROOT/utils/asr.sh")
-  parse_options "$@"
+  local -a words=()
+  while (($#)); do
+    case $1 in
+      --follow | --detach)
+        if [[ ${2-} =~ ^(true|false)$ ]]; then die "$1 takes no value"; fi
+        if [[ $1 == --follow ]]; then words+=(--follow=true); else words+=(--follow=false); fi
+        ;;
+      *) words+=("$1") ;;
+    esac
+    shift
+  done
+  parse_options ${words[@]+"${words[@]}"}
   check_stage_options
   declare_paths
   local -a stage_names=("data preparation" "features" "tokens and batches" "full training"
     "cascade stages" "decoding" "scoring and report")
   local number
-  for ((number = stage; number <= stop_stage; number++)); do run_one_stage "$number"; done
+  for ((number = stage; number <= stop_stage; number++)); do
+    if $detached && ((number > 4)); then
+      log "stages $number to $stop_stage need these jobs: --stage $number once they are done"
+      return 0
+    fi
+    run_one_stage "$number"
+  done
   if ((stop_stage == 6)); then
     cat "$exp/RESULTS.md"
   fi

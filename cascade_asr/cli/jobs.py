@@ -7,7 +7,7 @@ Examples:
     python -m cascade_asr.cli.jobs resubmit 2 --mem 32G --time 8:00:00
     python -m cascade_asr.cli.jobs log 2 --follow
     python -m cascade_asr.cli.jobs cancel all
-    python -m cascade_asr.cli.jobs submit full --exp exp/rnn --job-options "--mem 8G" -- \\
+    python -m cascade_asr.cli.jobs submit full --exp exp/rnn --job-options "--mem 8G" \\
         --dump dump --train-set train --dev-set dev --train-config conf/train.yaml
 """
 
@@ -41,7 +41,9 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--exp", type=Path, help="experiment folder; default: the only one in exp")
 
-    one = verbs.add_parser("submit", parents=[common], help="submit trainings as a chain of jobs")
+    one = verbs.add_parser(
+        "submit", parents=[common], help="submit trainings as a chain of jobs", allow_abbrev=False
+    )
     one.add_argument("what", choices=("full", "cascade"))
     one.add_argument("--cascade-stages", default="all", help="all, or numbers such as 2,3 or 2-4")
     one.add_argument("--job-options", default="", help='of each job, such as "--mem 8G --time 4:00:00"')
@@ -102,7 +104,7 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
     checked = subprocess.run(check, check=False, stdout=subprocess.DEVNULL)
     if checked.returncode != 0:
         return checked.returncode
-    options = parse_job_options(arguments.job_options.split())
+    options = {**ranks(training_options), **parse_job_options(arguments.job_options.split())}
     submitter = Submitter(experiment, options, arguments.slurm_conf, arguments.attempts)
     if arguments.what == FULL:
         tasks = [full_task(training)]
@@ -117,6 +119,20 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def ranks(training_options: list[str]) -> dict[str, str]:
+    """Options of the job by which srun starts one task a GPU, or a process on the CPU."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for name in ("--ngpu", "--processes", "--nodes"):
+        parser.add_argument(name, type=int, default=0)
+    wanted = parser.parse_known_args(training_options)[0]
+    options = {"gpu": str(wanted.ngpu)} if wanted.ngpu else {}
+    if (tasks := wanted.ngpu or wanted.processes) > 1:
+        options["tasks"] = str(tasks)
+    if wanted.nodes > 1:
+        options["nodes"] = str(wanted.nodes)
+    return options
 
 
 def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:

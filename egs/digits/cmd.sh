@@ -5,5 +5,11 @@ case $cmd in
     train_cmd="run.pl --max-jobs-run $nj"
     decode_cmd="run.pl --max-jobs-run $nj"
     ;;
-  *) die "--cmd $cmd: expected local or stdout" ;;
+  slurm)
+    # Options as conf/slurm.conf describes them, for example --mem 4G --time 2:00:00
+    train_cmd="slurm.pl --max-jobs-run $nj"
+    decode_cmd="slurm.pl --max-jobs-run $nj"
+    training_job_options=""
+    ;;
+  *) die "--cmd $cmd: expected local, stdout or slurm" ;;
 esac
