@@ -27,8 +27,8 @@ TINY = {
     "optim": "adam",
     "optim_conf": {"lr": 0.005},
     "batch_type": "sorted",
-    "batch_size": 6,
-    "max_epoch": 2,
+    "batch_size": 4,
+    "max_epoch": 3,
     "keep_nbest_models": 2,
     "num_workers": 1,
     "log_interval": 5,
@@ -180,7 +180,7 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
         "--token-type",
         "bpe",
         "--vocabulary-size",
-        "30",
+        "20",
         "--tag",
         "bpe",
         "--stage",
@@ -191,7 +191,7 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
     done = run(recipe, fsdd, *more)
     assert done.returncode == 0, done.stderr
     assert "train_sp: 144 utterances" in done.stdout
-    assert len((recipe / "dump/tokens/tokens.txt").read_text().splitlines()) == 32
+    assert len((recipe / "dump/tokens/tokens.txt").read_text().splitlines()) == 22
     frames = {}
     for line in (recipe / "dump/train_sp/utt2num_frames").open():
         utterance, count = line.split()
