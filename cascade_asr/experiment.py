@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cascade_asr.checkpoint import file_digest
 from cascade_asr.config import TrainConfig
 from cascade_asr.ctc import CTC
 from cascade_asr.data.atomic import atomic_write
 from cascade_asr.data.batches import BatchOptions, plan_batches
 from cascade_asr.data.cmvn import load_features
 from cascade_asr.data.loader import BatchLoader, UtteranceDataset
-from cascade_asr.data.manifest import Manifest, digest, read_manifest
+from cascade_asr.data.manifest import Manifest, content_digest, read_manifest
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoders import build_decoder, check_decoder
 from cascade_asr.encoders import build_encoder, check_encoder
@@ -94,9 +95,9 @@ class Experiment:
         """
         digests = []
         for name in (self.train_set, self.dev_set):
-            digests.append(digest(self.manifest_path(name))[:16])
+            digests.append(content_digest(self.manifest_path(name))[:16])
             statistics = self.dump / name / "cmvn.npz"
-            digests.append(digest(statistics)[:16] if statistics.is_file() else "none")
+            digests.append(file_digest(statistics)[:16] if statistics.is_file() else "none")
         return "-".join(digests)
 
 

@@ -155,6 +155,16 @@ def test_an_interrupted_stage_is_not_taken_for_finished(recipe: Path, fsdd: Path
     assert "already done" in run(recipe, fsdd, "--stage", "3", "--stop-stage", "3").stderr
 
 
+def test_other_jobs_for_the_same_features_train_nothing_again(recipe: Path, fsdd: Path):
+    (recipe / "dump/.stage1.done").unlink()
+    before = (recipe / "dump/train/manifest.tsv").read_text()
+    done = run(recipe, fsdd, "--nj", "1", "--stage", "1", "--stop-stage", "3")
+    assert done.returncode == 0, done.stderr
+    assert (recipe / "dump/train/manifest.tsv").read_text() != before
+    assert "full training: already done in exp/tiny/full; skipping" in done.stderr
+    assert not list((recipe / "exp/tiny").glob("*.replaced.*"))
+
+
 def test_single_stages_in_a_new_shell_say_what_they_need(tmp_path: Path, fsdd: Path):
     folder = make_tree(tmp_path)
     write_yaml(folder / "tiny.yaml", TINY)

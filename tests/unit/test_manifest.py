@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_asr.data.manifest import Manifest, digest, read_manifest, write_manifest
+from cascade_asr.data.manifest import Manifest, content_digest, read_manifest, write_manifest
 from cascade_asr.errors import DataError
 
 ROWS = [
@@ -92,7 +92,7 @@ def test_the_digest_sees_every_change(tmp_path: Path):
     write_manifest(tmp_path / "a", ROWS)
     write_manifest(tmp_path / "b", ROWS)
     write_manifest(tmp_path / "c", [*ROWS[:2], ("b-é", "b", 33, "/x/fbank.2.ark:5", [8])])
-    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+    assert content_digest(tmp_path / "a") == content_digest(tmp_path / "b") != content_digest(tmp_path / "c")
 
 
 def test_a_large_manifest_is_read_in_seconds(tmp_path: Path):
