@@ -99,7 +99,8 @@ class Progress:
                 self._bar.set_postfix_str(f"epoch {epoch} {shown}")
         elif self.enabled and values:
             pace = (time.monotonic() - self._started) / max(update - self._first, 1)
-            left = time.strftime("%H:%M:%S", time.gmtime(pace * max(self.total - update, 0)))
+            minutes, seconds = divmod(round(pace * max(self.total - update, 0)), 60)
+            left = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
             logger.info(
                 "%s: epoch %d update %d/%d %s, %.2f s/update, %s left",
                 self.title,

@@ -23,7 +23,7 @@ from torch import nn
 
 from cascade_asr import checkpoint
 from cascade_asr.config import TrainConfig
-from cascade_asr.data.loader import Batch, BatchLoader
+from cascade_asr.data.loader import Batch, BatchLoader, explain_lost_workers
 from cascade_asr.errors import TrainingError
 from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import trainable_parameters
@@ -98,6 +98,7 @@ class Trainer:
                 the last checkpoint is kept.
             ConfigError: if the checkpoint is of another architecture, or a
                 criterion names a metric that is not logged.
+            DataError: if features cannot be read, or a process that reads them died.
             Interrupted: after a signal, with the state saved.
         """
         self.model = model
@@ -127,9 +128,10 @@ class Trainer:
             self.title, total_updates, self.position.update, self.config.log_interval, is_first_rank
         )
         try:
-            while not self.position.finished:
-                self._run_epoch(train, valid)
-            return self._finish(valid)
+            with explain_lost_workers():
+                while not self.position.finished:
+                    self._run_epoch(train, valid)
+                return self._finish(valid)
         finally:
             self.progress.close()
             if self.history:
@@ -183,19 +185,21 @@ class Trainer:
         return total
 
     def _step(self) -> None:
-        """Clip, and move the weights unless the gradient is not finite."""
-        if self.config.grad_clip > 0:
-            norm = self.fabric.clip_gradients(
-                self.wrapped,
-                self.optimizer,
-                max_norm=self.config.grad_clip,
-                norm_type=self.config.grad_clip_type,
-                error_if_nonfinite=False,
-            )
-            if not torch.isfinite(norm) and self.config.precision != "16-mixed":
-                self._count_bad_gradient()
-                self.optimizer.zero_grad(set_to_none=True)
-                return
+        """Clip, and move the weights unless the gradient is not finite.
+
+        In fp16 the scaler skips such an update and lowers its scale.
+        """
+        norm = self.fabric.clip_gradients(
+            self.wrapped,
+            self.optimizer,
+            max_norm=self.config.grad_clip if self.config.grad_clip > 0 else math.inf,
+            norm_type=self.config.grad_clip_type,
+            error_if_nonfinite=False,
+        )
+        if not torch.isfinite(norm) and self._scaler is None:
+            self._count_bad_gradient()
+            self.optimizer.zero_grad(set_to_none=True)
+            return
         self.position.bad_gradients = 0
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -354,6 +358,11 @@ class Trainer:
     def _epoch_path(self, epoch: int) -> Path:
         return self.directory / f"epoch{epoch}.pth"
 
+    @property
+    def _scaler(self) -> Any:
+        """The scaler of the loss in fp16; None in other precisions."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
     def _save_where_due(self, now: float) -> None:
         self._leave_if_asked()
         due = now - self._last_save >= self.config.checkpoint_interval_s
@@ -382,7 +391,7 @@ class Trainer:
         if not self.fabric.is_global_zero:
             return
         self.check_may_write()
-        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        scaler = self._scaler
         checkpoint.save(
             self._checkpoint_path,
             {
@@ -397,16 +406,21 @@ class Trainer:
         )
 
     def _resume(self) -> None:
+        if self.fabric.is_global_zero:
+            for path in self.directory.glob(".*.tmp"):
+                path.unlink()  # a killed training left it half written
         if not self._checkpoint_path.exists():
             return
         state = checkpoint.load(self._checkpoint_path)
         checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        scaler = self._scaler
         if scaler is not None and state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
+        # every rank has every name, because the ranks add them up one by one
+        self._sums = dict.fromkeys(state["sums"], (0.0, 0.0))
         if self.fabric.is_global_zero:
             self._sums = {name: tuple(pair) for name, pair in state["sums"].items()}
             logger.info(
