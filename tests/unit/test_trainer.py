@@ -1,0 +1,187 @@
+"""The training loop's corners: resuming anywhere, broken gradients, leftovers, time left."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cascade_asr.config import TrainConfig
+from cascade_asr.data.batches import BatchOptions, plan_batches
+from cascade_asr.data.loader import Batch, BatchLoader, UtteranceDataset
+from cascade_asr.data.manifest import read_manifest
+from cascade_asr.device import make_fabric
+from cascade_asr.errors import TrainingError
+from cascade_asr.history import Progress
+from cascade_asr.interruption import Interrupted, Interruption
+from cascade_asr.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
+
+DIMENSION = 8
+
+
+class MeanModel(nn.Module):
+    """Learns the mean of the features; ``spoil`` acts on its parameter's gradient."""
+
+    def __init__(self, spoil=None) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(DIMENSION))
+        self.evaluated = 0
+        if spoil:
+            self.mean.register_hook(spoil)
+
+    def forward(self, batch: Batch):
+        self.evaluated += not self.training
+        frames = batch.features.mean(dim=1)
+        loss = (frames - self.mean).square().sum()
+        return loss, {"loss": (loss.detach(), len(batch))}
+
+
+@pytest.fixture
+def loaders(dump: Path):
+    def make(name: str, seed: int | None) -> BatchLoader:
+        manifest = read_manifest(dump / name / "manifest.tsv")
+        plan = plan_batches(
+            manifest.frames, manifest.token_lengths, DIMENSION, BatchOptions("sorted", batch_size=12)
+        )
+        return BatchLoader(UtteranceDataset(manifest, DIMENSION), plan, seed)
+
+    return make("train", 1), make("dev", None)
+
+
+def trainer_of(directory: Path, interruption: Interruption | None = None, **changes) -> Trainer:
+    config = {
+        "optim": "sgd", "optim_conf": {"lr": 0.1, "momentum": 0.5}, "max_epoch": 2,
+        "use_tensorboard": False, "log_interval": 1, "keep_nbest_models": 2,
+    }  # fmt: skip
+    fabric = make_fabric(0, "32-true")
+    return Trainer(fabric, TrainConfig(**config | changes), directory, interruption=interruption)
+
+
+def entries(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "history.jsonl").open()]
+
+
+class StopAt(Interruption):
+    """A signal that comes when the model is called for the n-th time."""
+
+    def __init__(self, model: nn.Module, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+        model.register_forward_hook(self.count)
+
+    def count(self, *_) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.signal_number = 15
+
+
+@pytest.mark.parametrize("calls", range(1, 14))
+def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(loaders, tmp_path: Path, calls: int):
+    """5 updates and 1 dev batch an epoch, 2 epochs, and the dev batch of the average."""
+    whole = MeanModel()
+    result = trainer_of(tmp_path / "whole").fit(whole, *loaders)
+    folder = tmp_path / "stopped"
+    model = MeanModel()
+    trainer = trainer_of(folder, StopAt(model, calls))
+    with pytest.raises(Interrupted, match="saved in .*checkpoint.pt; start again to go on") as caught:
+        trainer.fit(model, *loaders)
+    assert caught.value.exit_status == 85
+    resumed = MeanModel()
+    again = trainer_of(folder).fit(resumed, *loaders)
+    assert torch.equal(resumed.mean, whole.mean)
+    assert torch.equal(
+        torch.load(folder / "model.pth")["mean"], torch.load(tmp_path / "whole/model.pth")["mean"]
+    )
+    assert entries(folder) == entries(tmp_path / "whole")
+    assert (again.metrics, again.updates, again.frames, again.averaged_epochs) == (
+        result.metrics, result.updates, result.frames, result.averaged_epochs,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("grad_clip", [5.0, 0.0])
+def test_an_update_without_a_finite_gradient_is_skipped(loaders, tmp_path: Path, grad_clip: float):
+    """Also where the gradient is not clipped: one NaN would spoil all weights for good."""
+    gradients = []
+
+    def spoil(gradient: torch.Tensor) -> torch.Tensor:
+        gradients.append(gradient)
+        return gradient * math.nan if len(gradients) == 3 else gradient
+
+    model = MeanModel(spoil)
+    trainer = trainer_of(tmp_path, grad_clip=grad_clip)
+    result = trainer.fit(model, *loaders)
+    assert len(gradients) == 10 and torch.isfinite(model.mean).all()
+    assert math.isfinite(result.metrics["loss"])
+    assert trainer.position.bad_gradients == 0
+
+
+def test_training_without_clipping_moves_as_far_as_the_gradient_says(loaders, tmp_path: Path):
+    models = {}
+    for grad_clip in (0.0, 1e9, 1e-3):
+        models[grad_clip] = MeanModel()
+        trainer_of(tmp_path / str(grad_clip), grad_clip=grad_clip).fit(models[grad_clip], *loaders)
+    assert torch.equal(models[0.0].mean, models[1e9].mean)
+    assert not torch.allclose(models[0.0].mean, models[1e-3].mean, atol=1e-2)
+
+
+def test_many_bad_gradients_in_a_row_stop_the_training(loaders, tmp_path: Path):
+    model = MeanModel(lambda gradient: gradient * math.inf)
+    with pytest.raises(TrainingError, match=f"{BAD_GRADIENTS_IN_A_ROW} updates in a row had no finite"):
+        trainer_of(tmp_path, max_epoch=9).fit(model, *loaders)
+    assert not model.mean.any()
+
+
+def test_what_a_killed_training_left_half_written_is_removed(loaders, tmp_path: Path):
+    """Each kill in the middle of a checkpoint would else leave a gigabyte for ever."""
+    for name in (".checkpoint.pt.123.tmp", ".epoch3.pth.99.tmp"):
+        (tmp_path / name).write_text("half")
+    trainer_of(tmp_path).fit(MeanModel(), *loaders)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_gradients_are_means_over_utterances_whatever_the_accumulation(loaders, tmp_path: Path):
+    """One update of 5 batches is plain gradient descent on the whole set."""
+    train, valid = loaders
+    model = MeanModel()
+    conf = {"lr": 0.5}
+    trainer_of(tmp_path, accum_grad=5, max_epoch=1, optim_conf=conf, grad_clip=0.0).fit(
+        model, train, valid
+    )
+    means = torch.cat([b.features.sum(1) / b.features.size(1) for b in train.epoch(1)])
+    # one step with lr 0.5 on the mean of |x - m|^2 from m = 0 reaches the mean of x
+    torch.testing.assert_close(model.mean.detach(), means.mean(dim=0), atol=1e-5, rtol=1e-4)
+
+
+def test_the_best_epochs_are_averaged_and_the_others_removed(loaders, tmp_path: Path):
+    model = MeanModel()
+    result = trainer_of(tmp_path, max_epoch=4, keep_nbest_models=2).fit(model, *loaders)
+    dev = {e["epoch"]: e["loss"] for e in entries(tmp_path) if e["split"] == "valid"}
+    best = sorted(dev, key=lambda epoch: (dev[epoch], epoch))[:2]
+    assert result.averaged_epochs == best
+    kept = {path.name for path in tmp_path.glob("epoch*.pth")}
+    assert kept == {f"epoch{epoch}.pth" for epoch in best}
+    states = [torch.load(tmp_path / f"epoch{epoch}.pth")["mean"].double() for epoch in best]
+    assert torch.equal(model.mean.detach(), torch.stack(states).mean(0).float())
+
+
+def test_patience_stops_and_the_criterion_has_a_direction(loaders, tmp_path: Path):
+    """Watched upwards, a falling loss never improves after the first epoch."""
+    criterion = {"early_stopping_criterion": ["valid", "loss", "max"], "patience": 2}
+    result = trainer_of(tmp_path, max_epoch=9, optim_conf={"lr": 0.01}, **criterion).fit(
+        MeanModel(), *loaders
+    )
+    assert result.epochs == 3
+
+
+@pytest.mark.parametrize("pace, left", [(0.5, "00:04:55"), (400.0, "65:33:20")])
+def test_the_time_left_may_be_longer_than_a_day(pace: float, left: str, caplog):
+    caplog.set_level(logging.INFO)
+    progress = Progress("full training", total=600, done=0, interval=1, enabled=True)
+    progress._started -= 10 * pace
+    progress.advance(10, 1, {"loss": 1.0})
+    assert f"{pace:.2f} s/update, {left} left" in caplog.text
