@@ -60,7 +60,13 @@ def load(path: Path) -> Any:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Load a state dict and require that it fits exactly.
+    """Load a state dict that must fit exactly (`check_weights`)."""
+    check_weights(model, weights, source)
+    model.load_state_dict(dict(weights))
+
+
+def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Require that a state dict has the names and shapes of a model.
 
     Raises:
         ConfigError: if it is of another architecture, naming what differs.
@@ -80,7 +86,6 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
             f"{source}: checkpoint of another architecture: {shown}{more}; use the configuration "
             "that it was trained with, or another --tag"
         )
-    model.load_state_dict(dict(weights))
 
 
 def average(states: list[StateDict], unchanged: Iterable[str] = ()) -> StateDict:

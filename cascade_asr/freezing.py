@@ -1,4 +1,4 @@
-"""Freeze layers, start them anew, and prove that frozen stayed frozen.
+"""Take layers over from a trained model, freeze them, and prove that they stayed so.
 
 ``requires_grad = False`` alone is no freezing: BatchNorm statistics and dropout
 go on, and an optimizer that still holds the weight decays it. So three things
@@ -10,7 +10,7 @@ back to training, and `fingerprint` before and after.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -90,22 +90,27 @@ def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout:
                 modules[name].eval()
 
 
-def reinitialise(model: nn.Module, fresh: nn.Module, layers: Iterable[Layer]) -> list[str]:
-    """Give layers the weights and buffers they have in ``fresh``.
+def take_over(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], layers: Iterable[Layer]
+) -> list[str]:
+    """Give layers of a newly built model the weights and buffers of a trained one.
+
+    What is not among ``layers`` keeps its new weights: re-initialisation is what
+    is left when nothing is taken over.
 
     Args:
         model: changed in place.
-        fresh: the same architecture, newly built with the stage's own seed.
-        layers: layers to start anew.
+        weights: state dict of the same architecture.
+        layers: layers of this model.
 
     Returns:
-        Names of the parameters and buffers that were replaced.
+        Names of the parameters and buffers that were taken over.
     """
     names = [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
-    source, target = _tensors(fresh), _tensors(model)
+    target = _tensors(model)
     with torch.no_grad():
         for name in names:
-            target[name].copy_(source[name])
+            target[name].copy_(weights[name])
     return names
 
 

@@ -41,6 +41,7 @@ from cascade_asr.freezing import (
     fingerprint,
     freeze,
     set_training_mode,
+    take_over,
     tensor_digest,
 )
 from cascade_asr.interfaces import Layer
@@ -160,15 +161,16 @@ class StageRunner:
     def _take_over(
         self, model: ASRModel, plan: StagePlan, source: DoneStage | None
     ) -> frozenset[str]:
-        """Give the frozen layers (or all) the source's weights; names of frozen tensors."""
+        """Give the frozen layers, or all, the source's weights; names of frozen tensors.
+
+        Feature normalisation belongs to no layer: it is this experiment's own.
+        """
         if source is not None:
             weights = checkpoint.load(source.model_path)
-            own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            checkpoint.load_weights(model, weights, source.model_path)
-            anew = list(plan.trained) if plan.reinitialise else []
-            anew += list(plan.frozen) if plan.random_top else []
-            names = {name for layer in anew for name in (*layer.parameters, *layer.buffers)}
-            model.load_state_dict({name: own[name] for name in names}, strict=False)
+            checkpoint.check_weights(model, weights, source.model_path)
+            kept = [] if plan.random_top else list(plan.frozen)
+            kept += [] if plan.reinitialise else list(plan.trained)
+            take_over(model, weights, kept)
         freeze(model, plan.frozen)
         return frozenset(
             name for layer in plan.frozen for name in (*layer.parameters, *layer.buffers)
