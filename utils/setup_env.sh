@@ -250,20 +250,14 @@ CASCADE_ASR_TORCH=torch==$torch_version $0)"
   fi
 }
 
-# Every module of others that the package imports must load before set-up is complete.
+# Our commands and the modules that they import late must load before set-up is complete.
 modules=(
-  espnet2.asr.{ctc,specaug.specaug}
-  espnet2.asr.encoder.{vgg_rnn,rnn,transformer,conformer,e_branchformer}_encoder
-  espnet2.asr.decoder.{rnn,transformer}_decoder
-  espnet2.layers.{utterance_mvn,global_mvn}
-  espnet2.text.{char,sentencepiece}_tokenizer
-  espnet.nets.{beam_search,batch_beam_search,scorers.ctc,scorers.length_bonus}
-  espnet.nets.pytorch_backend.transformer.label_smoothing_loss
-  lightning_fabric torch.utils.tensorboard
-  kaldi_native_fbank kaldiio soundfile sentencepiece jiwer yaml
+  cascade_asr.cli.{fbank,dump,tokens,training,decode,join_decoding,report,score}
+  espnet2.text.sentencepiece_tokenizer espnet2.torch_utils.initialize
+  torch.utils.tensorboard sentencepiece soundfile
 )
 check_imports() {
-  run_logged "$python" -W ignore -c 'import importlib, sys
+  PYTHONPATH=$root run_logged "$python" -W ignore -c 'import importlib, sys
 for module in sys.argv[1:]:
     importlib.import_module(module)' "${modules[@]}" || die_of_pip "a working set of packages"
 }
