@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,15 +127,45 @@ def check_config(config: TrainConfig, where: str) -> None:
     if config.specaug not in (None, "specaug"):
         problems.append(f"unknown specaug '{config.specaug}'; expected specaug or null")
     elif config.specaug:
-        problems += check_conf(SpecAug, config.specaug_conf, "specaug_conf")
+        problems += check_conf(SpecAug, config.specaug_conf, "specaug_conf") or _refusal(
+            lambda: SpecAug(**config.specaug_conf), "specaug_conf"
+        )
     problems += check_optimization(
         config.optim, config.optim_conf, config.scheduler, config.scheduler_conf
     )
-    for name in ("max_epoch", "accum_grad", "batch_bins", "batch_size", "log_interval"):
-        if getattr(config, name) < 1:
-            problems.append(f"{name} is {getattr(config, name)}, expected 1 or more")
+    problems += _out_of_range(config)
     if problems:
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+
+
+def _refusal(build: Callable[[], object], where: str) -> list[str]:
+    """What a constructor says against values that its signature allows."""
+    try:
+        build()
+    except (ValueError, TypeError, AssertionError) as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def _out_of_range(config: TrainConfig) -> list[str]:
+    """Problems of single numbers."""
+    smallest = dict.fromkeys(
+        ("max_epoch", "accum_grad", "batch_bins", "batch_size", "log_interval"), 1
+    )
+    smallest |= {"keep_nbest_models": 1, "patience": 1, "valid_batch_bins": 1}
+    smallest |= {"seed": 0, "num_workers": 0, "short_first_epochs": 0}
+    problems = [
+        f"{name} is {value}, expected {least} or more"
+        for name, least in smallest.items()
+        if (value := getattr(config, name)) is not None and value < least
+    ]
+    if not 0.0 <= config.model_conf.lsm_weight < 1.0:
+        problems.append(
+            f"model_conf.lsm_weight is {config.model_conf.lsm_weight}, expected 0 to below 1"
+        )
+    if len(config.fold_length) != 2 or min(config.fold_length) < 1:
+        problems.append(f"fold_length is {config.fold_length}, expected two numbers of 1 or more")
+    return problems
 
 
 def check_criteria(config: TrainConfig, model: ASRModel, where: str) -> None:

@@ -77,7 +77,7 @@ SCHEDULERS: dict[str, tuple[type, str]] = {
 def check_optimization(
     optim: str, optim_conf: dict[str, Any], scheduler: str | None, scheduler_conf: dict[str, Any]
 ) -> list[str]:
-    """Problems of the optimizer and schedule options, without building anything."""
+    """Problems of the optimizer and schedule options, found on a network of one weight."""
     problems = []
     if optim.lower() not in OPTIMIZERS:
         problems.append(f"unknown optim '{optim}'{nearest(optim, OPTIMIZERS)}")
@@ -90,7 +90,16 @@ def check_optimization(
         if scheduler.lower() == "onecyclelr":
             conf.setdefault("max_lr", 1.0)
         problems += check_conf(SCHEDULERS[scheduler.lower()][0], conf, "scheduler_conf")
-    return problems
+    if problems:
+        return problems
+    place = f"optim {optim}, optim_conf"
+    try:
+        optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], optim, optim_conf)
+        place = f"scheduler {scheduler}, scheduler_conf"
+        Schedule(optimizer, scheduler, scheduler_conf, total_updates=1)
+    except (ValueError, TypeError, ConfigError) as error:
+        return [f"{place}: {error}"]
+    return []
 
 
 def build_optimizer(
