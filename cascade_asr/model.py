@@ -73,7 +73,7 @@ class ASRModel(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (B, T, D) and lengths (B,) to encoder output (B, T', H) and (B,)."""
         if self.training and self.specaug is not None:
-            features, feature_lengths = self.specaug(features, feature_lengths)
+            features, feature_lengths = self.specaug(features.clone(), feature_lengths)
         if self.normalize is not None:
             features, feature_lengths = self.normalize(features.clone(), feature_lengths)
         return self.encoder(features, feature_lengths)
