@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import torch
 from lightning_fabric import Fabric
@@ -41,6 +42,7 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int
     torch.set_flush_denormal(True)  # else gradients near zero slow a CPU down twofold
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     count = ngpu or processes
     fabric = Fabric(
         accelerator="cuda" if ngpu else "cpu",

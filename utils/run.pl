@@ -12,6 +12,7 @@
 # Options, the same for every runner:
 #   --max-jobs-run N   most jobs at a time (default: processors / num-threads)
 #   --num-threads N    processors that one job uses (default: 1)
+#   --show 1           show what jobs print as well as logging it
 #   --mem, --gpu, --time, --config VALUE   for clusters; without effect here
 #
 # LOG begins with the command, the host and the time and ends with the exit status;
@@ -30,7 +31,8 @@ my $SECONDS_TO_FINISH = 3;     # between TERM and KILL when interrupted
 
 my %STOP_SIGNALS      = (HUP => 1, INT => 2, TERM => 15);
 
-my %option = ('max-jobs-run' => undef, 'num-threads' => 1);
+my %option = ('max-jobs-run' => undef, 'num-threads' => 1, show => undef);
+my $SHOWING = '"${@:2}" 2>&1 | tee -a "$1"; exit "${PIPESTATUS[0]}"';
 my ($job_name, $first, $last);
 my $stop_signal = '';
 
@@ -118,9 +120,14 @@ sub start_job {
         setpgrp(0, 0);
         $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP CHLD);
         open STDIN,  '<',  '/dev/null';
-        open STDOUT, '>>', $log_path or exit 1;
-        open STDERR, '>&', \*STDOUT  or exit 1;
         @command = ('bash', '-o', 'pipefail', '-c', $command[0]) if @command == 1;
+        if ($option{show}) {
+            @command = ('bash', '-c', $SHOWING, 'bash', $log_path, @command);
+        }
+        else {
+            open STDOUT, '>>', $log_path or exit 1;
+            open STDERR, '>&', \*STDOUT  or exit 1;
+        }
         no warnings 'exec';
         exec { $command[0] } @command
             or print STDERR "run.pl: cannot run $command[0]: $!\n";

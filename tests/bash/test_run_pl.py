@@ -191,3 +191,13 @@ def test_stopping_ends_all_jobs_and_what_they_started(tmp_path, stop, trap):
     time.sleep(0.1)
     assert not any(alive(process) for process in processes)
     assert not (tmp_path / "x.3.log").exists()
+
+
+def test_output_is_shown_and_logged_where_asked(run, tmp_path):
+    result = run("--show", "1", "JOB=1:2", "x.JOB.log", "bash", "-c", "echo 'hello  JOB'; exit 0")
+    assert result.returncode == 0, result.stderr
+    assert sorted(result.stdout.splitlines()) == ["hello  1", "hello  2"]
+    assert output(tmp_path / "x.2.log") == "hello  2\n"
+    failed = run("--show", "1", "y.log", "exit 3")
+    assert failed.returncode == 1
+    assert "# Ended (code 3)" in (tmp_path / "y.log").read_text()
