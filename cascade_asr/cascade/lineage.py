@@ -98,10 +98,9 @@ def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = ""
 
 def code_version() -> str:
     """Release, and git commit where there is one."""
-    done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # a computing node may have no git, and the stage is trained already
+        return __version__
     return f"{__version__} {done.stdout.strip()}".strip()
