@@ -101,9 +101,29 @@ class Engine:
         return self.runner.directory(self.stages[number])
 
     def done(self) -> dict[int, DoneStage]:
-        """All finished stages of the plan."""
-        found = {plan.number: read_done(self.runner.directory(plan)) for plan in self.stages}
-        return {number: done for number, done in found.items() if done is not None}
+        """The finished stages of this plan.
+
+        A stage that was trained with other options, or from a model that has been
+        trained again since, is none of them; full training always is.
+        """
+        found: dict[int, DoneStage] = {}
+        for plan in self.stages:
+            done = read_done(self.runner.directory(plan))
+            if done is None:
+                continue
+            if plan.number == 0 or self.runner.is_current(plan, self._source_among(plan, found)):
+                found[plan.number] = done
+        return found
+
+    def _source_among(self, plan: StagePlan, before: dict[int, DoneStage]) -> DoneStage | None:
+        """What a stage would start from, where it is there."""
+        if plan.source == "previous":
+            return before.get(plan.number - 1)
+        if plan.source == "full":
+            return before.get(0)
+        if plan.source == "best":
+            return before[selected(judge(before, self.select))] if 0 in before else None
+        return read_done(Path(plan.source))
 
     def write_selection(self) -> None:
         """Write ``selection.json``: every finished stage, what was kept, and the best."""

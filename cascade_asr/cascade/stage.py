@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,18 @@ class StageRunner:
             "random_top": plan.random_top,
             "frozen_dropout": plan.frozen_dropout,
             "source": source.model_sha256 if source else None,
-            "data": self.experiment.data_digest(),
+            "data": self._data_digest,
         }
+
+    @cached_property
+    def _data_digest(self) -> str:
+        """Of the data as they were when this process began."""
+        return self.experiment.data_digest()
+
+    def is_current(self, plan: StagePlan, source: DoneStage | None) -> bool:
+        """Whether the folder of a stage holds a training with these options and source."""
+        path = self.directory(plan) / "identity.json"
+        return path.is_file() and read_json(path) == self._identity(plan, source)
 
     def _claim(
         self, directory: Path, identity: dict[str, Any], digest: str, title: str
@@ -133,6 +144,7 @@ class StageRunner:
             found = read_json(path)
             if found == identity:
                 return read_done(directory)
+            self.fabric.barrier()  # until all ranks have read it
             if self.fabric.is_global_zero:
                 aside = set_aside(directory)
                 logger.warning(
@@ -241,7 +253,7 @@ class StageRunner:
                 "frozen_fingerprints": fingerprints,
                 "seed": plan.seed,
                 "config": digest,
-                "data": self.experiment.data_digest(),
+                "data": self._data_digest,
                 "code": code_version(),
                 "torch": torch.__version__,
                 "device": device.describe(self.fabric),
