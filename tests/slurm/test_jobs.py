@@ -1,102 +1,16 @@
-"""Cascade stages as Slurm jobs, with each fault of a cluster injected."""
+"""Cascade stages as Slurm jobs, with each fault of a cluster injected and survived."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import torch
-
-from conftest import ROOT, TINY_CONFIG, environment, make_dump, write_yaml
-from private_slurm import PrivateSlurm, cluster, wait_until  # noqa: F401 (a fixture)
-
-CUTS = {"cuts": ["decoder", "encoder.rnn1"]}
-SLOW = {"CASCADE_ASR_TEST_PAUSE_S": "0.3"}
-
-
-class Recipe:
-    """A folder with a tiny experiment, whose jobs go to a private Slurm."""
-
-    def __init__(self, folder: Path, slurm: PrivateSlurm, dump: Path, config: dict | None = None):
-        self.folder, self.slurm, self.dump = folder, slurm, dump
-        self.exp = folder / "exp" / "tiny"
-        self.train_config = write_yaml(folder / "train.yaml", {**TINY_CONFIG, **(config or {})})
-        self.cascade_config = write_yaml(folder / "cascade.yaml", CUTS)
-        self.environment = {
-            **environment(),
-            "SLURM_CONF": slurm.environment["SLURM_CONF"],
-            "PATH": f"{environment()['PATH']}:{slurm.environment['PATH']}",
-        }
-
-    @property
-    def training_options(self) -> list[str]:
-        return [
-            "--dump", str(self.dump), "--train-set", "train", "--dev-set", "dev", "--ngpu", "0",
-            "--train-config", str(self.train_config), "--cascade-config", str(self.cascade_config),
-        ]  # fmt: skip
-
-    def popen(self, *words: str, **changes: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=self.folder, env={**self.environment, **changes},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def jobs(self, *words: str, status: int = 0, **changes: str) -> str:
-        """Run cascade_asr.cli.jobs to its end; what it printed."""
-        process = self.popen("cascade_asr.cli.jobs", *words, **changes)
-        output, errors = process.communicate(timeout=240)
-        assert process.returncode == status, output + errors
-        return output + errors
-
-    def submit(self, *words: str, status: int = 0, **changes: str) -> str:
-        options = ["--exp", "exp/tiny", "--job-options", "--mem 1000M --time 5"]
-        return self.jobs("submit", *words, *options, "--", *self.training_options,
-                         status=status, **changes)  # fmt: skip
-
-    def local(self, *words: str) -> None:
-        """Train in this process's machine, without Slurm."""
-        process = self.popen("cascade_asr.cli.training", *words, "--exp", "exp/tiny",
-                             *self.training_options)  # fmt: skip
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
-
-    def status(self) -> dict[str, str]:
-        """State of each stage as shown."""
-        lines = [line.split(None, 2) for line in self.jobs("status").splitlines()[1:]]
-        return {words[0]: words[2] for words in lines if words[0] == "full" or words[0][:5] == "stage"}
-
-    def wait(self, stage: str, state: str, seconds: float = 90) -> str:
-        def seen() -> str:
-            shown = self.status().get(stage, "")
-            return shown if shown.startswith(state) else ""
-
-        try:
-            return wait_until(seen, seconds, f"{stage} {state}", 0.5)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {self.status()}\n{self.log(stage)}") from None
-
-    def record(self, stage: str) -> dict:
-        return json.loads((self.exp / "jobs" / stage / "job.json").read_text())
-
-    def job(self, stage: str) -> str:
-        return self.record(stage)["ids"][-1]
-
-    def log(self, stage: str) -> str:
-        path = self.exp / "jobs" / stage / "log"
-        return path.read_text() if path.is_file() else ""
-
-    def weights(self, stage: str) -> dict[str, torch.Tensor]:
-        return torch.load(self.exp / stage / "model.pth", weights_only=True)
-
-
-def identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+from private_slurm import PrivateSlurm, cluster, started, wait_until  # noqa: F401 (a fixture)
+from tiny_recipe import Recipe, has_pending, identical, release
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +20,23 @@ def local(tmp_path_factory, cluster, dump) -> Recipe:  # noqa: F811
     recipe.local("full")
     recipe.local("cascade")
     return recipe
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited(tmp_path_factory, cluster, dump) -> tuple[Recipe, int]:  # noqa: F811
+    """A training with a short limit, held until that comes.
+
+    It waits for its end while the other tests run.
+    """
+    recipe = Recipe(tmp_path_factory.mktemp("limited"), cluster, dump)
+    recipe.submit("full", options="--time 2")
+    return recipe, recipe.hold("full")
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[PrivateSlurm]:
+    """Another cluster, where jobs may be preempted and nodes lost."""
+    yield from started(nodes=2, cpus=2, memory_mb=3000)
 
 
 @pytest.fixture
@@ -123,3 +54,177 @@ def test_a_chain_of_jobs_ends_as_the_same_training_without_slurm(recipe, local):
         assert identical(recipe.weights(stage), local.weights(stage)), stage
     selection = [(each.exp / "selection.json").read_text() for each in (recipe, local)]
     assert selection[0] == selection[1]
+    # a second run of a finished stage changes nothing
+    before = (recipe.exp / "stage2/model.pth").stat().st_mtime_ns
+    recipe.jobs("resubmit", "2")
+    recipe.wait("stage2", "done")
+    wait_until(lambda: "already done in" in recipe.log("stage2"), 30, "the second run")
+    assert (recipe.exp / "stage2/model.pth").stat().st_mtime_ns == before
+
+
+def test_out_of_memory_blocks_the_chain_until_it_is_resubmitted(recipe, local):
+    recipe.submit("full", options="--mem 150M")
+    recipe.submit("cascade", "--cascade-stages", "1,2")
+    shown = recipe.wait("full", "failed")
+    assert "memory" in shown
+    assert recipe.status()["stage1"].startswith("blocked (full failed")
+    assert recipe.status()["stage2"].startswith("blocked (stage1 blocked")
+    printed = recipe.jobs("resubmit", "full", "--mem", "1200M")
+    assert "stage1 waits for the new job" in printed
+    recipe.wait("stage2", "done")
+    assert identical(recipe.weights("stage2"), local.weights("stage2"))
+    assert recipe.record("full")["options"]["mem"] == "1200M"
+
+
+def test_a_cancelled_training_has_saved_and_resumes(recipe, local):
+    recipe.submit("full")
+    process = recipe.hold("full")
+    assert "is running as job" in recipe.jobs("resubmit", "0", status=1)
+    recipe.jobs("cancel", "0")
+    release(process)
+    assert "saved" in recipe.wait("full", "failed (cancelled")
+    assert (recipe.exp / "full/checkpoint.pt").exists()
+    recipe.jobs("resubmit", "0")
+    recipe.wait("full", "done")
+    assert "resuming at epoch" in recipe.log("full")
+    assert identical(recipe.weights("full"), local.weights("full"))
+
+
+def test_a_submission_that_times_out_is_adopted_not_repeated(recipe, cluster, local):  # noqa: F811
+    controller = int(cluster.pid_file("slurmctld").read_text())
+    os.kill(controller, signal.SIGSTOP)
+    try:
+        process = recipe.popen(
+            "cascade_asr.cli.jobs", "submit", "full", "--exp", "exp/tiny",
+            "--job-options", "--mem 1000M", *recipe.training_options,
+        )  # fmt: skip
+        wait_until((recipe.exp / "jobs/full/job.json").exists, 60, "the job's name on disk")
+        time.sleep(10.5)
+    finally:
+        os.kill(controller, signal.SIGCONT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "looking for the job" in errors
+    assert cluster.jobs_named(recipe.record("full")["name"]) == [recipe.job("full")]
+    assert "already in the queue" in recipe.submit("full", options="--time 5") or True
+    recipe.wait("full", "done")
+    assert identical(recipe.weights("full"), local.weights("full"))
+
+
+def test_a_controller_killed_changes_nothing(recipe, cluster, local):  # noqa: F811
+    recipe.submit("full")
+    process = recipe.hold("full")
+    cluster.kill("slurmctld", signal.SIGKILL)
+    assert recipe.status()["full"] == "running (Slurm does not answer)"
+    cluster.start_controller()
+    release(process)
+    recipe.wait("full", "done")
+    assert identical(recipe.weights("full"), local.weights("full"))
+
+
+def test_a_stage_whose_predecessor_slurm_has_forgotten_refuses(recipe):
+    recipe.submit("full")
+    process = recipe.hold("full")
+    recipe.submit("cascade", "--cascade-stages", "1")
+    # what Slurm makes of an id that it has purged
+    recipe.slurm.run(
+        "scontrol", "update", f"jobid={recipe.job('stage1')}", "dependency=afterok:4000000"
+    )
+    shown = recipe.wait("stage1", "failed")
+    assert "stage1 refused: full is running" in shown
+    assert "resubmit stage1" in shown
+    recipe.jobs("resubmit", "1")
+    release(process)
+    recipe.wait("stage1", "done")
+
+
+def test_ctrl_c_while_following_leaves_the_jobs_alone(recipe):
+    recipe.submit("full")
+    held = recipe.hold("full")
+    follower = recipe.popen(
+        "cascade_asr.cli.jobs", "submit", "full", "--exp", "exp/tiny", "--follow",
+        "--job-options", "--mem 1000M --time 5 ", *recipe.training_options,
+    )  # fmt: skip
+    lines = []
+    for line in follower.stderr:
+        lines.append(line)
+        if line.startswith("full: running"):
+            break
+    follower.send_signal(signal.SIGINT)
+    _, errors = follower.communicate(timeout=30)
+    assert follower.returncode == 130
+    assert f"full is already in the queue as job {recipe.job('full')}" in "".join(lines)
+    assert f"the jobs go on: full {recipe.job('full')}; to cancel them:" in errors
+    assert recipe.status()["full"].startswith("running")
+    other = recipe.submit("full", status=1, options="--mem 1100M")
+    assert "with other options; cancel it first" in other
+    release(held)
+    recipe.wait("full", "done")
+
+
+def test_a_preempted_training_is_requeued_and_resumes(tmp_path, two_nodes, dump, local):
+    recipe = Recipe(tmp_path, two_nodes, dump)
+    recipe.submit("full", options="--num-threads 2")
+    process = recipe.hold("full")
+    urgent = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--ntasks-per-node=2"]
+    job = two_nodes.run(*urgent, "--wrap", "sleep 2", cwd=tmp_path).stdout.strip()
+    release(process)
+    wait_until(lambda: two_nodes.state(job) == "COMPLETED", 60, "the urgent job")
+    recipe.start_now("full")
+    recipe.wait("full", "done")
+    assert identical(recipe.weights("full"), local.weights("full"))
+
+
+def test_a_lost_node_and_its_old_writer(tmp_path, two_nodes, dump, local):
+    recipe = Recipe(tmp_path, two_nodes, dump)
+    recipe.submit("full")
+    old = recipe.hold("full")
+    node = two_nodes.run("squeue", "-h", "-o", "%N", "-j", recipe.job("full")).stdout.strip()
+    two_nodes.kill(node, signal.SIGKILL)
+    two_nodes.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    recipe.start_now("full")
+    attempt = recipe.exp / "jobs/full/attempt"
+    wait_until(lambda: json.loads(attempt.read_text())["number"] == 2, 60, "the second attempt")
+    before = (recipe.exp / "full/checkpoint.pt").read_bytes()
+    release(old)
+    wait_until(lambda: "has taken over this training" in recipe.log("full"), 30, "the old writer")
+    assert before
+    recipe.wait("full", "done")
+    assert identical(recipe.weights("full"), local.weights("full"))
+    two_nodes.start_node(node)
+    two_nodes.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+
+def test_two_nodes_train_as_one_process_with_the_same_global_batch(tmp_path, two_nodes, dump):
+    config = {"max_epoch": 2, "optim_conf": {"lr": 0.002}}
+    losses = []
+    for name, more in (("one", []), ("two", ["--nodes", "2"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        recipe = Recipe(folder, two_nodes, dump, {**config, **without_dropout()})
+        recipe.submit("full", "--follow", *more)
+        history = [json.loads(line) for line in (recipe.exp / "full/history.jsonl").open()]
+        losses.append([entry["loss"] for entry in history])
+    assert "2 x 1 threads" in recipe.log("full")
+    assert len(losses[0]) > 20
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def without_dropout() -> dict:
+    """Dropout is drawn for each rank, so only without it are curves the same."""
+    from conftest import TINY_CONFIG
+
+    return {
+        part: {**TINY_CONFIG[part], "dropout": 0.0} for part in ("encoder_conf", "decoder_conf")
+    }
+
+
+def test_at_its_time_limit_a_training_saves_is_requeued_and_resumes(limited, local):
+    recipe, process = limited
+    wait_until(lambda: has_pending(process, signal.SIGUSR2), 150, "Slurm's warning")
+    release(process)
+    recipe.wait("full", "stopped (will requeue)")
+    recipe.start_now("full")
+    recipe.wait("full", "done")
+    assert "resuming at epoch" in recipe.log("full")
+    assert identical(recipe.weights("full"), local.weights("full"))

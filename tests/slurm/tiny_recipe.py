@@ -1,0 +1,151 @@
+"""A tiny experiment whose stages are Slurm jobs, and ways to catch its trainings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from conftest import TINY_CONFIG, environment, write_yaml
+from private_slurm import PrivateSlurm, is_alive, wait_until
+
+CUTS = {"cuts": ["decoder", "encoder.rnn1"]}
+EPOCHS = 8  # of each stage, two to three seconds
+
+
+class Recipe:
+    """A folder with a tiny experiment, whose jobs go to a private Slurm."""
+
+    def __init__(self, folder: Path, slurm: PrivateSlurm, dump: Path, config: dict | None = None):
+        self.folder, self.slurm, self.dump = folder, slurm, dump
+        self.exp = folder / "exp" / "tiny"
+        self.train_config = write_yaml(folder / "train.yaml", {**TINY_CONFIG, "max_epoch": EPOCHS, **(config or {})})
+        self.cascade_config = write_yaml(folder / "cascade.yaml", CUTS)
+        self.environment = {
+            **environment(),
+            "SLURM_CONF": slurm.environment["SLURM_CONF"],
+            "PATH": f"{environment()['PATH']}:{slurm.environment['PATH']}",
+        }
+
+    @property
+    def training_options(self) -> list[str]:
+        return [
+            "--dump", str(self.dump), "--train-set", "train", "--dev-set", "dev", "--ngpu", "0",
+            "--train-config", str(self.train_config), "--cascade-config", str(self.cascade_config),
+        ]  # fmt: skip
+
+    def popen(self, *words: str, **changes: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=self.folder, env={**self.environment, **changes},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def jobs(self, *words: str, status: int = 0, **changes: str) -> str:
+        """Run cascade_asr.cli.jobs to its end; what it printed."""
+        process = self.popen("cascade_asr.cli.jobs", *words, **changes)
+        output, errors = process.communicate(timeout=240)
+        assert process.returncode == status, output + errors
+        return output + errors
+
+    def submit(self, *words: str, status: int = 0, options: str = "", **changes: str) -> str:
+        options = ["--exp", "exp/tiny", "--job-options", f"--mem 1000M --time 5 {options}"]
+        return self.jobs(
+            "submit", *words, *options, *self.training_options, status=status, **changes
+        )
+
+    def local(self, *words: str) -> None:
+        """Train in this process's machine, without Slurm."""
+        process = self.popen("cascade_asr.cli.training", *words, "--exp", "exp/tiny",
+                             *self.training_options)  # fmt: skip
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+
+    def status(self) -> dict[str, str]:
+        """State of each stage as shown."""
+        lines = [line.split(None, 2) for line in self.jobs("status").splitlines()[1:]]
+        return {words[0]: words[2] for words in lines if words[0] == "full" or words[0][:5] == "stage"}
+
+    def wait(self, stage: str, state: str, seconds: float = 150) -> str:
+        def seen() -> str:
+            shown = self.status().get(stage, "")
+            return shown if shown.startswith(state) else ""
+
+        try:
+            return wait_until(seen, seconds, f"{stage} {state}", 0.5)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.status()}\n{self.log(stage)}") from None
+
+    def record(self, stage: str) -> dict:
+        return json.loads((self.exp / "jobs" / stage / "job.json").read_text())
+
+    def job(self, stage: str) -> str:
+        return self.record(stage)["ids"][-1]
+
+    def log(self, stage: str) -> str:
+        path = self.exp / "jobs" / stage / "log"
+        return path.read_text() if path.is_file() else ""
+
+    def weights(self, stage: str) -> dict[str, torch.Tensor]:
+        return torch.load(self.exp / stage / "model.pth", weights_only=True)
+
+    def trainers(self, job: str) -> list[int]:
+        """Process ids of the trainings of a job."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode().split("\0")
+                if words[1:3] != ["-m", "cascade_asr.cli.training"]:
+                    continue
+                variables = path.with_name("environ").read_bytes().decode().split("\0")
+                number = int(path.parent.name)
+                if f"SLURM_JOB_ID={job}" in variables and f"PWD={self.folder}" in variables:
+                    found.append(number)
+            except (OSError, IndexError):
+                continue
+        return [number for number in found if is_alive(number)]
+
+    def hold(self, stage: str, updates: int = 12) -> int:
+        """Stop a training's process in the middle; its id."""
+        history = self.exp / stage / "history.jsonl"
+
+        def well_under_way() -> bool:
+            return history.is_file() and history.read_text().count('"train"') >= updates
+
+        wait_until(well_under_way, 120, f"{stage} to train", 0.02)
+        (process,) = self.trainers(self.job(stage))
+        os.kill(process, signal.SIGSTOP)
+        assert not (self.exp / stage / "done.json").exists()
+        return process
+
+    def start_now(self, stage: str) -> None:
+        """Skip the two minutes that Slurm lets a requeued job wait."""
+
+        def accepted() -> bool:
+            words = ["scontrol", "update", f"jobid={self.job(stage)}", "starttime=now"]
+            return (
+                self.slurm.state(self.job(stage)) == "PENDING"
+                and self.slurm.run(*words, check=False).returncode == 0
+            )
+
+        wait_until(accepted, 60, f"{stage} to be requeued", 0.5)
+
+
+def release(process: int) -> None:
+    """Let a process that is held go on."""
+    os.kill(process, signal.SIGCONT)
+
+
+def has_pending(process: int, number: int) -> bool:
+    """Has a signal come that a held process has not seen yet?"""
+    status = Path(f"/proc/{process}/status").read_text()
+    masks = [line.split()[1] for line in status.splitlines() if line[:7] in ("SigPnd:", "ShdPnd:")]
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+def identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """The same tensors, bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
