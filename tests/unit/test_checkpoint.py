@@ -117,7 +117,9 @@ def test_a_damaged_file_is_named_with_a_remedy(tmp_path: Path, keep: int):
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, {"a": torch.zeros(100)})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ConfigError, match="checkpoint.pt: damaged checkpoint .*; remove it") as caught:
+    with pytest.raises(
+        ConfigError, match="checkpoint.pt: damaged checkpoint .*; remove it"
+    ) as caught:
         checkpoint.load(path)
     assert "\n" not in str(caught.value)
 
@@ -154,7 +156,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match=r"cannot write .*file/x.pt: (Not a directory|File exists)"):
+    with pytest.raises(
+        TrainingError, match=r"cannot write .*file/x.pt: (Not a directory|File exists)"
+    ):
         checkpoint.save(tmp_path / "file" / "x.pt", {})
     assert "free some space" in checkpoint.errno_text(OSError(errno.ENOSPC, "No space left"))
 
@@ -195,7 +199,9 @@ SCHEDULE_CONF = {
 }
 
 
-def steps(parameter: nn.Parameter, optimizer: torch.optim.Optimizer, schedule: Schedule, count: int):
+def steps(
+    parameter: nn.Parameter, optimizer: torch.optim.Optimizer, schedule: Schedule, count: int
+):
     for _ in range(count):
         optimizer.zero_grad()
         parameter.square().sum().backward()

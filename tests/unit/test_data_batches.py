@@ -51,7 +51,9 @@ def test_every_utterance_is_in_one_batch_and_no_batch_is_too_large(
     frames, tokens = (np.array(values, dtype=np.int64) for values in corpus)
     options = BatchOptions(batch_type, bins, batch_size)
     batches = plan_batches(frames, tokens, dimension, options)
-    assert sorted(index for batch in as_lists(batches) for index in batch) == list(range(len(frames)))
+    assert sorted(index for batch in as_lists(batches) for index in batch) == list(
+        range(len(frames))
+    )
     assert as_lists(plan_batches(frames, tokens, dimension, options)) == as_lists(batches)
     for batch in batches:
         longest_frames, longest_tokens = frames[batch].max(), tokens[batch].max()
@@ -96,7 +98,9 @@ def test_numel_counts_padded_elements_by_hand():
 
 
 def test_an_unknown_type_is_refused_with_those_that_exist():
-    with pytest.raises(ConfigError, match="unknown batch_type 'bins'; expected one of numel, length"):
+    with pytest.raises(
+        ConfigError, match="unknown batch_type 'bins'; expected one of numel, length"
+    ):
         plan_batches(np.array([1]), np.array([1]), 1, BatchOptions("bins"))
 
 

@@ -84,7 +84,9 @@ def names_of(layers: list[Layer]) -> set[str]:
     return {name for layer in layers for name in (*layer.parameters, *layer.buffers)}
 
 
-def train(model: ASRModel, frozen: list[Layer], updates: int = 3, frozen_dropout: bool = True) -> None:
+def train(
+    model: ASRModel, frozen: list[Layer], updates: int = 3, frozen_dropout: bool = True
+) -> None:
     optimizer = torch.optim.AdamW(trainable_parameters(model), lr=0.01, weight_decay=0.1)
     for batch in batches(updates):
         set_training_mode(model, frozen, frozen_dropout)
@@ -117,7 +119,9 @@ def test_a_stale_gradient_and_weight_decay_move_a_frozen_weight_but_not_ours(tok
             held = list(model.parameters())
         optimizer = torch.optim.SGD(held, lr=0.1, weight_decay=0.1, momentum=0.9)
         optimizer.step()
-        moved = [name for name, digest in fingerprint(model, frozen).items() if digest != before[name]]
+        moved = [
+            name for name, digest in fingerprint(model, frozen).items() if digest != before[name]
+        ]
         assert moved == [] if ours else len(moved) == len(before)
 
 
@@ -161,7 +165,9 @@ def test_the_trap_requires_grad_alone_moves_batchnorm_statistics(tokenizer):
     model.train()
     for batch in batches(1):
         model(batch)
-    with pytest.raises(TrainingError, match="frozen tensors changed .*encoders.1.conv_module.norm.running_mean"):
+    with pytest.raises(
+        TrainingError, match="frozen tensors changed .*encoders.1.conv_module.norm.running_mean"
+    ):
         check_unchanged(before, fingerprint(model, frozen))
 
 
@@ -238,7 +244,14 @@ def test_a_tensor_that_is_gone_has_changed():
 
 def test_the_digest_tells_shapes_types_and_signed_zeros_apart():
     zero = torch.zeros(4)
-    others = [zero.view(2, 2), zero.int(), -zero, torch.zeros(0), torch.zeros(0, 4), torch.zeros(())]
+    others = [
+        zero.view(2, 2),
+        zero.int(),
+        -zero,
+        torch.zeros(0),
+        torch.zeros(0, 4),
+        torch.zeros(()),
+    ]
     assert len({tensor_digest(tensor) for tensor in [zero, *others]}) == 7
     transposed = torch.arange(6.0).view(2, 3).t()
     assert tensor_digest(transposed) == tensor_digest(transposed.contiguous())
@@ -254,7 +267,12 @@ def test_a_layer_is_found_by_its_name_and_by_what_else_users_call_it(tokenizer):
         "encoder.conv1", "encoder.conv2", "encoder.rnn0", "encoder.rnn1", "classifier",
     ]  # fmt: skip
     assert find_layer(layers, "encoder.rnn0") == 2
-    assert find_layer(layers, "decoder") == find_layer(layers, "ctc") == find_layer(layers, "classifier") == 4
+    assert (
+        find_layer(layers, "decoder")
+        == find_layer(layers, "ctc")
+        == find_layer(layers, "classifier")
+        == 4
+    )
 
 
 def test_a_wrong_name_lists_the_layers_that_exist_top_first(tokenizer):

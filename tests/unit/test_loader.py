@@ -47,9 +47,13 @@ def manifest(dump: Path) -> Manifest:
 def own(dump: Path, tmp_path: Path) -> Path:
     """A copy of the dev set that a test may damage, in one archive of its own."""
     manifest = read_manifest(dump / "dev/manifest.tsv")
-    features = {u: kaldiio.load_mat(f) for u, f in zip(manifest.utterances, manifest.feats, strict=True)}
+    features = {
+        u: kaldiio.load_mat(f) for u, f in zip(manifest.utterances, manifest.feats, strict=True)
+    }
     kaldiio.save_ark(str(tmp_path / "feats.ark"), features, scp=str(tmp_path / "feats.scp"))
-    entries = dict(line.split(None, 1) for line in (tmp_path / "feats.scp").read_text().splitlines())
+    entries = dict(
+        line.split(None, 1) for line in (tmp_path / "feats.scp").read_text().splitlines()
+    )
     rows = [
         (name, manifest.speakers[i], int(manifest.frames[i]), entries[name], manifest.token_ids(i))
         for i, name in enumerate(manifest.utterances)
@@ -65,9 +69,15 @@ def test_padding_is_zero_and_minus_one_and_the_content_is_that_of_the_archive(ma
         assert batch.features.dtype == torch.float32 and batch.tokens.dtype == torch.int64
         assert batch.features.size(1) == batch.feature_lengths.max()
         assert batch.tokens.size(1) == batch.token_lengths.max()
-        assert batch.feature_lengths.tolist() == sorted(batch.feature_lengths.tolist(), reverse=True)
+        assert batch.feature_lengths.tolist() == sorted(
+            batch.feature_lengths.tolist(), reverse=True
+        )
         for row, name in enumerate(batch.utterances):
-            index, frames, tokens = index_of[name], batch.feature_lengths[row], batch.token_lengths[row]
+            index, frames, tokens = (
+                index_of[name],
+                batch.feature_lengths[row],
+                batch.token_lengths[row],
+            )
             expected = torch.from_numpy(np.array(kaldiio.load_mat(manifest.feats[index])))
             assert torch.equal(batch.features[row, :frames], expected)
             assert not batch.features[row, frames:].any()
@@ -85,7 +95,9 @@ def test_a_resumed_epoch_gives_the_batches_that_are_left(manifest, start: int, n
     whole = list(loader.epoch(2))
     left = list(loader.epoch(2, start))
     assert names(left) == names(whole)[start:]
-    assert all(torch.equal(a.features, b.features) for a, b in zip(left, whole[start:], strict=True))
+    assert all(
+        torch.equal(a.features, b.features) for a, b in zip(left, whole[start:], strict=True)
+    )
 
 
 def test_epochs_differ_unless_the_order_is_fixed(manifest: Manifest):
@@ -136,7 +148,11 @@ def test_a_speaker_without_statistics_is_named(dump: Path, own: Path):
     dataset = UtteranceDataset(
         read_manifest(own / "manifest.tsv"), DIMENSION, dump / "dev/cmvn_speaker.ark"
     )
-    faults = [item for item in map(dataset.__getitem__, range(len(dataset))) if isinstance(item, DataError)]
+    faults = [
+        item
+        for item in map(dataset.__getitem__, range(len(dataset)))
+        if isinstance(item, DataError)
+    ]
     assert len(faults) == 6
     assert "speaker 'nobody' has no CMVN statistics; run stage 1 again" in str(faults[0])
 
@@ -155,7 +171,8 @@ def damage(own: Path, kind: str) -> str:
     fields[2] = str(int(fields[2]) + 1)
     lines[3] = "\t".join(fields)
     (own / "manifest.tsv").write_text("\n".join(lines) + "\n")
-    return f"utterance '{fields[0]}': features of shape ({int(fields[2]) - 1}, 8), expected ({fields[2]}, 8)"
+    found = int(fields[2]) - 1
+    return f"utterance '{fields[0]}': features of shape ({found}, 8), expected ({found + 1}, 8)"
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -231,7 +248,10 @@ def test_batches_go_to_a_device_but_lengths_stay(manifest: Manifest):
 def test_features_of_another_dimension_are_refused(dump: Path, manifest: Manifest):
     item = UtteranceDataset(manifest, 80)[0]
     assert isinstance(item, DataError)
-    assert f"features of shape ({manifest.frames[0]}, 8), expected ({manifest.frames[0]}, 80)" in str(item)
+    assert (
+        f"features of shape ({manifest.frames[0]}, 8), expected ({manifest.frames[0]}, 80)"
+        in str(item)
+    )
 
 
 def test_missing_speaker_statistics_name_the_file(manifest: Manifest, tmp_path: Path):

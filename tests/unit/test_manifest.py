@@ -55,7 +55,8 @@ def test_a_selection_has_the_rows_of_its_indices(tmp_path_factory, tokens, data)
 
 
 @pytest.mark.parametrize(
-    "line", ["a-1\ta\t120\tx.ark:5", "a-1\ta\tmany\tx.ark:5\t1 2", "a-1\ta\t12\tx.ark:5\t1 x", "", "a b"]
+    "line",
+    ["a-1\ta\t120\tx.ark:5", "a-1\ta\tmany\tx.ark:5\t1 2", "a-1\ta\t12\tx.ark:5\t1 x", "", "a b"],
 )
 def test_a_damaged_line_is_named(tmp_path: Path, line: str):
     path = tmp_path / "manifest.tsv"
@@ -92,7 +93,11 @@ def test_the_digest_sees_every_change(tmp_path: Path):
     write_manifest(tmp_path / "a", ROWS)
     write_manifest(tmp_path / "b", ROWS)
     write_manifest(tmp_path / "c", [*ROWS[:2], ("b-é", "b", 33, "/x/fbank.2.ark:5", [8])])
-    assert content_digest(tmp_path / "a") == content_digest(tmp_path / "b") != content_digest(tmp_path / "c")
+    assert (
+        content_digest(tmp_path / "a")
+        == content_digest(tmp_path / "b")
+        != content_digest(tmp_path / "c")
+    )
 
 
 def test_a_large_manifest_is_read_in_seconds(tmp_path: Path):

@@ -129,14 +129,19 @@ def test_symbols_are_whole_pieces(tmp_path: Path):
 
 
 def test_a_vocabulary_too_large_for_the_text_is_told(tmp_path: Path):
-    with pytest.raises(DataError, match="sentencepiece cannot train 4000 pieces: .*(4000|too high)"):
+    with pytest.raises(
+        DataError, match="sentencepiece cannot train 4000 pieces: .*(4000|too high)"
+    ):
         train_bpe(sentences(20), tmp_path, 4000)
 
 
 @pytest.mark.parametrize(
     "lines, message",
     [
-        (["<blank>", "<unk>", "a", "b", "a", "<sos/eos>"], r"tokens.txt:5: token 'a' is also in line 3"),
+        (
+            ["<blank>", "<unk>", "a", "b", "a", "<sos/eos>"],
+            r"tokens.txt:5: token 'a' is also in line 3",
+        ),
         (["<unk>", "<blank>", "a", "<sos/eos>"], r"tokens.txt: the first token must be <blank>"),
         (["<blank>", "<unk>", "a"], r"tokens.txt: the last token must be <sos/eos>"),
         (["<blank>", "a", "<sos/eos>"], r"tokens.txt: the list has no <unk>"),

@@ -46,7 +46,10 @@ def loaders(dump: Path):
     def make(name: str, seed: int | None) -> BatchLoader:
         manifest = read_manifest(dump / name / "manifest.tsv")
         plan = plan_batches(
-            manifest.frames, manifest.token_lengths, DIMENSION, BatchOptions("sorted", batch_size=12)
+            manifest.frames,
+            manifest.token_lengths,
+            DIMENSION,
+            BatchOptions("sorted", batch_size=12),
         )
         return BatchLoader(UtteranceDataset(manifest, DIMENSION), plan, seed)
 
@@ -81,14 +84,18 @@ class StopAt(Interruption):
 
 
 @pytest.mark.parametrize("calls", range(1, 14))
-def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(loaders, tmp_path: Path, calls: int):
+def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(
+    loaders, tmp_path: Path, calls: int
+):
     """5 updates and 1 dev batch an epoch, 2 epochs, and the dev batch of the average."""
     whole = MeanModel()
     result = trainer_of(tmp_path / "whole").fit(whole, *loaders)
     folder = tmp_path / "stopped"
     model = MeanModel()
     trainer = trainer_of(folder, StopAt(model, calls))
-    with pytest.raises(Interrupted, match="saved in .*checkpoint.pt; start again to go on") as caught:
+    with pytest.raises(
+        Interrupted, match="saved in .*checkpoint.pt; start again to go on"
+    ) as caught:
         trainer.fit(model, *loaders)
     assert caught.value.exit_status == 85
     resumed = MeanModel()
@@ -131,7 +138,9 @@ def test_training_without_clipping_moves_as_far_as_the_gradient_says(loaders, tm
 
 def test_many_bad_gradients_in_a_row_stop_the_training(loaders, tmp_path: Path):
     model = MeanModel(lambda gradient: gradient * math.inf)
-    with pytest.raises(TrainingError, match=f"{BAD_GRADIENTS_IN_A_ROW} updates in a row had no finite"):
+    with pytest.raises(
+        TrainingError, match=f"{BAD_GRADIENTS_IN_A_ROW} updates in a row had no finite"
+    ):
         trainer_of(tmp_path, max_epoch=9).fit(model, *loaders)
     assert not model.mean.any()
 
