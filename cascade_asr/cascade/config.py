@@ -53,7 +53,8 @@ def load_cascade_config(path: Path) -> CascadeConfig:
         ConfigError: with every unknown key and every value that is not allowed.
     """
     content, lines = read_yaml(path)
-    content["stages"] = {str(key): value for key, value in (content.get("stages") or {}).items()}
+    if isinstance(content.get("stages"), dict):
+        content["stages"] = {str(key): value or {} for key, value in content["stages"].items()}
     config = from_mapping(CascadeConfig, content, str(path), lines)
     problems = []
     for name, allowed in CHOICES.items():
@@ -62,6 +63,16 @@ def load_cascade_config(path: Path) -> CascadeConfig:
             problems.append(
                 f"{path}:{lines.get(name, 0)}: {name} is '{value}', expected {' or '.join(allowed)}"
             )
+    for number, changes in config.stages.items():
+        if not isinstance(changes, dict):
+            problems.append(
+                f"{path}:{lines.get(f'stages.{number}', 0)}: stages.{number} expects training "
+                f"options such as {{max_epoch: 5}}, found {changes!r}"
+            )
+    if config.patience < 1:
+        problems.append(
+            f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, expected 1 or more"
+        )
     if isinstance(config.cuts, str) and config.cuts != "auto":
         config.cuts = [config.cuts]
     if config.select and (len(config.select) != 2 or config.select[1] not in ("min", "max")):

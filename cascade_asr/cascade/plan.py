@@ -102,8 +102,10 @@ def _stage(
     changed = override(
         changed, cascade.stages.get(str(number), {}), f"cascade option 'stages.{number}'"
     )
-    own_seed = changed.seed if "seed" in cascade.stages.get(str(number), {}) else None
-    seed = stage_seed(config.seed, number) if own_seed is None else own_seed
+    if "seed" in cascade.stages.get(str(number), {}):
+        seed = changed.seed
+    else:  # of the cascade's seed, where 'train' has one
+        seed = stage_seed(changed.seed, number)
     changed = override(changed, {"seed": seed}, "seed")
     if reinitialise is None:
         reinitialise = cascade.below == "reinitialise"
@@ -156,14 +158,17 @@ def parse_stage_numbers(text: str, stages: list[StagePlan]) -> list[int]:
     numbers = []
     for part in text.split(","):
         first, dash, second = part.strip().partition("-")
-        if not first.isdigit() or (dash and not second.isdigit()):
+        if not first.isdecimal() or (dash and not second.isdecimal()):
             raise ConfigError(
                 f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
             )
-        numbers.extend(range(int(first), int(second or first) + 1))
-    for number in numbers:
-        if not 1 <= number <= last:
-            raise ConfigError(
-                f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
-            )
+        low, high = int(first), int(second or first)
+        for number in (low, high):
+            if not 1 <= number <= last:
+                raise ConfigError(
+                    f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
+                )
+        if low > high:
+            raise ConfigError(f"--cascade-stages {text}: {low} is behind {high}; write {high}-{low}")
+        numbers.extend(range(low, high + 1))
     return sorted(set(numbers))
