@@ -178,8 +178,9 @@ submit_training() {
 
 stage_5() {
   require_file "$exp/selection.json" 3
-  local model name output jobs
-  for model in $(python -m cascade_asr.cli.stages "$exp"); do
+  local models model name output jobs
+  models=$(python -m cascade_asr.cli.stages "$exp")
+  for model in $models; do
     for name in $test_sets; do
       require_file "dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
@@ -292,6 +293,7 @@ run_one_stage() {
     log "stage $1 (${stage_names[$1]}): already done, skipping"
     return 0
   fi
+  local -a used=("${_marker_inputs[@]}") # as they are now: a stage may take days
   log "stage $1 (${stage_names[$1]})${marker_reason:+: $marker_reason}"
   marker_remove "$marker"
   "stage_$1"
@@ -300,9 +302,8 @@ run_one_stage() {
     return 0
   fi
   outputs=()
-  inputs=()
   describe_stage "$1"
-  marker_prepare "${inputs[@]}"
+  _marker_inputs=("${used[@]}")
   marker_write "$marker" "${outputs[@]}"
   log "stage $1 (${stage_names[$1]}): done in $((SECONDS - started)) s"
 }

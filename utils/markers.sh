@@ -12,11 +12,12 @@ declare -a _marker_inputs=()
 
 # Print one line for each input; a file that is not there counts as absent.
 _marker_describe() {
-  local input
+  local input sum
   for input in "$@"; do
     if [[ $input == @* ]]; then
       if [[ -f ${input#@} ]]; then
-        sha256sum <"${input#@}" | sed "s|^\([0-9a-f]*\).*|input ${input#@}=\1|"
+        read -r sum _ < <(sha256sum <"${input#@}")
+        printf 'input %s=%s\n' "${input#@}" "$sum"
       else
         printf 'input %s=absent\n' "${input#@}"
       fi
@@ -31,12 +32,12 @@ marker_prepare() {
 }
 
 marker_is_fresh() {
-  local file=$1 line old new
+  local file=$1 line name old new
   shift
   marker_reason=""
   marker_prepare "$@"
   [[ -f $file ]] || return 1
-  local -A before=()
+  local -A before=() now=()
   while IFS= read -r line; do
     case $line in
       input\ *) line=${line#input } && before[${line%%=*}]=${line#*=} ;;
@@ -50,21 +51,23 @@ marker_is_fresh() {
   done <"$file"
   for line in "${_marker_inputs[@]}"; do
     line=${line#input }
-    old=${before[${line%%=*}]-absent} new=${line#*=}
-    unset "before[${line%%=*}]"
+    name=${line%%=*} new=${line#*=}
+    old=${before[$name]-absent} now[$name]=$new
     if [[ $old != "$new" ]]; then
       if [[ ${#old} == 64 || ${#new} == 64 ]]; then
-        marker_reason="${line%%=*} has changed; running again"
+        marker_reason="$name has changed; running again"
       else
-        marker_reason="${line%%=*} was '$old', now '$new'; running again"
+        marker_reason="$name was '$old', now '$new'; running again"
       fi
       return 1
     fi
   done
-  if ((${#before[@]})); then
-    marker_reason="no longer made from ${!before[*]}; running again"
-    return 1
-  fi
+  for name in "${!before[@]}"; do
+    if [[ -z ${now[$name]+given} ]]; then
+      marker_reason="no longer made from $name; running again"
+      return 1
+    fi
+  done
 }
 
 marker_remove() { rm -f "$1"; }
