@@ -73,7 +73,8 @@ class Experiment:
         if not (source / "tokens.txt").is_file():
             raise ConfigError(f"{source}/tokens.txt: no tokens; run stage 2")
         if (self.tokens / "tokens.txt").is_file():
-            if (self.tokens / "tokens.txt").read_bytes() != (source / "tokens.txt").read_bytes():
+            # all files: two sentencepiece models may have the same pieces and split otherwise
+            if _contents(self.tokens) != _contents(source):
                 raise ConfigError(
                     f"{self.directory} holds models of other tokens than {source}/tokens.txt; "
                     "use another --tag, or remove that folder"
@@ -100,6 +101,10 @@ class Experiment:
             statistics = self.dump / name / "cmvn.npz"
             digests.append(file_digest(statistics)[:16] if statistics.is_file() else "none")
         return "-".join(digests)
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def check_config(config: TrainConfig, where: str) -> None:
