@@ -40,6 +40,8 @@ class EpsDecay:
     def __init__(self, optimizer: Optimizer, factor: float = 0.01, mode: str = "min") -> None:
         if "eps" not in optimizer.param_groups[0]:
             raise ConfigError("scheduler epsdecay needs an optimizer with eps, such as adadelta")
+        if mode not in ("min", "max"):
+            raise ConfigError(f"scheduler epsdecay: mode is '{mode}', expected min or max")
         self.optimizer = optimizer
         self.factor = factor
         self.sign = {"min": 1.0, "max": -1.0}[mode]
