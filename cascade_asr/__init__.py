@@ -1,3 +1,11 @@
 """Top-down cascade training for speech recognition and language models."""
 
+import os
+
+# On a CPU, PyTorch keeps compiled kernels for a thousand shapes of each kind; batches
+# of ever new lengths then fill gigabytes without being any faster. Read by its
+# libraries when torch is first imported; a user's own setting wins.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
+
 __version__ = "0.1.0"
