@@ -66,8 +66,6 @@ sub usage {
     exit 0;
 }
 
-# ---- command line and configuration -----------------------------------------
-
 # Take options and the job range off the front of the arguments.
 sub parse_arguments {
     while (@ARGV) {
@@ -130,8 +128,6 @@ sub submission_words {
     }
     return @command;
 }
-
-# ---- files -------------------------------------------------------------------
 
 sub quoted {
     my ($word) = @_;
@@ -198,8 +194,6 @@ exit "\$code"
 END
     close $script or fail("cannot write $folder/job.sh: $!");
 }
-
-# ---- Slurm -------------------------------------------------------------------
 
 # Run a command; returns its exit status and its output, stderr included. Ctrl-C
 # does not reach it: a submission must not be torn in two.
@@ -272,14 +266,12 @@ sub diagnosis {
     $code = $1 ? $1 : 128 + $2 if !defined $code && $text =~ /\bExitCode=(\d+):(\d+)/ && ($1 || $2);
     my $cause = $CAUSE{$state};
     my $last_lines = join '', tail(substituted($ARGV[0], $number));
-    $cause = $CAUSE{OUT_OF_MEMORY}
-        if ($cause // '') !~ /time limit/ && $last_lines =~ /slurmstepd.*(oom.kill|exceeded.*memory)/is;
+    my $no_memory = $last_lines =~ /slurmstepd.*(oom.kill|exceeded.*memory)/is;
+    $cause = $CAUSE{OUT_OF_MEMORY} if $no_memory && $state ne 'TIMEOUT';
     $cause //= 'killed, perhaps for its memory (--mem)' if defined $code && $code == 137;
     $cause //= "Slurm does not know the job any more" if $state eq 'UNKNOWN' && !defined $code;
     return ($code // 1, $cause);
 }
-
-# ---- waiting -----------------------------------------------------------------
 
 sub stop_jobs {
     my ($id) = @_;
@@ -346,11 +338,10 @@ sub end_of_lost {
     my ($code, $cause) = diagnosis($id, $number);
     $cause //= "exit status $code";
     open my $log, '>>', substituted($ARGV[0], $number) or return ($code, $cause);
-    print $log '# Ended (code ', $code, ') at ', strftime('%Y-%m-%d %H:%M:%S', localtime), ": $cause\n";
+    my $now = strftime('%Y-%m-%d %H:%M:%S', localtime);
+    print $log "# Ended (code $code) at $now: $cause\n";
     return ($code, $cause);
 }
-
-# ---- report ------------------------------------------------------------------
 
 sub tail {
     my ($path) = @_;

@@ -46,8 +46,8 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     )
     one.add_argument("what", choices=("full", "cascade"))
     one.add_argument("--cascade-stages", default="all", help="all, or numbers such as 2,3 or 2-4")
-    one.add_argument("--job-options", default="", help='of each job, such as "--mem 8G --time 4:00:00"')
-    one.add_argument("--slurm-conf", type=Path, help="default: conf/slurm.conf here, else the toolkit's")
+    one.add_argument("--job-options", default="", help='such as "--mem 8G --time 4:00:00"')
+    one.add_argument("--slurm-conf", type=Path, help="default: conf/slurm.conf, here or shipped")
     one.add_argument("--attempts", type=int, default=50, help="starts of a job before it gives up")
     one.add_argument("--follow", action="store_true", help="wait, and show what the jobs print")
 
@@ -140,7 +140,8 @@ def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:
     try:
         states = follow(folders)
     except KeyboardInterrupt:
-        ids = ", ".join(f"{folder.stage} {record.job}" for folder in folders if (record := folder.read()))
+        records = [record for folder in folders if (record := folder.read())]
+        ids = ", ".join(f"{record.stage} {record.job}" for record in records)
         print(
             f"\nthe jobs go on: {ids}; to cancel them: python -m cascade_asr.cli.jobs cancel all "
             f"--exp {experiment}",

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 MARKER_DELAY_S = 10  # until a network file system shows what another machine has written
 KILLED = 137
+SAVED = "start again to go on"  # of the message of an interrupted training
 MEMORY = re.compile(
     r"oom[-_ ]?kill|exceeded (job |step )?memory limit|DefaultCPUAllocator: can't allocate memory"
     r"|CUDA out of memory|OutOfMemoryError|MemoryError",
@@ -108,8 +109,9 @@ def end(folder: JobFolder, code: int, terminated: bool) -> int:
     state = folder.read_state()
     if code == 0:
         state["state"] = "done" if folder.done_marker.is_file() else "skipped"
-    elif code == STOPPED_RESUMABLE and terminated:
-        state.update(state="failed", cause="cancelled; saved, resubmit resumes it")
+    elif terminated:
+        saved = code == STOPPED_RESUMABLE or SAVED in folder.log_tail()
+        state.update(state="failed", cause=f"cancelled; {'saved, ' * saved}resubmit resumes it")
     elif code == STOPPED_RESUMABLE and state["starts"] >= record.attempts:
         state.update(state="failed", cause=f"not finished after {record.attempts} starts")
     elif code == STOPPED_RESUMABLE:

@@ -72,7 +72,7 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
             check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise SlurmError(f"{words[0]}: not found; Slurm jobs are submitted on a login node") from error
+        raise SlurmError(f"{words[0]}: not found; is this a login node of a cluster?") from error
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(words, 1, "", f"{words[0]} timed out")
 

@@ -84,7 +84,9 @@ def parse_numbers(text: str, last: int) -> list[int]:
     for part in (f"1-{last}" if text in ("", "all") else text).split(","):
         first, dash, second = part.strip().partition("-")
         if not first.isdigit() or (dash and not second.isdigit()):
-            raise ConfigError(f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4")
+            raise ConfigError(
+                f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
+            )
         numbers |= set(range(int(first), int(second or first) + 1))
     for number in sorted(numbers):
         if not 1 <= number <= last:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from private_slurm import PrivateSlurm, cluster, started, wait_until  # noqa: F401 (a fixture)
+from conftest import TINY_CONFIG
+from private_slurm import (
+    PrivateSlurm,
+    cluster,  # noqa: F401 (a fixture)
+    is_alive,
+    started,
+    wait_until,
+)
 from tiny_recipe import Recipe, has_pending, identical, release
+
+from cascade_asr.fencing import SUPERSEDED, Fence
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +33,18 @@ def local(tmp_path_factory, cluster, dump) -> Recipe:  # noqa: F811
 
 
 @pytest.fixture(scope="module", autouse=True)
-def limited(tmp_path_factory, cluster, dump) -> tuple[Recipe, int]:  # noqa: F811
-    """A training with a short limit, held until that comes.
-
-    It waits for its end while the other tests run.
-    """
+def limited(tmp_path_factory, cluster, dump) -> Recipe:  # noqa: F811
+    """A training with a short limit, held until Slurm warns it, while other tests run."""
     recipe = Recipe(tmp_path_factory.mktemp("limited"), cluster, dump)
     recipe.submit("full", options="--time 2")
-    return recipe, recipe.hold("full")
+    process = recipe.hold("full")
+
+    def release_when_warned() -> None:
+        wait_until(lambda: has_pending(process, signal.SIGUSR2), 150, "Slurm's warning")
+        release(process)
+
+    threading.Thread(target=release_when_warned, daemon=True).start()
+    return recipe
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +77,11 @@ def test_a_chain_of_jobs_ends_as_the_same_training_without_slurm(recipe, local):
 
 
 def test_out_of_memory_blocks_the_chain_until_it_is_resubmitted(recipe, local):
+    partition = ("scontrol", "update", "partitionname=main")
+    recipe.slurm.run(*partition, "state=down")  # jobs queue up
     recipe.submit("full", options="--mem 150M")
     recipe.submit("cascade", "--cascade-stages", "1,2")
+    recipe.slurm.run(*partition, "state=up")
     shown = recipe.wait("full", "failed")
     assert "memory" in shown
     assert recipe.status()["stage1"].startswith("blocked (full failed")
@@ -79,7 +96,7 @@ def test_out_of_memory_blocks_the_chain_until_it_is_resubmitted(recipe, local):
 def test_a_cancelled_training_has_saved_and_resumes(recipe, local):
     recipe.submit("full")
     process = recipe.hold("full")
-    assert "is running as job" in recipe.jobs("resubmit", "0", status=1)
+    assert "full is running (on n1) as job" in recipe.jobs("resubmit", "0", status=1)
     recipe.jobs("cancel", "0")
     release(process)
     assert "saved" in recipe.wait("full", "failed (cancelled")
@@ -106,7 +123,6 @@ def test_a_submission_that_times_out_is_adopted_not_repeated(recipe, cluster, lo
     assert process.returncode == 0, errors
     assert "looking for the job" in errors
     assert cluster.jobs_named(recipe.record("full")["name"]) == [recipe.job("full")]
-    assert "already in the queue" in recipe.submit("full", options="--time 5") or True
     recipe.wait("full", "done")
     assert identical(recipe.weights("full"), local.weights("full"))
 
@@ -170,7 +186,7 @@ def test_a_preempted_training_is_requeued_and_resumes(tmp_path, two_nodes, dump,
     job = two_nodes.run(*urgent, "--wrap", "sleep 2", cwd=tmp_path).stdout.strip()
     release(process)
     wait_until(lambda: two_nodes.state(job) == "COMPLETED", 60, "the urgent job")
-    recipe.start_now("full")
+    recipe.start_again("full")
     recipe.wait("full", "done")
     assert identical(recipe.weights("full"), local.weights("full"))
 
@@ -182,17 +198,30 @@ def test_a_lost_node_and_its_old_writer(tmp_path, two_nodes, dump, local):
     node = two_nodes.run("squeue", "-h", "-o", "%N", "-j", recipe.job("full")).stdout.strip()
     two_nodes.kill(node, signal.SIGKILL)
     two_nodes.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    recipe.start_now("full")
-    attempt = recipe.exp / "jobs/full/attempt"
-    wait_until(lambda: json.loads(attempt.read_text())["number"] == 2, 60, "the second attempt")
-    before = (recipe.exp / "full/checkpoint.pt").read_bytes()
+    recipe.start_again("full")
     release(old)
-    wait_until(lambda: "has taken over this training" in recipe.log("full"), 30, "the old writer")
-    assert before
+    wait_until(lambda: not is_alive(old), 60, "the old writer to leave")
     recipe.wait("full", "done")
     assert identical(recipe.weights("full"), local.weights("full"))
     two_nodes.start_node(node)
     two_nodes.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+
+def test_an_attempt_that_was_taken_over_does_not_write(recipe):
+    fence, number = Fence.take(recipe.folder / "attempt")
+    process = recipe.popen(
+        "cascade_asr.cli.training", "full", "--exp", "exp/tiny", *recipe.training_options,
+        CASCADE_ASR_ATTEMPT=fence.as_variable,
+    )  # fmt: skip
+    wait_until((recipe.exp / "full/checkpoint.pt").exists, 120, "a checkpoint", 0.02)
+    process.send_signal(signal.SIGSTOP)
+    Fence.take(recipe.folder / "attempt")
+    before = {path: path.read_bytes() for path in (recipe.exp / "full").iterdir()}
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=120)
+    assert (number, process.returncode) == (1, SUPERSEDED)
+    assert "attempt 2 on " in errors and "has taken over this training" in errors
+    assert {path: path.read_bytes() for path in (recipe.exp / "full").iterdir()} == before
 
 
 def test_two_nodes_train_as_one_process_with_the_same_global_batch(tmp_path, two_nodes, dump):
@@ -212,19 +241,15 @@ def test_two_nodes_train_as_one_process_with_the_same_global_batch(tmp_path, two
 
 def without_dropout() -> dict:
     """Dropout is drawn for each rank, so only without it are curves the same."""
-    from conftest import TINY_CONFIG
-
     return {
         part: {**TINY_CONFIG[part], "dropout": 0.0} for part in ("encoder_conf", "decoder_conf")
     }
 
 
 def test_at_its_time_limit_a_training_saves_is_requeued_and_resumes(limited, local):
-    recipe, process = limited
-    wait_until(lambda: has_pending(process, signal.SIGUSR2), 150, "Slurm's warning")
-    release(process)
-    recipe.wait("full", "stopped (will requeue)")
-    recipe.start_now("full")
-    recipe.wait("full", "done")
-    assert "resuming at epoch" in recipe.log("full")
-    assert identical(recipe.weights("full"), local.weights("full"))
+    limited.wait("full", "stopped (will requeue)")
+    limited.start_again("full")
+    limited.wait("full", "done")
+    assert "resuming at epoch" in limited.log("full")
+    assert "DUE TO JOB REQUEUE" in (limited.exp / "jobs/full/log").read_text()
+    assert identical(limited.weights("full"), local.weights("full"))

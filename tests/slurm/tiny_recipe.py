@@ -20,10 +20,13 @@ EPOCHS = 8  # of each stage, two to three seconds
 class Recipe:
     """A folder with a tiny experiment, whose jobs go to a private Slurm."""
 
-    def __init__(self, folder: Path, slurm: PrivateSlurm, dump: Path, config: dict | None = None):
+    def __init__(
+        self, folder: Path, slurm: PrivateSlurm, dump: Path, config: dict | None = None
+    ) -> None:
         self.folder, self.slurm, self.dump = folder, slurm, dump
         self.exp = folder / "exp" / "tiny"
-        self.train_config = write_yaml(folder / "train.yaml", {**TINY_CONFIG, "max_epoch": EPOCHS, **(config or {})})
+        config = {**TINY_CONFIG, "max_epoch": EPOCHS, **(config or {})}
+        self.train_config = write_yaml(folder / "train.yaml", config)
         self.cascade_config = write_yaml(folder / "cascade.yaml", CUTS)
         self.environment = {
             **environment(),
@@ -67,7 +70,7 @@ class Recipe:
     def status(self) -> dict[str, str]:
         """State of each stage as shown."""
         lines = [line.split(None, 2) for line in self.jobs("status").splitlines()[1:]]
-        return {words[0]: words[2] for words in lines if words[0] == "full" or words[0][:5] == "stage"}
+        return {words[0]: words[2] for words in lines if words[0] in ("full", "stage1", "stage2")}
 
     def wait(self, stage: str, state: str, seconds: float = 150) -> str:
         def seen() -> str:
@@ -121,17 +124,17 @@ class Recipe:
         assert not (self.exp / stage / "done.json").exists()
         return process
 
-    def start_now(self, stage: str) -> None:
-        """Skip the two minutes that Slurm lets a requeued job wait."""
+    def start_again(self, stage: str) -> None:
+        """Wait for the second attempt; skips the minutes that a requeued job has to wait."""
+        attempt = self.exp / "jobs" / stage / "attempt"
+        words = ["scontrol", "update", f"jobid={self.job(stage)}", "starttime=now"]
 
-        def accepted() -> bool:
-            words = ["scontrol", "update", f"jobid={self.job(stage)}", "starttime=now"]
-            return (
-                self.slurm.state(self.job(stage)) == "PENDING"
-                and self.slurm.run(*words, check=False).returncode == 0
-            )
+        def has_begun() -> bool:
+            if self.slurm.state(self.job(stage)) == "PENDING":
+                self.slurm.run(*words, check=False)
+            return json.loads(attempt.read_text())["number"] == 2
 
-        wait_until(accepted, 60, f"{stage} to be requeued", 0.5)
+        wait_until(has_begun, 120, f"a second attempt of {stage}", 0.5)
 
 
 def release(process: int) -> None:
