@@ -38,8 +38,8 @@ useful_for="ffmpeg reads compressed sphere audio, espeak-ng and flite speak a co
 main() {
   if $tests; then
     needed_tools+=(shellcheck)
-    useful_tools+=(sctk)
-    useful_for+=", sctk is compared with in tests"
+    useful_tools+=(sctk munge slurmctld slurmd)
+    useful_for+=", sctk is compared with in tests, munge, slurmctld and slurmd run their jobs"
   fi
   lock
   if is_complete; then

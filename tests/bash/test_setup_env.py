@@ -81,7 +81,7 @@ def test_missing_tools_without_a_way_to_install_them(clone):
     assert result.returncode == 1
     assert "please run: sudo apt-get install sox ffmpeg espeak-ng flite\n" in result.stderr
     result = set_up(clone, "--tests", "true")
-    assert "install sox shellcheck ffmpeg espeak-ng flite sctk\n" in result.stderr
+    assert "install sox shellcheck ffmpeg espeak-ng flite sctk munge slurmctld slurmd\n" in result.stderr
     assert not (clone / ".venv").exists()
 
 
