@@ -40,6 +40,9 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int
         logger.warning("precision 16-mixed needs a GPU; this training on a CPU uses 32-true")
         precision = "32-true"
     torch.set_flush_denormal(True)  # else gradients near zero slow a CPU down twofold
+    if ngpu == 0:  # some gradients would be added up in the order in which threads come
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     warnings.filterwarnings("ignore", message="The `srun` command is available")

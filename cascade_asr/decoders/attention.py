@@ -105,13 +105,13 @@ def _convolution_matrix(convolution: nn.Conv2d, frames: int) -> torch.Tensor:
     Entry (t, (u, c)) is what frame t adds to channel c of frame u: tap t - u
     of the filter, counted from its middle.
     """
-    filters = convolution.weight[:, 0, 0]  # (C, 2 K + 1)
-    reach = filters.size(1) // 2
-    frame = torch.arange(frames, device=filters.device)
-    tap = frame.unsqueeze(1) - frame + reach  # (T', T')
-    outside = (tap < 0) | (tap >= filters.size(1))
-    matrix = filters.t()[tap.clamp(0, filters.size(1) - 1)]  # (T', T', C)
-    return matrix.masked_fill(outside.unsqueeze(2), 0.0).flatten(1)
+    identity = torch.eye(frames, device=convolution.weight.device, dtype=convolution.weight.dtype)
+    # Not by indexing the filter: the gradient of that is added up in the order in
+    # which threads come, and two runs would differ.
+    matrix = functional.conv1d(
+        identity.unsqueeze(1), convolution.weight.squeeze(2), padding=convolution.padding[1]
+    )  # (T', C, T')
+    return matrix.transpose(1, 2).flatten(1)
 
 
 @dataclass
