@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from conftest import TINY_CONFIG
@@ -33,18 +33,21 @@ def local(tmp_path_factory, cluster, dump) -> Recipe:  # noqa: F811
 
 
 @pytest.fixture(scope="module", autouse=True)
-def limited(tmp_path_factory, cluster, dump) -> Recipe:  # noqa: F811
-    """A training with a short limit, held until Slurm warns it, while other tests run."""
+def limited(tmp_path_factory, cluster, dump) -> tuple[Recipe, Future]:  # noqa: F811
+    """A training with a short limit, held until Slurm warns it, while other tests run.
+
+    The future is its state after that; Slurm starts it again two minutes later.
+    """
     recipe = Recipe(tmp_path_factory.mktemp("limited"), cluster, dump)
     recipe.submit("full", options="--time 2")
     process = recipe.hold("full")
 
-    def release_when_warned() -> None:
+    def release_when_warned() -> str:
         wait_until(lambda: has_pending(process, signal.SIGUSR2), 150, "Slurm's warning")
         release(process)
+        return recipe.wait("full", "stopped")
 
-    threading.Thread(target=release_when_warned, daemon=True).start()
-    return recipe
+    return recipe, ThreadPoolExecutor(1).submit(release_when_warned)
 
 
 @pytest.fixture(scope="module")
@@ -247,9 +250,10 @@ def without_dropout() -> dict:
 
 
 def test_at_its_time_limit_a_training_saves_is_requeued_and_resumes(limited, local):
-    limited.wait("full", "stopped (will requeue)")
-    limited.start_again("full")
-    limited.wait("full", "done")
-    assert "resuming at epoch" in limited.log("full")
-    assert "DUE TO JOB REQUEUE" in (limited.exp / "jobs/full/log").read_text()
-    assert identical(limited.weights("full"), local.weights("full"))
+    recipe, state_after_warning = limited
+    assert state_after_warning.result(timeout=300) == "stopped (will requeue)"
+    recipe.start_again("full")
+    recipe.wait("full", "done")
+    assert "resuming at epoch" in recipe.log("full")
+    assert "DUE TO JOB REQUEUE" in recipe.log("full")
+    assert identical(recipe.weights("full"), local.weights("full"))
