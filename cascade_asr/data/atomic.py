@@ -17,12 +17,13 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path``; rename it at the end if all went well.
 
     The content is on disk before the name is, so a power cut leaves the old
-    file or the new one. Where the block fails the temporary file is removed.
+    file or the new one. Where the block fails the temporary file is removed. Text
+    is UTF-8, whatever the locale.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open(mode) as stream:
+        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -46,6 +47,6 @@ def read_json(path: Path) -> dict:
         ConfigError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); remove it and start again") from error
