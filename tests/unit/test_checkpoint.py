@@ -6,6 +6,8 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ from cascade_asr import checkpoint
 from cascade_asr.data.atomic import atomic_write
 from cascade_asr.errors import ConfigError, TrainingError
 from cascade_asr.optimization import OPTIMIZERS, SCHEDULERS, Schedule, build_optimizer
+
+ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @contextmanager
@@ -182,6 +186,22 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path):
         stream.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_files_are_utf8_whatever_the_locale(tmp_path: Path):
+    """Recipes sort under LC_ALL=C, and some machines have Latin-1."""
+    code = (
+        "from pathlib import Path; from cascade_asr.data.atomic import *\n"
+        "with atomic_write(Path('list')) as stream: stream.write('漢é')\n"
+        "write_json(Path('x.json'), {'Jürgen': '漢'}); assert read_json(Path('x.json'))"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": ROOT}
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "list").read_text(encoding="utf-8") == "漢é"
 
 
 # ---- what a resumed training reads -----------------------------------------------------

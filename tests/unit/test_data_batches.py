@@ -37,7 +37,7 @@ def size_limit(options: BatchOptions, frames: np.ndarray, tokens: np.ndarray) ->
     return max(1, options.batch_size // (1 + longest))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     corpora,
     st.sampled_from(BATCH_TYPES),
@@ -130,7 +130,7 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_only():
     assert np.array_equal(epoch_order(5, seed=3, epoch=1, short_first=True), np.arange(5))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 9), max_size=30), st.integers(1, 8))
 def test_small_batches_are_joined_no_more_than_needed(sizes, smallest):
     ends = np.cumsum([0, *sizes])

@@ -90,16 +90,6 @@ def test_known_characters_survive_the_round_trip(tmp_path_factory, text: str):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_the_list_does_not_depend_on_the_locale(tmp_path: Path, monkeypatch):
-    import locale
-
-    for encoding in ("utf-8", "iso8859-1"):
-        monkeypatch.setattr(locale, "getpreferredencoding", lambda *_, name=encoding: name)
-        write_char_list(["漢é"], tmp_path / encoding)
-    assert (tmp_path / "utf-8").read_bytes() == (tmp_path / "iso8859-1").read_bytes()
-    assert "漢" in read_token_list(tmp_path / "iso8859-1")
-
-
 def test_pieces_go_there_and_back_and_are_the_same_every_time(tmp_path: Path):
     texts = sentences()
     tokenizers, files = [], []
