@@ -192,8 +192,8 @@ def test_files_are_utf8_whatever_the_locale(tmp_path: Path):
     """Recipes sort under LC_ALL=C, and some machines have Latin-1."""
     code = (
         "from pathlib import Path; from cascade_asr.data.atomic import *\n"
-        "with atomic_write(Path('list')) as stream: stream.write('漢é')\n"
-        "write_json(Path('x.json'), {'Jürgen': '漢'}); assert read_json(Path('x.json'))"
+        "with atomic_write(Path('list')) as stream: stream.write('\\u6f22\\u00e9')\n"
+        "write_json(Path('x.json'), {'J\\u00fcrgen': '\\u6f22'}); assert read_json(Path('x.json'))"
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": ROOT}
     done = subprocess.run(
