@@ -26,7 +26,7 @@ from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoding.config import DecodeConfig, load_decode_config
 from cascade_asr.decoding.recognizer import Recognizer
-from cascade_asr.errors import DataError
+from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.experiment import build_model, feature_dimension
 from cascade_asr.model import ASRModel
 
@@ -37,8 +37,10 @@ REPORT_INTERVAL_S = 30
 
 def load_model(directory: Path, dimension: int) -> ASRModel:
     """The averaged model of a finished stage, in evaluation mode."""
-    number = 0 if directory.name == "full" else int(directory.name.removeprefix("stage"))
-    done = require_done(directory, number, "decoding")
+    number = "0" if directory.name == "full" else directory.name.removeprefix("stage")
+    if not number.isdecimal():
+        raise ConfigError(f"--model {directory}: expected a folder such as exp/TAG/full or stage1")
+    done = require_done(directory, int(number), "decoding")
     config, _ = load_train_config(directory / "config.yaml")
     tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
     model = build_model(config, tokenizer, dimension, directory.parent / "cmvn.npz", config.seed)
@@ -56,6 +58,8 @@ def decode(arguments: argparse.Namespace) -> None:
     speaker_cmvn = None
     if train_config.normalize == "speaker_mvn":
         speaker_cmvn = arguments.set / "cmvn_speaker.ark"
+    if arguments.ngpu and not torch.cuda.device_count():
+        raise ConfigError("--ngpu 1: this machine has no GPU; use --ngpu 0")
     if arguments.ngpu:
         model = model.to(f"cuda:{(arguments.job - 1) % torch.cuda.device_count()}")
     else:
