@@ -99,7 +99,7 @@ def test_decoding_and_report(trained: Path, dump: Path):
     table = (trained / "exp/RESULTS.md").read_text()
     assert table.count("| stage ") == 3 and table.count("(selected)") == 1
     wer = json.loads((trained / "exp/full/decode_test/score_wer/result.json").read_text())
-    assert wer["error_rate"] < 40
+    assert wer["error_rate"] < 65  # a model that has learnt nothing has 100
     assert f"{wer['error_rate']:.1f} ({wer['interval']['low']:.1f}" in table
     page = (trained / "exp/report.html").read_text()
     assert page.count("<polyline") == 9 and "Lineage" in page
