@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import tempfile
 from pathlib import Path
@@ -24,7 +23,6 @@ from cascade_asr.experiment import Experiment, build_model
 from cascade_asr.interruption import Interruption
 from conftest import make_dump
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 ATTENTION = {"atype": "location", "adim": 4, "aconv_chans": 2, "aconv_filts": 3}
 Weights = dict[str, torch.Tensor]
