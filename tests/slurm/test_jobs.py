@@ -44,7 +44,7 @@ def limited(tmp_path_factory, cluster, dump) -> tuple[Recipe, Future]:  # noqa: 
 
     def release_when_warned() -> str:
         wait_until(lambda: has_pending(process, signal.SIGUSR2), 150, "Slurm's warning")
-        release(process)
+        release(process)  # unless Slurm has done so itself
         return recipe.wait("full", "stopped")
 
     return recipe, ThreadPoolExecutor(1).submit(release_when_warned)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -139,11 +140,14 @@ class Recipe:
 
 def release(process: int) -> None:
     """Let a process that is held go on."""
-    os.kill(process, signal.SIGCONT)
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
 
 
 def has_pending(process: int, number: int) -> bool:
-    """Has a signal come that a held process has not seen yet?"""
+    """Has a signal come that a held process has not seen yet, or ended it?"""
+    if not is_alive(process):
+        return True
     status = Path(f"/proc/{process}/status").read_text()
     masks = [line.split()[1] for line in status.splitlines() if line[:7] in ("SigPnd:", "ShdPnd:")]
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
