@@ -52,7 +52,8 @@ class Recognizer:
                 "ctc": ctc_weight,
                 "length_bonus": config.penalty,
             },
-            beam_size=config.beam_size,
+            # ESPnet's first step has one hypothesis, with as many successors as tokens
+            beam_size=min(config.beam_size, model.vocabulary_size),
             vocab_size=model.vocabulary_size,
             sos=model.sentence_edge,
             eos=model.sentence_edge,
