@@ -52,8 +52,9 @@ class Recognizer:
                 "ctc": ctc_weight,
                 "length_bonus": config.penalty,
             },
-            # ESPnet's first step has one hypothesis, with as many successors as tokens
-            beam_size=min(config.beam_size, model.vocabulary_size),
+            # in ESPnet's first step there are as many hypotheses as tokens, and a blank among
+            # them would win: the CTC scores of what follows it add up to 0
+            beam_size=min(config.beam_size, model.vocabulary_size - 1),
             vocab_size=model.vocabulary_size,
             sos=model.sentence_edge,
             eos=model.sentence_edge,
