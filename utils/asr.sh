@@ -309,7 +309,7 @@ run_one_stage() {
 }
 
 run_stages() {
-  option_files=("$0" "$CASCADE_ASR_ROOT/utils/asr.sh")
+  option_files=("./${0##*/}" "$CASCADE_ASR_ROOT/utils/asr.sh") # $0 was relative to another folder
   local -a words=()
   while (($#)); do
     case $1 in

@@ -81,7 +81,7 @@ _option_declare() {
 _option_print_help() {
   local _option_entry _option_rest _option_shown
   # The script's leading comment, without the line that names the interpreter.
-  sed -n '/^#!/d; /^# shellcheck /d; /^#/!q; s/^# \{0,1\}//; p' "$0"
+  sed -n '/^#!/d; /^# shellcheck /d; /^#/!q; s/^# \{0,1\}//; p' "${option_files[0]}"
   for _option_entry in "${_option_layout[@]}"; do
     _option_rest=${_option_entry#* }
     case $_option_entry in
