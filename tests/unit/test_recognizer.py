@@ -1,0 +1,138 @@
+"""Beam search: the best text of all, whatever the beam; ends of the hybrid; short utterances."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from cascade_asr.config import ModelConf, TrainConfig
+from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.decoding.config import DecodeConfig
+from cascade_asr.decoding.recognizer import Recognizer
+from cascade_asr.experiment import build_model
+from cascade_asr.model import ASRModel
+
+logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    path = tmp_path_factory.mktemp("tokens") / "tokens.txt"
+    path.write_text("".join(f"{token}\n" for token in TOKENS))
+    return Tokenizer(path)
+
+
+def model_of(
+    tokenizer: Tokenizer, weight: float, seed: int, input_layer: str = "linear"
+) -> ASRModel:
+    """A network of random weights whose CTC scores are far apart."""
+    config = TrainConfig(
+        encoder="transformer",
+        encoder_conf={"output_size": 8, "attention_heads": 2, "linear_units": 8, "num_blocks": 1,
+                      "input_layer": input_layer},
+        decoder="rnn",
+        decoder_conf={"hidden_size": 6, "att_conf": {"atype": "location", "adim": 4,
+                                                     "aconv_chans": 2, "aconv_filts": 3}},
+        model_conf=ModelConf(ctc_weight=weight),
+        normalize=None,
+    )  # fmt: skip
+    model = build_model(config, tokenizer, 8, Path("unused"), seed).eval()
+    if model.ctc is not None:
+        with torch.no_grad():
+            model.ctc.ctc_lo.weight *= 4
+    return model
+
+
+def features_of(seed: int, frames: int = FRAMES) -> torch.Tensor:
+    return torch.randn(frames, 8, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def best_of_all(model: ASRModel, features: torch.Tensor) -> tuple[list[int], float]:
+    """The likeliest token sequence under CTC, by the sum over all of its paths."""
+    encoded, _ = model.encode(features[None], torch.tensor([len(features)]))
+    probability = model.ctc.ctc_lo(encoded)[0].double().softmax(dim=1).tolist()
+    total: dict[tuple[int, ...], float] = {}
+    for path in itertools.product(range(len(TOKENS)), repeat=len(features)):
+        text = tuple(token for token, _ in itertools.groupby(path) if token)
+        product = math.prod(probability[frame][token] for frame, token in enumerate(path))
+        total[text] = total.get(text, 0.0) + product
+    texts = {text: value for text, value in total.items() if len(TOKENS) - 1 not in text}
+    best = max(texts, key=texts.__getitem__)
+    return list(best), math.log(texts[best])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beam_size", [4, 5, 6, 20])
+def test_pure_ctc_finds_the_best_text_of_all(tokenizer, seed: int, beam_size: int):
+    """Also where the beam is as wide as the vocabulary, or wider."""
+    model = model_of(tokenizer, 1.0, seed)
+    expected, score = best_of_all(model, features_of(seed))
+    text, found = Recognizer(model, DecodeConfig(beam_size=beam_size)).recognize(features_of(seed))
+    assert text == tokenizer.decode(expected)
+    assert found == pytest.approx(score, abs=1e-4)
+
+
+def test_models_without_ctc_or_decoder_are_decoded_whatever_the_weight(tokenizer):
+    for weight in (0.0, 1.0):
+        model, features = model_of(tokenizer, weight, 1), features_of(1, 12)
+        results = {
+            Recognizer(
+                model, DecodeConfig(beam_size=3, ctc_weight=asked, maxlenratio=0.5)
+            ).recognize(features)
+            for asked in (0.0, 0.3, 1.0)
+        }
+        assert len(results) == 1
+
+
+def test_the_ends_of_the_hybrid_are_those_of_its_parts(tokenizer):
+    hybrid, features = model_of(tokenizer, 0.5, 2), features_of(2, 9)
+    for weight, absent in ((1.0, "decoder."), (0.0, "ctc.")):
+        part = model_of(tokenizer, weight, 2)
+        part.load_state_dict(
+            {
+                name: each
+                for name, each in hybrid.state_dict().items()
+                if not name.startswith(absent)
+            }
+        )
+        config = DecodeConfig(beam_size=3, ctc_weight=weight, maxlenratio=0.7)
+        assert Recognizer(hybrid, config).recognize(features) == Recognizer(part, config).recognize(
+            features
+        )
+
+
+@pytest.mark.parametrize("frames", [1, 3, 6])
+def test_an_utterance_too_short_for_the_encoder_has_no_text(tokenizer, frames: int):
+    model = model_of(tokenizer, 0.5, 1, input_layer="conv2d")
+    recognizer = Recognizer(model, DecodeConfig(beam_size=3))
+    assert recognizer.recognize(features_of(1, frames)) == ("", float("-inf"))
+
+
+def test_a_penalty_changes_the_length(tokenizer):
+    model, features = model_of(tokenizer, 0.5, 1), features_of(1, 20)
+    lengths = [
+        len(Recognizer(model, DecodeConfig(beam_size=5, penalty=penalty)).recognize(features)[0])
+        for penalty in (-5.0, 5.0)
+    ]
+    assert lengths[0] < lengths[1]
+
+
+def test_decoding_leaves_the_model_and_the_features_alone(tokenizer):
+    model, features = model_of(tokenizer, 0.5, 1), features_of(1, 10)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    given = features.clone()
+    recognizer = Recognizer(model, DecodeConfig(beam_size=3))
+    first = recognizer.recognize(features)
+    assert recognizer.recognize(features) == first, "no state is left from the utterance before"
+    assert torch.equal(features, given) and not model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
