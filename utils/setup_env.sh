@@ -257,7 +257,7 @@ modules=(
   torch.utils.tensorboard sentencepiece soundfile
 )
 check_imports() {
-  PYTHONPATH=$root run_logged "$python" -W ignore -c 'import importlib, sys
+  PYTHONPATH=$root run_logged "$python" -P -W ignore -c 'import importlib, sys
 for module in sys.argv[1:]:
     importlib.import_module(module)' "${modules[@]}" || die_of_pip "a working set of packages"
 }

@@ -26,7 +26,7 @@ import importlib.machinery, sys
 class Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        packages = ("espnet", "espnet2", "torch", "lightning_fabric", "kaldi_native_fbank",
+        packages = ("cascade_asr", "espnet", "espnet2", "torch", "lightning_fabric", "kaldi_native_fbank",
                     "kaldiio", "soundfile", "sentencepiece", "jiwer", "yaml")
         if name.partition(".")[0] in packages:
             return importlib.machinery.ModuleSpec(name, Finder, is_package=True)

@@ -6,7 +6,6 @@ utterance goes through them alone.
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 
@@ -19,7 +18,6 @@ from cascade_asr.decoders import build_decoder
 from cascade_asr.encoders import build_encoder
 from cascade_asr.espnet import espnet_module
 
-logging.getLogger().setLevel(logging.ERROR)
 
 WIDTH, VOCABULARY = 20, 9
 LENGTHS = torch.tensor([30, 61, 17])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 
 import pytest
@@ -14,7 +13,6 @@ from cascade_asr.ctc import CTC
 from cascade_asr.decoders import DECODERS, build_decoder
 from cascade_asr.errors import ConfigError
 
-logging.getLogger().setLevel(logging.ERROR)
 
 VOCABULARY, WIDTH = 9, 12
 ENCODER_LENGTHS = torch.tensor([11, 6, 9])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from cascade_asr.encoders.padding import PaddedBatch
 from cascade_asr.encoders.recurrent import _run_packed, run_recurrent
 from cascade_asr.errors import ConfigError
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 WIDTH = 20
 LENGTHS = torch.tensor([30, 61, 17, 44])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from cascade_asr.experiment import (
 )
 from conftest import TINY_CONFIG, make_dump
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 BLOCKS = {"output_size": 8, "attention_heads": 2, "num_blocks": 1, "linear_units": 8}
 RECURRENT = {"num_layers": 1, "hidden_size": 4, "output_size": 6}

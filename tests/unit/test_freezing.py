@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +26,6 @@ from cascade_asr.freezing import (
 from cascade_asr.interfaces import Layer
 from cascade_asr.model import ASRModel
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 WIDTH, DROPOUT = 20, 0.3
 CONFORMER = (

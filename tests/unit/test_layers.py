@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from cascade_asr.ctc import CTC
 from cascade_asr.decoders import build_decoder
 from cascade_asr.encoders import build_encoder
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 WIDTH, VOCABULARY = 20, 9
 LENGTHS = torch.tensor([30, 61, 44])

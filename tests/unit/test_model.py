@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.experiment import build_model, check_config
 from cascade_asr.model import ASRModel, add_sentence_edges, error_statistics
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 WIDTH = 20
 TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from cascade_asr.decoding.recognizer import Recognizer
 from cascade_asr.experiment import build_model
 from cascade_asr.model import ASRModel
 
-logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of its own defaults
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]
