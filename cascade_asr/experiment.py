@@ -24,8 +24,8 @@ from cascade_asr.encoders import build_encoder, check_encoder
 from cascade_asr.errors import ConfigError, DataError, nearest
 from cascade_asr.espnet import espnet_module, quiet_espnet
 from cascade_asr.model import ASRModel
-from cascade_asr.optimization import check_optimization
 from cascade_asr.signatures import check_conf
+from cascade_asr.training_checks import check_training_options, out_of_range
 
 NORMALIZATIONS = {
     "utterance_mvn": espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN,
@@ -135,10 +135,23 @@ def check_config(config: TrainConfig, where: str) -> None:
         problems += check_conf(SpecAug, config.specaug_conf, "specaug_conf") or _refusal(
             lambda: SpecAug(**config.specaug_conf), "specaug_conf"
         )
-    problems += check_optimization(
-        config.optim, config.optim_conf, config.scheduler, config.scheduler_conf
+    problems += check_training_options(config)
+    problems += out_of_range(
+        config,
+        {
+            "batch_bins": 1,
+            "batch_size": 1,
+            "valid_batch_bins": 1,
+            "num_workers": 0,
+            "short_first_epochs": 0,
+        },
     )
-    problems += _out_of_range(config)
+    if not 0.0 <= config.model_conf.lsm_weight < 1.0:
+        problems.append(
+            f"model_conf.lsm_weight is {config.model_conf.lsm_weight}, expected 0 to below 1"
+        )
+    if len(config.fold_length) != 2 or min(config.fold_length) < 1:
+        problems.append(f"fold_length is {config.fold_length}, expected two numbers of 1 or more")
     if problems:
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
@@ -150,54 +163,6 @@ def _refusal(build: Callable[[], object], where: str) -> list[str]:
     except (ValueError, TypeError, AssertionError) as error:
         return [f"{where}: {error}"]
     return []
-
-
-def _out_of_range(config: TrainConfig) -> list[str]:
-    """Problems of single numbers."""
-    smallest = dict.fromkeys(
-        ("max_epoch", "accum_grad", "batch_bins", "batch_size", "log_interval"), 1
-    )
-    smallest |= {"keep_nbest_models": 1, "patience": 1, "valid_batch_bins": 1}
-    smallest |= {"seed": 0, "num_workers": 0, "short_first_epochs": 0}
-    problems = [
-        f"{name} is {value}, expected {least} or more"
-        for name, least in smallest.items()
-        if (value := getattr(config, name)) is not None and value < least
-    ]
-    if not 0.0 <= config.model_conf.lsm_weight < 1.0:
-        problems.append(
-            f"model_conf.lsm_weight is {config.model_conf.lsm_weight}, expected 0 to below 1"
-        )
-    if len(config.fold_length) != 2 or min(config.fold_length) < 1:
-        problems.append(f"fold_length is {config.fold_length}, expected two numbers of 1 or more")
-    return problems
-
-
-def check_criteria(config: TrainConfig, model: ASRModel, where: str) -> None:
-    """Check that every metric which a configuration watches will be logged.
-
-    Raises:
-        ConfigError: listing those that will, before hours are spent on training.
-    """
-    known = {split: model.metric_names(split) for split in ("train", "valid")}
-    problems = []
-    for option, criteria in (
-        ("best_model_criterion", config.best_model_criterion),
-        ("early_stopping_criterion", [config.early_stopping_criterion]),
-        ("val_scheduler_criterion", [config.val_scheduler_criterion]),
-    ):
-        for criterion in criteria:
-            length = 2 if option == "val_scheduler_criterion" else 3
-            if len(criterion) != length or (length == 3 and criterion[2] not in ("min", "max")):
-                form = "[valid, loss]" if length == 2 else "[valid, loss, min]"
-                problems.append(f"{option}: expected {form}, found {criterion}")
-            elif criterion[1] not in known.get(criterion[0], []):
-                listing = "; ".join(f"{split}: {', '.join(known[split])}" for split in known)
-                problems.append(
-                    f"{option}: metric '{criterion[0]} {criterion[1]}' is not logged; there are {listing}"
-                )
-    if problems:
-        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
 
 def build_model(

@@ -52,3 +52,14 @@ def layer_of(
         dropouts=inside + tuple(extra for extra in dropouts if extra not in inside),
         aliases=tuple(aliases),
     )
+
+
+def merged(name: str, layers: Iterable[Layer]) -> Layer:
+    """Several layers as one."""
+    layers = list(layers)
+    return Layer(
+        name=name,
+        parameters=tuple(each for layer in layers for each in layer.parameters),
+        buffers=tuple(each for layer in layers for each in layer.buffers),
+        dropouts=tuple(each for layer in layers for each in layer.dropouts),
+    )

@@ -17,15 +17,12 @@ from torch import nn
 from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import BLANK_ID, IGNORE_ID, Tokenizer
 from cascade_asr.espnet import espnet_module
-from cascade_asr.interfaces import Layer
+from cascade_asr.interfaces import Layer, Statistics
+from cascade_asr.layers import merged
 
 LabelSmoothingLoss = espnet_module(
     "espnet.nets.pytorch_backend.transformer.label_smoothing_loss"
 ).LabelSmoothingLoss
-
-# name -> (sum, weight), whose quotient is the mean; sums may be tensors still on the device
-Statistics = dict[str, tuple[torch.Tensor | float, float]]
-
 
 class ASRModel(nn.Module):
     """Encoder with a classifier of CTC layer and attention decoder.
@@ -148,30 +145,32 @@ class ASRModel(nn.Module):
             names += ["loss_att", "acc"]
         return names
 
-    def layers(self) -> list[Layer]:
+    def layers(self, grain: str = "layer") -> list[Layer]:
         """Layers from input to output; the last one is the classifier.
 
         CTC layer and decoder stand side by side on the encoder, with what
         normalises the encoder output: together they are the classifier.
+
+        Args:
+            grain: ``module`` has the encoder as one layer; ``layer`` has its layers
+                one by one; ``fine`` has the decoder's too, below a classifier of
+                output layer and CTC.
         """
         with_classifier = getattr(self.encoder, "classifier_layers", list)()
         layers, top = [], []
         for layer in self.encoder.layers():
             (top if layer.name in with_classifier else layers).append(layer.prefixed("encoder"))
-        aliases = []
-        for name in ("ctc", "decoder"):
-            part = getattr(self, name)
-            if part is not None:
-                top.append(_whole(part, name))
-                aliases.append(name)
-        classifier = Layer(
-            name="classifier",
-            parameters=tuple(name for layer in top for name in layer.parameters),
-            buffers=tuple(name for layer in top for name in layer.buffers),
-            dropouts=tuple(name for layer in top for name in layer.dropouts),
-            aliases=(*aliases, *(layer.name for layer in top if layer.name not in aliases)),
-        )
-        return [*layers, classifier]
+        if grain == "module":
+            layers = [merged("encoder", layers)]
+        parts = [name for name in ("ctc", "decoder") if getattr(self, name) is not None]
+        if grain == "fine" and self.decoder is not None:
+            *lower, output = (layer.prefixed("decoder") for layer in self.decoder.layers())
+            layers += lower
+            top.append(output)
+            parts.remove("decoder")
+        top += [_whole(getattr(self, name), name) for name in parts]
+        aliases = (*parts, *(layer.name for layer in top if layer.name not in parts))
+        return [*layers, replace(merged("classifier", top), aliases=aliases)]
 
 
 def _whole(part: nn.Module, name: str) -> Layer:

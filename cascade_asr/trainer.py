@@ -22,16 +22,17 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from cascade_asr import checkpoint
-from cascade_asr.config import TrainConfig
-from cascade_asr.data.loader import Batch, BatchLoader, explain_lost_workers
+from cascade_asr.config import TrainingOptions
+from cascade_asr.data.loader import BatchLoader, explain_lost_workers
 from cascade_asr.errors import TrainingError
 from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import trainable_parameters
 from cascade_asr.history import History, Progress
+from cascade_asr.interfaces import Statistics, TrainingBatch
 from cascade_asr.interruption import Interrupted, Interruption
-from cascade_asr.model import Statistics
 from cascade_asr.optimization import Schedule, build_optimizer
 from cascade_asr.training_state import (
+    Clock,
     FitResult,
     Position,
     add_statistics,
@@ -64,7 +65,7 @@ class Trainer:
     def __init__(
         self,
         fabric: Fabric,
-        config: TrainConfig,
+        config: TrainingOptions,
         directory: Path,
         title: str = "training",
         set_training_mode: Callable[[nn.Module], Any] = nn.Module.train,
@@ -142,29 +143,27 @@ class Trainer:
     def _run_epoch(self, train: BatchLoader, valid: BatchLoader) -> None:
         self.set_training_mode(self.model)
         batches = train.epoch(self.position.epoch, self.position.batch)
-        self._last_save = started = time.monotonic()
+        self._last_save = time.monotonic()
+        clock = Clock(self.position)
         while group := list(islice(batches, self.config.accum_grad)):
             statistics = self._update(group)
             self.position.batch += len(group)
             self._add(statistics)
             self._log_update()
-            now = time.monotonic()
-            self.position.seconds += now - started
-            started = now
-            self._save_where_due(now)
+            self._save_where_due(clock.add())
         train_values = self._means(self._sums)
         valid_values = self.evaluate(valid)
-        self.position.seconds += time.monotonic() - started
+        clock.add()
         self._end_epoch(train_values, valid_values)
 
-    def _update(self, group: list[Batch]) -> Statistics:
+    def _update(self, group: list[TrainingBatch]) -> Statistics:
         """One update of the weights from one or more batches."""
         position = self.position
         seed_update(self.config.seed, position.update, self.fabric.global_rank)
         world_size = self.fabric.world_size
         weight, frames = self._sum_over_ranks(
             sum(len(batch) for batch in group),
-            sum(int(batch.feature_lengths.sum()) for batch in group),
+            sum(batch.frames for batch in group),
         )
         position.frames += int(frames)
         total: Statistics = {}
@@ -216,13 +215,12 @@ class Trainer:
                 f"{self._checkpoint_path}"
             )
 
-    def _require_finite(self, loss: torch.Tensor, batch: Batch) -> None:
+    def _require_finite(self, loss: torch.Tensor, batch: TrainingBatch) -> None:
         if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"loss is {loss.item()} in epoch {self.position.epoch}, update "
-                f"{self.position.update + 1}, utterances {' '.join(batch.utterances)}; "
-                f"the last checkpoint is kept: {self._checkpoint_path}; look at these utterances, "
-                "or lower the learning rate (optim_conf.lr)"
+                f"{self.position.update + 1}, {batch.description}; the last checkpoint is kept: "
+                f"{self._checkpoint_path}; look at these, or lower the learning rate (optim_conf.lr)"
             )
 
     def _log_update(self) -> None:
@@ -316,6 +314,7 @@ class Trainer:
             updates=self.position.update,
             frames=self.position.frames,
             seconds=round(self.position.seconds, 1),
+            cpu_seconds=round(self.position.cpu_seconds, 1),
         )
 
     # ---- evaluation and statistics -----------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.model import Statistics
+from cascade_asr.interfaces import Statistics
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Position:
         watched_best: best value of the metric that patience watches.
         bad_gradients: updates skipped in a row.
         seconds: training time so far, over all attempts.
+        cpu_seconds: processor time of the first rank's process in it.
         frames: feature frames trained on so far.
         finished: no epoch is left.
     """
@@ -37,8 +39,29 @@ class Position:
     watched_best: float | None = None
     bad_gradients: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     frames: int = 0
     finished: bool = False
+
+
+class Clock:
+    """Adds the time that passes to a position.
+
+    Args:
+        position: whose ``seconds`` and ``cpu_seconds`` grow.
+    """
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def add(self) -> float:
+        """Add what has passed since the last call; the time now, in seconds."""
+        wall, cpu = time.monotonic(), time.process_time()
+        self.position.seconds += wall - self._wall
+        self.position.cpu_seconds += cpu - self._cpu
+        self._wall, self._cpu = wall, cpu
+        return wall
 
 
 @dataclass
@@ -48,7 +71,7 @@ class FitResult:
     Attributes:
         metrics: dev metrics of the averaged model.
         averaged_epochs: epochs that were averaged, best first.
-        epochs, updates, frames, seconds: how much was trained.
+        epochs, updates, frames, seconds, cpu_seconds: how much was trained.
     """
 
     metrics: dict[str, float]
@@ -57,6 +80,7 @@ class FitResult:
     updates: int
     frames: int
     seconds: float
+    cpu_seconds: float
 
 
 def seed_update(seed: int, update: int, rank: int) -> None:

@@ -7,20 +7,24 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from cascade_asr.config import TrainConfig, from_mapping, option
+from cascade_asr.config import TrainingOptions, from_mapping, option
 from cascade_asr.errors import ConfigError
 from cascade_asr.yaml_file import read_yaml
 
+Options = TypeVar("Options", bound=TrainingOptions)
+
 CHOICES = {
     "direction": ("top-down", "bottom-up"),
+    "grain": ("layer", "module", "fine"),
     "below": ("reinitialise", "keep"),
     "top": ("trained", "random"),
     "stop": ("exhaustive", "patience"),
 }
+TYINGS = ("untie", "freeze", "train")
 
 
 @dataclass
@@ -29,6 +33,8 @@ class CascadeConfig:
 
     direction: str = option("top-down", "freeze the upper layers first; bottom-up is the foil")
     cuts: str | list[str] = option("auto", "auto, or the lowest frozen layer of each stage")
+    grain: str = option("layer", "what a layer is: layer, module (encoder, classifier), or fine")
+    tying: str | None = option(None, "tied weights in the stages: untie, freeze or train")
     source: str = option("previous", "previous, best, full, or a folder with a trained model")
     below: str = option("reinitialise", "reinitialise or keep the layers that are trained")
     top: str = option("trained", "trained, or random: a frozen classifier that learnt nothing")
@@ -57,6 +63,11 @@ def load_cascade_config(path: Path) -> CascadeConfig:
         content["stages"] = {str(key): value or {} for key, value in content["stages"].items()}
     config = from_mapping(CascadeConfig, content, str(path), lines)
     problems = []
+    if config.tying not in (None, *TYINGS):
+        problems.append(
+            f"{path}:{lines.get('tying', 0)}: tying is '{config.tying}', expected "
+            f"{', '.join(TYINGS[:-1])} or {TYINGS[-1]}"
+        )
     for name, allowed in CHOICES.items():
         value = getattr(config, name)
         if value not in allowed:
@@ -85,7 +96,7 @@ def load_cascade_config(path: Path) -> CascadeConfig:
     return config
 
 
-def override(config: TrainConfig, changes: dict[str, Any], where: str) -> TrainConfig:
+def override(config: Options, changes: dict[str, Any], where: str) -> Options:
     """A training configuration with some keys changed; ``*_conf`` blocks are merged.
 
     Raises:
@@ -99,7 +110,7 @@ def override(config: TrainConfig, changes: dict[str, Any], where: str) -> TrainC
             content[key] = {**content[key], **value}
         else:
             content[key] = value
-    return from_mapping(TrainConfig, content, where, {})
+    return from_mapping(type(config), content, where, {})
 
 
 def stage_seed(seed: int, stage: int) -> int:

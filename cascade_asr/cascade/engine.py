@@ -1,77 +1,80 @@
-"""Run the stages of a plan one after the other and select the best."""
+"""Run the stages of a plan's branches and select the best of each."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cascade_asr.cascade.branches import Branch
 from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.lineage import DoneStage, read_done, require_done
-from cascade_asr.cascade.plan import StagePlan
-from cascade_asr.cascade.selection import judge, selected, stages_without_gain
+from cascade_asr.cascade.plan import CASCADE, StagePlan
+from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.data.atomic import write_json
+from cascade_asr.data.atomic import locked, write_json
 from cascade_asr.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """A cascade over one experiment.
+    """A cascade and its controls over one experiment.
 
     Args:
         runner: trains single stages.
-        stages: the plan; stage 0 is full training.
-        cascade: source, selection and stopping rule.
+        branches: by name; the cascade is one of them.
+        cascade: selection and stopping rule.
         select: dev metric and ``min`` or ``max``.
     """
 
     def __init__(
         self,
         runner: StageRunner,
-        stages: list[StagePlan],
+        branches: Mapping[str, Branch],
         cascade: CascadeConfig,
         select: list[str],
     ) -> None:
         self.runner = runner
-        self.stages = stages
+        self.branches = branches
         self.cascade = cascade
         self.select = select
 
     def train_full(self) -> DoneStage:
         """Stage 0: all layers from the experiment's seed."""
-        done = self.runner.run(self.stages[0], None)
+        done = self.runner.run(self.branches[CASCADE].stages[0], None)
         self.write_selection()
         return done
 
-    def run(self, numbers: list[int]) -> None:
-        """Run cascade stages by number; patience may end them early.
+    def run(self, numbers: Sequence[int], branch: str = CASCADE) -> None:
+        """Run stages of a branch by number; patience may end them early.
 
         Raises:
             ConfigError: if a stage that one of them starts from is not done.
         """
         for number in numbers:
-            plan = self.stages[number]
-            if self._stop_before(number):
+            plan = self.branches[branch].stages[number]
+            if self._stop_before(self.branches[branch], number):
                 logger.info(
                     "%s: not run: %d stages without improvement (stop: patience)",
                     plan.title,
                     self.cascade.patience,
                 )
                 return
-            self.runner.run(plan, self._source(plan))
+            self.runner.run(plan, self._source(self.branches[branch], plan))
             self.write_selection()
 
-    def _source(self, plan: StagePlan) -> DoneStage:
-        """The finished stage whose weights a stage takes over."""
-        needed_by = f"cascade stage {plan.number}"
+    def _source(self, branch: Branch, plan: StagePlan) -> DoneStage | None:
+        """The finished stage whose weights a stage takes over; None for new weights alone."""
+        if not plan.source:
+            return None
         if plan.source in ("previous", "full"):
             number = plan.number - 1 if plan.source == "previous" else 0
-            return require_done(self._directory(number), number, needed_by)
+            return self._require(branch, number, plan)
         if plan.source == "best":
             for number in range(plan.number):
-                require_done(self._directory(number), number, needed_by)
-            before = {n: each for n, each in self.done().items() if n < plan.number}
+                self._require(branch, number, plan)
+            before = {n: each for n, each in self.done(branch.name).items() if n < plan.number}
             return before[selected(judge(before, self.select))]
         directory = Path(plan.source)
         done = read_done(directory, verify=True)
@@ -80,34 +83,29 @@ class Engine:
                 f"source '{plan.source}': no finished training there (done.json not found); "
                 "expected previous, best, full, or a folder such as exp/TAG/full"
             )
-        tokens = self.runner.experiment.tokens / "tokens.txt"
-        theirs = directory.parent / "tokens" / "tokens.txt"
-        if not theirs.is_file() or theirs.read_bytes() != tokens.read_bytes():
-            raise ConfigError(
-                f"source '{plan.source}': its tokens ({theirs}) are not those of {tokens}; a "
-                "classifier can only be transferred to the same tokens"
-            )
+        self.runner.task.check_same_outputs(directory)
         return done
 
-    def _stop_before(self, number: int) -> bool:
-        if self.cascade.stop != "patience":
+    def _require(self, branch: Branch, number: int, needed_by: StagePlan) -> DoneStage:
+        name = f"cascade stage {needed_by.number}" if branch.name == CASCADE else needed_by.name
+        return require_done(self.runner.directory(branch.stages[number]), name)
+
+    def _stop_before(self, branch: Branch, number: int) -> bool:
+        if self.cascade.stop != "patience" or branch.name in ("longer", "best-of-n"):
             return False
-        before = {n: done for n, done in self.done().items() if n < number}
+        before = {n: done for n, done in self.done(branch.name).items() if n < number}
         if 0 not in before:
             return False
         return stages_without_gain(judge(before, self.select)) >= self.cascade.patience
 
-    def _directory(self, number: int) -> Path:
-        return self.runner.directory(self.stages[number])
-
-    def done(self) -> dict[int, DoneStage]:
-        """The finished stages of this plan.
+    def done(self, branch: str = CASCADE) -> dict[int, DoneStage]:
+        """The finished stages of a branch by number, full training among them.
 
         A stage that was trained with other options, or from a model that has been
         trained again since, is none of them; full training always is.
         """
         found: dict[int, DoneStage] = {}
-        for plan in self.stages:
+        for plan in self.branches[branch].stages:
             done = read_done(self.runner.directory(plan))
             if done is None:
                 continue
@@ -117,6 +115,8 @@ class Engine:
 
     def _source_among(self, plan: StagePlan, before: dict[int, DoneStage]) -> DoneStage | None:
         """What a stage would start from, where it is there."""
+        if not plan.source:
+            return None
         if plan.source == "previous":
             return before.get(plan.number - 1)
         if plan.source == "full":
@@ -126,34 +126,54 @@ class Engine:
         return read_done(Path(plan.source))
 
     def write_selection(self) -> None:
-        """Write ``selection.json``: every finished stage, what was kept, and the best."""
+        """Write ``selection.json``: every finished stage, what was kept, and the best.
+
+        Several jobs may end at once: each reads what is finished and writes under
+        a lock, so that the last one has seen all.
+        """
         if not self.runner.fabric.is_global_zero:
             return
-        done = self.done()
-        if 0 not in done:
-            return
-        verdicts = judge(done, self.select)
-        best = selected(verdicts)
-        write_json(
-            self.runner.experiment.directory / "selection.json",
-            {
-                "metric": self.select[0],
-                "mode": self.select[1],
-                "selected": self.stages[best].name,
-                "stages": [
-                    {
-                        "name": self.stages[verdict.number].name,
-                        "title": self.stages[verdict.number].title,
-                        "value": verdict.value,
-                        "kept": verdict.kept,
+        with locked(self.runner.task.directory / ".selection.lock"):
+            done = self.done()
+            if 0 not in done:
+                return
+            content = {"metric": self.select[0], "mode": self.select[1]}
+            content |= self._verdicts_of(self.branches[CASCADE], done)
+            controls = {}
+            for name, branch in self.branches.items():
+                if name == CASCADE:
+                    continue
+                finished = self.done(name)
+                if not branch.with_full:
+                    finished.pop(0, None)
+                if set(finished) - {0}:
+                    controls[name] = {
+                        "title": branch.title,
+                        "complete": set(finished) >= {each.number for each in branch.own},
+                        **self._verdicts_of(branch, finished),
                     }
-                    for verdict in verdicts
-                ],
-            },
-        )
+            content["complete"] = set(done) >= {each.number for each in self.branches[CASCADE].own}
+            content["controls"] = controls
+            write_json(self.runner.task.directory / "selection.json", content)
         logger.info(
             "selected by dev %s: %s (%s)",
             self.select[0],
-            self.stages[best].title,
-            ", ".join(f"{self.stages[v.number].name} {v.value:.4g}" for v in verdicts),
+            next(each["title"] for each in content["stages"] if each["name"] == content["selected"]),
+            ", ".join(f"{each['name']} {each['value']:.4g}" for each in content["stages"]),
         )
+
+    def _verdicts_of(self, branch: Branch, done: dict[int, DoneStage]) -> dict:
+        verdicts = judge(done, self.select)
+        return {
+            "selected": branch.stages[selected(verdicts)].name,
+            "stages": [_entry(branch.stages[each.number], each) for each in verdicts],
+        }
+
+
+def _entry(plan: StagePlan, verdict: Verdict) -> dict:
+    return {
+        "name": plan.name,
+        "title": plan.title,
+        "value": verdict.value,
+        "kept": verdict.kept,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
     return done
 
 
-def require_done(directory: Path, number: int, needed_by: str) -> DoneStage:
+def require_done(directory: Path, needed_by: str) -> DoneStage:
     """The finished stage that another one starts from.
 
     Raises:
@@ -67,12 +68,21 @@ def require_done(directory: Path, number: int, needed_by: str) -> DoneStage:
     """
     done = read_done(directory, verify=True)
     if done is None:
-        what = "--stage 3 --stop-stage 3" if number == 0 else f"--stage 4 --cascade-stages {number}"
-        stage = "full training" if number == 0 else f"cascade stage {number}"
+        stage, what = _how_to_run(directory.name)
         raise ConfigError(
             f"{needed_by} needs {stage}: {directory}/done.json not found; run {what} first"
         )
     return done
+
+
+def _how_to_run(name: str) -> tuple[str, str]:
+    """A training in words, and the options of run.sh that make it."""
+    if name == "full":
+        return "full training", "--stage 3 --stop-stage 3"
+    branch, number = re.fullmatch(r"(.*?)(\d*)", name).groups()
+    if branch == "stage":
+        return f"cascade stage {number}", f"--stage 4 --cascade-stages {number}"
+    return name, f"--stage 4 --controls {branch}"
 
 
 def set_aside(directory: Path) -> Path:

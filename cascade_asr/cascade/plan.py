@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade_asr.cascade.config import CascadeConfig, override, stage_seed
-from cascade_asr.config import TrainConfig
+from cascade_asr.config import TrainingOptions
 from cascade_asr.errors import ConfigError
 from cascade_asr.freezing import find_layer
 from cascade_asr.interfaces import Layer
 
+CASCADE = "cascade"
+
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One training of the cascade; stage 0 is the full training.
+    """One training; number 0 is the full training that all branches share.
 
     Attributes:
-        number: 0 for full training, then 1, 2, …
+        number: 0 for full training, then 1, 2, … in its branch.
         frozen: layers that keep the weights of the source model.
         trained: layers that are trained, bottom to top.
         reinitialise: start the trained layers from new weights.
         random_top: the frozen layers too (a control).
-        source: ``previous``, ``best``, ``full`` or a folder; empty for stage 0.
+        source: ``previous``, ``best``, ``full`` or a folder; empty for a training
+            that starts from new weights alone.
         frozen_dropout: dropout inside the frozen layers.
         seed: of new weights, batch order and dropout.
         config: how to train, with this stage's changes.
+        branch: ``cascade``, or the control that it belongs to.
+        words: the stage in words, where the frozen layers do not say it.
     """
 
     number: int
     frozen: tuple[Layer, ...]
     trained: tuple[Layer, ...]
-    config: TrainConfig
+    config: TrainingOptions
     seed: int
     source: str = ""
     reinitialise: bool = True
     random_top: bool = False
     frozen_dropout: bool = True
+    branch: str = CASCADE
+    words: str = ""
 
     @property
     def name(self) -> str:
         """Folder of the stage."""
-        return "full" if self.number == 0 else f"stage{self.number}"
+        if self.number == 0:
+            return "full"
+        return f"{'stage' if self.branch == CASCADE else self.branch}{self.number}"
 
     @property
     def title(self) -> str:
         """The stage in words."""
         if self.number == 0:
             return "full training"
+        if self.words:
+            return self.words
         if not self.frozen:
             return f"stage {self.number}: fine-tuning of all layers"
         frozen = ", ".join(layer.name for layer in reversed(self.frozen))
@@ -54,7 +66,10 @@ class StagePlan:
 
 
 def plan_cascade(
-    layers: list[Layer], cascade: CascadeConfig, config: TrainConfig
+    layers: list[Layer],
+    cascade: CascadeConfig,
+    config: TrainingOptions,
+    stage_config: TrainingOptions | None = None,
 ) -> list[StagePlan]:
     """Plan a cascade over the layers of a model.
 
@@ -62,6 +77,8 @@ def plan_cascade(
         layers: bottom to top.
         cascade: the options.
         config: of the full training; its seed is the experiment's.
+        stage_config: of the stages, before their changes; None for that of full
+            training.
 
     Returns:
         Full training and the cascade stages, in order.
@@ -72,6 +89,7 @@ def plan_cascade(
     """
     indices = _cut_indices(layers, cascade)
     stages = [StagePlan(0, (), tuple(layers), config, config.seed)]
+    config = stage_config or config
     for number, index in enumerate(indices, start=1):
         if cascade.direction == "top-down":
             trained, frozen = layers[:index], layers[index:]
@@ -95,7 +113,7 @@ def _stage(
     frozen: list[Layer],
     trained: list[Layer],
     cascade: CascadeConfig,
-    config: TrainConfig,
+    config: TrainingOptions,
     reinitialise: bool | None = None,
 ) -> StagePlan:
     changed = override(config, cascade.train, "cascade option 'train'")
@@ -146,8 +164,8 @@ def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
     return indices
 
 
-def parse_stage_numbers(text: str, stages: list[StagePlan]) -> list[int]:
-    """Stage numbers from ``all``, ``2``, ``2,3`` or ``2-4``.
+def parse_stage_numbers(text: str, stages: Sequence[StagePlan]) -> list[int]:
+    """Stage numbers from ``all``, ``none``, ``2``, ``2,3`` or ``2-4``.
 
     Raises:
         ConfigError: for anything else and for a stage that the plan lacks.
@@ -155,6 +173,8 @@ def parse_stage_numbers(text: str, stages: list[StagePlan]) -> list[int]:
     last = len(stages) - 1
     if text in ("", "all"):
         return list(range(1, last + 1))
+    if text == "none":
+        return []
     numbers = []
     for part in text.split(","):
         first, dash, second = part.strip().partition("-")

@@ -27,15 +27,6 @@ from cascade_asr.cascade.lineage import (
 )
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.data.atomic import atomic_write, read_json, write_json
-from cascade_asr.data.manifest import read_manifest
-from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.experiment import (
-    Experiment,
-    build_model,
-    feature_dimension,
-    make_loader,
-    plan_loader,
-)
 from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import (
     check_unchanged,
@@ -45,9 +36,8 @@ from cascade_asr.freezing import (
     take_over,
     tensor_digest,
 )
-from cascade_asr.interfaces import Layer
+from cascade_asr.interfaces import CascadeModel, Layer, Task
 from cascade_asr.interruption import Interruption
-from cascade_asr.model import ASRModel
 from cascade_asr.trainer import Trainer
 from cascade_asr.training_state import FitResult
 
@@ -59,20 +49,20 @@ class StageRunner:
     """Trains the stages of one experiment, each at most once.
 
     Attributes:
-        experiment: folders and data.
+        task: what is trained, and on what.
         fabric: launched.
         interruption: signals that ask to stop.
         check_may_write: raises where another attempt has taken over.
     """
 
-    experiment: Experiment
+    task: Task
     fabric: Fabric
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
 
     def directory(self, plan: StagePlan) -> Path:
         """Folder of a stage."""
-        return self.experiment.directory / plan.name
+        return self.task.directory / plan.name
 
     def run(self, plan: StagePlan, source: DoneStage | None) -> DoneStage:
         """Train a stage, resume it, or find it done with the same options.
@@ -98,7 +88,7 @@ class StageRunner:
         if done is not None:
             logger.info("%s: already done in %s; skipping", plan.title, directory)
             return done
-        model = self._new_model(plan)
+        model = self.task.build_model(plan.config, plan.seed)
         frozen_names = self._take_over(model, plan, source)
         before = fingerprint(model, plan.frozen)
         result = self._train(model, plan, directory, frozen_names)
@@ -128,7 +118,7 @@ class StageRunner:
     @cached_property
     def _data_digest(self) -> str:
         """Of the data as they were when this process began."""
-        return self.experiment.data_digest()
+        return self.task.data_digest()
 
     def is_current(self, plan: StagePlan, source: DoneStage | None) -> bool:
         """Whether the folder of a stage holds a training with these options and source."""
@@ -159,19 +149,8 @@ class StageRunner:
         self.fabric.barrier()
         return None
 
-    def _new_model(self, plan: StagePlan) -> ASRModel:
-        experiment = self.experiment
-        manifest = read_manifest(experiment.manifest_path(experiment.train_set))
-        return build_model(
-            plan.config,
-            Tokenizer.from_directory(experiment.tokens),
-            feature_dimension(manifest),
-            experiment.global_cmvn,
-            plan.seed,
-        )
-
     def _take_over(
-        self, model: ASRModel, plan: StagePlan, source: DoneStage | None
+        self, model: CascadeModel, plan: StagePlan, source: DoneStage | None
     ) -> frozenset[str]:
         """Give the frozen layers, or all, the source's weights; names of frozen tensors.
 
@@ -189,31 +168,26 @@ class StageRunner:
         )
 
     def _train(
-        self, model: ASRModel, plan: StagePlan, directory: Path, frozen: frozenset[str]
+        self, model: CascadeModel, plan: StagePlan, directory: Path, frozen: frozenset[str]
     ) -> FitResult:
-        experiment, config = self.experiment, plan.config
         ranks = (self.fabric.global_rank, self.fabric.world_size)
-        train = plan_loader(model, config, experiment, experiment.train_set)
-        valid = plan_loader(model, config, experiment, experiment.dev_set)
+        train, valid = self.task.loaders(model, plan.config, *ranks, directory)
         if self.fabric.is_global_zero:
             _write_config(directory / "config.yaml", plan)
-            for each in (train, valid):
-                _write_dropped(directory, each.dataset.manifest.path.parent.name, each.dropped)
             total = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
             logger.info(
-                "%s: training %s (%d of %d parameters), %d utterances in %d batches, on %s",
+                "%s: training %s (%d of %d parameters), %d batches an epoch, on %s",
                 plan.title,
                 ", ".join(layer.name for layer in plan.trained),
                 trained,
                 total,
-                len(train.dataset),
-                len(train.batches),
+                len(train),
                 device.describe(self.fabric),
             )
         trainer = Trainer(
             self.fabric,
-            config,
+            plan.config,
             directory,
             plan.title,
             lambda each: set_training_mode(each, plan.frozen, plan.frozen_dropout),
@@ -221,11 +195,7 @@ class StageRunner:
             self.interruption,
             self.check_may_write,
         )
-        return trainer.fit(
-            model,
-            make_loader(train, config, True, *ranks),
-            make_loader(valid, config, False, *ranks),
-        )
+        return trainer.fit(model, train, valid)
 
     def _record(
         self,
@@ -269,6 +239,7 @@ class StageRunner:
                 "model_sha256": sha256,
                 "metrics": result.metrics,
                 "seconds": result.seconds,
+                "cpu_seconds": result.cpu_seconds,
                 "updates": result.updates,
                 "frames": result.frames,
             },
@@ -288,19 +259,3 @@ def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str
 def _write_config(path: Path, plan: StagePlan) -> None:
     with atomic_write(path) as stream:
         yaml.safe_dump(dataclasses.asdict(plan.config), stream, sort_keys=False)
-
-
-def _write_dropped(directory: Path, name: str, dropped: list[tuple[str, int, int]]) -> None:
-    """List the utterances whose text does not fit into their frames."""
-    if not dropped:
-        return
-    path = directory / f"dropped_{name}.tsv"
-    with atomic_write(path) as stream:
-        stream.write("utterance\tencoder_frames\tframes_needed\n")
-        stream.writelines(f"{name}\t{frames}\t{needed}\n" for name, frames, needed in dropped)
-    logger.warning(
-        "%d utterances of %s are too short for their text and are dropped; listed in %s",
-        len(dropped),
-        name,
-        path,
-    )

@@ -37,10 +37,9 @@ REPORT_INTERVAL_S = 30
 
 def load_model(directory: Path, dimension: int) -> ASRModel:
     """The averaged model of a finished stage, in evaluation mode."""
-    number = "0" if directory.name == "full" else directory.name.removeprefix("stage")
-    if not number.isdecimal():
-        raise ConfigError(f"--model {directory}: expected a folder such as exp/TAG/full or stage1")
-    done = require_done(directory, int(number), "decoding")
+    if not directory.is_dir():
+        raise ConfigError(f"--model {directory}: no such folder; expected one such as exp/TAG/full")
+    done = require_done(directory, "decoding")
     config, _ = load_train_config(directory / "config.yaml")
     tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
     model = build_model(config, tokenizer, dimension, directory.parent / "cmvn.npz", config.seed)

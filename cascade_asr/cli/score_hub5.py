@@ -18,7 +18,13 @@ from pathlib import Path
 from cascade_asr.cli import command
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.ctm import make_ctm, read_hypotheses, read_segments
-from cascade_asr.scoring.hub5 import SUBSETS, check_coverage, find_sctk, read_stm, score_subset
+from cascade_asr.scoring.hub5 import (
+    SUBSETS,
+    check_coverage,
+    find_sctk,
+    read_stm,
+    score_subset,
+)
 from cascade_asr.scoring.output import write_record
 from cascade_asr.scoring.result import Counts
 

@@ -43,6 +43,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.utterances)
 
+    @property
+    def frames(self) -> int:
+        """Feature frames without padding."""
+        return int(self.feature_lengths.sum())
+
+    @property
+    def description(self) -> str:
+        """The utterances, for messages."""
+        return f"utterances {' '.join(self.utterances)}"
+
     def to(self, device: torch.device) -> Batch:
         """The batch with its features and tokens on ``device``; lengths stay on the CPU."""
         return Batch(

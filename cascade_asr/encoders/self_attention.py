@@ -17,7 +17,11 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from cascade_asr.encoders.blocks import conformer_block, e_branchformer_block, transformer_block
+from cascade_asr.encoders.blocks import (
+    conformer_block,
+    e_branchformer_block,
+    transformer_block,
+)
 from cascade_asr.encoders.masking import zero_padding
 from cascade_asr.encoders.padding import PaddedBatch
 from cascade_asr.encoders.subsampling import embedded_lengths, run_embed

@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cascade_asr.cascade.branches import Branch
 from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.plan import StagePlan, plan_cascade
@@ -21,6 +22,7 @@ from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.device import make_fabric
 from cascade_asr.experiment import Experiment, build_model
 from cascade_asr.interruption import Interruption
+from cascade_asr.speech_task import SpeechTask
 from conftest import make_dump
 
 
@@ -144,8 +146,9 @@ def test_exactly_the_planned_parameters_move(few: Path, monkeypatch, config: Tra
         cascade = data.draw(cascades(len(layers)))
         cascade.cuts = [layers[int(index)].name for index in cascade.cuts]
         stages = plan_cascade(layers, cascade, config)
-        runner = StageRunner(experiment, make_fabric(0, "32-true"), Interruption())
-        engine = Engine(runner, stages, cascade, ["loss", "min"])
+        runner = StageRunner(SpeechTask(experiment), make_fabric(0, "32-true"), Interruption())
+        branches = {"cascade": Branch("cascade", "cascade", tuple(stages))}
+        engine = Engine(runner, branches, cascade, ["loss", "min"])
         engine.train_full()
         engine.run(list(range(1, len(stages))))
         new = [built(stage.config, stage.seed).state_dict() for stage in stages]

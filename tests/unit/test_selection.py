@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cascade_asr.cascade.branches import Branch
 from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.lineage import DoneStage, code_version
@@ -23,6 +24,7 @@ from cascade_asr.device import make_fabric
 from cascade_asr.errors import ConfigError
 from cascade_asr.experiment import Experiment, build_model
 from cascade_asr.interruption import Interruption
+from cascade_asr.speech_task import SpeechTask
 from conftest import TINY_CONFIG, write_yaml
 
 NAN = float("nan")
@@ -97,8 +99,9 @@ def make_engine(experiment: Experiment, cascade: dict | None = None, **changes) 
     tokenizer = Tokenizer.from_directory(experiment.tokens)
     model = build_model(config, tokenizer, 8, experiment.global_cmvn, config.seed)
     stages = plan_cascade(model.layers(), options, config)
-    runner = StageRunner(experiment, make_fabric(0, "32-true"), Interruption())
-    return Engine(runner, stages, options, ["loss", "min"])
+    runner = StageRunner(SpeechTask(experiment), make_fabric(0, "32-true"), Interruption())
+    branches = {"cascade": Branch("cascade", "cascade", tuple(stages))}
+    return Engine(runner, branches, options, ["loss", "min"])
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +126,15 @@ def engine_of(finished: Path, dump: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def selection(engine: Engine) -> dict:
-    return json.loads((engine.runner.experiment.directory / "selection.json").read_text())
+    return json.loads((engine.runner.task.directory / "selection.json").read_text())
 
 
 def weights(engine: Engine, stage: str) -> dict[str, torch.Tensor]:
-    return torch.load(engine.runner.experiment.directory / stage / "model.pth")
+    return torch.load(engine.runner.task.directory / stage / "model.pth")
 
 
 def lineage(engine: Engine, stage: str) -> dict:
-    return json.loads((engine.runner.experiment.directory / stage / "lineage.json").read_text())
+    return json.loads((engine.runner.task.directory / stage / "lineage.json").read_text())
 
 
 def test_the_selection_names_every_stage_and_the_best(engine_of):
@@ -167,7 +170,7 @@ def test_a_stage_of_other_options_does_not_count(engine_of):
 
 def set_metric(engine: Engine, stage: str, value: float) -> None:
     """Pretend a result; the marker is the only place that selection reads."""
-    path = engine.runner.experiment.directory / stage / "done.json"
+    path = engine.runner.task.directory / stage / "done.json"
     content = json.loads(path.read_text())
     content["metrics"]["loss"] = value
     path.write_text(json.dumps(content))
@@ -219,7 +222,7 @@ def test_full_training_is_eligible(engine_of):
 
 def test_a_stage_needs_the_one_before(engine_of):
     engine = engine_of()
-    folder = engine.runner.experiment.directory
+    folder = engine.runner.task.directory
     shutil.rmtree(folder / "stage1"), shutil.rmtree(folder / "stage2")
     with pytest.raises(
         ConfigError, match="cascade stage 2 needs cascade stage 1: .*--cascade-stages 1 first"
@@ -232,7 +235,7 @@ def test_a_stage_needs_the_one_before(engine_of):
 
 def test_a_damaged_source_is_not_used(engine_of):
     engine = engine_of()
-    path = engine.runner.experiment.directory / "full/model.pth"
+    path = engine.runner.task.directory / "full/model.pth"
     content = bytearray(path.read_bytes())
     content[-100] ^= 1
     path.write_bytes(content)
@@ -255,7 +258,7 @@ def test_transfer_from_another_experiment(engine_of, dump: Path, tmp_path: Path)
     experiment = Experiment(tmp_path / "other", dump, "train", "dev")
     experiment.adopt()
     transfer = engine_of({"source": str(source)})
-    transfer.runner.experiment = experiment
+    transfer.runner.task = SpeechTask(experiment)
     transfer.train_full()
     transfer.run([1])
     given, taken = weights(engine, "full"), torch.load(tmp_path / "other/stage1/model.pth")

@@ -1,0 +1,294 @@
+"""The cascade beside its controls: metric, compute and, over seeds, statistics."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scipy import stats
+
+from cascade_asr.cascade.branches import ATTRIBUTING
+from cascade_asr.cascade.plan import CASCADE
+from cascade_asr.data.atomic import read_json
+from cascade_asr.errors import DataError
+
+NOT_ATTRIBUTED = "The gain is not attributed to the cascade: "
+
+
+@dataclass(frozen=True)
+class BranchResult:
+    """What a branch ended with.
+
+    Attributes:
+        name, title: of the branch.
+        selected: name of its best training, by the dev metric.
+        dev: that metric.
+        scores: of the selected training on the test sets, such as ``{"test WER": 4.5}``.
+        complete: all of its trainings are done.
+        trainings, updates, frames: of all that was trained to get there.
+        seconds: wall time of these trainings.
+        processor: hours of the processor or of all GPUs, in words.
+    """
+
+    name: str
+    title: str
+    selected: str
+    dev: float
+    scores: dict[str, float]
+    complete: bool
+    trainings: int
+    updates: int
+    frames: int
+    seconds: float
+    processor: str
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """All branches of one experiment.
+
+    Attributes:
+        directory: ``exp/TAG``.
+        metric, mode: the dev metric that selects; ``min`` or ``max``.
+        full: full training alone.
+        branches: the cascade first, then the controls.
+    """
+
+    directory: Path
+    metric: str
+    mode: str
+    full: BranchResult
+    branches: list[BranchResult]
+
+    @property
+    def rows(self) -> list[BranchResult]:
+        """Full training, the cascade, the controls."""
+        return [self.full, *self.branches]
+
+
+def read_experiment(directory: Path) -> ExperimentResult:
+    """Read what an experiment's trainings left behind.
+
+    Raises:
+        DataError: if nothing is finished there.
+    """
+    path = directory / "selection.json"
+    if not path.is_file():
+        raise DataError(f"{path}: not found; run stage 3 first")
+    selection = read_json(path)
+    cascade = {**selection, "title": "top-down cascade"}
+    plan_path = directory / "plan.json"
+    if plan_path.is_file():
+        cascade["title"] = read_json(plan_path).get("title", cascade["title"])
+    full_entry = selection["stages"][0]
+    full = {"title": full_entry["title"], "selected": "full", "stages": [full_entry]}
+    branches = [_branch(directory, CASCADE, cascade)]
+    branches += [
+        _branch(directory, name, entry) for name, entry in selection.get("controls", {}).items()
+    ]
+    return ExperimentResult(
+        directory,
+        selection["metric"],
+        selection["mode"],
+        _branch(directory, "full", full),
+        branches,
+    )
+
+
+def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
+    records = [read_json(directory / each["name"] / "lineage.json") for each in entry["stages"]]
+    chosen = next(each for each in entry["stages"] if each["name"] == entry["selected"])
+    scores_path = directory / entry["selected"] / "scores.json"
+    return BranchResult(
+        name=name,
+        title=entry["title"],
+        selected=entry["selected"],
+        dev=chosen["value"],
+        scores=read_json(scores_path) if scores_path.is_file() else {},
+        complete=entry.get("complete", True),
+        trainings=len(records),
+        updates=sum(each["updates"] for each in records),
+        frames=sum(each["frames"] for each in records),
+        seconds=sum(each["seconds"] for each in records),
+        processor=_processor(records),
+    )
+
+
+def _processor(records: Sequence[dict]) -> str:
+    """GPU time where a GPU was used, else processor time of the training process."""
+    if any("cuda" in each["device"].lower() or "gpu" in each["device"].lower() for each in records):
+        return f"{sum(each['seconds'] * each.get('ranks', 1) for each in records):.0f} s GPU"
+    return f"{sum(each.get('cpu_seconds', math.nan) for each in records):.0f} s CPU"
+
+
+def branch_table(result: ExperimentResult) -> str:
+    """One row a branch, in Markdown."""
+    names = sorted({name for row in result.rows for name in row.scores})
+    header = ["branch", "selected", f"dev {result.metric}", *names, "trainings", "updates",
+              "frames", "time"]  # fmt: skip
+    rows = [
+        [
+            row.title + ("" if row.complete else " (not complete)"),
+            row.selected,
+            f"{row.dev:.2f}",
+            *(f"{row.scores[name]:.2f}" if name in row.scores else "-" for name in names),
+            str(row.trainings),
+            f"{row.updates:,}",
+            f"{row.frames:,}",
+            row.processor,
+        ]
+        for row in result.rows
+    ]
+    return table(header, rows)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table with columns of equal width."""
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+
+    def line(cells: list[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return "| " + " | ".join(padded) + " |"
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def headline(results: Sequence[ExperimentResult]) -> str:
+    """What may be said of the cascade: its gain, and whether it is attributed.
+
+    Args:
+        results: one experiment, or one a seed.
+    """
+    missing = [name for name in ATTRIBUTING if not _everywhere(results, name)]
+    first = results[0]
+    gain = statistics.mean(each.branches[0].dev - each.full.dev for each in results)
+    text = (
+        f"Cascade against full training, dev {first.metric}: {gain:+.2f}"
+        + (f" (mean of {len(results)} seeds)" if len(results) > 1 else "")
+        + ". "
+    )
+    if missing:
+        return text + NOT_ATTRIBUTED + f"the controls {' and '.join(missing)} were not run."
+    beaten = [name for name in ATTRIBUTING if _beats(results, name)]
+    not_beaten = [name for name in ATTRIBUTING if name not in beaten]
+    if not_beaten:
+        return text + NOT_ATTRIBUTED + (
+            f"at equal compute {' and '.join(not_beaten)} did as well or better on dev."
+        )
+    words = f"On dev it beats {' and '.join(beaten)} at equal compute"
+    if len(results) == 1:
+        return text + words + "; one seed is no proof."
+    return text + words + "; see the test over seeds below."
+
+
+def _everywhere(results: Sequence[ExperimentResult], name: str) -> bool:
+    return all(
+        any(branch.name == name and branch.complete for branch in each.branches) for each in results
+    )
+
+
+def _values(results: Sequence[ExperimentResult], name: str, metric: str | None) -> list[float]:
+    """Of a branch, by experiment; ``metric`` None is the dev metric."""
+    rows = [next(row for row in each.rows if row.name == name) for each in results]
+    return [row.dev if metric is None else row.scores[metric] for row in rows]
+
+
+def _beats(results: Sequence[ExperimentResult], name: str) -> bool:
+    own, other = (statistics.mean(_values(results, each, None)) for each in (CASCADE, name))
+    return own < other if results[0].mode == "min" else own > other
+
+
+def seeds_table(results: Sequence[ExperimentResult]) -> str:
+    """Mean and standard deviation over experiments that differ by their seed.
+
+    Only branches that are complete in every experiment are shown.
+    """
+    metrics = _common_metrics(results)
+    header = ["branch", f"dev {results[0].metric}", *(name for name in metrics if name), "updates",
+              "seconds"]  # fmt: skip
+    rows = []
+    for name in _common_branches(results):
+        cells = [next(row.title for row in results[0].rows if row.name == name)]
+        for metric in metrics:
+            cells.append(_mean_and_deviation(_values(results, name, metric)))
+        mine = [next(row for row in each.rows if row.name == name) for each in results]
+        cells.append(f"{statistics.mean(row.updates for row in mine):,.0f}")
+        cells.append(f"{statistics.mean(row.seconds for row in mine):,.0f}")
+        rows.append(cells)
+    return table(header, rows)
+
+
+def _mean_and_deviation(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def _common_branches(results: Sequence[ExperimentResult]) -> list[str]:
+    names = [row.name for row in results[0].rows]
+    return [name for name in names if name in ("full", CASCADE) or _everywhere(results, name)]
+
+
+def _common_metrics(results: Sequence[ExperimentResult]) -> list[str | None]:
+    """None for the dev metric, then every test score that all have."""
+    rows = [row for each in results for row in each.rows if row.name in _common_branches(results)]
+    shared = set.intersection(*(set(row.scores) for row in rows))
+    return [None, *sorted(shared)]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The cascade against another branch over seeds.
+
+    Attributes:
+        branch, metric: what is compared; metric None is dev.
+        difference: mean of cascade minus branch.
+        low, high: its 95 % interval by Student's t.
+        p: two-sided p-value of the paired t-test; NaN with fewer than two seeds or
+            no variance.
+    """
+
+    branch: str
+    metric: str | None
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_tests(results: Sequence[ExperimentResult]) -> list[PairedTest]:
+    """Paired t-tests of the cascade against every other branch (pairs are seeds)."""
+    tests = []
+    for name in _common_branches(results):
+        if name == CASCADE:
+            continue
+        for metric in _common_metrics(results):
+            own, other = (_values(results, each, metric) for each in (CASCADE, name))
+            tests.append(_paired(name, metric, own, other))
+    return tests
+
+
+def _paired(name: str, metric: str | None, own: list[float], other: list[float]) -> PairedTest:
+    differences = [a - b for a, b in zip(own, other, strict=True)]
+    mean = statistics.mean(differences)
+    if len(differences) < 2 or statistics.stdev(differences) == 0:
+        return PairedTest(name, metric, mean, math.nan, math.nan, math.nan)
+    test = stats.ttest_rel(own, other)
+    interval = test.confidence_interval(0.95)
+    return PairedTest(name, metric, mean, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
+    """The tests in sentences."""
+    lines = []
+    for test in paired_tests(results):
+        what = f"dev {results[0].metric}" if test.metric is None else test.metric
+        if math.isnan(test.p):
+            spread = "no variance over seeds: no test"
+        else:
+            spread = f"95 % interval {test.low:+.2f} to {test.high:+.2f}, p {test.p:.3f}"
+        lines.append(f"- cascade against {test.branch}, {what}: {test.difference:+.2f} ({spread})")
+    return lines

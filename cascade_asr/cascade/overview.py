@@ -1,0 +1,91 @@
+"""A plan for a person: the tree of trainings, what each one does, costs and has done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cascade_asr.cascade.plan import StagePlan
+from cascade_asr.cascade.planning import Plan
+from cascade_asr.interfaces import Layer
+from cascade_asr.results import duration
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training takes.
+
+    Attributes:
+        updates: planned, without early stopping.
+        seconds: estimated from trainings that are done; None where none is.
+    """
+
+    updates: int
+    seconds: float | None
+
+
+def layer_table(layers: Sequence[Layer], counts: dict[str, int]) -> list[str]:
+    """A line a layer, input first: name, parameters, share, other names for it."""
+    total = sum(counts[name] for layer in layers for name in layer.parameters)
+    width = max(len(layer.name) for layer in layers)
+    lines = []
+    for layer in layers:
+        own = sum(counts[name] for name in layer.parameters)
+        also = f"  also: {', '.join(layer.aliases)}" if layer.aliases else ""
+        buffers = f"  {len(layer.buffers)} buffers" if layer.buffers else ""
+        lines.append(
+            f"  {layer.name:{width}}  {own:>11,}  {100 * own / max(total, 1):5.1f} %{buffers}{also}"
+        )
+    return lines
+
+
+def tree(
+    plan: Plan,
+    branches: Sequence[str],
+    cost: Callable[[StagePlan], Cost],
+    state: Callable[[str, StagePlan], str],
+) -> list[str]:
+    """The trainings of some branches, each below the one that it starts from.
+
+    Args:
+        plan: with the branches.
+        branches: names of those to show.
+        cost: of a training.
+        state: ``done``, ``in progress``, … of a branch's training.
+    """
+    counts = {name: each.numel() for name, each in plan.model.named_parameters()}
+    full = plan.stages[0]
+    lines = _training(full, counts, cost(full), state("cascade", full), "")
+    last = branches[-1] if branches else None
+    for name in branches:
+        branch = plan.branches[name]
+        lines.append(f"{'└' if name == last else '├'}─ {name}: {branch.title}")
+        for stage in branch.own:
+            indent = "   " if name == last else "│  "
+            lines += _training(stage, counts, cost(stage), state(name, stage), indent)
+    return lines
+
+
+def _training(
+    stage: StagePlan, counts: dict[str, int], cost: Cost, state: str, indent: str
+) -> list[str]:
+    total = sum(counts.values())
+    trained = sum(counts.get(name, 0) for layer in stage.trained for name in layer.parameters)
+    time = "" if cost.seconds is None else f", about {duration(cost.seconds)}"
+    lines = [
+        f"{indent}{stage.name} [{state}]: trains {trained:,} of {total:,} parameters "
+        f"({100 * trained / max(total, 1):.1f} %), {cost.updates:,} updates{time}, seed {stage.seed}"
+    ]
+    detail = []
+    if stage.frozen:
+        weights = "random" if stage.random_top else "kept and"
+        detail.append(f"{weights} frozen: {_names(stage.frozen)}")
+    start = "started anew" if stage.reinitialise or not stage.source else "trained on"
+    detail.append(f"{start}: {_names(stage.trained)}")
+    if stage.source:
+        detail.append(f"from: {stage.source}")
+    return lines + [f"{indent}    {each}" for each in detail]
+
+
+def _names(layers: Sequence[Layer]) -> str:
+    return ", ".join(layer.name for layer in layers)

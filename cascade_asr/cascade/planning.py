@@ -1,0 +1,106 @@
+"""Everything that is decided before anything is trained, checked against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.cascade.branches import Branch, plan_branches
+from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.plan import CASCADE, StagePlan, plan_cascade
+from cascade_asr.config import TrainingOptions
+from cascade_asr.data.atomic import write_json
+from cascade_asr.errors import ConfigError
+from cascade_asr.interfaces import CascadeModel, Layer, Task
+from cascade_asr.training_checks import check_criteria
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cascade over one model.
+
+    Attributes:
+        model: of full training, with new weights.
+        layers: of the stages, bottom to top.
+        cascade: its options.
+        branches: the cascade and its controls, by name.
+        select: the dev metric that selects, and ``min`` or ``max``.
+    """
+
+    model: CascadeModel
+    layers: list[Layer]
+    cascade: CascadeConfig
+    branches: dict[str, Branch]
+    select: list[str]
+
+    @property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """Full training and the cascade's stages."""
+        return self.branches[CASCADE].stages
+
+
+def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Plan:
+    """Plan full training, the cascade's stages and all controls.
+
+    Raises:
+        ConfigError: for anything that would stop a stage later: unknown layers,
+            cuts out of order, wrong training options, a metric that is not logged.
+    """
+    model = task.build_model(config, config.seed)
+    stage_config, layers = task.stage_layers(model, config, cascade.grain, cascade.tying)
+    stages = plan_cascade(layers, cascade, config, stage_config)
+    for stage in stages[1:]:
+        task.check_config(stage.config, f"cascade stage {stage.number}")
+    for stage in stages:
+        check_criteria(stage.config, model, stage.title)
+    select = cascade.select or task.default_select(model)
+    if select[0] not in model.metric_names("valid"):
+        raise ConfigError(
+            f"select: metric '{select[0]}' is not logged; there are: "
+            f"{', '.join(model.metric_names('valid'))}"
+        )
+
+    branches = plan_branches(stages, layers, cascade, _updates_per_epoch(task, model))
+    return Plan(model, layers, cascade, branches, select)
+
+
+def _updates_per_epoch(task: Task, model: CascadeModel) -> Callable[[TrainingOptions], int]:
+    """Like the task's, but batches of the same options are planned once only."""
+    known: dict[str, int] = {}
+
+    def count(config: TrainingOptions) -> int:
+        options = {
+            name: value
+            for name, value in vars(config).items()
+            if name.startswith("batch_") or name in ("accum_grad", "fold_length")
+        }
+        if repr(options) not in known:
+            known[repr(options)] = task.updates_per_epoch(model, config)
+        return known[repr(options)]
+
+    return count
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write what jobs and other commands need to know: ``plan.json``."""
+    write_json(
+        path,
+        {
+            "stop": plan.cascade.stop,
+            "stages": _entries(plan.branches[CASCADE]),
+            "controls": {
+                name: _entries(branch)
+                for name, branch in plan.branches.items()
+                if name != CASCADE
+            },
+        },
+    )
+
+
+def _entries(branch: Branch) -> list[dict[str, Any]]:
+    return [
+        {key: getattr(stage, key) for key in ("number", "name", "title", "source")}
+        for stage in branch.stages
+    ]

@@ -1,0 +1,108 @@
+"""Show a cascade before it runs: layers, stages and controls, cost, what is done.
+
+Examples:
+    python -m cascade_asr.cli.plan --exp exp/rnn --dump dump --train-set train \\
+        --dev-set dev --train-config conf/train.yaml --cascade-config conf/cascade.yaml
+    python -m cascade_asr.cli.plan --layers …         # the names for `cuts`
+    python -m cascade_asr.cli.plan --controls all …
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from cascade_asr.cascade.branches import CONTROLS, parse_controls
+from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.overview import Cost, layer_table, tree
+from cascade_asr.cascade.plan import CASCADE, StagePlan
+from cascade_asr.cascade.planning import Plan, make_plan
+from cascade_asr.cascade.stage import StageRunner
+from cascade_asr.cli import command
+from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
+from cascade_asr.data.atomic import read_json
+from cascade_asr.device import make_fabric
+from cascade_asr.interfaces import Task
+from cascade_asr.interruption import Interruption
+
+logger = logging.getLogger(__name__)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_task_arguments(parser)
+    parser.add_argument("--layers", action="store_true", help="list the layers and nothing else")
+    parser.add_argument(
+        "--controls", default="none", help=f"none, all, or some of {','.join(CONTROLS)}"
+    )
+    return parser.parse_args()
+
+
+def seconds_per_update(task: Task, plan: Plan) -> dict[str, float]:
+    """Measured, by the name of each training that is done."""
+    measured = {}
+    for branch in plan.branches.values():
+        for stage in branch.stages:
+            path = task.directory / stage.name / "done.json"
+            if path.is_file():
+                content = read_json(path)
+                measured[stage.name] = content["seconds"] / max(content["updates"], 1)
+    return measured
+
+
+def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
+    """The whole plan in lines."""
+    runner = StageRunner(task, make_fabric(0, "32-true"), Interruption())
+    engine = Engine(runner, plan.branches, plan.cascade, plan.select)
+    done = {name: set(engine.done(name)) for name in plan.branches}
+    measured = seconds_per_update(task, plan)
+    per_epoch: dict[int, int] = {}
+
+    def cost(stage: StagePlan) -> Cost:
+        key = id(stage.config)
+        if key not in per_epoch:
+            per_epoch[key] = task.updates_per_epoch(plan.model, stage.config)
+        updates = per_epoch[key] * stage.config.max_epoch
+        pace = measured.get(stage.name, measured.get("full"))
+        return Cost(updates, None if pace is None else pace * updates)
+
+    def state(branch: str, stage: StagePlan) -> str:
+        folder = task.directory / stage.name
+        if stage.number in done[branch]:
+            return "done"
+        if (folder / "done.json").is_file():
+            return "done with other options: would be trained again"
+        return "in progress" if (folder / "checkpoint.pt").is_file() else "to do"
+
+    shown = [CASCADE, *controls]
+    stages = [each for name in shown for each in plan.branches[name].own]
+    costs = [cost(stage) for stage in (plan.stages[0], *stages)]
+    lines = [
+        f"{task.directory}: selection by dev {plan.select[0]} ({plan.select[1]})",
+        *tree(plan, shown, cost, state),
+        f"in all {sum(each.updates for each in costs):,} updates",
+    ]
+    if all(each.seconds is not None for each in costs):
+        lines[-1] += f", {sum(each.seconds for each in costs) / 3600:.1f} h one after another"
+    return lines
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    task = make_task(arguments)
+    config, cascade = read_configs(task, arguments)
+    task.adopt()
+    plan = make_plan(task, config, cascade)
+    if arguments.layers:
+        counts = {name: each.numel() for name, each in plan.model.named_parameters()}
+        print(f"layers by grain '{cascade.grain}', input first:")
+        print("\n".join(layer_table(plan.layers, counts)))
+        return
+    print("\n".join(overview(task, plan, parse_controls(arguments.controls, cascade))))
+
+
+if __name__ == "__main__":
+    command.run(main)

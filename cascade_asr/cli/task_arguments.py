@@ -1,0 +1,54 @@
+"""The options of every command that trains or plans: experiment, data, configurations."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from pathlib import Path
+
+from cascade_asr.cascade.config import CascadeConfig, load_cascade_config
+from cascade_asr.config import TrainingOptions
+from cascade_asr.experiment import Experiment
+from cascade_asr.interfaces import Task
+from cascade_asr.speech_task import SpeechTask
+
+logger = logging.getLogger(__name__)
+
+
+def add_task_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that name an experiment and how it is trained."""
+    parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
+    parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
+    parser.add_argument("--train-set", required=True, help="set to train on")
+    parser.add_argument("--dev-set", required=True, help="set that selects")
+    parser.add_argument("--train-config", type=Path, required=True, help="training options, YAML")
+    parser.add_argument("--cascade-config", type=Path, help="cascade options, YAML")
+    parser.add_argument("--seed", type=int, help="instead of the configuration's seed")
+
+
+def make_task(arguments: argparse.Namespace) -> Task:
+    """What is trained, and on what."""
+    return SpeechTask(
+        Experiment(arguments.exp, arguments.dump, arguments.train_set, arguments.dev_set)
+    )
+
+
+def read_configs(
+    task: Task, arguments: argparse.Namespace
+) -> tuple[TrainingOptions, CascadeConfig]:
+    """Both configurations, checked as far as they can be without a model.
+
+    Raises:
+        ConfigError: with every problem of the first file that has any.
+    """
+    config, notes = task.load_config(arguments.train_config)
+    for note in notes:
+        logger.warning(note)
+    if arguments.seed is not None:
+        config = dataclasses.replace(config, seed=arguments.seed)
+    task.check_config(config, str(arguments.train_config))
+    cascade = CascadeConfig()
+    if arguments.cascade_config:
+        cascade = load_cascade_config(arguments.cascade_config)
+    return config, cascade
