@@ -1,0 +1,1 @@
+"""The AWD-LSTM language model: network, text, training batches, evaluation, fusion."""

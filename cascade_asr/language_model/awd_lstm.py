@@ -1,0 +1,219 @@
+"""The AWD-LSTM language model.
+
+Merity, Keskar, Socher, "Regularizing and Optimizing LSTM Language Models",
+ICLR 2018: an LSTM with DropConnect on its recurrent weights, locked dropout
+between all parts, dropped words, one matrix for embedding and softmax, and two
+penalties on the activations. Axes here: T tokens of a sequence, B columns.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.interfaces import Layer
+from cascade_asr.language_model.batches import TextBatch
+from cascade_asr.language_model.dropout import EmbeddingDropout, LockedDropout
+from cascade_asr.language_model.recurrent import DropConnectLSTM, LayerState
+from cascade_asr.layers import layer_of
+
+State = list[LayerState]  # one (h, c) a layer, each (1, B, H of that layer)
+INITIAL_RANGE = 0.1  # of embedding and softmax weights
+
+
+class AWDLSTM(nn.Module):
+    """Predicts each token from all tokens before it.
+
+    Args:
+        vocabulary_size: V.
+        embedding_size: E, width of the embedding and of the softmax input.
+        hidden_size: width of the LSTM layers but the last.
+        num_layers: LSTM layers.
+        output_size: width of the last LSTM layer; None: ``embedding_size``,
+            which tied weights need.
+        tie_weights: one matrix (V, E) for embedding and softmax.
+        embedding_dropout: probability that a word is dropped from a sequence.
+        input_dropout: locked dropout of the embeddings.
+        hidden_dropout: locked dropout between LSTM layers.
+        output_dropout: locked dropout in front of the softmax.
+        weight_drop: DropConnect of the recurrent weights.
+        activation_regularization: alpha, weight of the mean square of the
+            dropped output of the last LSTM layer.
+        temporal_activation_regularization: beta, weight of the mean square of
+            the change of that layer's output from token to token.
+
+    Raises:
+        ConfigError: for tied weights of different widths.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_size: int = 400,
+        hidden_size: int = 1150,
+        num_layers: int = 3,
+        output_size: int | None = None,
+        tie_weights: bool = True,
+        embedding_dropout: float = 0.1,
+        input_dropout: float = 0.65,
+        hidden_dropout: float = 0.2,
+        output_dropout: float = 0.4,
+        weight_drop: float = 0.5,
+        activation_regularization: float = 2.0,
+        temporal_activation_regularization: float = 1.0,
+    ) -> None:
+        super().__init__()
+        output_size = output_size or embedding_size
+        if tie_weights and output_size != embedding_size:
+            raise ConfigError(
+                f"tie_weights needs output_size ({output_size}) = embedding_size "
+                f"({embedding_size}); leave output_size out, or set tie_weights: false"
+            )
+        self.vocabulary_size = vocabulary_size
+        self.tie_weights = tie_weights
+        self.activation_regularization = activation_regularization
+        self.temporal_activation_regularization = temporal_activation_regularization
+        widths = [embedding_size] + [hidden_size] * (num_layers - 1) + [output_size]
+        dropouts = [hidden_dropout] * (num_layers - 1) + [output_dropout]
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.embedding_dropout = EmbeddingDropout(embedding_dropout)
+        self.input_dropout = LockedDropout(input_dropout)
+        self.rnn = nn.ModuleList(
+            DropConnectLSTM(width, next_width, weight_drop)
+            for width, next_width in pairwise(widths)
+        )
+        self.rnn_dropout = nn.ModuleList(LockedDropout(p) for p in dropouts)
+        self.softmax = nn.Linear(output_size, vocabulary_size)
+        nn.init.uniform_(self.embedding.weight, -INITIAL_RANGE, INITIAL_RANGE)
+        nn.init.uniform_(self.softmax.weight, -INITIAL_RANGE, INITIAL_RANGE)
+        nn.init.zeros_(self.softmax.bias)
+        if tie_weights:
+            self.softmax.weight = self.embedding.weight
+        self._carried: State | None = None
+
+    def initial_state(self, columns: int) -> State:
+        """The state before the first token: zeros."""
+        weight = self.softmax.bias
+        return [
+            (
+                weight.new_zeros(1, columns, layer.hidden_size),
+                weight.new_zeros(1, columns, layer.hidden_size),
+            )
+            for layer in self.rnn
+        ]
+
+    def outputs(
+        self, tokens: torch.Tensor, state: State
+    ) -> tuple[torch.Tensor, torch.Tensor, State]:
+        """Run a sequence through embedding and LSTM layers.
+
+        Args:
+            tokens: (T, B) int64.
+            state: before the first of them.
+
+        Returns:
+            Output of the last LSTM layer (T, B, E), the same after dropout, and
+            the state after the last token.
+        """
+        embedded = self.embedding_dropout(tokens, self.embedding(tokens), self.vocabulary_size)
+        dropped = self.input_dropout(embedded)
+        raw, after = dropped, []
+        for layer, dropout, before in zip(self.rnn, self.rnn_dropout, state, strict=True):
+            raw, layer_state = layer(dropped, before)
+            dropped = dropout(raw)
+            after.append(layer_state)
+        return raw, dropped, after
+
+    def forward(self, batch: TextBatch) -> tuple[torch.Tensor, dict[str, tuple[Any, float]]]:
+        """The training loss of a batch, summed over its tokens, and what to log.
+
+        The hidden state goes on from the batch before, without its gradient.
+        ``loss`` in the statistics is the cross entropy in nats, without penalties.
+        """
+        state = self._state_before(batch)
+        raw, dropped, state = self.outputs(batch.inputs, state)
+        self._carried = detached(state)
+        logits = full_precision(self.softmax(dropped).flatten(0, 1))  # (T B, V)
+        cross_entropy = functional.cross_entropy(
+            logits, batch.targets.flatten(), reduction="sum"
+        )
+        loss = cross_entropy + len(batch) * self.penalties(
+            full_precision(raw), full_precision(dropped)
+        )
+        return loss, {"loss": (cross_entropy.detach(), float(len(batch)))}
+
+    def penalties(self, raw: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
+        """AR + TAR (section 4.6) of the last layer's output (T, B, E), before and after dropout."""
+        penalty = raw.new_zeros(())
+        if self.activation_regularization:
+            penalty = penalty + self.activation_regularization * dropped.pow(2).mean()
+        if self.temporal_activation_regularization and raw.size(0) > 1:
+            change = raw[1:] - raw[:-1]
+            penalty = penalty + self.temporal_activation_regularization * change.pow(2).mean()
+        return penalty
+
+    # ---- the state that is carried from batch to batch ------------------------
+
+    def _state_before(self, batch: TextBatch) -> State:
+        if batch.starts_text:
+            return self.initial_state(batch.inputs.size(1))
+        assert self._carried is not None, "no state: a text was entered in its middle"
+        return self._carried
+
+    def training_state(self) -> list[list[torch.Tensor]]:
+        """What a checkpoint keeps beside the weights: the carried hidden state."""
+        return [list(pair) for pair in self._carried or []]
+
+    def load_training_state(self, state: list[list[torch.Tensor]]) -> None:
+        """Go on from `training_state`."""
+        device = self.softmax.bias.device
+        self._carried = [(h.to(device), c.to(device)) for h, c in state] or None
+
+    # ---- layers -----------------------------------------------------------------
+
+    def layers(self, tying: str | None = None, direction: str = "top-down") -> list[Layer]:
+        """``embedding``, ``rnn.0``, ``rnn.1``, ..., ``softmax``, bottom to top.
+
+        With tied weights the top is the bottom, and the shared matrix can go
+        with one of them only. ``freeze``: it is frozen as soon as one of its two
+        layers is; ``train``: it is trained as long as one of them is. So from
+        the top downward it belongs to the softmax layer for ``freeze`` and to
+        the embedding layer for ``train``; upward the other way round. Where
+        it belongs to the softmax layer there is no layer ``embedding``: that is
+        another name for ``softmax``.
+
+        Args:
+            tying: ``freeze`` or ``train``; without effect on untied weights.
+                None puts the matrix into the embedding layer.
+            direction: ``top-down`` or ``bottom-up``.
+        """
+        assert tying in (None, "freeze", "train"), tying
+        embedding_dropouts = ["embedding_dropout", "input_dropout"]
+        recurrent = [
+            layer_of(self, f"rnn.{index}", [f"rnn.{index}"], dropouts=[f"rnn_dropout.{index}"])
+            for index in range(len(self.rnn))
+        ]
+        frozen_with_top = (tying == "freeze") == (direction == "top-down")
+        if self.tie_weights and tying and frozen_with_top:
+            owners = ["embedding", "softmax"]
+            top = layer_of(
+                self, "softmax", owners, dropouts=embedding_dropouts, aliases=["embedding"]
+            )
+            return [*recurrent, top]
+        bottom = layer_of(self, "embedding", ["embedding"], dropouts=embedding_dropouts)
+        return [bottom, *recurrent, layer_of(self, "softmax", ["softmax"])]
+
+
+def detached(state: State) -> State:
+    """The state as a constant: back-propagation ends here."""
+    return [(hidden.detach(), cell.detach()) for hidden, cell in state]
+
+
+def full_precision(values: torch.Tensor) -> torch.Tensor:
+    """Half-precision values as float32; others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
