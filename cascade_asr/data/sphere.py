@@ -293,8 +293,14 @@ def _alaw_expansion() -> np.ndarray:
 _EXPANSIONS: dict[str, Callable[[], np.ndarray]] = {ULAW: _ulaw_expansion, ALAW: _alaw_expansion}
 
 
-def _decompress(header: SphereHeader) -> np.ndarray:
-    """Samples of a shortened file, (frames, channels) int16, by the first decoder there is."""
+def require_decoder(header: SphereHeader) -> str:
+    """Name what will decode a file: empty where it is not compressed.
+
+    Raises:
+        DataError: naming what is needed, if nothing installed can.
+    """
+    if not header.compression:
+        return ""
     if not header.compression.startswith("embedded-shorten"):
         raise DataError(
             f"{header.path}: coding '{header.full_coding}' is unknown; expected embedded-shorten"
@@ -303,15 +309,27 @@ def _decompress(header: SphereHeader) -> np.ndarray:
     if header.coding == LINEAR:  # ffmpeg does not know the others
         names.insert(0, "ffmpeg")
     for name in names:
-        if _DECODERS[name].is_there():
-            samples = _DECODERS[name].decode(header)
-            frames = len(samples) // header.channel_count
-            return samples[: frames * header.channel_count].reshape(frames, header.channel_count)
+        if _is_installed(name):
+            return name
     needed = ", ".join(names[:-1]) + f" or {names[-1]}"
     raise DataError(
         f"{header.path}: coding '{header.full_coding}' needs {needed}; install one of them "
         "(for example 'pip install desphere')"
     )
+
+
+@cache
+def _is_installed(name: str) -> bool:
+    if name == "desphere":
+        return importlib.util.find_spec(name) is not None
+    return shutil.which(name) is not None
+
+
+def _decompress(header: SphereHeader) -> np.ndarray:
+    """Samples of a shortened file, (frames, channels) int16, by the first decoder there is."""
+    samples = _DECODERS[require_decoder(header)](header)
+    frames = len(samples) // header.channel_count
+    return samples[: frames * header.channel_count].reshape(frames, header.channel_count)
 
 
 def _decode_by_ffmpeg(header: SphereHeader) -> np.ndarray:
@@ -349,17 +367,8 @@ def _run(header: SphereHeader, command: list[str]) -> bytes:
     return done.stdout
 
 
-@dataclass(frozen=True)
-class _Decoder:
-    """A program or package that decodes shorten."""
-
-    is_there: Callable[[], bool]
-    decode: Callable[[SphereHeader], np.ndarray]
-
-
-_DECODERS = {
-    "ffmpeg": _Decoder(lambda: shutil.which("ffmpeg") is not None, _decode_by_ffmpeg),
-    "sph2pipe": _Decoder(lambda: shutil.which("sph2pipe") is not None, _decode_by_sph2pipe),
-    "desphere": _Decoder(lambda: importlib.util.find_spec("desphere") is not None,
-                         _decode_by_desphere),
-}  # fmt: skip
+_DECODERS: dict[str, Callable[[SphereHeader], np.ndarray]] = {
+    "ffmpeg": _decode_by_ffmpeg,
+    "sph2pipe": _decode_by_sph2pipe,
+    "desphere": _decode_by_desphere,
+}

@@ -1,0 +1,199 @@
+"""Where the files of WSJ0 and WSJ1 are, in every layout that sites keep them in.
+
+LDC's discs are folders ``11-13.1``, ``13_34.1``, ``13_34_1``, ... at most three levels
+below what the user names; at CSTR there is one folder with ``wsj0`` and ``wsj1`` and no
+discs. Some discs are all in upper case: paths are resolved component by component,
+whatever their case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError, DataError
+
+DISC_FOLDER = re.compile(r"(1[13])[-_](\d+)[._](\d)")
+DISC_DEPTH = 3  # levels below the folder that the user names
+SHOWN_DISCS = 12
+CATALOGUE = {"11": ("wsj0", "LDC93S6"), "13": ("wsj1", "LDC94S13")}
+THREADS = 16  # the time goes into waiting for the file system
+
+
+class Corpus:
+    """Finds discs and files.
+
+    Args:
+        roots: folders by the option that named them, such as ``{"--wsj0": ...}``.
+
+    Raises:
+        ConfigError: if a folder is missing.
+        DataError: if nothing of the corpus is in them, or a disc twice.
+    """
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        for option, root in roots.items():
+            if not root.is_dir():
+                raise ConfigError(f"{option} {root}: no such folder")
+        self._given = {option: root.absolute() for option, root in roots.items()}
+        self.roots = list(dict.fromkeys(self._given.values()))
+        self._listings: dict[Path, dict[str, list[str]]] = {}
+        self._discs: dict[str, Path] = {}
+        for root in self.roots:
+            self._find_discs(root, 1)
+        self._part_roots: dict[str, Path] = {}
+        if not self._discs:
+            self._find_parts()
+
+    def _find_discs(self, folder: Path, depth: int) -> None:
+        for names in self._listing(folder).values():
+            for name in names:
+                match = DISC_FOLDER.fullmatch(name)
+                path = folder / name
+                if not path.is_dir():
+                    continue
+                if not match:
+                    if depth < DISC_DEPTH:
+                        self._find_discs(path, depth + 1)
+                    continue
+                disc = "{}-{}.{}".format(*match.groups())
+                other = self._discs.setdefault(disc, path)
+                if not other.samefile(path):
+                    raise DataError(f"WSJ disc {disc} is both {other} and {path}; name one of them")
+
+    def _find_parts(self) -> None:
+        """``wsj0`` and ``wsj1`` without discs, below the given folders or themselves given."""
+        for root in self.roots:
+            for part, _ in CATALOGUE.values():
+                if root.name.lower() == part:
+                    self._part_roots.setdefault(part, root.parent)
+                elif self._resolve(root, part) is not None:
+                    self._part_roots.setdefault(part, root)
+        if not self._part_roots:
+            raise DataError(
+                f"{self._shown_roots()}: neither disc folders such as 11-13.1 nor a folder wsj0 or "
+                "wsj1 in there: is this LDC93S6 or LDC94S13?"
+            )
+
+    def find(self, disc: str, path: str, needed_by: str) -> Path | None:
+        """A file of a disc, or None where the disc has no such file.
+
+        Args:
+            disc: such as ``13-34.1``.
+            path: on that disc, beginning with ``wsj0/`` or ``wsj1/``; any case.
+            needed_by: file and line that name it.
+
+        Raises:
+            DataError: if the disc is missing, or two files differ only in case.
+        """
+        if self._discs:
+            if disc not in self._discs:
+                raise DataError(
+                    f"WSJ disk {disc} not found under {self._shown_roots()} (needed by "
+                    f"{needed_by}); found: {self._shown_discs()}"
+                )
+            return self._resolve(self._discs[disc], path)
+        root = self._part_roots.get(path.split("/")[0].lower())
+        return None if root is None else self._resolve(root, path)
+
+    def find_if_there(self, disc: str, path: str) -> Path | None:
+        """As `find`, for files that a user can do without; their disc may be missing too."""
+        if self._discs and disc not in self._discs:
+            return None
+        return self.find(disc, path, path)
+
+    def require(self, disc: str, path: str, needed_by: str) -> Path:
+        """As `find`, for files without which this is another corpus."""
+        part, catalogue = CATALOGUE[disc[:2]]
+        wrong = not any(name.startswith(disc[:2]) for name in self._discs) and (
+            part not in self._part_roots
+        )
+        found = None if wrong else self.find(disc, path, needed_by)
+        if found is None:
+            root = self._given.get(f"--{part}", self._shown_roots())
+            raise DataError(f"{root} has no {path}: is this {catalogue}?")
+        return found
+
+    def find_all(self, suffix: str) -> list[Path]:
+        """All files that end so, in any case, at any depth; sorted."""
+        if self._discs:
+            folders = sorted(self._discs.values())
+        else:
+            parts = [self._resolve(root, part) for part, root in self._part_roots.items()]
+            folders = sorted(part for part in parts if part is not None)
+        found: list[Path] = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            while folders:
+                below: list[Path] = []
+                for subfolders, files in pool.map(lambda each: _scan(each, suffix), folders):
+                    below += subfolders
+                    found += files
+                folders = below
+        return sorted(found)
+
+    def files_in(self, disc: str, path: str, suffix: str) -> list[Path]:
+        """The files below a folder of a disc that end so; none where there is no folder."""
+        folder = self.find(disc, path, path)
+        if folder is None:
+            return []
+        return sorted(
+            Path(parent) / name
+            for parent, _, names in os.walk(folder, followlinks=True)
+            for name in names
+            if name.lower().endswith(suffix)
+        )
+
+    def _resolve(self, base: Path, path: str) -> Path | None:
+        for component in path.split("/"):
+            names = self._listing(base).get(component.lower())
+            if not names:
+                return None
+            if len(names) > 1:
+                shown = " and ".join(sorted(names))
+                raise DataError(f"{base} holds {shown}: which differ only in case; remove one")
+            base = base / names[0]
+        return base
+
+    def _listing(self, folder: Path) -> dict[str, list[str]]:
+        """Names in a folder by their lower-case form; each folder is read once."""
+        if folder not in self._listings:
+            names: dict[str, list[str]] = {}
+            if folder.is_dir():
+                for name in os.listdir(folder):
+                    names.setdefault(name.lower(), []).append(name)
+            self._listings[folder] = names
+        return self._listings[folder]
+
+    def _shown_roots(self) -> str:
+        return " and ".join(map(str, self.roots))
+
+    def _shown_discs(self) -> str:
+        names = sorted(self._discs, key=_disc_order)
+        more = f" and {len(names) - SHOWN_DISCS} more" if names[SHOWN_DISCS:] else ""
+        return " ".join(names[:SHOWN_DISCS]) + more
+
+
+def _disc_order(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", name)]
+
+
+def _scan(folder: Path, suffix: str) -> tuple[list[Path], list[Path]]:
+    """Subfolders of one folder, and its files that end in ``suffix``."""
+    subfolders, files = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith(suffix):
+                files.append(Path(entry.path))
+            elif entry.is_dir():
+                subfolders.append(Path(entry.path))
+    return subfolders, files
+
+
+def shown(names: Iterable[str], limit: int = 10) -> str:
+    """Some names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return " ".join(names[:limit]) + more
