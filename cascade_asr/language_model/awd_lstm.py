@@ -176,36 +176,30 @@ class AWDLSTM(nn.Module):
 
     # ---- layers -----------------------------------------------------------------
 
-    def layers(self, tying: str | None = None, direction: str = "top-down") -> list[Layer]:
+    def layers(self, tying: str | None = None) -> list[Layer]:
         """``embedding``, ``rnn.0``, ``rnn.1``, ..., ``softmax``, bottom to top.
 
         With tied weights the top is the bottom, and the shared matrix can go
-        with one of them only. ``freeze``: it is frozen as soon as one of its two
-        layers is; ``train``: it is trained as long as one of them is. So from
-        the top downward it belongs to the softmax layer for ``freeze`` and to
-        the embedding layer for ``train``; upward the other way round. Where
-        it belongs to the softmax layer there is no layer ``embedding``: that is
-        another name for ``softmax``.
+        with one of them only.
 
         Args:
-            tying: ``freeze`` or ``train``; without effect on untied weights.
-                None puts the matrix into the embedding layer.
-            direction: ``top-down`` or ``bottom-up``.
+            tying: of tied weights: ``freeze`` puts the matrix into the softmax
+                layer, where a top-down cascade freezes it first; there is no
+                layer ``embedding`` then, that is another name for ``softmax``.
+                ``train`` (and None) puts it into the embedding layer, where such
+                a cascade trains it to the end.
         """
         assert tying in (None, "freeze", "train"), tying
-        embedding_dropouts = ["embedding_dropout", "input_dropout"]
+        dropouts = ["embedding_dropout", "input_dropout"]
         recurrent = [
             layer_of(self, f"rnn.{index}", [f"rnn.{index}"], dropouts=[f"rnn_dropout.{index}"])
             for index in range(len(self.rnn))
         ]
-        frozen_with_top = (tying == "freeze") == (direction == "top-down")
-        if self.tie_weights and tying and frozen_with_top:
+        if self.tie_weights and tying == "freeze":
             owners = ["embedding", "softmax"]
-            top = layer_of(
-                self, "softmax", owners, dropouts=embedding_dropouts, aliases=["embedding"]
-            )
+            top = layer_of(self, "softmax", owners, dropouts=dropouts, aliases=["embedding"])
             return [*recurrent, top]
-        bottom = layer_of(self, "embedding", ["embedding"], dropouts=embedding_dropouts)
+        bottom = layer_of(self, "embedding", ["embedding"], dropouts=dropouts)
         return [bottom, *recurrent, layer_of(self, "softmax", ["softmax"])]
 
 

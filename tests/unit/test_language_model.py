@@ -13,6 +13,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.freezing import freeze, set_training_mode, take_over
 from cascade_asr.language_model.awd_lstm import AWDLSTM, detached
 from cascade_asr.language_model.batches import TextBatch
+from cascade_asr.language_model.dropout import keep_mask
 from cascade_asr.language_model.recurrent import DropConnectLSTM, pack
 
 V, E, H, T, B = 11, 6, 8, 9, 3
@@ -155,6 +156,19 @@ def test_recurrent_weights_are_dropped_once_a_sequence_and_scaled():
     assert model.rnn[0].weight_hh_l0.abs().min() > 0  # the parameters stay whole
 
 
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.65, 1.0])
+def test_masks_drop_as_many_as_they_should_and_keep_the_mean(p):
+    torch.manual_seed(8)
+    mask = keep_mask((301, 333), p, torch.zeros(1, dtype=torch.float64))
+    assert mask.shape == (301, 333) and mask.dtype == torch.float64
+    dropped = float((mask == 0).double().mean())
+    assert abs(dropped - p) < 4 * (p * (1 - p) / mask.numel()) ** 0.5 + 1e-12  # 4 deviations
+    kept = mask[mask != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p) if p < 1 else 0.0))
+    neighbours = (mask[:, 1:] == 0).double() * (mask[:, :-1] == 0).double()
+    assert abs(float(neighbours.mean()) - p * p) < 0.01  # independent of each other
+
+
 def test_nothing_is_dropped_in_evaluation():
     model = make_model(weight_drop=0.9, input_dropout=0.9, output_dropout=0.9).eval()
     plain = make_model(**NO_DROPOUT).train()
@@ -243,10 +257,9 @@ def test_tied_weights_of_different_widths_are_refused():
 
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("tying", [None, "freeze", "train"])
-@pytest.mark.parametrize("direction", ["top-down", "bottom-up"])
-def test_each_parameter_is_in_exactly_one_layer(tie_weights, tying, direction):
+def test_each_parameter_is_in_exactly_one_layer(tie_weights, tying):
     model = make_model(tie_weights=tie_weights)
-    layers = model.layers(tying, direction)
+    layers = model.layers(tying)
     owned = [name for layer in layers for name in layer.parameters]
     assert sorted(owned) == sorted(name for name, _ in model.named_parameters())
     assert all(layer.parameters for layer in layers)
@@ -259,21 +272,19 @@ def test_each_parameter_is_in_exactly_one_layer(tie_weights, tying, direction):
     assert all(name in dict(model.named_modules()) for name in dropouts)
 
 
-def names(model: AWDLSTM, *choice: str) -> dict[str, tuple[str, ...]]:
-    return {layer.name: layer.parameters for layer in model.layers(*choice)}
+def names(model: AWDLSTM, tying: str | None = None) -> dict[str, tuple[str, ...]]:
+    return {layer.name: layer.parameters for layer in model.layers(tying)}
 
 
 def test_the_shared_matrix_goes_with_top_or_bottom():
     tied = make_model(tie_weights=True)
     recurrent = ["rnn.0", "rnn.1", "rnn.2"]
-    for choice in (("freeze", "top-down"), ("train", "bottom-up")):
-        assert list(names(tied, *choice)) == [*recurrent, "softmax"]
-        assert names(tied, *choice)["softmax"] == ("embedding.weight", "softmax.bias")
-        assert tied.layers(*choice)[-1].aliases == ("embedding",)
-    for choice in (("train", "top-down"), ("freeze", "bottom-up")):
-        assert list(names(tied, *choice)) == ["embedding", *recurrent, "softmax"]
-        assert names(tied, *choice)["embedding"] == ("embedding.weight",)
-        assert names(tied, *choice)["softmax"] == ("softmax.bias",)
+    assert list(names(tied, "freeze")) == [*recurrent, "softmax"]
+    assert names(tied, "freeze")["softmax"] == ("embedding.weight", "softmax.bias")
+    assert tied.layers("freeze")[-1].aliases == ("embedding",)
+    assert list(names(tied, "train")) == ["embedding", *recurrent, "softmax"]
+    assert names(tied, "train")["embedding"] == ("embedding.weight",)
+    assert names(tied, "train")["softmax"] == ("softmax.bias",)
     untied = names(make_model(tie_weights=False))
     assert untied["embedding"] == ("embedding.weight",)
     assert untied["softmax"] == ("softmax.weight", "softmax.bias")
