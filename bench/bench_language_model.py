@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 from cascade_asr.language_model.averaging import NTASGD
-from cascade_asr.language_model.awd_lstm import AWDLSTM
 from cascade_asr.language_model.batches import TextBatch
+from cascade_asr.language_model.objective import LanguageModel
 
 VOCABULARY = 33_278
 
@@ -62,7 +62,7 @@ def main() -> None:
     batch = TextBatch(words[:-1], words[1:], True, 1.0).to(torch.device(options.device))
     steps = {
         "plain nn.LSTM": make_step(PlainLSTM().to(options.device), batch),
-        "AWD-LSTM": make_step(AWDLSTM(VOCABULARY).to(options.device), batch),
+        "AWD-LSTM": make_step(LanguageModel(VOCABULARY).to(options.device), batch),
     }
     seconds = dict.fromkeys(steps, float("inf"))
     for repetition in range(options.repetitions + 1):  # the first one warms up

@@ -11,6 +11,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.espnet import espnet_module
+from cascade_asr.language_model.averaging import NTASGD
 from cascade_asr.signatures import check_conf
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -20,6 +21,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamax": torch.optim.Adamax,
     "adamw": torch.optim.AdamW,
     "asgd": torch.optim.ASGD,
+    "nt_asgd": NTASGD,
     "rmsprop": torch.optim.RMSprop,
     "rprop": torch.optim.Rprop,
     "sgd": torch.optim.SGD,

@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim import Optimizer
 
-from cascade_asr import checkpoint
+from cascade_asr import checkpoint, training_hooks
 from cascade_asr.config import TrainingOptions
 from cascade_asr.data.loader import BatchLoader, explain_lost_workers
 from cascade_asr.errors import TrainingError
@@ -106,8 +108,9 @@ class Trainer:
         optimizer = build_optimizer(
             trainable_parameters(model), self.config.optim, self.config.optim_conf
         )
-        self.updates_per_epoch = math.ceil(len(train) / self.config.accum_grad)
-        total_updates = self.updates_per_epoch * self.config.max_epoch
+        total_updates = training_hooks.total_updates(
+            train, self.config.max_epoch, self.config.accum_grad
+        )
         self.schedule = Schedule(
             optimizer, self.config.scheduler, self.config.scheduler_conf, total_updates
         )
@@ -152,7 +155,7 @@ class Trainer:
             self._log_update()
             self._save_where_due(clock.add())
         train_values = self._means(self._sums)
-        valid_values = self.evaluate(valid)
+        valid_values = self.evaluate(valid, self._evaluation_weights)
         clock.add()
         self._end_epoch(train_values, valid_values)
 
@@ -178,12 +181,12 @@ class Trainer:
             for name, (value, count) in statistics.items():
                 so_far = total.get(name, (0.0, 0.0))
                 total[name] = (so_far[0] + value, so_far[1] + count)
-        self._step()
+        self._step(group)
         position.update += 1
         self.schedule.after_update()
         return total
 
-    def _step(self) -> None:
+    def _step(self, group: list[TrainingBatch]) -> None:
         """Clip, and move the weights unless the gradient is not finite.
 
         In fp16 the scaler skips such an update and lowers its scale.
@@ -200,7 +203,8 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             return
         self.position.bad_gradients = 0
-        self.optimizer.step()
+        with training_hooks.scaled_learning_rate(self.optimizer, group):
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _count_bad_gradient(self) -> None:
@@ -232,7 +236,7 @@ class Trainer:
             if self.history:
                 self.check_may_write()
                 self.history.add("train", position.epoch, position.update, values)
-        shown = {name: values[name] for name in ("loss", "acc", "lr") if name in values}
+        shown = {name: values[name] for name in ("loss", "acc", "perplexity", "lr") if name in values}
         self.progress.advance(position.update, position.epoch, shown)
 
     def _end_epoch(self, train: dict[str, float], valid: dict[str, float]) -> None:
@@ -245,10 +249,10 @@ class Trainer:
         shown = " ".join(f"{name} {value:.4g}" for name, value in valid.items())
         self.progress.message(f"epoch {position.epoch}/{config.max_epoch} done; dev: {shown}")
         metrics = {"train": train, "valid": valid}
-        watched = None
-        if self.schedule.when == "metric":
-            watched = read_metric(metrics, config.val_scheduler_criterion)
+        watched = read_metric(metrics, config.val_scheduler_criterion)
         self.schedule.after_epoch(watched)
+        if training_hooks.averaging_begins(self._bare_optimizer, watched):
+            self.progress.message("weights are averaged from now on")
         self._keep_if_among_best(metrics)
         self._count_stale_epochs(metrics)
         stop = config.patience is not None and position.stale_epochs >= config.patience
@@ -283,7 +287,8 @@ class Trainer:
         kept = any(epoch == position.epoch for _, epoch in position.best)
         if kept and self.fabric.is_global_zero:
             self.check_may_write()
-            checkpoint.save(self._epoch_path(position.epoch), self.model.state_dict())
+            with self._evaluation_weights():
+                checkpoint.save(self._epoch_path(position.epoch), self.model.state_dict())
 
     def _remove_dropped_epochs(self) -> None:
         """Only after the checkpoint that no longer names them is on disk."""
@@ -320,16 +325,28 @@ class Trainer:
     # ---- evaluation and statistics -----------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, valid: BatchLoader) -> dict[str, float]:
-        """Dev metrics of the model as it is."""
+    def evaluate(
+        self,
+        valid: BatchLoader,
+        weights: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> dict[str, float]:
+        """Dev metrics of the model as it is, or as it is within ``weights``."""
         self.model.eval()
         sums: dict[str, tuple[float, float]] = {}
         for batch in valid.epoch(1):
-            with self.fabric.autocast():
+            with weights(), self.fabric.autocast():
                 _, statistics = self.model(batch.to(self.fabric.device))
             add_statistics(sums, statistics)
             self._leave_if_asked()
         return self._means(sums)
+
+    @property
+    def _bare_optimizer(self) -> Optimizer:
+        """The optimizer without Fabric around it."""
+        return self.optimizer.optimizer
+
+    def _evaluation_weights(self) -> AbstractContextManager[None]:
+        return training_hooks.evaluation_weights(self._bare_optimizer)
 
     def _add(self, statistics: Statistics) -> None:
         add_statistics(self._sums, statistics)
@@ -340,7 +357,7 @@ class Trainer:
         for name, (value, weight) in sorted(sums.items()):
             value, weight = self._sum_over_ranks(value, weight)
             means[name] = value / weight if weight else float("nan")
-        return means
+        return means | training_hooks.derived_metrics(self.model, means)
 
     def _sum_over_ranks(self, *values: float) -> list[float]:
         if self.fabric.world_size == 1:
@@ -401,6 +418,7 @@ class Trainer:
                 "scaler": scaler.state_dict() if scaler is not None else {},
                 "position": asdict(self.position),
                 "sums": sums,
+                "model_state": training_hooks.training_state(self.model),
             },
         )
 
@@ -414,6 +432,7 @@ class Trainer:
         checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        training_hooks.load_training_state(self.model, state.get("model_state"))
         scaler = self._scaler
         if scaler is not None and state["scaler"]:
             scaler.load_state_dict(state["scaler"])

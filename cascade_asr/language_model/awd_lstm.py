@@ -9,15 +9,12 @@ penalties on the activations. Axes here: T tokens of a sequence, B columns.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.interfaces import Layer
-from cascade_asr.language_model.batches import TextBatch
 from cascade_asr.language_model.dropout import EmbeddingDropout, LockedDropout
 from cascade_asr.language_model.recurrent import DropConnectLSTM, LayerState
 from cascade_asr.layers import layer_of
@@ -94,7 +91,6 @@ class AWDLSTM(nn.Module):
         nn.init.zeros_(self.softmax.bias)
         if tie_weights:
             self.softmax.weight = self.embedding.weight
-        self._carried: State | None = None
 
     def initial_state(self, columns: int) -> State:
         """The state before the first token: zeros."""
@@ -129,23 +125,10 @@ class AWDLSTM(nn.Module):
             after.append(layer_state)
         return raw, dropped, after
 
-    def forward(self, batch: TextBatch) -> tuple[torch.Tensor, dict[str, tuple[Any, float]]]:
-        """The training loss of a batch, summed over its tokens, and what to log.
-
-        The hidden state goes on from the batch before, without its gradient.
-        ``loss`` in the statistics is the cross entropy in nats, without penalties.
-        """
-        state = self._state_before(batch)
-        raw, dropped, state = self.outputs(batch.inputs, state)
-        self._carried = detached(state)
-        logits = full_precision(self.softmax(dropped).flatten(0, 1))  # (T B, V)
-        cross_entropy = functional.cross_entropy(
-            logits, batch.targets.flatten(), reduction="sum"
-        )
-        loss = cross_entropy + len(batch) * self.penalties(
-            full_precision(raw), full_precision(dropped)
-        )
-        return loss, {"loss": (cross_entropy.detach(), float(len(batch)))}
+    def forward(self, tokens: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """Tokens (T, B) and the state before them to logits (T, B, V) and the state after."""
+        _, dropped, state = self.outputs(tokens, state)
+        return self.softmax(dropped), state
 
     def penalties(self, raw: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
         """AR + TAR (section 4.6) of the last layer's output (T, B, E), before and after dropout."""
@@ -156,25 +139,6 @@ class AWDLSTM(nn.Module):
             change = raw[1:] - raw[:-1]
             penalty = penalty + self.temporal_activation_regularization * change.pow(2).mean()
         return penalty
-
-    # ---- the state that is carried from batch to batch ------------------------
-
-    def _state_before(self, batch: TextBatch) -> State:
-        if batch.starts_text:
-            return self.initial_state(batch.inputs.size(1))
-        assert self._carried is not None, "no state: a text was entered in its middle"
-        return self._carried
-
-    def training_state(self) -> list[list[torch.Tensor]]:
-        """What a checkpoint keeps beside the weights: the carried hidden state."""
-        return [list(pair) for pair in self._carried or []]
-
-    def load_training_state(self, state: list[list[torch.Tensor]]) -> None:
-        """Go on from `training_state`."""
-        device = self.softmax.bias.device
-        self._carried = [(h.to(device), c.to(device)) for h, c in state] or None
-
-    # ---- layers -----------------------------------------------------------------
 
     def layers(self, tying: str | None = None) -> list[Layer]:
         """``embedding``, ``rnn.0``, ``rnn.1``, ..., ``softmax``, bottom to top.
@@ -201,11 +165,6 @@ class AWDLSTM(nn.Module):
             return [*recurrent, top]
         bottom = layer_of(self, "embedding", ["embedding"], dropouts=dropouts)
         return [bottom, *recurrent, layer_of(self, "softmax", ["softmax"])]
-
-
-def detached(state: State) -> State:
-    """The state as a constant: back-propagation ends here."""
-    return [(hidden.detach(), cell.detach()) for hidden, cell in state]
 
 
 def full_precision(values: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,11 @@ class TextBatch:
         """Tokens to predict."""
         return self.targets.numel()
 
+    @property
+    def frames(self) -> int:
+        """Tokens to predict, for the record of what was trained."""
+        return len(self)
+
     def to(self, device: torch.device) -> TextBatch:
         """The batch on ``device``."""
         return TextBatch(
@@ -52,6 +57,55 @@ class TextBatch:
             self.learning_rate_scale,
             self.description,
         )
+
+
+@dataclass
+class WholeText:
+    """A text to evaluate, all of it.
+
+    Attributes:
+        tokens: (N,) token ids.
+        eos: id of ``<eos>``.
+        columns, piece: how `score_text` reads it; without effect on the result.
+        description: for messages.
+    """
+
+    tokens: np.ndarray
+    eos: int
+    columns: int = 10
+    piece: int = 70
+    description: str = "dev text"
+
+    def __len__(self) -> int:
+        """Tokens to predict."""
+        return len(self.tokens)
+
+    @property
+    def frames(self) -> int:
+        """Tokens to predict."""
+        return len(self)
+
+    def to(self, device: torch.device) -> WholeText:
+        """Itself: pieces are moved as they are read."""
+        return self
+
+
+class WholeTextLoader:
+    """The one batch of an evaluation.
+
+    Args:
+        text: to evaluate.
+    """
+
+    def __init__(self, text: WholeText) -> None:
+        self.text = text
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[WholeText]:
+        """Yield the text."""
+        yield self.text
 
 
 def sequence_lengths(total: int, bptt: int, seed: int, epoch: int) -> list[int]:

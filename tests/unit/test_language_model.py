@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.freezing import freeze, set_training_mode, take_over
-from cascade_asr.language_model.awd_lstm import AWDLSTM, detached
 from cascade_asr.language_model.batches import TextBatch
 from cascade_asr.language_model.dropout import keep_mask
+from cascade_asr.language_model.objective import LanguageModel
 from cascade_asr.language_model.recurrent import DropConnectLSTM, pack
 
 V, E, H, T, B = 11, 6, 8, 9, 3
@@ -23,9 +23,9 @@ NO_DROPOUT = dict.fromkeys(
 )
 
 
-def make_model(**options) -> AWDLSTM:
+def make_model(**options) -> LanguageModel:
     torch.manual_seed(1)
-    return AWDLSTM(**(SIZES | options)).double()
+    return LanguageModel(**(SIZES | options)).double()
 
 
 def make_batch(starts_text: bool = True, seed: int = 2, length: int = T) -> TextBatch:
@@ -47,7 +47,7 @@ def step_by_step(inputs, state, weight_ih, weight_hh, bias_ih, bias_hh):
     return torch.stack(outputs), (hidden.unsqueeze(0), cell.unsqueeze(0))
 
 
-def reference_loss(model: AWDLSTM, batch: TextBatch, state, masks: dict):
+def reference_loss(model: LanguageModel, batch: TextBatch, state, masks: dict):
     """The whole objective from the equations, with the same masks."""
     weight = model.embedding.weight * masks["words"].unsqueeze(1)
     hidden = functional.embedding(batch.inputs, weight) * masks["input"]
@@ -68,7 +68,7 @@ def reference_loss(model: AWDLSTM, batch: TextBatch, state, masks: dict):
     return cross_entropy, cross_entropy + batch.targets.numel() * penalty, states
 
 
-def watch_masks(model: AWDLSTM) -> dict:
+def watch_masks(model: LanguageModel) -> dict:
     """Note what each dropout of the model does, as the factor it applied."""
     masks: dict = {"drop_connect": {}, "rnn": {}, "calls": 0}
 
@@ -272,7 +272,7 @@ def test_each_parameter_is_in_exactly_one_layer(tie_weights, tying):
     assert all(name in dict(model.named_modules()) for name in dropouts)
 
 
-def names(model: AWDLSTM, tying: str | None = None) -> dict[str, tuple[str, ...]]:
+def names(model: LanguageModel, tying: str | None = None) -> dict[str, tuple[str, ...]]:
     return {layer.name: layer.parameters for layer in model.layers(tying)}
 
 
@@ -292,7 +292,7 @@ def test_the_shared_matrix_goes_with_top_or_bottom():
 
 
 def test_a_frozen_classifier_keeps_the_source_and_only_the_rest_gets_gradients():
-    source, model = make_model(tie_weights=True), AWDLSTM(**SIZES).double()
+    source, model = make_model(tie_weights=True), LanguageModel(**SIZES).double()
     top = model.layers("freeze")[-1]
     take_over(model, source.state_dict(), [top])
     frozen = freeze(model, [top])
@@ -327,10 +327,9 @@ def test_packed_weights_lie_in_one_block_and_pass_gradients():
         not torch.cuda.is_available(), reason="no GPU"))],
 )  # fmt: skip
 def test_training_warns_of_nothing(device):
-    model = AWDLSTM(**SIZES).to(device).train()
+    model = LanguageModel(**SIZES).to(device).train()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for starts_text in (True, False):
             loss, _ = model(make_batch(starts_text).to(device))
             loss.backward()
-    assert detached(model.initial_state(2))[0][0].shape == (1, 2, H)
