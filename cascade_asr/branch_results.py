@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,11 @@ def _processor(records: Sequence[dict]) -> str:
 
 def branch_table(result: ExperimentResult) -> str:
     """One row a branch, in Markdown."""
+    return table(*branch_rows(result))
+
+
+def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the table of branches."""
     names = sorted({name for row in result.rows for name in row.scores})
     header = ["branch", "selected", f"dev {result.metric}", *names, "trainings", "updates",
               "frames", "time"]  # fmt: skip
@@ -142,7 +148,7 @@ def branch_table(result: ExperimentResult) -> str:
         ]
         for row in result.rows
     ]
-    return table(header, rows)
+    return header, rows
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -276,8 +282,10 @@ def _paired(name: str, metric: str | None, own: list[float], other: list[float])
     mean = statistics.mean(differences)
     if len(differences) < 2 or statistics.stdev(differences) == 0:
         return PairedTest(name, metric, mean, math.nan, math.nan, math.nan)
-    test = stats.ttest_rel(own, other)
-    interval = test.confidence_interval(0.95)
+    with warnings.catch_warnings():  # SciPy warns where all differences are nearly equal
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.ttest_rel(own, other)
+        interval = test.confidence_interval(0.95)
     return PairedTest(name, metric, mean, float(interval.low), float(interval.high), float(test.pvalue))
 
 

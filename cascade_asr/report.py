@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
+from cascade_asr.branch_results import (
+    ExperimentResult,
+    branch_rows,
+    headline,
+    read_experiment,
+)
 from cascade_asr.history import read_history
 from cascade_asr.results import Results, Stage, comparison_lines, duration
 from cascade_asr.scoring.comparison import changes
@@ -22,15 +28,18 @@ CURVES = ("loss", "acc", "wer_ctc")
 
 def html(results: Results) -> str:
     """The whole report as one page."""
+    experiment = read_experiment(results.directory)
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         f"<title>{escape(str(results.directory))}</title><style>{STYLE}</style>",
         f"<h1>{escape(str(results.directory))}</h1>",
+        f"<p><strong>{escape(headline([experiment]))}</strong></p>",
         "<h2>Word error rates</h2>",
         _scores(results),
         "<ul>"
         + "".join(f"<li>{escape(line)}</li>" for line in comparison_lines(results))
         + "</ul>",
+        *_branches(experiment),
         "<h2>Dev set during training</h2><div class='curves'>",
         *(_curve(results.stages, name) for name in CURVES),
         "</div><h2>Lineage</h2>",
@@ -72,6 +81,15 @@ def _scores(results: Results) -> str:
         ]
         rows.append(("selected" if stage.selected else "", cells))
     return _table(header, rows)
+
+
+def _branches(experiment: ExperimentResult) -> list[str]:
+    """The cascade beside its controls, where there are any."""
+    if len(experiment.branches) == 1:
+        return []
+    header, rows = branch_rows(experiment)
+    cells = [("", [escape(cell) for cell in row]) for row in rows]
+    return ["<h2>Controls</h2>", _table(header, cells)]
 
 
 def _lineage(stages: list[Stage]) -> str:

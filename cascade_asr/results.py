@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cascade_asr.data.atomic import read_json
+from cascade_asr.branch_results import branch_table, headline, read_experiment, table
+from cascade_asr.data.atomic import read_json, write_json
 from cascade_asr.data.data_dir import read_table
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.comparison import changes, write_changes
@@ -44,6 +45,7 @@ class Stage:
         kept, selected: by that metric.
         lineage: content of ``lineage.json``.
         scores: by test set.
+        characters: CER in percent by test set.
     """
 
     name: str
@@ -54,61 +56,96 @@ class Stage:
     selected: bool
     lineage: dict
     scores: dict[str, Score] = field(default_factory=dict)
+    characters: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Results:
-    """All of an experiment."""
+    """All of an experiment.
+
+    Attributes:
+        directory: ``exp/TAG``.
+        metric: the dev metric that selects.
+        stages: full training and the cascade's stages.
+        sets: test sets.
+        controls: the selected training of each control that was run.
+    """
 
     directory: Path
     metric: str
     stages: list[Stage]
     sets: list[str]
+    controls: list[Stage] = field(default_factory=list)
 
 
 def collect(directory: Path, dump: Path, sets: list[str]) -> Results:
     """Score every decoded stage on every set and compare it with full training.
 
-    Writes sclite's reports into ``STAGE/decode_SET/score_wer`` and
-    ``score_cer``, and ``changes.tsv`` of the utterances that differ.
+    Writes sclite's reports into ``STAGE/decode_SET/score_wer`` and ``score_cer``,
+    ``changes.tsv`` of the utterances that differ, and ``STAGE/scores.json``. The
+    selected training of every control is scored too.
 
     Raises:
-        DataError: if a stage has not been decoded.
+        DataError: if one of them has not been decoded.
     """
     selection = read_json(directory / "selection.json")
-    stages = []
-    for entry in selection["stages"]:
-        folder = directory / entry["name"]
-        stages.append(
-            Stage(
-                entry["name"],
-                entry["title"],
-                folder,
-                entry["value"],
-                entry["kept"],
-                entry["name"] == selection["selected"],
-                read_json(folder / "lineage.json"),
-            )
-        )
+    stages = [
+        _stage(directory, entry, entry["name"] == selection["selected"])
+        for entry in selection["stages"]
+    ]
+    chosen = []
+    for control in selection.get("controls", {}).values():
+        entry = next(each for each in control["stages"] if each["name"] == control["selected"])
+        if entry["name"] not in {each.name for each in (*stages, *chosen)}:
+            chosen.append(_stage(directory, entry, False))
     for name in sets:
-        reference = _texts(dump / name / "text")
-        speakers = read_table(dump / name / "utt2spk")
-        full = None
-        for stage in stages:
-            folder = stage.directory / f"decode_{name}"
-            if not (folder / "text").is_file():
-                raise DataError(f"{folder}/text: not decoded; run stage 5")
-            hypothesis = _texts(folder / "text")
-            result = _score(folder / "score_wer", reference, hypothesis, speakers, False)
-            _score(folder / "score_cer", reference, hypothesis, speakers, True)
-            comparison = None
-            if full is None:
-                full = result
-            else:
-                comparison = compare(full, result, BOOTSTRAP_SAMPLES)
-                write_changes(folder / "score_wer" / "changes.tsv", changes(full, result))
-            stage.scores[name] = Score(result, interval(result, BOOTSTRAP_SAMPLES), comparison)
-    return Results(directory, selection["metric"], stages, sets)
+        _score_set(name, dump, [*stages, *chosen])
+    for stage in (*stages, *chosen):
+        write_json(stage.directory / "scores.json", _rates(stage))
+    return Results(directory, selection["metric"], stages, sets, chosen)
+
+
+def _stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
+    folder = directory / entry["name"]
+    return Stage(
+        entry["name"],
+        entry["title"],
+        folder,
+        entry["value"],
+        entry["kept"],
+        is_selected,
+        read_json(folder / "lineage.json"),
+    )
+
+
+def _score_set(name: str, dump: Path, stages: list[Stage]) -> None:
+    """Score stages on one set, full training first."""
+    reference = _texts(dump / name / "text")
+    speakers = read_table(dump / name / "utt2spk")
+    full = None
+    for stage in stages:
+        folder = stage.directory / f"decode_{name}"
+        if not (folder / "text").is_file():
+            raise DataError(f"{folder}/text: not decoded; run stage 5")
+        hypothesis = _texts(folder / "text")
+        result = _score(folder / "score_wer", reference, hypothesis, speakers, False)
+        stage.characters[name] = _score(
+            folder / "score_cer", reference, hypothesis, speakers, True
+        ).error_rate
+        comparison = None
+        if full is None:
+            full = result
+        else:
+            comparison = compare(full, result, BOOTSTRAP_SAMPLES)
+            write_changes(folder / "score_wer" / "changes.tsv", changes(full, result))
+        stage.scores[name] = Score(result, interval(result, BOOTSTRAP_SAMPLES), comparison)
+
+
+def _rates(stage: Stage) -> dict[str, float]:
+    """Error rates in percent, as tables of branches and seeds read them."""
+    return {f"{name} WER": score.result.error_rate for name, score in stage.scores.items()} | {
+        f"{name} CER": rate for name, rate in stage.characters.items()
+    }
 
 
 def _texts(path: Path) -> dict[str, list[str]]:
@@ -149,13 +186,7 @@ def markdown_table(results: Results) -> str:
             cells.append(cell)
         cells += [duration(stage.lineage["seconds"]), str(stage.lineage["updates"])]
         rows.append(cells)
-    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
-
-    def line(cells: list[str]) -> str:
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        return "| " + " | ".join(padded) + " |"
-
-    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+    return table(header, rows)
 
 
 def duration(seconds: float) -> str:
@@ -168,33 +199,49 @@ def duration(seconds: float) -> str:
 
 def comparison_lines(results: Results) -> list[str]:
     """One sentence a stage and set: is it better than full training?"""
-    lines = []
-    for stage in results.stages:
-        for name in results.sets:
-            comparison = stage.scores[name].versus_full
-            if comparison is None:
-                continue
-            test = comparison.mapsswe
-            verdict = "significant" if test.significant else "not significant"
-            lines.append(
-                f"{stage.name} against full training on {name}: {comparison.difference:+.1f} % WER "
-                f"({comparison.low:+.1f} to {comparison.high:+.1f}), P(better) "
-                f"{comparison.probability_b_better:.2f}, MAPSSWE Z {test.z:.2f}, {verdict}"
-            )
-    return lines
+    return [
+        _sentence(f"{stage.name} against full training on {name}", stage.scores[name].versus_full)
+        for stage in (*results.stages, *results.controls)
+        for name in results.sets
+        if stage.scores[name].versus_full is not None
+    ]
+
+
+def _sentence(what: str, comparison: Comparison) -> str:
+    test = comparison.mapsswe
+    verdict = "significant" if test.significant else "not significant"
+    return (
+        f"{what}: {comparison.difference:+.1f} % WER ({comparison.low:+.1f} to "
+        f"{comparison.high:+.1f}), P(better) {comparison.probability_b_better:.2f}, MAPSSWE Z "
+        f"{test.z:.2f}, {verdict}"
+    )
+
+
+def compare_models(model_a: Path, model_b: Path, dump: Path, name: str) -> str:
+    """Is model B better than model A on a set? In one sentence.
+
+    Raises:
+        DataError: if one of them is not decoded.
+    """
+    reference = _texts(dump / name / "text")
+    speakers = read_table(dump / name / "utt2spk")
+    scored = []
+    for model in (model_a, model_b):
+        path = model / f"decode_{name}" / "text"
+        if not path.is_file():
+            raise DataError(f"{path}: not decoded; run stage 5")
+        options = ScoringOptions(encoding="utf-8")
+        scored.append(score_texts(reference, _texts(path), speakers, options, strict=True))
+    what = f"{model_b} against {model_a} on {name}"
+    return _sentence(what, compare(scored[0], scored[1], BOOTSTRAP_SAMPLES))
 
 
 def markdown(results: Results) -> str:
     """Table, comparisons, caveat and where the files are."""
     directory = results.directory
     lines = ["", f"Results of {directory}", "", markdown_table(results), ""]
-    comparisons = comparison_lines(results)
-    if comparisons:
-        lines += comparisons + [
-            "",
-            "No controls were run (longer training, continued training at equal compute): a gain is "
-            "not attributed to the cascade.",
-        ]
+    lines += comparison_lines(results)
+    lines += ["", *branch_section(results)]
     lines += [
         "",
         f"Report: {directory}/report.html",
@@ -203,3 +250,13 @@ def markdown(results: Results) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def branch_section(results: Results) -> list[str]:
+    """What may be said of the cascade, and the table of the controls that were run."""
+    experiment = read_experiment(results.directory)
+    lines = [headline([experiment])]
+    if len(experiment.branches) > 1:
+        lines += ["", "Selected by dev in each branch, with all that was trained for it:", ""]
+        lines.append(branch_table(experiment))
+    return lines

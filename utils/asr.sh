@@ -15,18 +15,22 @@ train_cmd='' decode_cmd='' training_job_options='' # set by the recipe's cmd.sh,
 # 4 cascade stages, 5 decoding, 6 scoring and report
 stage=0                # first stage to run
 stop_stage=6           # last stage to run
-cascade_stages=all     # cascade stages of stage 4: all, or numbers such as 2,3 or 2-4
+cascade_stages=all     # cascade stages of stage 4: all, none, or numbers such as 2,3 or 2-4
+controls=none          # trained beside the cascade at equal compute: all, or some of
+                       # longer,continue,best-of-n,bottom-up,random-top,keep
 # Resources
 ngpu=                  # GPUs for training; 0 trains on the CPU; none: those there are
 nj=                    # jobs at the same time; none: one a processor
-# shellcheck disable=SC2034 # read by cmd.sh
+# shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
+train_jobs=1           # trainings at the same time on this machine: seeds, cascade, controls
 processes=1            # training processes of a machine, on the CPU
 nodes=1                # machines to train on, with slurm
 job_options=           # of training jobs on slurm, such as "--mem 16G --time 8:00:00"
 follow=false           # --follow waits for training jobs on slurm, --detach does not
 # Experiment
 seed=                  # of weights and batches; none: the training configuration's
+seeds=                 # several, such as 1,2,3: each its own folder exp/TAG_seedN, one table
 tag=                   # name of the folder exp/TAG; none: the training configuration's name
 train_config=conf/train.yaml      # training options
 cascade_config=conf/cascade.yaml  # cascade options
@@ -50,10 +54,16 @@ check_stage_options() {
     [[ ${!name} =~ ^[0-6]$ ]] || die "--${name//_/-} ${!name}: expected a stage from 0 to 6"
   done
   ((stage <= stop_stage)) || die "--stage $stage is behind --stop-stage $stop_stage"
-  for name in ngpu nj seed processes nodes; do
+  for name in ngpu nj seed processes nodes train_jobs; do
     [[ ${!name} =~ ^[0-9]*$ ]] || die "--$name ${!name}: expected a number"
   done
   [[ $nj != 0 ]] || die "--nj 0: expected 1 or more"
+  ((train_jobs > 0)) || die "--train-jobs $train_jobs: expected 1 or more"
+  [[ $seeds =~ ^([0-9]+(,[0-9]+)*)?$ ]] || die "--seeds $seeds: expected numbers such as 1,2,3"
+  [[ -z $seed || -z $seeds ]] || die "--seed $seed and --seeds $seeds: give one of them"
+  [[ -z $(tr ',' '\n' <<<"$seeds" | sort | uniq --repeated) ]] ||
+    die "--seeds $seeds: each number once"
+  [[ $cmd != slurm || $train_jobs == 1 ]] || die "--train-jobs is for this machine, not for --cmd slurm"
   for name in train_config cascade_config decode_config fbank_config; do
     [[ -f ${!name} ]] || die "--${name//_/-} ${!name}: no such file"
   done
@@ -67,7 +77,6 @@ check_stage_options() {
 declare_paths() {
   nj=${nj:-$(nproc)}
   tag=${tag:-$(basename "$train_config" .yaml)${seed:+_seed$seed}}
-  exp=exp/$tag
   sets=("$train_set" "$dev_set")
   local name factor
   for name in $test_sets; do # the dev set may be scored too
@@ -84,9 +93,18 @@ declare_paths() {
   # shellcheck source=/dev/null
   . ./cmd.sh
   training=(python -m cascade_asr.cli.training)
-  training_options=(--exp "$exp" --dump dump --train-set "$train_set" --dev-set "$dev_set"
-    --train-config "$train_config" --cascade-config "$cascade_config" ${seed:+--seed "$seed"}
-    ${ngpu:+--ngpu "$ngpu"} --processes "$processes" --nodes "$nodes")
+  read -ra all_seeds <<<"${seeds//,/ }"
+  use_experiment "${all_seeds[0]:-$seed}"
+}
+
+# use_experiment SEED: the folder and the options of its trainings; a seed may be none
+use_experiment() {
+  seed=$1
+  exp=exp/$tag${seeds:+_seed$seed}
+  task_options=(--exp "$exp" --dump dump --train-set "$train_set" --dev-set "$dev_set"
+    --train-config "$train_config" --cascade-config "$cascade_config" ${seed:+--seed "$seed"})
+  training_options=("${task_options[@]}" ${ngpu:+--ngpu "$ngpu"}
+    --processes "$processes" --nodes "$nodes")
 }
 
 # The folders that a stage needs, or which stage to run first.
@@ -142,7 +160,8 @@ stage_2() {
   python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
     --vocabulary-size "$vocabulary_size" \
     ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"} "${sets[@]}"
-  "${training[@]}" check "${training_options[@]}"
+  "${training[@]}" check "${training_options[@]}" --controls "$controls"
+  python -m cascade_asr.cli.plan "${task_options[@]}" --controls "$controls"
 }
 
 stage_3() {
@@ -153,7 +172,45 @@ stage_3() {
 
 stage_4() {
   if [[ $cmd != slurm ]]; then require_file "$exp/full/done.json" 3; fi # a job waits for it
-  run_training "$exp/log/cascade.log" cascade --cascade-stages "$cascade_stages"
+  run_training "$exp/log/cascade.log" cascade --cascade-stages "$cascade_stages" \
+    --controls "$controls"
+}
+
+# train_at_once STAGE: the trainings of all seeds, full ones for stage 3, the cascade
+# and each control for stage 4, at most $train_jobs at the same time. What they leave
+# is found by the stage itself, which goes on from there.
+train_at_once() {
+  local folder=exp/$tag${seeds:+_seeds}/trainings each branch number=0
+  local -a branches=("")
+  if (($1 == 4)); then
+    read -ra branches <<<"cascade $(python -m cascade_asr.cli.plan "${task_options[@]}" \
+      --list-controls "$controls")"
+  fi
+  mkdir -p "$folder"
+  rm -f "$folder/stage$1".*.sh
+  for each in "${all_seeds[@]:-$seed}"; do
+    use_experiment "$each"
+    for branch in "${branches[@]}"; do
+      number=$((number + 1))
+      write_training "$1" "$branch" >"$folder/stage$1.$number.sh"
+    done
+  done
+  log "stage $1: $number trainings, $train_jobs at the same time; logs in $folder"
+  # shellcheck disable=SC2086 # a command of several words
+  $train_cmd --max-jobs-run "$train_jobs" "JOB=1:$number" "$folder/stage$1.JOB.log" \
+    bash "$folder/stage$1.JOB.sh"
+  use_experiment "${all_seeds[0]:-$seed}"
+}
+
+# write_training STAGE BRANCH: a script that trains it, and can be started by hand too
+write_training() {
+  local -a words=(full)
+  local threads=$(($(nproc) / train_jobs))
+  if [[ -n $2 ]]; then words=(cascade --branch "$2"); fi
+  if [[ $2 == cascade ]]; then words+=(--cascade-stages "$cascade_stages"); fi
+  echo "export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
+  printf '%q ' "${training[@]}" "${words[0]}" "${training_options[@]}" "${words[@]:1}"
+  echo
 }
 
 # run_training LOG WHAT [OPTION...]: in this terminal, with a progress bar and the log
@@ -243,6 +300,7 @@ describe_stage() {
       outputs=("$exp/full/done.json" "$exp/full/model.pth")
       if (($1 == 4)); then
         inputs+=("@$cascade_config" "cascade_stages=$cascade_stages" "@$exp/full/done.json")
+        if [[ $controls != none ]]; then inputs+=("controls=$controls"); fi
         outputs=("$exp/selection.json")
         add_stage_files outputs "" done.json
         add_stage_files outputs "" model.pth
@@ -268,12 +326,13 @@ describe_stage() {
   esac
 }
 
-# add_stage_files ARRAY PREFIX NAME: append that file of each cascade stage that has it
+# add_stage_files ARRAY PREFIX NAME: append that file of each cascade stage and control
+# that has it
 add_stage_files() {
   local -n array=$1
   local path
-  for path in "$exp"/stage[0-9]/"$3" "$exp"/stage[0-9][0-9]/"$3"; do
-    if [[ -f $path ]]; then array+=("$2$path"); fi
+  for path in "$exp"/*[0-9]/"$3"; do
+    if [[ -f $path && $path != *.replaced.* ]]; then array+=("$2$path"); fi
   done
 }
 
@@ -328,15 +387,34 @@ run_stages() {
   declare_paths
   local -a stage_names=("data preparation" "features" "tokens and batches" "full training"
     "cascade stages" "decoding" "scoring and report")
-  local number
+  local number each
   for ((number = stage; number <= stop_stage; number++)); do
     if $detached && ((number > 4)); then
       log "stages $number to $stop_stage need these jobs: --stage $number once they are done"
       return 0
     fi
-    run_one_stage "$number"
+    if ((number < 3)); then
+      run_one_stage "$number"
+      continue
+    fi
+    if ((train_jobs > 1 && number < 5)); then train_at_once "$number"; fi
+    for each in "${all_seeds[@]:-$seed}"; do
+      use_experiment "$each"
+      run_one_stage "$number"
+    done
   done
-  if ((stop_stage == 6)); then
+  if ((stop_stage == 6)); then show_results; fi
+}
+
+# The table of the experiment, or that of all seeds.
+show_results() {
+  if [[ -z $seeds ]]; then
     cat "$exp/RESULTS.md"
+    return
   fi
+  local each
+  local -a experiments=()
+  for each in "${all_seeds[@]}"; do experiments+=("exp/${tag}_seed$each"); done
+  python -m cascade_asr.cli.compare seeds --outdir "exp/${tag}_seeds" "${experiments[@]}"
+  cat "exp/${tag}_seeds/RESULTS.md"
 }

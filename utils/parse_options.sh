@@ -48,7 +48,7 @@ _option_read_block() {
       "# end options"*) _option_inside=false; continue ;;
     esac
     $_option_inside || continue
-    if [[ $_option_text =~ ^[[:space:]]*$ ]]; then
+    if [[ $_option_text =~ ^[[:space:]]*(#[[:space:]]*shellcheck[[:space:]].*)?$ ]]; then
       continue
     elif [[ $_option_text =~ ^#[[:space:]]*(.*)$ ]]; then
       _option_layout+=("heading ${BASH_REMATCH[1]}")

@@ -88,6 +88,7 @@ def write_plan(path: Path, plan: Plan) -> None:
     write_json(
         path,
         {
+            "title": plan.branches[CASCADE].title,
             "stop": plan.cascade.stop,
             "stages": _entries(plan.branches[CASCADE]),
             "controls": {

@@ -38,6 +38,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--controls", default="none", help=f"none, all, or some of {','.join(CONTROLS)}"
     )
+    parser.add_argument(
+        "--list-controls", metavar="CONTROLS", help="print the names that this --controls means"
+    )
     return parser.parse_args()
 
 
@@ -94,6 +97,9 @@ def main() -> None:
     arguments = parse_arguments()
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
+    if arguments.list_controls is not None:
+        print(*parse_controls(arguments.list_controls, cascade))
+        return
     task.adopt()
     plan = make_plan(task, config, cascade)
     if arguments.layers:

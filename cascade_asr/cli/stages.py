@@ -1,4 +1,7 @@
-"""Print the names of an experiment's finished stages, full training first.
+"""Print the trainings that are to be decoded, full training first.
+
+These are full training, all finished stages of the cascade, and of each control
+the training that the dev metric selects.
 
 Example:
     python -m cascade_asr.cli.stages exp/rnn
@@ -7,10 +10,10 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from cascade_asr.cli import command
+from cascade_asr.data.atomic import read_json
 from cascade_asr.errors import ConfigError
 
 
@@ -22,8 +25,10 @@ def main() -> None:
     path = parser.parse_args().exp / "selection.json"
     if not path.is_file():
         raise ConfigError(f"{path}: not found; run stage 3 first")
-    for stage in json.loads(path.read_text())["stages"]:
-        print(stage["name"])
+    selection = read_json(path)
+    names = [stage["name"] for stage in selection["stages"]]
+    names += [control["selected"] for control in selection.get("controls", {}).values()]
+    print(*dict.fromkeys(names), sep="\n")
 
 
 if __name__ == "__main__":

@@ -59,14 +59,10 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check(task: Task, config: TrainingOptions, plan: Plan) -> None:
-    """Tell what training would do, and stop where it could not; write ``plan.json``."""
+def check(task: Task, config: TrainingOptions, plan: Plan, controls: str) -> None:
+    """Tell what training would see, and stop where it could not; write ``plan.json``."""
+    parse_controls(controls, plan.cascade)
     print("\n".join(task.describe_data(plan.model, config)))
-    counts = {name: parameter.numel() for name, parameter in plan.model.named_parameters()}
-    total = sum(counts.values())
-    for stage in plan.stages:
-        trained = sum(counts[name] for layer in stage.trained for name in layer.parameters)
-        print(f"{stage.title}: trains {trained} of {total} parameters, seed {stage.seed}")
     write_plan(task.directory / "plan.json", plan)
 
 
@@ -103,7 +99,7 @@ def main() -> None:
         fabric.barrier()
     plan = make_plan(task, config, cascade)
     if fabric is None:
-        check(task, config, plan)
+        check(task, config, plan, arguments.controls)
         return
     fence = Fence.from_environment()
     runner = StageRunner(
