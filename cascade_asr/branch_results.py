@@ -177,7 +177,10 @@ def headline(results: Sequence[ExperimentResult]) -> str:
         + ". "
     )
     if missing:
-        return text + NOT_ATTRIBUTED + f"the controls {' and '.join(missing)} were not run."
+        return text + NOT_ATTRIBUTED + (
+            f"the control{'s' if len(missing) > 1 else ''} {' and '.join(missing)} "
+            f"{'were' if len(missing) > 1 else 'was'} not run."
+        )
     beaten = [name for name in ATTRIBUTING if _beats(results, name)]
     not_beaten = [name for name in ATTRIBUTING if name not in beaten]
     if not_beaten:

@@ -1,0 +1,120 @@
+"""Controls: equal compute, their own seeds, what each one freezes and starts from."""
+
+from __future__ import annotations
+
+import pytest
+from test_cascade_plan import CONFIG, LAYERS, names
+
+from cascade_asr.cascade.branches import CONTROLS, Branch, parse_controls, plan_branches
+from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.plan import plan_cascade
+from cascade_asr.config import TrainConfig
+from cascade_asr.errors import ConfigError
+
+UPDATES_PER_EPOCH = 30
+
+
+def branches(config: TrainConfig = CONFIG, **options) -> dict[str, Branch]:
+    cascade = CascadeConfig(**{"cuts": ["ctc", "encoder.rnn1"]} | options)
+    stages = plan_cascade(LAYERS, cascade, config)
+    return plan_branches(stages, LAYERS, cascade, lambda each: UPDATES_PER_EPOCH)
+
+
+def epochs(branch: Branch) -> list[int]:
+    return [stage.config.max_epoch for stage in branch.own]
+
+
+def test_every_control_is_a_branch_beside_the_cascade():
+    plan = branches()
+    assert list(plan) == ["cascade", *CONTROLS]
+    assert [stage.name for stage in plan["cascade"].stages] == ["full", "stage1", "stage2"]
+    full = plan["cascade"].stages[0]
+    for branch in plan.values():
+        assert branch.stages[0] is full
+    folders = [stage.name for branch in plan.values() for stage in branch.own]
+    assert len(set(folders)) == len(folders)
+
+
+def test_longer_is_one_training_of_the_cascades_length():
+    branch = branches(train={"max_epoch": 4})["longer"]  # 10 + 4 + 4
+    assert epochs(branch) == [18] and not branch.with_full
+    (stage,) = branch.own
+    assert stage.frozen == () and stage.trained == tuple(LAYERS) and stage.source == ""
+
+
+def test_longer_counts_updates_where_stages_have_other_batches():
+    cascade = CascadeConfig(cuts=["ctc"], stages={"1": {"batch_size": 5, "max_epoch": 3}})
+    stages = plan_cascade(LAYERS, cascade, CONFIG)
+    plan = plan_branches(
+        stages, LAYERS, cascade, lambda each: 100 if each.batch_size == 5 else UPDATES_PER_EPOCH
+    )
+    assert epochs(plan["longer"]) == [20]  # (10 * 30 + 3 * 100) / 30
+
+
+def test_continue_trains_all_layers_from_where_they_are_as_long_as_the_stages():
+    branch = branches(stages={"2": {"max_epoch": 7}})["continue"]
+    assert epochs(branch) == [10, 7]
+    for stage in branch.own:
+        assert stage.frozen == () and stage.trained == tuple(LAYERS)
+        assert not stage.reinitialise and stage.source == "previous"
+
+
+def test_best_of_n_costs_at_least_what_the_cascade_costs():
+    branch = branches(train={"max_epoch": 4})["best-of-n"]  # 18 / 10 epochs
+    assert epochs(branch) == [10]
+    branch = branches(train={"max_epoch": 6})["best-of-n"]  # 22 / 10 epochs
+    assert epochs(branch) == [10, 10]
+    assert all(stage.source == "" and stage.frozen == () for stage in branch.own)
+
+
+def test_bottom_up_has_the_cuts_of_the_cascade_from_the_other_side():
+    branch = branches()["bottom-up"]
+    assert [(names(stage.frozen), names(stage.trained)) for stage in branch.own] == [
+        (["conv1", "conv2", "rnn0"], ["rnn1", "classifier"]),
+        (["conv1", "conv2", "rnn0", "rnn1"], ["classifier"]),
+    ]
+    assert all(stage.reinitialise for stage in branch.own)
+
+
+def test_bottom_up_finetunes_where_the_cascade_does():
+    branch = branches(finetune=True)["bottom-up"]
+    assert [len(stage.frozen) for stage in branch.own] == [3, 4, 0]
+    assert not branch.own[-1].reinitialise
+
+
+def test_keep_and_random_top_change_one_option_each():
+    plan = branches()
+    for stage, kept, random in zip(
+        plan["cascade"].own, plan["keep"].own, plan["random-top"].own, strict=True
+    ):
+        assert stage.frozen == kept.frozen == random.frozen
+        assert (stage.reinitialise, kept.reinitialise, random.reinitialise) == (True, False, True)
+        assert (stage.random_top, kept.random_top, random.random_top) == (False, False, True)
+
+
+def test_every_training_has_a_seed_of_its_own():
+    plan = branches()
+    seeds = [stage.seed for branch in plan.values() for stage in branch.own]
+    seeds.append(CONFIG.seed)
+    assert len(set(seeds)) == len(seeds)
+    for branch in plan.values():
+        assert all(stage.config.seed == stage.seed for stage in branch.stages)
+    again = [stage.seed for branch in branches().values() for stage in branch.own]
+    assert again == seeds[:-1]
+
+
+def test_the_cascade_is_not_its_own_control():
+    foil = branches(direction="bottom-up", cuts=["encoder.conv1"])
+    assert "bottom-up" not in foil and "keep" in foil
+    with pytest.raises(ConfigError, match="--controls keep: the cascade itself is keep"):
+        parse_controls("keep", CascadeConfig(below="keep"))
+    assert "keep" not in parse_controls("all", CascadeConfig(below="keep"))
+
+
+def test_controls_are_parsed_and_mistakes_are_told():
+    plain = CascadeConfig()
+    assert parse_controls("none", plain) == [] == parse_controls("", plain)
+    assert parse_controls("all", plain) == list(CONTROLS)
+    assert parse_controls("continue, longer,continue", plain) == ["continue", "longer"]
+    with pytest.raises(ConfigError, match="no control 'longr'; did you mean 'longer'"):
+        parse_controls("longr", plain)
