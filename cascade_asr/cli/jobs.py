@@ -1,6 +1,7 @@
 """Trainings as Slurm jobs: submit, look, start again, cancel.
 
-A STAGE is its number (0 is full training) or the name of its folder, such as stage2.
+A TRAINING is the name of its folder, such as full or stage2, or the number of a stage;
+0 is full training.
 
 Examples:
     python -m cascade_asr.cli.jobs status
@@ -14,6 +15,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +24,14 @@ from cascade_asr.cli import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs import slurm, status
 from cascade_asr.jobs.attempt import begin, end
-from cascade_asr.jobs.following import follow
-from cascade_asr.jobs.options import parse_job_options
+from cascade_asr.jobs.following import LogReader, follow
+from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, gpus, parse_job_options
 from cascade_asr.jobs.record import FULL, JobFolder, find_folder, job_folders
 from cascade_asr.jobs.status import DONE, NOT_NEEDED, JobState, job_states
-from cascade_asr.jobs.submission import Submitter, cascade_tasks, full_task, resubmit
+from cascade_asr.jobs.submission import Submitter, resubmit
+from cascade_asr.jobs.tasks import cascade_tasks, full_task
+
+logger = logging.getLogger(__name__)
 
 TRAINING = (sys.executable, "-m", "cascade_asr.cli.training")
 LOG_LINES = 50
@@ -53,12 +58,12 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
     verbs.add_parser("status", parents=[common], help="how all jobs stand")
     for name, text in (
-        ("resubmit", "start a stage again; it resumes, and its successors wait for it"),
-        ("cancel", "cancel a stage, or all; a training saves first"),
-        ("log", "the end of a stage's log"),
+        ("resubmit", "start a training again; it resumes, and its successors wait for it"),
+        ("cancel", "cancel a training, or all; it saves first"),
+        ("log", "the end of a training's log"),
     ):
         one = verbs.add_parser(name, parents=[common], help=text, description=text)
-        one.add_argument("stage")
+        one.add_argument("training")
     one.add_argument("--follow", action="store_true", help="go on as the log grows")
     one.add_argument("--lines", type=int, default=LOG_LINES, help="lines to show")
 
@@ -99,13 +104,15 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
     experiment = arguments.exp
     if experiment is None:
         raise ConfigError("submit needs --exp, the folder of the experiment")
+    conf = SlurmConf.read(find_slurm_conf(arguments.slurm_conf))
+    given = parse_job_options(arguments.job_options.split())
+    training_options, options = with_devices(training_options, {**conf.defaults, **given})
     training = [*TRAINING, "--exp", str(experiment), *training_options]
     check = [*TRAINING, "check", *training[3:]]
     checked = subprocess.run(check, check=False, stdout=subprocess.DEVNULL)
     if checked.returncode != 0:
         return checked.returncode
-    options = {**ranks(training_options), **parse_job_options(arguments.job_options.split())}
-    submitter = Submitter(experiment, options, arguments.slurm_conf, arguments.attempts)
+    submitter = Submitter(experiment, {**options, **given}, conf, arguments.attempts)
     if arguments.what == FULL:
         tasks = [full_task(training)]
     else:
@@ -121,18 +128,37 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
     return 0
 
 
-def ranks(training_options: list[str]) -> dict[str, str]:
-    """Options of the job by which srun starts one task a GPU, or a process on the CPU."""
+def with_devices(
+    training_options: list[str], job_options: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Let a training and its job agree on GPUs; srun starts one task a GPU.
+
+    A training takes the GPUs that it finds where it is not told how many. In a job
+    that asked for none those are nobody's or another user's, so it is told.
+
+    Returns:
+        The options of the training, with ``--ngpu``, and those of the job that follow.
+    """
     parser = argparse.ArgumentParser(add_help=False)
-    for name in ("--ngpu", "--processes", "--nodes"):
-        parser.add_argument(name, type=int, default=0)
+    parser.add_argument("--ngpu", type=int)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1)
     wanted = parser.parse_known_args(training_options)[0]
-    options = {"gpu": str(wanted.ngpu)} if wanted.ngpu else {}
-    if (tasks := wanted.ngpu or wanted.processes) > 1:
+    ngpu = wanted.ngpu
+    if ngpu is None:
+        ngpu = gpus(job_options.get("gpu", "0"))
+        training_options = [*training_options, "--ngpu", str(ngpu)]
+        if ngpu == 0:
+            logger.warning(
+                "--ngpu was not given: these jobs ask for no GPU and train on the CPU. Write "
+                "--ngpu 1 for one GPU a machine, or --ngpu 0 where the CPU is meant"
+            )
+    options = {"gpu": str(ngpu)} if ngpu else {}
+    if (tasks := ngpu or wanted.processes) > 1:
         options["tasks"] = str(tasks)
     if wanted.nodes > 1:
         options["nodes"] = str(wanted.nodes)
-    return options
+    return training_options, options
 
 
 def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:
@@ -141,7 +167,7 @@ def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:
         states = follow(folders)
     except KeyboardInterrupt:
         records = [record for folder in folders if (record := folder.read())]
-        ids = ", ".join(f"{record.stage} {record.job}" for record in records)
+        ids = ", ".join(f"{record.training} {record.job}" for record in records)
         print(
             f"\nthe jobs go on: {ids}; to cancel them: python -m cascade_asr.cli.jobs cancel all "
             f"--exp {experiment}",
@@ -156,8 +182,9 @@ def show_status(given: Path | None) -> int:
     for experiment in experiments(given):
         states = job_states(job_folders(experiment))
         print(experiment)
+        width = max((len(state.folder.training) for state in states), default=0)
         for state in states:
-            print(f"  {state.folder.stage:10} {state.job or '-':>8}  {state}")
+            print(f"  {state.folder.training:{width}} {state.job or '-':>8}  {state}")
         for line in remedies(experiment, states):
             print(f"  {line}")
     return 0
@@ -171,31 +198,34 @@ def remedies(experiment: Path, states: list[JobState]) -> list[str]:
     first = failed[0]
     return [
         f"log: {first.folder.log}",
-        f"resume: python -m cascade_asr.cli.jobs resubmit {first.folder.stage} --exp {experiment}",
+        f"resume: python -m cascade_asr.cli.jobs resubmit {first.folder.training} --exp {experiment}",
     ]
 
 
-def cancel(experiment: Path, stage: str) -> int:
+def cancel(experiment: Path, training: str) -> int:
     """Cancel one job or all that are alive."""
-    folders = job_folders(experiment) if stage == "all" else [find_folder(experiment, stage)]
+    every = training == "all"
+    folders = job_folders(experiment) if every else [find_folder(experiment, training)]
     states = job_states(folders)
     alive = (status.QUEUED, status.RUNNING, status.STOPPED, status.BLOCKED, status.UNKNOWN)
     for state in states:
         if state.state in alive and state.job:
             slurm.cancel(state.job)
-            print(f"{state.folder.stage}: cancelled job {state.job}")
-        elif stage != "all":
-            print(f"{state.folder.stage}: nothing to cancel; it is {state}")
+            print(f"{state.folder.training}: cancelled job {state.job}")
+        elif not every:
+            print(f"{state.folder.training}: nothing to cancel; it is {state}")
     return 0
 
 
 def show_log(folder: JobFolder, lines: int, going_on: bool) -> int:
     """Print the end of a log, and what is added to it."""
     print(folder.log, file=sys.stderr)
-    text = folder.log.read_text(errors="replace") if folder.log.is_file() else ""
-    print("".join(text.splitlines(keepends=True)[-lines:]), end="")
+    content = folder.log.read_bytes() if folder.log.is_file() else b""
+    every = content.splitlines(keepends=True)
+    last = b"".join(every[max(0, len(every) - lines) :])
+    print(last.decode(errors="replace"), end="", flush=True)
     if going_on:
-        follow([folder], sys.stdout)
+        follow([folder], [LogReader(folder, sys.stdout, len(content))])
     return 0
 
 
@@ -212,12 +242,12 @@ def main() -> int:
         return end(JobFolder.at(arguments.folder), arguments.code, arguments.terminated == "yes")
     experiment = only_experiment(arguments.exp)
     if arguments.verb == "cancel":
-        return cancel(experiment, arguments.stage)
-    folder = find_folder(experiment, arguments.stage)
+        return cancel(experiment, arguments.training)
+    folder = find_folder(experiment, arguments.training)
     if arguments.verb == "log":
         return show_log(folder, arguments.lines, arguments.follow)
-    for stage in resubmit(folder, parse_job_options(rest)):
-        print(f"{stage} waits for the new job")
+    for waiting in resubmit(folder, parse_job_options(rest)):
+        print(f"{waiting} waits for the new job")
     return 0
 
 

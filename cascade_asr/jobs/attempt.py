@@ -26,17 +26,17 @@ MEMORY = re.compile(
 
 
 class NotReady(CascadeError):
-    """A stage was started before the one that it starts from was done."""
+    """A training was started before the one that it starts from was done."""
 
 
 def begin(folder: JobFolder) -> str:
-    """Check what the stage needs and become its latest attempt.
+    """Check what the training needs and become its latest attempt.
 
     Slurm starts a job at once whose predecessor it has forgotten, and may start
     a job twice, so nothing but the files counts.
 
     Returns:
-        The fence, for the environment; empty where the stage is not needed
+        The fence, for the environment; empty where the training is not needed
         because the cascade has ended before (``stop: patience``).
 
     Raises:
@@ -54,13 +54,13 @@ def begin(folder: JobFolder) -> str:
         raise
     if not needed:
         folder.write_state(job=job, state="skipped", starts=starts)
-        logger.info("%s is not needed: the cascade ended before it", folder.stage)
+        logger.info("%s is not needed: the cascade ended before it", folder.training)
         return ""
     fence, number = Fence.take(folder.attempt, job=job)
     folder.write_state(
         job=job, state="running", attempt=number, starts=starts, started=time.time()
     )
-    logger.info("%s: attempt %d, Slurm job %s", folder.stage, number, job)
+    logger.info("%s: attempt %d, Slurm job %s", folder.training, number, job)
     return fence.as_variable
 
 
@@ -69,21 +69,21 @@ def _wait_for_predecessors(folder: JobFolder, record: JobRecord) -> bool:
     deadline = time.monotonic() + MARKER_DELAY_S
     while True:
         missing = []
-        for stage in record.after:
-            other = JobFolder(folder.experiment, stage)
-            state = other.read_state()
-            if state.get("state") == "skipped":
+        for name in record.after:
+            other = JobFolder(folder.experiment, name)
+            word = other.last_word()
+            if word == "skipped":
                 return False
-            if state.get("state") in ("running", "stopped"):
-                missing.append(f"{stage} is {state['state']}")
+            if word in ("running", "stopped"):
+                missing.append(f"{name} is {word}")
             elif not other.is_done():
-                missing.append(f"{stage} is not done ({other.done_marker} is missing or damaged)")
+                missing.append(f"{name} is not done ({other.done_marker} is missing or damaged)")
         if not missing:
             return True
         if time.monotonic() > deadline:
             raise NotReady(
-                f"{folder.stage} refused: {', '.join(missing)}; once it is done: "
-                f"python -m cascade_asr.cli.jobs resubmit {folder.stage}"
+                f"{folder.training} refused: {', '.join(missing)}; once it is done: "
+                f"python -m cascade_asr.cli.jobs resubmit {folder.training}"
             )
         time.sleep(1)
 
@@ -119,7 +119,7 @@ def end(folder: JobFolder, code: int, terminated: bool) -> int:
     else:
         state.update(state="failed", cause=cause_of(code, folder.log_tail()))
     folder.write_state(**{**state, "code": code, "ended": time.time()})
-    logger.info("%s: %s", folder.stage, state.get("cause") or state["state"])
+    logger.info("%s: %s", folder.training, state.get("cause") or state["state"])
     if state["state"] == "stopped":
         slurm.requeue(state["job"])
         time.sleep(60)  # until Slurm ends this script

@@ -15,12 +15,20 @@ LOOK_EVERY_S = 1  # between two looks at the files
 
 
 class LogReader:
-    """Prints what is added to a log."""
+    """Prints what is added to a log.
 
-    def __init__(self, folder: JobFolder, output: TextIO) -> None:
+    Args:
+        folder: of the job.
+        output: where to.
+        position: bytes that have been shown already; None for all that there is.
+    """
+
+    def __init__(self, folder: JobFolder, output: TextIO, position: int | None = None) -> None:
         self.path = folder.log
         self.output = output
-        self.position = self.path.stat().st_size if self.path.is_file() else 0
+        if position is None:
+            position = self.path.stat().st_size if self.path.is_file() else 0
+        self.position = position
 
     def show(self) -> None:
         """Print the lines that are new."""
@@ -35,15 +43,18 @@ class LogReader:
         self.output.flush()
 
 
-def follow(folders: list[JobFolder], output: TextIO | None = None) -> list[JobState]:
+def follow(folders: list[JobFolder], readers: list[LogReader] | None = None) -> list[JobState]:
     """Print logs and changes of state until no job can go on by itself.
+
+    Args:
+        folders: of the jobs, in the order in which they run.
+        readers: of their logs; by default each is printed to stderr from now on.
 
     Returns:
         The last states. A job that is blocked has ended: a failure before it has
         to be repaired first.
     """
-    output = output or sys.stderr
-    readers = [LogReader(folder, output) for folder in folders]
+    readers = readers or [LogReader(folder, sys.stderr) for folder in folders]
     shown: dict[str, str] = {}
     next_question = 0.0
     words: list[str] = []
@@ -56,9 +67,9 @@ def follow(folders: list[JobFolder], output: TextIO | None = None) -> list[JobSt
             next_question = time.monotonic() + ASK_EVERY_S
             states = job_states(folders)
             for state in states:
-                if shown.get(state.folder.stage) != str(state):
-                    shown[state.folder.stage] = str(state)
-                    print(f"{state.folder.stage}: {state}, job {state.job}", file=output)
+                if shown.get(state.folder.training) != str(state):
+                    shown[state.folder.training] = str(state)
+                    print(f"{state.folder.training}: {state}, job {state.job}", file=sys.stderr)
             if all(state.state in status.ENDED for state in states):
                 for reader in readers:
                     reader.show()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
@@ -21,47 +22,72 @@ def find_slurm_conf(given: Path | None = None) -> Path:
     return own if own.is_file() else shipped / "conf/slurm.conf"
 
 
-def submission_words(path: Path, options: dict[str, str]) -> list[str]:
-    """The words that submit, without the script.
+@dataclass
+class SlurmConf:
+    """A file in the format of Kaldi's slurm.conf.
 
-    Args:
-        path: a file in the format of Kaldi's slurm.conf.
-        options: names with underscores, such as ``{"mem": "4G"}``.
-
-    Raises:
-        ConfigError: for a damaged file or an option that it does not have.
+    Attributes:
+        path: of the file.
+        command: what submits, as words.
+        patterns: words for ``--NAME VALUE``, by name and value; value ``*`` is any.
+        defaults: values by name.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    command: list[str] = []
-    values = dict(options)
-    patterns: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(lines, start=1):
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line:
-            continue
-        kind, _, rest = line.partition(" ")
-        name, equals, tail = rest.strip().partition("=")
-        value, _, words = tail.partition(" ")
-        if kind == "command":
-            command = shlex.split(rest)
-        elif kind == "option" and equals:
-            patterns.setdefault(name, {})[value] = words
-        elif kind == "default" and equals:
-            values.setdefault(name, tail.strip())
-        else:
-            raise ConfigError(f"{path}:{number}: expected command, option or default: {line}")
-    if not command:
-        raise ConfigError(f"{path}: no line 'command sbatch ...'")
-    for name, value in sorted(values.items()):
-        words = patterns.get(name, {}).get(value, patterns.get(name, {}).get("*"))
-        if words is None:
-            known = ", ".join(f"--{each.replace('_', '-')}" for each in sorted(patterns))
-            raise ConfigError(f"option --{name} {value}: not in {path}, which has: {known}")
-        command += [word.replace("$0", value) for word in shlex.split(words)]
-    return command
+
+    path: Path
+    command: list[str] = field(default_factory=list)
+    patterns: dict[str, dict[str, str]] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> SlurmConf:
+        """
+        Raises:
+            ConfigError: for a damaged file.
+        """
+        try:
+            lines = path.read_text().splitlines()
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        conf = cls(path)
+        for number, line in enumerate(lines, start=1):
+            line = re.sub(r"(^|\s)#.*", "", line).strip()
+            if not line:
+                continue
+            kind, _, rest = line.partition(" ")
+            name, equals, tail = rest.strip().partition("=")
+            value, _, words = tail.partition(" ")
+            if kind == "command":
+                conf.command = shlex.split(rest)
+            elif kind == "option" and equals:
+                conf.patterns.setdefault(name, {})[value] = words
+            elif kind == "default" and equals:
+                conf.defaults[name] = tail.strip()
+            else:
+                raise ConfigError(f"{path}:{number}: expected command, option or default: {line}")
+        if not conf.command:
+            raise ConfigError(f"{path}: no line 'command sbatch ...'")
+        return conf
+
+    def submission_words(self, options: dict[str, str]) -> list[str]:
+        """The words that submit, without the script.
+
+        Args:
+            options: names with underscores, such as ``{"mem": "4G"}``.
+
+        Raises:
+            ConfigError: for an option that the file does not have.
+        """
+        command = list(self.command)
+        for name, value in sorted({**self.defaults, **options}.items()):
+            patterns = self.patterns.get(name, {})
+            words = patterns.get(value, patterns.get("*"))
+            if words is None:
+                known = ", ".join(f"--{each.replace('_', '-')}" for each in sorted(self.patterns))
+                raise ConfigError(
+                    f"option --{name} {value}: not in {self.path}, which has: {known}"
+                )
+            command += [word.replace("$0", value) for word in shlex.split(words)]
+        return command
 
 
 def parse_job_options(words: list[str]) -> dict[str, str]:
@@ -83,6 +109,12 @@ def parse_job_options(words: list[str]) -> dict[str, str]:
             value = left.pop(0)
         options[name.replace("-", "_")] = value
     return options
+
+
+def gpus(value: str) -> int:
+    """How many GPUs a value of ``--gpu`` asks for: ``2``, ``a100:2``, or one such as ``a100``."""
+    count = value.rpartition(":")[2]
+    return int(count) if count.isdigit() else 1
 
 
 def notice_s(time: str | None) -> int:

@@ -1,7 +1,7 @@
-"""What a job leaves on disk, in EXP/jobs/STAGE.
+"""What a job leaves on disk, in EXP/jobs/TRAINING.
 
-The folder is not inside the stage's own, which is set aside as a whole when a
-stage is trained again with other options.
+The folder is not inside the training's own, which is set aside as a whole when
+it is trained again with other options.
 
     job.json      what was submitted, under which names and ids
     attempt       token of the latest attempt (see `cascade_asr.fencing`)
@@ -16,6 +16,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from cascade_asr.data.atomic import read_json, write_json
 from cascade_asr.errors import ConfigError, nearest
 
 FULL = "full"
+CASCADE = "cascade"  # the branch of stages 1, 2, …
 
 
 @dataclass
@@ -31,11 +34,12 @@ class JobRecord:
     """A submission, as job.json holds it.
 
     Attributes:
-        stage: ``full``, ``stage2``, or another folder of the experiment.
+        branch: chain of trainings that it belongs to, such as ``cascade``.
+        training: ``full``, ``stage2``, or another folder of the experiment.
         name: unique, written before sbatch is called.
         ids: of all submissions, the last one last; that of ``name`` is missing
             where sbatch did not return.
-        after: stages that must be done first.
+        after: trainings that must be done first.
         command: what trains, as words.
         options: of the job, such as ``{"mem": "32G"}``.
         slurm_conf: file that turns them into options of sbatch.
@@ -46,7 +50,8 @@ class JobRecord:
         complete: sbatch has returned.
     """
 
-    stage: str
+    branch: str
+    training: str
     name: str
     after: list[str]
     command: list[str]
@@ -67,20 +72,20 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class JobFolder:
-    """The files of one stage's job.
+    """The files of one training's job.
 
     Attributes:
         experiment: ``exp/TAG``.
-        stage: folder of the stage inside it.
+        training: its folder inside it.
     """
 
     experiment: Path
-    stage: str
+    training: str
 
     @property
     def path(self) -> Path:
         """Folder of the job."""
-        return self.experiment / "jobs" / self.stage
+        return self.experiment / "jobs" / self.training
 
     @property
     def log(self) -> Path:
@@ -94,12 +99,12 @@ class JobFolder:
 
     @property
     def done_marker(self) -> Path:
-        """The stage's own marker of completion."""
-        return self.experiment / self.stage / "done.json"
+        """The training's own marker of completion."""
+        return self.experiment / self.training / "done.json"
 
     @classmethod
     def at(cls, path: Path) -> JobFolder:
-        """The folder that ``EXP/jobs/STAGE`` is."""
+        """The folder that ``EXP/jobs/TRAINING`` is."""
         return cls(path.parent.parent, path.name)
 
     def read(self) -> JobRecord | None:
@@ -118,10 +123,22 @@ class JobFolder:
 
     def write_state(self, **state: Any) -> None:
         """Say how the attempt stands."""
-        write_json(self.path / "state.json", state)
+        write_json(self.path / "state.json", {**state, "written": time.time()})
+
+    def last_word(self) -> str:
+        """The state that the latest attempt said last; ``done`` if it was finished since.
+
+        A training whose job failed, or was killed, may have been finished without one.
+        """
+        said = self.read_state()
+        if not said:
+            return ""
+        marker = self.done_marker
+        finished_since = marker.is_file() and marker.stat().st_mtime > said["written"]
+        return "done" if finished_since else said["state"]
 
     def is_done(self) -> bool:
-        """Is the stage finished, with the weights that its marker names?"""
+        """Is the training finished, with the weights that its marker names?"""
         if not self.done_marker.is_file():
             return False
         model = self.done_marker.with_name("model.pth")
@@ -141,31 +158,36 @@ class JobFolder:
 
 
 def job_folders(experiment: Path) -> list[JobFolder]:
-    """All stages of an experiment with a job, full training first."""
+    """All trainings of an experiment with a job: full, the cascade, other branches.
+
+    Within a branch they are in the order of the numbers that end their names.
+    """
+
+    def order(folder: JobFolder) -> tuple[int, str, int, str]:
+        record = folder.read()
+        assert record is not None
+        rank = {FULL: 0, CASCADE: 1}.get(record.branch, 2)
+        number = re.search(r"\d*$", folder.training)
+        assert number is not None
+        return rank, record.branch, int(number[0] or 0), folder.training
+
     folders = [JobFolder.at(path.parent) for path in experiment.glob("jobs/*/job.json")]
-
-    def order(folder: JobFolder) -> tuple[int, int, str]:
-        number = folder.stage.removeprefix("stage")
-        if folder.stage == FULL:
-            return 0, 0, ""
-        return (1, int(number), "") if number.isdigit() else (2, 0, folder.stage)
-
     return sorted(folders, key=order)
 
 
-def find_folder(experiment: Path, stage: str) -> JobFolder:
-    """The job of a stage, by its name or number; 0 is full training.
+def find_folder(experiment: Path, training: str) -> JobFolder:
+    """The job of a training, by its name or the number of a stage; 0 is full training.
 
     Raises:
         ConfigError: if it has none; lists those that have.
     """
-    name = FULL if stage == "0" else f"stage{stage}" if stage.isdigit() else stage
+    name = FULL if training == "0" else f"stage{training}" if training.isdigit() else training
     folder = JobFolder(experiment, name)
     if not (folder.path / "job.json").is_file():
-        known = [each.stage for each in job_folders(experiment)]
+        known = [each.training for each in job_folders(experiment)]
         raise ConfigError(
-            f"no job of '{stage}' in {experiment}{nearest(name, known)}; "
-            f"there are: {', '.join(known) or 'none'}"
+            f"no job of '{training}' in {experiment}; "
+            f"there are: {', '.join(known) or 'none'}{nearest(name, known)}"
         )
     return folder
 

@@ -1,4 +1,4 @@
-"""The script that Slurm runs for one stage."""
+"""The script that Slurm runs for one training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cascade_asr.jobs.record import JobFolder, JobRecord
 # rank 0, whose name need not be known to the others.
 TEMPLATE = """\
 #!/usr/bin/env bash
-# {stage} of {experiment}; written by cascade_asr.cli.jobs, started by Slurm, perhaps often
+# {training} of {experiment}; written by cascade_asr.cli.jobs, started by Slurm, perhaps often
 cd {place} || exit
 terminated=no
 trap 'terminated=yes' TERM
@@ -36,7 +36,7 @@ def write_script(folder: JobFolder, record: JobRecord) -> str:
     with atomic_write(path) as stream:
         stream.write(
             TEMPLATE.format(
-                stage=folder.stage,
+                training=folder.training,
                 experiment=shlex.quote(str(folder.experiment)),
                 place=shlex.quote(record.place),
                 python=shlex.quote(sys.executable),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -144,10 +145,19 @@ def queue(names: list[str]) -> dict[str, QueueEntry] | None:
 
 
 def accounting(job: str) -> str | None:
-    """State of a job that the controller has forgotten; None without accounting."""
-    done = _run(["sacct", "-X", "-n", "-P", "-o", "State", "-j", job])
-    states = done.stdout.split()
-    return states[-1] if done.returncode == 0 and states else None
+    """State of a job that the controller has forgotten; None without accounting.
+
+    Asks the accounting database, then the file of completed jobs
+    (``JobCompType=jobcomp/filetxt``).
+    """
+    if shutil.which("sacct") is None:
+        return None
+    for source in ([], ["--completion"]):
+        done = _run(["sacct", *source, "-X", "-n", "-P", "-o", "State", "-j", job])
+        states = done.stdout.split()
+        if done.returncode == 0 and states:
+            return states[-1]
+    return None
 
 
 def details(job: str) -> str:

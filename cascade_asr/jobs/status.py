@@ -25,7 +25,7 @@ ENDED = (DONE, FAILED, BLOCKED, NOT_NEEDED, NOT_SUBMITTED)
 
 @dataclass(frozen=True)
 class JobState:
-    """How a stage's job stands.
+    """How a training's job stands.
 
     Attributes:
         folder: of the job.
@@ -46,14 +46,14 @@ class JobState:
 def job_states(folders: list[JobFolder]) -> list[JobState]:
     """State of each job, in order, with one question to the controller for all.
 
-    A stage counts as blocked when one that it waits for has failed, so the
-    folders must be in the order in which the stages run.
+    A training counts as blocked when one that it waits for has failed, so the
+    folders must be in the order in which the trainings run.
     """
     records = [folder.read() for folder in folders]
     entries = slurm.queue([record.name for record in records if record])
     states: dict[str, JobState] = {}
     for folder, record in zip(folders, records, strict=True):
-        states[folder.stage] = _state(folder, record, entries, states)
+        states[folder.training] = _state(folder, record, entries, states)
     return list(states.values())
 
 
@@ -85,6 +85,8 @@ def _from_disk(
 ) -> tuple[str, str]:
     """What needs no question: the job has said its last word."""
     word = said.get("state")
+    if word in ("failed", "skipped"):
+        word = folder.last_word()
     if word == "done" and folder.done_marker.is_file():
         return DONE, ""
     if word == "skipped":
@@ -105,9 +107,9 @@ def _from_queue(
         if said.get("state") == "stopped":
             return STOPPED, ""
         culprits = [
-            stage
-            for stage in record.after
-            if stage in before and before[stage].state in (FAILED, BLOCKED, NOT_SUBMITTED)
+            name
+            for name in record.after
+            if name in before and before[name].state in (FAILED, BLOCKED, NOT_SUBMITTED)
         ]
         if culprits:
             return BLOCKED, f"{', '.join(culprits)} {before[culprits[0]].state}"
@@ -156,6 +158,6 @@ def require_not_live(state: JobState) -> None:
     """
     if state.state in (QUEUED, RUNNING, STOPPED, UNKNOWN):
         raise ConfigError(
-            f"{state.folder.stage} is {state} as job {state.job}; cancel it first: "
-            f"python -m cascade_asr.cli.jobs cancel {state.folder.stage}"
+            f"{state.folder.training} is {state} as job {state.job}; cancel it first: "
+            f"python -m cascade_asr.cli.jobs cancel {state.folder.training}"
         )

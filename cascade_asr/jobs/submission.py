@@ -1,4 +1,4 @@
-"""Submit stages as a chain of jobs, and repair the chain after a failure."""
+"""Submit trainings as a chain of jobs, and repair the chain after a failure."""
 
 from __future__ import annotations
 
@@ -8,92 +8,19 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from cascade_asr.data.atomic import read_json
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs import slurm, status
-from cascade_asr.jobs.options import find_slurm_conf, notice_s, submission_words
-from cascade_asr.jobs.record import (
-    FULL,
-    JobFolder,
-    JobRecord,
-    job_folders,
-    submission_digest,
-)
+from cascade_asr.jobs.options import SlurmConf, gpus, notice_s
+from cascade_asr.jobs.record import JobFolder, JobRecord, job_folders, submission_digest
 from cascade_asr.jobs.script import write_script
+from cascade_asr.jobs.tasks import Task
 
 logger = logging.getLogger(__name__)
 
 CONFIGURATIONS = ("--train-config", "--cascade-config")
-
-
-@dataclass(frozen=True)
-class Task:
-    """A training that becomes a job.
-
-    Attributes:
-        stage: folder of the experiment that it fills.
-        after: stages that must be done first.
-        command: what trains, as words.
-    """
-
-    stage: str
-    after: tuple[str, ...]
-    command: tuple[str, ...]
-
-
-def full_task(command: Sequence[str]) -> Task:
-    """Full training; ``command`` is that of ``cascade_asr.cli.training``, without a verb."""
-    return Task(FULL, (), (*command[:3], "full", *command[3:]))
-
-
-def cascade_tasks(experiment: Path, chosen: str, command: Sequence[str]) -> list[Task]:
-    """One task a cascade stage, each after those that it starts from.
-
-    Args:
-        experiment: with the plan.json of ``cascade_asr.cli.training check``.
-        chosen: ``all``, or numbers such as ``2,3`` or ``2-4``.
-        command: as for `full_task`.
-
-    Raises:
-        ConfigError: for a stage that the plan does not have.
-    """
-    plan = read_json(experiment / "plan.json")
-    tasks = []
-    for number in parse_numbers(chosen, len(plan["stages"]) - 1):
-        names = [each["name"] for each in plan["stages"][:number]]
-        source = plan["stages"][number]["source"]
-        after = {"previous": names[-1:], "full": names[:1], "best": names}.get(source, [])
-        if plan["stop"] == "patience":
-            after = sorted({*after, *names[-1:]}, key=names.index)
-        own = ("cascade", "--cascade-stages", str(number))
-        stage = plan["stages"][number]["name"]
-        tasks.append(Task(stage, tuple(after), (*command[:3], *own, *command[3:])))
-    return tasks
-
-
-def parse_numbers(text: str, last: int) -> list[int]:
-    """Stage numbers from ``all``, ``2``, ``2,3`` or ``2-4``.
-
-    Raises:
-        ConfigError: for anything else, and for a number beyond ``last``.
-    """
-    numbers: set[int] = set()
-    for part in (f"1-{last}" if text in ("", "all") else text).split(","):
-        first, dash, second = part.strip().partition("-")
-        if not first.isdigit() or (dash and not second.isdigit()):
-            raise ConfigError(
-                f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
-            )
-        numbers |= set(range(int(first), int(second or first) + 1))
-    for number in sorted(numbers):
-        if not 1 <= number <= last:
-            raise ConfigError(
-                f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
-            )
-    return sorted(numbers)
 
 
 class Submitter:
@@ -102,7 +29,7 @@ class Submitter:
     Args:
         experiment: ``exp/TAG``.
         options: of all jobs, such as ``{"mem": "32G"}``.
-        slurm_conf: turns them into options of sbatch; None for the usual one.
+        conf: turns them into options of sbatch.
         attempts: how often a job may start before it gives up.
     """
 
@@ -110,12 +37,12 @@ class Submitter:
         self,
         experiment: Path,
         options: dict[str, str],
-        slurm_conf: Path | None = None,
+        conf: SlurmConf,
         attempts: int = 50,
     ) -> None:
         self.experiment = experiment
         self.options = options
-        self.slurm_conf = find_slurm_conf(slurm_conf)
+        self.conf = conf
         self.attempts = attempts
 
     def submit(self, tasks: list[Task]) -> list[JobFolder]:
@@ -126,10 +53,10 @@ class Submitter:
                 of other options is still alive.
             SlurmError: if Slurm refuses.
         """
-        submission_words(self.slurm_conf, self.options)  # an error before the first job, not after
+        self.conf.submission_words(self.options)  # an error before the first job, not after
         folders = []
         for task in tasks:
-            folder = JobFolder(self.experiment, task.stage)
+            folder = JobFolder(self.experiment, task.training)
             files = [Path(path) for path in _values(task.command, CONFIGURATIONS)]
             digest = submission_digest(list(task.command), self.options, files)
             folders.append(folder)
@@ -153,11 +80,11 @@ class Submitter:
             folder.write(record)
         if record.digest != digest:
             raise ConfigError(
-                f"{folder.stage} is in the queue as job {entry.job} with other options; cancel it "
-                f"first: python -m cascade_asr.cli.jobs cancel {folder.stage} "
+                f"{folder.training} is in the queue as job {entry.job} with other options; cancel it "
+                f"first: python -m cascade_asr.cli.jobs cancel {folder.training} "
                 f"--exp {self.experiment}"
             )
-        logger.info("%s is already in the queue as job %s", folder.stage, entry.job)
+        logger.info("%s is already in the queue as job %s", folder.training, entry.job)
         return True
 
     def _submit(self, folder: JobFolder, task: Task, digest: str) -> None:
@@ -165,12 +92,13 @@ class Submitter:
         folder.path.mkdir(parents=True, exist_ok=True)
         before = folder.read()
         record = JobRecord(
-            stage=task.stage,
+            branch=task.branch,
+            training=task.training,
             name=new_name(folder),
             after=list(task.after),
             command=_with_copies(task.command, folder.path),
             options=self.options,
-            slurm_conf=os.path.abspath(self.slurm_conf),
+            slurm_conf=os.path.abspath(self.conf.path),
             place=os.getcwd(),
             digest=digest,
             attempts=self.attempts,
@@ -187,7 +115,7 @@ def submit_record(folder: JobFolder, record: JobRecord) -> JobRecord:
     folder.write(record)  # the name is on disk before the job exists
     log = os.path.abspath(folder.log).replace("%", "%%")
     words = [
-        *submission_words(Path(record.slurm_conf), record.options),
+        *SlurmConf.read(Path(record.slurm_conf)).submission_words(record.options),
         "--parsable", "--requeue", "--open-mode=append", "--kill-on-invalid-dep=no",
         f"--signal=USR2@{notice_s(record.options.get('time'))}",
         f"--job-name={record.name}", f"--output={log}",
@@ -197,7 +125,7 @@ def submit_record(folder: JobFolder, record: JobRecord) -> JobRecord:
     job = slurm.submit([*words, script], record.name)
     record = replace(record, ids=[*record.ids, job], complete=True)
     folder.write(record)
-    logger.info("%s: job %s%s", folder.stage, job, f", {dependency}" if dependency else "")
+    logger.info("%s: job %s%s", folder.training, job, f", {dependency}" if dependency else "")
     return record
 
 
@@ -207,32 +135,34 @@ def dependency_of(folder: JobFolder, after: Sequence[str]) -> str:
     Raises:
         ConfigError: if one is neither.
     """
-    states = status.job_states([JobFolder(folder.experiment, stage) for stage in after])
+    states = status.job_states([JobFolder(folder.experiment, name) for name in after])
     waited_for = []
     for state in states:
         if state.state in (status.QUEUED, status.RUNNING, status.STOPPED, status.BLOCKED):
             waited_for.append(state.job)
-        elif state.state not in (status.DONE, status.NOT_NEEDED):
-            if not (state.state == status.FAILED and state.folder.is_done()):
-                raise ConfigError(
-                    f"{folder.stage} needs {state.folder.stage}, which is {state}; run it first"
-                )
+        elif state.state in (status.DONE, status.NOT_NEEDED):
+            continue
+        elif state.state != status.FAILED or not state.folder.is_done():
+            raise ConfigError(
+                f"{folder.training} needs {state.folder.training}, which is {state}; run it first"
+            )
     return "afterok:" + ":".join(waited_for) if waited_for else ""
 
 
 def resubmit(folder: JobFolder, options: dict[str, str]) -> list[str]:
-    """Submit a stage again as it was, with some options changed; it resumes.
+    """Submit a training again as it was, with some options changed; it resumes.
 
-    Stages that wait for it in the queue wait for the new job from now on.
+    Trainings that wait for it in the queue wait for the new job from now on.
 
     Returns:
-        Names of those stages.
+        Names of those trainings.
 
     Raises:
-        ConfigError: if it is still alive.
+        ConfigError: if it is still alive, or would not use the GPUs asked for.
     """
     record = folder.read()
     assert record is not None
+    _require_same_gpus(record, options)
     state = status.job_states([folder])[0]
     status.require_not_live(state)
     if state.state == status.BLOCKED:
@@ -242,14 +172,24 @@ def resubmit(folder: JobFolder, options: dict[str, str]) -> list[str]:
         record, name=new_name(folder), options=options, submitted=time.time(), complete=False
     )
     submit_record(folder, again)
-    return [waiting.stage for waiting in job_folders(folder.experiment) if _repair(waiting, folder)]
+    return [waiting.training for waiting in job_folders(folder.experiment) if _repair(waiting, folder)]
+
+
+def _require_same_gpus(record: JobRecord, options: dict[str, str]) -> None:
+    """How many GPUs a training uses is in its command, not only in its job."""
+    used = _values(record.command, ("--ngpu",))
+    if "gpu" in options and used and gpus(options["gpu"]) != int(used[-1]):
+        raise ConfigError(
+            f"--gpu {options['gpu']}: {record.training} was submitted with --ngpu {used[-1]}; for "
+            "another number run its stage again with that --ngpu"
+        )
 
 
 def _repair(waiting: JobFolder, source: JobFolder) -> bool:
     """Let a job that waits for the source's old one wait for its new one."""
     record = waiting.read()
     assert record is not None
-    if source.stage not in record.after:
+    if source.training not in record.after:
         return False
     entry = (slurm.queue([record.name]) or {}).get(record.name)
     if entry is None or not entry.waits:
@@ -260,7 +200,7 @@ def _repair(waiting: JobFolder, source: JobFolder) -> bool:
 
 def new_name(folder: JobFolder) -> str:
     """A job name that nobody has used, by which a job can be found."""
-    return f"{folder.experiment.name}.{folder.stage}.{secrets.token_hex(4)}"
+    return f"{folder.experiment.name}.{folder.training}.{secrets.token_hex(4)}"
 
 
 def _values(command: Sequence[str], options: Sequence[str]) -> list[str]:

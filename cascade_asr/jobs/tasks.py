@@ -1,0 +1,132 @@
+"""Trainings as tasks: which job each one becomes, and after which others it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.data.atomic import read_json
+from cascade_asr.errors import ConfigError
+from cascade_asr.jobs.record import CASCADE, FULL
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a branch, as the plan has it.
+
+    Attributes:
+        name: folder of the experiment that it fills.
+        source: whose weights it starts from: ``previous`` (of its branch), ``full``,
+            ``best`` (of all before it in its branch), or a folder elsewhere.
+        words: that choose it in ``cascade_asr.cli.training``, the verb first.
+    """
+
+    name: str
+    source: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training that becomes a job.
+
+    Attributes:
+        branch: chain of trainings that it belongs to, such as ``cascade``.
+        training: its name.
+        after: names of the trainings that must be done first.
+        command: what trains, as words.
+    """
+
+    branch: str
+    training: str
+    after: tuple[str, ...]
+    command: tuple[str, ...]
+
+
+def full_task(command: Sequence[str]) -> Task:
+    """Full training; ``command`` is that of ``cascade_asr.cli.training``, without a verb."""
+    return Task(FULL, FULL, (), _with_words(command, ("full",)))
+
+
+def branch_tasks(
+    branch: str, trainings: Sequence[Training], command: Sequence[str], patience: bool = False
+) -> list[Task]:
+    """One task for each training of a branch, after those that it starts from.
+
+    Args:
+        branch: its name.
+        trainings: in the order in which they run, without full training, from
+            which every branch starts.
+        command: as for `full_task`.
+        patience: whether a training is needed is known only when the one before
+            it has ended.
+    """
+    tasks = []
+    before = [FULL]
+    for training in trainings:
+        sources = {"previous": before[-1:], "full": before[:1], "best": before}
+        after = set(sources.get(training.source, []))
+        if patience:
+            after.add(before[-1])
+        tasks.append(
+            Task(
+                branch,
+                training.name,
+                tuple(sorted(after, key=before.index)),
+                _with_words(command, training.words),
+            )
+        )
+        before = [*before, training.name]
+    return tasks
+
+
+def cascade_tasks(experiment: Path, chosen: str, command: Sequence[str]) -> list[Task]:
+    """The chosen stages of the cascade.
+
+    Args:
+        experiment: with the plan.json of ``cascade_asr.cli.training check``.
+        chosen: ``all``, or numbers such as ``2,3`` or ``2-4``.
+        command: as for `full_task`.
+
+    Raises:
+        ConfigError: for a stage that the plan does not have.
+    """
+    plan = read_json(experiment / "plan.json")
+    stages = plan["stages"][1:]  # the first is full training
+    numbers = parse_numbers(chosen, len(stages))
+    trainings = [
+        Training(
+            stage["name"], stage["source"], ("cascade", "--cascade-stages", str(stage["number"]))
+        )
+        for stage in stages
+    ]
+    tasks = branch_tasks(CASCADE, trainings, command, plan["stop"] == "patience")
+    return [tasks[number - 1] for number in numbers]
+
+
+def parse_numbers(text: str, last: int) -> list[int]:
+    """Stage numbers from ``all``, ``2``, ``2,3`` or ``2-4``.
+
+    Raises:
+        ConfigError: for anything else, and for a number beyond ``last``.
+    """
+    numbers: set[int] = set()
+    for part in (f"1-{last}" if text in ("", "all") else text).split(","):
+        first, dash, second = part.strip().partition("-")
+        if not first.isdigit() or (dash and not second.isdigit()):
+            raise ConfigError(
+                f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
+            )
+        numbers |= set(range(int(first), int(second or first) + 1))
+    for number in sorted(numbers):
+        if not 1 <= number <= last:
+            raise ConfigError(
+                f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
+            )
+    return sorted(numbers)
+
+
+def _with_words(command: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+    """``python -m MODULE`` with a verb, and what follows it."""
+    return (*command[:3], *words, *command[3:])
