@@ -24,59 +24,21 @@ use warnings;
 use Cwd qw(getcwd);
 use File::Basename qw(dirname);
 use File::Path qw(make_path);
+use FindBin;
 use POSIX qw(strftime uname WNOHANG);
+use lib $FindBin::RealBin;
+use RunnerCommandLine;
 
-my $TAIL_LINES        = 10;    # of a failed job's log, shown to the user
 my $SECONDS_TO_FINISH = 3;     # between TERM and KILL when interrupted
 
 my %STOP_SIGNALS      = (HUP => 1, INT => 2, TERM => 15);
 
 my %option = ('max-jobs-run' => undef, 'num-threads' => 1, show => undef);
 my $SHOWING = '"${@:2}" 2>&1 | tee -a "$1"; exit "${PIPESTATUS[0]}"';
-my ($job_name, $first, $last);
 my $stop_signal = '';
 
-sub fail {
-    print STDERR "run.pl: $_[0]\n";
-    exit 1;
-}
-
-sub usage {
-    open my $script, '<', $0 or fail("cannot read $0: $!");
-    while (<$script>) {
-        next if /^#!/;
-        last unless s/^# ?//;
-        print;
-    }
-    exit 0;
-}
-
-# Take options and the job range off the front of the arguments.
-sub parse_arguments {
-    while (@ARGV) {
-        if ($ARGV[0] =~ /^(--help|-h)$/) { usage() }
-        elsif ($ARGV[0] =~ /^--([a-z][a-z-]*)(?:=(.*))?$/s) { parse_option($1, $2) }
-        elsif ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {
-            ($job_name, $first, $last) = ($1, $2, $3 // $2);
-            fail("empty range of jobs: $ARGV[0]") if $last < $first;
-            shift @ARGV;
-        }
-        elsif ($ARGV[0] =~ /^-/) { fail("unknown option $ARGV[0]; see run.pl --help") }
-        else                     { last }
-    }
-    fail("expected [options] [JOB=1:n] LOG COMMAND...; see run.pl --help") if @ARGV < 2;
-    if (defined $job_name && $last > $first && index($ARGV[0], $job_name) < 0) {
-        fail("the jobs $first to $last would share the log $ARGV[0]; put $job_name into its name");
-    }
-}
-
-sub parse_option {
+sub set_option {
     my ($name, $value) = @_;
-    shift @ARGV;
-    if (!defined $value) {
-        fail("option --$name needs a value") if !@ARGV || $ARGV[0] =~ /^--/;
-        $value = shift @ARGV;
-    }
     if (exists $option{$name}) {
         fail("option --$name takes a positive number, not '$value'") if $value !~ /^[1-9]\d*$/;
         $option{$name} = $value;
@@ -84,19 +46,6 @@ sub parse_option {
     elsif ($name !~ /^(mem|gpu|time|config)$/) {
         print STDERR "run.pl: ignoring the option --$name $value, which this runner does not have\n";
     }
-}
-
-sub quoted {
-    my ($word) = @_;
-    return $word if $word =~ m{^[\w./:=,\@%+-]+$};
-    $word =~ s/'/'\\''/g;
-    return "'$word'";
-}
-
-sub substituted {
-    my ($text, $number) = @_;
-    $text =~ s/\Q$job_name\E/$number/g if defined $job_name;
-    return $text;
 }
 
 sub timestamp { return strftime('%Y-%m-%d %H:%M:%S', localtime) }
@@ -109,8 +58,7 @@ sub start_job {
     make_path(dirname($log_path), { error => \my $errors });
     open my $log, '>', $log_path or die "cannot write the log $log_path: $!\n";
     $log->autoflush(1);
-    my $shown = @command == 1 ? $command[0] : join ' ', map { quoted($_) } @command;
-    $shown =~ s/\n/\n# /g;
+    my $shown = shown_command(@command);
     print $log "# $shown\n# Started at ", timestamp(), ' on ', (uname())[1], ' in ', getcwd(), "\n#\n";
     close $log or die "cannot write the log $log_path: $!\n";
 
@@ -120,7 +68,7 @@ sub start_job {
         setpgrp(0, 0);
         $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP CHLD);
         open STDIN,  '<',  '/dev/null';
-        @command = ('bash', '-o', 'pipefail', '-c', $command[0]) if @command == 1;
+        @command = executed_words(@command);
         if ($option{show}) {
             @command = ('bash', '-c', $SHOWING, 'bash', $log_path, @command);
         }
@@ -206,28 +154,20 @@ sub run_jobs {
     return sort { $a->{number} <=> $b->{number} } @failed;
 }
 
-# Tell which jobs failed and show the end of the first one's log.
-sub report {
+# Which jobs failed, in words.
+sub failures {
     my ($count, @failed) = @_;
-    my $which = $count == 1 ? 'the command failed'
-        : sprintf('%d of %d jobs failed: %s', scalar @failed, $count,
-            join ', ', map { $_->{number} } @failed);
-    print STDERR "run.pl: $which; the last lines of $failed[0]{log}:\n";
-    open my $log, '<', $failed[0]{log} or return;
-    my @tail;
-    while (<$log>) {
-        push @tail, $_;
-        shift @tail if @tail > $TAIL_LINES;
-    }
-    print STDERR map { "  $_" } @tail;
+    return 'the command failed' if $count == 1;
+    my $numbers = join ', ', map { $_->{number} } @failed;
+    return @failed . " of $count jobs failed: $numbers";
 }
 
-parse_arguments();
+parse_command_line(\&set_option);
 $SIG{CHLD} = sub { };
 for my $name (keys %STOP_SIGNALS) {
     $SIG{$name} = sub { $stop_signal = $name };
 }
-my @numbers = defined $job_name ? ($first .. $last) : (1);
+my @numbers = job_numbers();
 my @failed = run_jobs(@numbers);
-report(scalar @numbers, @failed) if @failed;
+report(failures(scalar @numbers, @failed), $failed[0]{log}) if @failed;
 exit(@failed ? 1 : 0);

@@ -25,11 +25,13 @@ use warnings;
 use Cwd qw(getcwd abs_path);
 use File::Basename qw(basename dirname);
 use File::Path qw(make_path remove_tree);
+use FindBin;
 use POSIX qw(strftime);
 use Text::ParseWords qw(shellwords);
 use Time::HiRes qw(time sleep);
+use lib $FindBin::RealBin;
+use RunnerCommandLine;
 
-my $TAIL_LINES     = 10;    # of a failed job's log, shown to the user
 my $ASK_EVERY_S    = 5;     # between two questions to the controller
 my $FILE_DELAY_S   = 20;    # until a network file system shows what a job has written
 my $FIND_FOR_S     = 120;   # how long a job is looked for that sbatch may have submitted
@@ -48,63 +50,23 @@ my %CAUSE = (
 );
 
 my %option;
-my ($config_file, $max_jobs_run, $job_name, $first, $last);
+my ($config_file, $max_jobs_run, $job_name);
 my $stop_signal = '';
 
-sub fail {
-    print STDERR "slurm.pl: $_[0]\n";
-    exit 1;
-}
-
-sub usage {
-    open my $script, '<', $0 or fail("cannot read $0: $!");
-    while (<$script>) {
-        next if /^#!/;
-        last unless s/^# ?//;
-        print;
-    }
-    exit 0;
-}
-
-# Take options and the job range off the front of the arguments.
-sub parse_arguments {
-    while (@ARGV) {
-        if ($ARGV[0] =~ /^(--help|-h)$/) { usage() }
-        elsif ($ARGV[0] =~ /^--([a-z][a-z_-]*)(?:=(.*))?$/s) { parse_option($1, $2) }
-        elsif ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {
-            ($job_name, $first, $last) = ($1, $2, $3 // $2);
-            fail("empty range of jobs: $ARGV[0]") if $last < $first;
-            shift @ARGV;
-        }
-        elsif ($ARGV[0] =~ /^-/) { fail("unknown option $ARGV[0]; see slurm.pl --help") }
-        else                     { last }
-    }
-    fail("expected [options] [JOB=1:n] LOG COMMAND...; see slurm.pl --help") if @ARGV < 2;
-    if (defined $job_name && $last > $first && index($ARGV[0], $job_name) < 0) {
-        fail("the jobs $first to $last would share the log $ARGV[0]; put $job_name into its name");
-    }
-}
-
-sub parse_option {
+sub set_option {
     my ($name, $value) = @_;
-    shift @ARGV;
-    if (!defined $value) {
-        fail("option --$name needs a value") if !@ARGV || $ARGV[0] =~ /^--/;
-        $value = shift @ARGV;
-    }
-    $name =~ tr/-/_/;
-    if ($name eq 'max_jobs_run') {
+    if ($name eq 'max-jobs-run') {
         fail("option --max-jobs-run takes a positive number, not '$value'")
             if $value !~ /^[1-9]\d*$/;
         $max_jobs_run = $value;
     }
     elsif ($name eq 'config') { $config_file = $value }
-    else                      { $option{$name} = $value }
+    else                      { $option{ $name =~ tr/-/_/r } = $value }
 }
 
 # The words that submit, from the configuration and the options.
 sub submission_words {
-    my $shipped = dirname(abs_path($0)) . '/../conf/slurm.conf';
+    my $shipped = "$FindBin::RealBin/../conf/slurm.conf";
     $config_file //= -f 'conf/slurm.conf' ? 'conf/slurm.conf' : $shipped;
     open my $file, '<', $config_file or fail("cannot read $config_file: $!");
     my (@command, %any, %exact, %known);
@@ -127,19 +89,6 @@ sub submission_words {
         push @command, map { s/\$0/$value/gr } shellwords($words);
     }
     return @command;
-}
-
-sub quoted {
-    my ($word) = @_;
-    return $word if $word =~ m{^[\w./:=,\@%+-]+$};
-    $word =~ s/'/'\\''/g;
-    return "'$word'";
-}
-
-sub substituted {
-    my ($text, $number) = @_;
-    $text =~ s/\Q$job_name\E/$number/g if defined $job_name;
-    return $text;
 }
 
 # A folder for the script and the exit statuses, beside the logs.
@@ -167,10 +116,8 @@ sub prepare_logs {
 sub write_script {
     my ($folder) = @_;
     my @words = @ARGV[1 .. $#ARGV];
-    @words = ('bash', '-o', 'pipefail', '-c', $words[0]) if @words == 1;
-    my $shown = @ARGV == 2 ? $ARGV[1] : join ' ', map { quoted($_) } @words;
-    $shown =~ s/\n/\n# /g;
-    my ($words, $shown_word) = (join(' ', map { quoted($_) } @words), quoted($shown));
+    my $shown_word = quoted(shown_command(@words));
+    my $words = join ' ', map { quoted($_) } executed_words(@words);
     my ($place, $status) = map { quoted($_) } getcwd(), "$folder/status";
     my $replace = defined $job_name
         ? "words=(\"\${words[\@]//$job_name/\$number}\")\nshown=\${shown//$job_name/\$number}\n"
@@ -223,7 +170,8 @@ sub submit {
     $path =~ s/%/%%/g;
     $path =~ s/\Q$job_name\E/%a/g if defined $job_name;
     push @words, '--parsable', "--job-name=$name", '--open-mode=append', "--output=$path";
-    push @words, "--array=$first-$last" . (defined $max_jobs_run ? "%$max_jobs_run" : '')
+    my @numbers = job_numbers();
+    push @words, "--array=$numbers[0]-$numbers[-1]" . (defined $max_jobs_run ? "%$max_jobs_run" : '')
         if defined $job_name;
     my ($status, $text) = capture(@words, "$folder/job.sh");
     return $1 if $status == 0 && $text =~ /^(\d+)(?:;\S+)?$/m;
@@ -343,37 +291,24 @@ sub end_of_lost {
     return ($code, $cause);
 }
 
-sub tail {
-    my ($path) = @_;
-    open my $log, '<', $path or return;
-    my @tail;
-    while (<$log>) {
-        push @tail, $_;
-        shift @tail if @tail > $TAIL_LINES;
-    }
-    return @tail;
-}
-
-# Tell which jobs failed and why, and show the end of the first one's log.
-sub report {
+# Which jobs failed and why, in words.
+sub failures {
     my ($count, @failed) = @_;
     my %numbers_of;
     push @{ $numbers_of{ $_->[2] // "exit status $_->[1]" } }, $_->[0] for @failed;
     my $causes = join '; ', map {
         $count == 1 ? $_ : join(', ', @{ $numbers_of{$_} }) . " ($_)"
     } sort { $numbers_of{$a}[0] <=> $numbers_of{$b}[0] } keys %numbers_of;
-    my $which = $count == 1 ? 'the command failed' : @failed . " of $count jobs failed";
-    my $log = substituted($ARGV[0], $failed[0][0]);
-    print STDERR "slurm.pl: $which: $causes; the last lines of $log:\n";
-    print STDERR map { "  $_" } tail($log);
+    return $count == 1 ? "the command failed: $causes" : @failed . " of $count jobs failed: $causes";
 }
 
-parse_arguments();
+parse_command_line(\&set_option);
+$job_name = job_name();
 my @words = submission_words();
 for my $name (keys %STOP_SIGNALS) {
     $SIG{$name} = sub { $stop_signal = $name };
 }
-my @numbers = defined $job_name ? ($first .. $last) : (1);
+my @numbers = job_numbers();
 my $name = basename($ARGV[0]) =~ s/\.log$//r;
 $name =~ s/\.?\Q$job_name\E// if defined $job_name;
 $name =~ s/[^\w.-]/_/g;
@@ -384,7 +319,7 @@ write_script($folder);
 my $id = submit($name, $folder, @words);
 my @failed = wait_for($id, $folder, @numbers);
 if (@failed) {
-    report(scalar @numbers, @failed);
+    report(failures(scalar @numbers, @failed), substituted($ARGV[0], $failed[0][0]));
     exit 1;
 }
 remove_tree($folder);
