@@ -12,12 +12,19 @@ from cascade_asr.config import TrainingOptions
 from cascade_asr.experiment import Experiment
 from cascade_asr.interfaces import Task
 from cascade_asr.speech_task import SpeechTask
+from cascade_asr.text_task import TextTask
 
 logger = logging.getLogger(__name__)
+
+TASKS = {"speech": SpeechTask, "text": TextTask}
 
 
 def add_task_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that name an experiment and how it is trained."""
+    parser.add_argument(
+        "--task", choices=tuple(TASKS), default="speech", help="what is trained: a recogniser or a "
+        "language model"
+    )
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
     parser.add_argument("--train-set", required=True, help="set to train on")
@@ -29,7 +36,7 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make_task(arguments: argparse.Namespace) -> Task:
     """What is trained, and on what."""
-    return SpeechTask(
+    return TASKS[arguments.task](
         Experiment(arguments.exp, arguments.dump, arguments.train_set, arguments.dev_set)
     )
 

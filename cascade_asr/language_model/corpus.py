@@ -41,7 +41,7 @@ class Counts:
 WIKITEXT2 = Counts(train=2_088_628, valid=217_646, test=245_569, vocabulary=33_278)
 
 
-def find_parts(directory: Path) -> dict[str, Path]:
+def find_parts(directory: Path, parts: tuple[str, ...] = PARTS) -> dict[str, Path]:
     """Find the training, dev and test text in a folder, whatever they are called.
 
     ``wiki.train.tokens``, ``train.txt`` and the like, here or in a folder
@@ -54,21 +54,21 @@ def find_parts(directory: Path) -> dict[str, Path]:
         raise DataError(f"{directory}: no such folder")
     for folder in (directory / name for name in _FOLDERS):
         found = {}
-        for part in PARTS:
+        for part in parts:
             names = [form.format(name) for form in _FILE_NAMES for name in _PART_NAMES[part]]
             path = next((folder / name for name in names if (folder / name).is_file()), None)
             if path is not None:
                 found[part] = path
-        if len(found) == len(PARTS):
+        if len(found) == len(parts):
             return found
         if found:
             break
     _refuse_raw(directory)
-    missing = ", ".join(part for part in PARTS if part not in found)
+    missing = ", ".join(part for part in parts if part not in found)
     present = ", ".join(sorted(path.name for path in directory.iterdir())) or "nothing"
     raise DataError(
-        f"{directory}: no text for {missing}; expected train.txt, valid.txt and test.txt, or "
-        f"wiki.train.tokens and so on; found: {present}"
+        f"{directory}: no text for {missing}; expected {parts[0]}.txt and so on, or "
+        f"wiki.{parts[0]}.tokens and so on; found: {present}"
     )
 
 
