@@ -22,7 +22,8 @@ mapfile -t scripts < <(find . -type d \( -name '.venv*' -o -name .git -o -path '
   -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print | sort)
 shellcheck --external-sources "${scripts[@]}"
 
-targets=(tests --ignore=tests/slurm)
+# A process a processor; a file's tests stay together, because they share fixtures.
+targets=(tests --ignore=tests/slurm --numprocesses auto --dist loadfile)
 for argument in "$@"; do
   if [[ -e ${argument%%::*} ]]; then
     targets=()
