@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,7 @@ def tones(text: str, utterance: str) -> np.ndarray:
     return samples.astype(np.int16)
 
 
+@cache
 def _files() -> dict[tuple[str, str], bytes]:
     """All files by disc and path, before a variant renames them."""
     files = {place: text.encode() for place, text in TEXTS.items()}

@@ -1,0 +1,67 @@
+"""The recipe egs/wsj as a user calls it, with a network of seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT, environment, write_yaml
+
+TINY = {
+    "encoder": "vgg_rnn",
+    "encoder_conf": {"num_layers": 2, "hidden_size": 16, "output_size": 16},
+    "decoder": "rnn",
+    "decoder_conf": {
+        "hidden_size": 16,
+        "att_conf": {"atype": "location", "adim": 16, "aconv_chans": 2, "aconv_filts": 5},
+    },
+    "model_conf": {"ctc_weight": 0.5},
+    "init": "chainer",
+    "normalize": "global_mvn",
+    "optim": "adam",
+    "optim_conf": {"lr": 0.01},
+    "batch_type": "sorted",
+    "batch_size": 6,
+    "max_epoch": 2,
+    "keep_nbest_models": 1,
+    "num_workers": 0,
+    "use_tensorboard": False,
+}
+
+
+def make_recipe(folder: Path) -> Path:
+    """The project with its own copy of egs/wsj, with small configurations beside its own."""
+    for name in ("cascade_asr", "utils", "conf", "path.sh"):
+        os.symlink(ROOT / name, folder / name)
+    recipe = folder / "egs/wsj"
+    ignored = shutil.ignore_patterns("data", "dump", "exp", "__pycache__")
+    shutil.copytree(ROOT / "egs/wsj", recipe, ignore=ignored)
+    write_yaml(recipe / "tiny.yaml", TINY)
+    write_yaml(recipe / "cuts.yaml", {"cuts": ["decoder"]})
+    write_yaml(recipe / "fast.yaml", {"beam_size": 2, "ctc_weight": 0.5, "maxlenratio": 0.4})
+    return recipe
+
+
+def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["./run.sh", "--train-config", "tiny.yaml", "--cascade-config", "cuts.yaml",
+         "--decode-config", "fast.yaml", "--nj", "1", "--ngpu", "0", *options],
+        cwd=recipe, env=environment(), capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+
+
+def prepare(outdir: Path, *options: str) -> subprocess.CompletedProcess:
+    """Stage 0 alone."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "egs/wsj/local/prepare_wsj.py"), "--outdir", str(outdir),
+         *options],
+        env=environment(), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def rows(path: Path) -> dict[str, str]:
+    pairs = (line.split(" ", 1) for line in path.read_text().splitlines())
+    return {pair[0]: pair[1] if pair[1:] else "" for pair in pairs}
