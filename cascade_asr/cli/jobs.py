@@ -29,7 +29,7 @@ from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, gpus, parse_job
 from cascade_asr.jobs.record import FULL, JobFolder, find_folder, job_folders
 from cascade_asr.jobs.status import DONE, NOT_NEEDED, JobState, job_states
 from cascade_asr.jobs.submission import Submitter, resubmit
-from cascade_asr.jobs.tasks import cascade_tasks, full_task
+from cascade_asr.jobs.tasks import full_task, planned_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,12 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         "submit", parents=[common], help="submit trainings as a chain of jobs", allow_abbrev=False
     )
     one.add_argument("what", choices=("full", "cascade"))
-    one.add_argument("--cascade-stages", default="all", help="all, or numbers such as 2,3 or 2-4")
+    one.add_argument(
+        "--cascade-stages", default="all", help="all, none, or numbers such as 2,3 or 2-4"
+    )
+    one.add_argument(
+        "--controls", default="none", help="trained too: all, none, or such as longer,continue"
+    )
     one.add_argument("--job-options", default="", help='such as "--mem 8G --time 4:00:00"')
     one.add_argument("--slurm-conf", type=Path, help="default: conf/slurm.conf, here or shipped")
     one.add_argument("--attempts", type=int, default=50, help="starts of a job before it gives up")
@@ -108,7 +113,7 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
     given = parse_job_options(arguments.job_options.split())
     training_options, options = with_devices(training_options, {**conf.defaults, **given})
     training = [*TRAINING, "--exp", str(experiment), *training_options]
-    check = [*TRAINING, "check", *training[3:]]
+    check = [*TRAINING, "check", *training[3:], "--controls", arguments.controls]
     checked = subprocess.run(check, check=False, stdout=subprocess.DEVNULL)
     if checked.returncode != 0:
         return checked.returncode
@@ -116,7 +121,9 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
     if arguments.what == FULL:
         tasks = [full_task(training)]
     else:
-        tasks = cascade_tasks(experiment, arguments.cascade_stages, training)
+        tasks = planned_tasks(
+            experiment, arguments.cascade_stages, arguments.controls, training
+        )
     folders = submitter.submit(tasks)
     if arguments.follow:
         return follow_until_end(experiment, folders)

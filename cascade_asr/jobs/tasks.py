@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cascade_asr.data.atomic import read_json
-from cascade_asr.errors import ConfigError
+from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.jobs.record import CASCADE, FULL
 
 
@@ -18,7 +19,8 @@ class Training:
     Attributes:
         name: folder of the experiment that it fills.
         source: whose weights it starts from: ``previous`` (of its branch), ``full``,
-            ``best`` (of all before it in its branch), or a folder elsewhere.
+            ``best`` (of all before it in its branch), or a folder elsewhere; empty
+            where it starts from new weights.
         words: that choose it in ``cascade_asr.cli.training``, the verb first.
     """
 
@@ -56,18 +58,18 @@ def branch_tasks(
 
     Args:
         branch: its name.
-        trainings: in the order in which they run, without full training, from
-            which every branch starts.
+        trainings: in the order in which they run, without full training, which
+            is the first of every branch.
         command: as for `full_task`.
-        patience: whether a training is needed is known only when the one before
-            it has ended.
+        patience: whether a training that starts from another is needed is known
+            only when the one before it has ended.
     """
     tasks = []
     before = [FULL]
     for training in trainings:
         sources = {"previous": before[-1:], "full": before[:1], "best": before}
         after = set(sources.get(training.source, []))
-        if patience:
+        if patience and training.source:
             after.add(before[-1])
         tasks.append(
             Task(
@@ -81,42 +83,75 @@ def branch_tasks(
     return tasks
 
 
-def cascade_tasks(experiment: Path, chosen: str, command: Sequence[str]) -> list[Task]:
-    """The chosen stages of the cascade.
+def planned_tasks(
+    experiment: Path, stages: str, controls: str, command: Sequence[str]
+) -> list[Task]:
+    """The chosen stages of the cascade, then all trainings of the chosen controls.
 
     Args:
         experiment: with the plan.json of ``cascade_asr.cli.training check``.
-        chosen: ``all``, or numbers such as ``2,3`` or ``2-4``.
+        stages: ``all``, ``none``, or numbers such as ``2,3`` or ``2-4``.
+        controls: ``all``, ``none``, or names such as ``longer,continue``.
         command: as for `full_task`.
 
     Raises:
-        ConfigError: for a stage that the plan does not have.
+        ConfigError: for a stage or a control that the plan does not have.
     """
     plan = read_json(experiment / "plan.json")
-    stages = plan["stages"][1:]  # the first is full training
-    numbers = parse_numbers(chosen, len(stages))
-    trainings = [
+    patience = plan["stop"] == "patience"
+    numbers = parse_numbers(stages, len(plan["stages"]) - 1)
+    chain = branch_tasks(CASCADE, _trainings(plan["stages"], ()), command, patience)
+    tasks = [chain[number - 1] for number in numbers]
+    for name in parse_controls(controls, list(plan["controls"])):
+        trainings = _trainings(plan["controls"][name], ("--branch", name))
+        tasks += branch_tasks(name, trainings, command, patience)
+    return tasks
+
+
+def _trainings(entries: list[dict[str, Any]], branch: tuple[str, ...]) -> list[Training]:
+    """Those of one branch of plan.json, whose first entry is full training."""
+    return [
         Training(
-            stage["name"], stage["source"], ("cascade", "--cascade-stages", str(stage["number"]))
+            entry["name"],
+            entry["source"],
+            ("cascade", *branch, "--cascade-stages", str(entry["number"])),
         )
-        for stage in stages
+        for entry in entries[1:]
     ]
-    tasks = branch_tasks(CASCADE, trainings, command, plan["stop"] == "patience")
-    return [tasks[number - 1] for number in numbers]
+
+
+def parse_controls(text: str, known: list[str]) -> list[str]:
+    """Names of controls from ``all``, ``none`` or ``longer,continue``.
+
+    Raises:
+        ConfigError: for one that the plan does not have.
+    """
+    if text in ("", "none"):
+        return []
+    names = known if text == "all" else [part.strip() for part in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"--controls {text}: no control '{name}' in this plan; "
+                f"there are: {', '.join(known)}{nearest(name, known)}"
+            )
+    return list(dict.fromkeys(names))
 
 
 def parse_numbers(text: str, last: int) -> list[int]:
-    """Stage numbers from ``all``, ``2``, ``2,3`` or ``2-4``.
+    """Stage numbers from ``all``, ``none``, ``2``, ``2,3`` or ``2-4``.
 
     Raises:
         ConfigError: for anything else, and for a number beyond ``last``.
     """
+    if text == "none":
+        return []
     numbers: set[int] = set()
     for part in (f"1-{last}" if text in ("", "all") else text).split(","):
         first, dash, second = part.strip().partition("-")
         if not first.isdigit() or (dash and not second.isdigit()):
             raise ConfigError(
-                f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
+                f"--cascade-stages {text}: expected all, none, or numbers such as 2,3"
             )
         numbers |= set(range(int(first), int(second or first) + 1))
     for number in sorted(numbers):

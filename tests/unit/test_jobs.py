@@ -29,9 +29,10 @@ from cascade_asr.jobs.submission import resubmit
 from cascade_asr.jobs.tasks import (
     Training,
     branch_tasks,
-    cascade_tasks,
     full_task,
+    parse_controls,
     parse_numbers,
+    planned_tasks,
 )
 
 COMMAND = ("python", "-m", "cascade_asr.cli.training", "--exp", "exp/x")
@@ -175,18 +176,30 @@ def test_a_training_and_its_job_agree_on_gpus(caplog, training, job, expected):
 # ---- chains ----------------------------------------------------------------
 
 
-def write_plan(experiment: Path, sources: list[str], stop: str = "never") -> None:
-    names = ["full", *(f"stage{number}" for number in range(1, len(sources) + 1))]
-    stages = [
-        {"number": number, "name": name, "title": name, "source": source}
-        for number, (name, source) in enumerate(zip(names, ["", *sources], strict=True))
-    ]
+def write_plan(
+    experiment: Path, sources: list[str], stop: str = "never", **controls: list[str]
+) -> None:
+    def entries(prefix: str, sources: list[str]) -> list[dict]:
+        names = ["full", *(f"{prefix}{number}" for number in range(1, len(sources) + 1))]
+        return [
+            {"number": number, "name": name, "title": name, "source": source}
+            for number, (name, source) in enumerate(zip(names, ["", *sources], strict=True))
+        ]
+
+    plan = {
+        "stop": stop,
+        "stages": entries("stage", sources),
+        "controls": {name: entries(name, sources) for name, sources in controls.items()},
+    }
     experiment.mkdir(parents=True, exist_ok=True)
-    (experiment / "plan.json").write_text(json.dumps({"stop": stop, "stages": stages}))
+    (experiment / "plan.json").write_text(json.dumps(plan))
 
 
-def chain(experiment: Path, chosen: str = "all") -> dict[str, tuple[str, ...]]:
-    return {task.training: task.after for task in cascade_tasks(experiment, chosen, COMMAND)}
+def chain(
+    experiment: Path, chosen: str = "all", controls: str = "none"
+) -> dict[str, tuple[str, ...]]:
+    tasks = planned_tasks(experiment, chosen, controls, COMMAND)
+    return {task.training: task.after for task in tasks}
 
 
 def test_each_stage_waits_for_the_one_that_it_starts_from(tmp_path):
@@ -219,18 +232,38 @@ def test_a_branch_is_a_chain_by_name_that_starts_from_full_training():
 def test_commands_carry_what_they_train(tmp_path):
     write_plan(tmp_path, ["previous"] * 2)
     assert full_task(COMMAND).command[2:5] == ("cascade_asr.cli.training", "full", "--exp")
-    stage2 = cascade_tasks(tmp_path, "2", COMMAND)[0]
+    stage2 = planned_tasks(tmp_path, "2", "none", COMMAND)[0]
     assert stage2.command[3:] == ("cascade", "--cascade-stages", "2", "--exp", "exp/x")
     assert stage2.branch == "cascade"
 
 
+def test_controls_are_further_branches(tmp_path):
+    write_plan(
+        tmp_path, ["previous"] * 2, "patience", longer=[""], **{"continue": ["previous"] * 2}
+    )
+    assert chain(tmp_path, "none", "all") == {
+        "longer1": (), "continue1": ("full",), "continue2": ("continue1",),
+    }  # fmt: skip
+    assert list(chain(tmp_path, "2", "longer")) == ["stage2", "longer1"]
+    second = planned_tasks(tmp_path, "none", "continue", COMMAND)[1]
+    assert second.branch == "continue"
+    words = ("cascade", "--branch", "continue", "--cascade-stages", "2", "--exp", "exp/x")
+    assert second.command[3:] == words
+    with pytest.raises(ConfigError) as error:
+        parse_controls("longer,contnue", ["longer", "continue"])
+    assert str(error.value) == (
+        "--controls longer,contnue: no control 'contnue' in this plan; "
+        "there are: longer, continue; did you mean 'continue'?"
+    )
+
+
 def test_stage_numbers():
-    assert [parse_numbers(text, 4) for text in ("all", "", "2", "3,1", "2-4,3")] == [
-        [1, 2, 3, 4], [1, 2, 3, 4], [2], [1, 3], [2, 3, 4],
+    assert [parse_numbers(text, 4) for text in ("all", "", "2", "3,1", "2-4,3", "none")] == [
+        [1, 2, 3, 4], [1, 2, 3, 4], [2], [1, 3], [2, 3, 4], [],
     ]  # fmt: skip
     for text, message in {
-        "two": "expected all, or numbers such as 2,3 or 2-4",
-        "1,": "expected all, or numbers such as 2,3 or 2-4",
+        "two": "expected all, none, or numbers such as 2,3",
+        "1,": "expected all, none, or numbers such as 2,3",
         "0": "no stage 0; this plan has stages 1 to 4",
         "3-5": "no stage 5; this plan has stages 1 to 4",
     }.items():
