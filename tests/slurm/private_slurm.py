@@ -1,7 +1,10 @@
 """A Slurm of one's own: started for a test, on the loopback, ended by process id.
 
 It needs Debian's packages slurm-wlm and munge, no configuration of the machine
-and no particular user. Everything it writes is in one folder.
+and no particular user. Everything it writes is in one folder. As a plugin of pytest
+it has two clusters that all tests of a session share.
+
+PYTEST_DONT_REWRITE: a plugin that tests import too.
 """
 
 from __future__ import annotations
@@ -52,13 +55,14 @@ DefMemPerCPU=500
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/completed
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=200000
 KillWait=5
 SlurmctldTimeout=20
 SlurmdTimeout=20
 MessageTimeout=10
 ReturnToService=2
-MinJobAge={minimum_job_age}
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MailProg=/bin/true
@@ -106,12 +110,9 @@ class PrivateSlurm:
         nodes: machines to pretend, n1, n2, …
         cpus: processors that each one claims.
         memory_mb: memory that each one claims.
-        minimum_job_age: seconds after which a finished job is forgotten.
     """
 
-    def __init__(
-        self, nodes: int = 1, cpus: int = 4, memory_mb: int = 4000, minimum_job_age: int = 300
-    ) -> None:
+    def __init__(self, nodes: int = 1, cpus: int = 4, memory_mb: int = 4000) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm.", dir="/tmp"))
         self.folder.chmod(0o711)
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
@@ -120,9 +121,14 @@ class PrivateSlurm:
             "PATH": SEARCH_PATH,
             "SLURM_CONF": str(self.folder / "slurm.conf"),
         }
-        self._write_configuration(cpus, memory_mb, minimum_job_age)
+        self._write_configuration(cpus, memory_mb)
 
-    def _write_configuration(self, cpus: int, memory_mb: int, minimum_job_age: int) -> None:
+    @property
+    def variables(self) -> dict[str, str]:
+        """What makes Slurm's commands speak to this cluster."""
+        return {"SLURM_CONF": self.environment["SLURM_CONF"]}
+
+    def _write_configuration(self, cpus: int, memory_mb: int) -> None:
         controller_port, *node_ports = free_ports(1 + len(self.nodes))
         host = socket.gethostname().split(".")[0]
         lines = [
@@ -139,7 +145,6 @@ class PrivateSlurm:
                 user=getpass.getuser(),
                 folder=self.folder,
                 nodes="\n".join(lines),
-                minimum_job_age=minimum_job_age,
             )
         )
         key = self.folder / "munge" / "key"
@@ -161,9 +166,9 @@ class PrivateSlurm:
         self.wait_for_nodes()
         return self
 
-    def start_controller(self) -> None:
+    def start_controller(self, *options: str) -> None:
         """Start slurmctld and wait until it answers."""
-        self.run("slurmctld")
+        self.run("slurmctld", *options)
         wait_until(
             lambda: "is UP" in self.run("scontrol", "ping", check=False).stdout, 20, "slurmctld"
         )
@@ -205,13 +210,25 @@ class PrivateSlurm:
             self.kill(name)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def forget_all_jobs(self) -> None:
+        """What a controller does, by and by, with each job that has ended."""
+        self.kill("slurmctld")
+        self.start_controller("-c")
+
+    def impatient(self) -> str:
+        """A slurm.conf for a command that gives up on the controller after 3 s, not 10 s."""
+        path = self.folder / "impatient.conf"
+        text = (self.folder / "slurm.conf").read_text()
+        path.write_text(text.replace("MessageTimeout=10", "MessageTimeout=3"))
+        return str(path)
+
     # ---- commands ---------------------------------------------------------
 
     def run(self, *command: str, check: bool = True, **options) -> subprocess.CompletedProcess:
         """Run a command in the cluster's environment."""
-        options.setdefault("timeout", 60)
+        options = {"timeout": 60, "env": self.environment, **options}
         done = subprocess.run(
-            list(map(str, command)), env=self.environment, capture_output=True, text=True, **options
+            list(map(str, command)), capture_output=True, text=True, check=False, **options
         )
         if check:
             assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
@@ -244,7 +261,13 @@ def started(**options) -> Iterator[PrivateSlurm]:
         slurm.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[PrivateSlurm]:
-    """One node with 4 processors and 4 GB."""
-    yield from started()
+    """One node with 8 processors and 8 GB, to which nothing happens."""
+    yield from started(cpus=8, memory_mb=8000)
+
+
+@pytest.fixture(scope="session")
+def two_nodes() -> Iterator[PrivateSlurm]:
+    """Another cluster, where the controller and nodes may be lost, and jobs be preempted."""
+    yield from started(nodes=2, cpus=2, memory_mb=3000)

@@ -3,74 +3,60 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import signal
-import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from arrays import line_with
 from conftest import TINY_CONFIG
-from private_slurm import (
-    PrivateSlurm,
-    cluster,  # noqa: F401 (a fixture)
-    is_alive,
-    started,
-    wait_until,
-)
-from tiny_recipe import Recipe, has_pending, identical, release
+from private_slurm import PrivateSlurm, is_alive, started, wait_until
+from tiny_recipe import JOB_OPTIONS, Recipe, identical, release
 
+from cascade_asr.errors import ConfigError
 from cascade_asr.fencing import SUPERSEDED, Fence
 
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory, cluster, dump) -> Recipe:  # noqa: F811
-    """The same experiment without Slurm, to compare with."""
-    recipe = Recipe(tmp_path_factory.mktemp("local"), cluster, dump)
-    recipe.local("full")
-    recipe.local("cascade")
-    return recipe
-
-
-@pytest.fixture(scope="module", autouse=True)
-def limited(tmp_path_factory, cluster, dump) -> tuple[Recipe, Future]:  # noqa: F811
-    """A training with a short limit, held until Slurm warns it, while other tests run.
-
-    The future is its state after that; Slurm starts it again two minutes later.
-    """
-    recipe = Recipe(tmp_path_factory.mktemp("limited"), cluster, dump)
-    recipe.submit("full", options="--time 2")
-    process = recipe.hold("full")
-
-    def release_when_warned() -> str:
-        wait_until(lambda: has_pending(process, signal.SIGUSR2), 150, "Slurm's warning")
-        release(process)  # unless Slurm has done so itself
-        return recipe.wait("full", "stopped")
-
-    return recipe, ThreadPoolExecutor(1).submit(release_when_warned)
-
-
-@pytest.fixture(scope="module")
-def two_nodes() -> Iterator[PrivateSlurm]:
-    """Another cluster, where jobs may be preempted and nodes lost."""
-    yield from started(nodes=2, cpus=2, memory_mb=3000)
+pytest_plugins = ("private_slurm", "tiny_recipe", "digits_recipe", "long_waits")
+pytestmark = pytest.mark.usefixtures("long_waits")
 
 
 @pytest.fixture
-def recipe(tmp_path, cluster, dump) -> Recipe:  # noqa: F811
-    return Recipe(tmp_path, cluster, dump)
+def recipe(tmp_path, cluster, dump, local) -> Recipe:
+    return Recipe(tmp_path, cluster, dump).adopt(local)
 
 
-def test_a_chain_of_jobs_ends_as_the_same_training_without_slurm(recipe, local):
-    recipe.submit("full")
-    printed = recipe.submit("cascade", "--follow")
-    assert f"stage1: job {recipe.job('stage1')}, afterok:{recipe.job('full')}" in printed
-    assert "stage2: queued (Dependency)" in printed and "stage2: done" in printed
-    assert recipe.status() == {"full": "done", "stage1": "done", "stage2": "done"}
-    for stage in ("full", "stage1", "stage2"):
-        assert identical(recipe.weights(stage), local.weights(stage)), stage
-    selection = [(each.exp / "selection.json").read_text() for each in (recipe, local)]
-    assert selection[0] == selection[1]
+@pytest.fixture
+def endangered(tmp_path, two_nodes, dump, local) -> Recipe:
+    """The same on the cluster where things happen."""
+    return Recipe(tmp_path, two_nodes, dump).adopt(local)
+
+
+def test_a_chain_of_jobs_ends_as_the_same_training_without_slurm(recipe, local, caplog):
+    caplog.set_level(logging.INFO)
+    recipe.queue("full", "stage1", "stage2")
+    jobs = [recipe.job(name) for name in ("full", "stage1", "stage2")]
+    assert caplog.messages == [
+        f"full: job {jobs[0]}",
+        f"stage1: job {jobs[1]}, afterok:{jobs[0]}",
+        f"stage2: job {jobs[2]}, afterok:{jobs[1]}",
+    ]
+    assert recipe.status()["stage2"] == "queued (Dependency)"
+    printed = recipe.submit("cascade", "--cascade-stages", "none", "--controls", "longer")
+    assert f"longer1: job {recipe.job('longer1')}\n" in printed  # starts from new weights
+    names = ("full", "stage1", "stage2", "longer1")
+    for name in names:
+        recipe.wait(name, "done")
+    assert recipe.status() == dict.fromkeys(names, "done")
+    for name in names[:3]:
+        assert identical(recipe.weights(name), local.weights(name)), name
+    here, there = (
+        json.loads((each.exp / "selection.json").read_text()) for each in (recipe, local)
+    )
+    assert here.pop("controls")["longer"]["complete"]
+    assert there.pop("controls") == {}
+    assert here == there
     # a second run of a finished stage changes nothing
     before = (recipe.exp / "stage2/model.pth").stat().st_mtime_ns
     recipe.jobs("resubmit", "2")
@@ -82,8 +68,8 @@ def test_a_chain_of_jobs_ends_as_the_same_training_without_slurm(recipe, local):
 def test_out_of_memory_blocks_the_chain_until_it_is_resubmitted(recipe, local):
     partition = ("scontrol", "update", "partitionname=main")
     recipe.slurm.run(*partition, "state=down")  # jobs queue up
-    recipe.submit("full", options="--mem 150M")
-    recipe.submit("cascade", "--cascade-stages", "1,2")
+    recipe.queue("full", options="--mem 150M")
+    recipe.queue("stage1", "stage2")
     recipe.slurm.run(*partition, "state=up")
     shown = recipe.wait("full", "failed")
     assert "memory" in shown
@@ -97,9 +83,8 @@ def test_out_of_memory_blocks_the_chain_until_it_is_resubmitted(recipe, local):
 
 
 def test_a_cancelled_training_has_saved_and_resumes(recipe, local):
-    recipe.submit("full")
+    recipe.queue("full")
     process = recipe.hold("full")
-    assert "full is running (on n1) as job" in recipe.jobs("resubmit", "0", status=1)
     recipe.jobs("cancel", "0")
     release(process)
     assert "saved" in recipe.wait("full", "failed (cancelled")
@@ -110,41 +95,76 @@ def test_a_cancelled_training_has_saved_and_resumes(recipe, local):
     assert identical(recipe.weights("full"), local.weights("full"))
 
 
-def test_a_submission_that_times_out_is_adopted_not_repeated(recipe, cluster, local):  # noqa: F811
-    controller = int(cluster.pid_file("slurmctld").read_text())
+def test_a_submission_that_times_out_is_adopted_not_repeated(endangered, two_nodes, local):
+    recipe = endangered
+    controller = int(two_nodes.pid_file("slurmctld").read_text())
     os.kill(controller, signal.SIGSTOP)
     try:
         process = recipe.popen(
             "cascade_asr.cli.jobs", "submit", "full", "--exp", "exp/tiny",
             "--job-options", "--mem 1000M", *recipe.training_options,
+            SLURM_CONF=two_nodes.impatient(),
         )  # fmt: skip
-        wait_until((recipe.exp / "jobs/full/job.json").exists, 60, "the job's name on disk")
-        time.sleep(10.5)
+        assert "looking for the job" in line_with(process, "looking")
     finally:
         os.kill(controller, signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert "looking for the job" in errors
-    assert cluster.jobs_named(recipe.record("full")["name"]) == [recipe.job("full")]
+    assert two_nodes.jobs_named(recipe.record("full")["name"]) == [recipe.job("full")]
     recipe.wait("full", "done")
     assert identical(recipe.weights("full"), local.weights("full"))
 
 
-def test_a_controller_killed_changes_nothing(recipe, cluster, local):  # noqa: F811
-    recipe.submit("full")
+def test_a_controller_killed_changes_nothing(endangered, two_nodes, local):
+    recipe = endangered
+    recipe.queue("full")
     process = recipe.hold("full")
-    cluster.kill("slurmctld", signal.SIGKILL)
+    two_nodes.kill("slurmctld", signal.SIGKILL)
     assert recipe.status()["full"] == "running (Slurm does not answer)"
-    cluster.start_controller()
+    two_nodes.start_controller()
     release(process)
     recipe.wait("full", "done")
     assert identical(recipe.weights("full"), local.weights("full"))
 
 
-def test_a_stage_whose_predecessor_slurm_has_forgotten_refuses(recipe):
-    recipe.submit("full")
+@pytest.fixture(scope="module")
+def held(tmp_path_factory, cluster, dump, local) -> Iterator[tuple[Recipe, int]]:
+    """A full training that is held in the middle, and its process."""
+    recipe = Recipe(tmp_path_factory.mktemp("held"), cluster, dump).adopt(local)
+    recipe.queue("full")
     process = recipe.hold("full")
-    recipe.submit("cascade", "--cascade-stages", "1")
+    yield recipe, process
+    release(process)
+
+
+def test_ctrl_c_while_following_leaves_the_jobs_alone(held):
+    recipe, _ = held
+    follower = recipe.popen(
+        "cascade_asr.cli.jobs", "submit", "full", "--exp", "exp/tiny", "--follow",
+        "--job-options", JOB_OPTIONS, *recipe.training_options,
+    )  # fmt: skip
+    printed = line_with(follower, "full: running")
+    follower.send_signal(signal.SIGINT)
+    _, errors = follower.communicate(timeout=30)
+    assert follower.returncode == 130
+    assert f"full is already in the queue as job {recipe.job('full')}" in printed
+    assert f"the jobs go on: full {recipe.job('full')}; to cancel them:" in errors
+    assert recipe.status()["full"].startswith("running (on n1)")
+
+
+def test_a_job_in_the_queue_is_not_changed_by_a_second_submission(held):
+    recipe, _ = held
+    before = recipe.record("full")
+    with pytest.raises(ConfigError, match="with other options; cancel it first"):
+        recipe.queue("full", options="--mem 1100M")
+    assert "full is running (on n1) as job" in recipe.jobs("resubmit", "0", status=1)
+    assert recipe.record("full") == before
+
+
+def test_a_stage_whose_predecessor_slurm_has_forgotten_refuses(held):
+    """Then it is repaired, and meanwhile the log of the other is followed to its end."""
+    recipe, process = held
+    recipe.queue("stage1")
     # what Slurm makes of an id that it has purged
     recipe.slurm.run(
         "scontrol", "update", f"jobid={recipe.job('stage1')}", "dependency=afterok:4000000"
@@ -153,37 +173,22 @@ def test_a_stage_whose_predecessor_slurm_has_forgotten_refuses(recipe):
     assert "stage1 refused: full is running" in shown
     assert "resubmit stage1" in shown
     recipe.jobs("resubmit", "1")
+    follower = recipe.popen("cascade_asr.cli.jobs", "log", "0", "--follow", "--lines", "5")
+    assert follower.stderr.readline() == "exp/tiny/jobs/full/log\n"
+    before = [follower.stdout.readline() for _ in range(5)]
+    assert "".join(before) in recipe.log("full")
     release(process)
+    output, errors = follower.communicate(timeout=60)
+    assert follower.returncode == 0, errors
+    assert "".join(before) + output in recipe.log("full")
+    assert "selected by dev" in output
+    assert "full: running" in errors and "full: done" in errors
     recipe.wait("stage1", "done")
 
 
-def test_ctrl_c_while_following_leaves_the_jobs_alone(recipe):
-    recipe.submit("full")
-    held = recipe.hold("full")
-    follower = recipe.popen(
-        "cascade_asr.cli.jobs", "submit", "full", "--exp", "exp/tiny", "--follow",
-        "--job-options", "--mem 1000M --time 5 ", *recipe.training_options,
-    )  # fmt: skip
-    lines = []
-    for line in follower.stderr:
-        lines.append(line)
-        if line.startswith("full: running"):
-            break
-    follower.send_signal(signal.SIGINT)
-    _, errors = follower.communicate(timeout=30)
-    assert follower.returncode == 130
-    assert f"full is already in the queue as job {recipe.job('full')}" in "".join(lines)
-    assert f"the jobs go on: full {recipe.job('full')}; to cancel them:" in errors
-    assert recipe.status()["full"].startswith("running")
-    other = recipe.submit("full", status=1, options="--mem 1100M")
-    assert "with other options; cancel it first" in other
-    release(held)
-    recipe.wait("full", "done")
-
-
-def test_a_preempted_training_is_requeued_and_resumes(tmp_path, two_nodes, dump, local):
-    recipe = Recipe(tmp_path, two_nodes, dump)
-    recipe.submit("full", options="--num-threads 2")
+def test_a_preempted_training_is_requeued_and_resumes(endangered, tmp_path, two_nodes, local):
+    recipe = endangered
+    recipe.queue("full", options="--num-threads 2")
     process = recipe.hold("full")
     urgent = ["sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--ntasks-per-node=2"]
     job = two_nodes.run(*urgent, "--wrap", "sleep 2", cwd=tmp_path).stdout.strip()
@@ -194,9 +199,9 @@ def test_a_preempted_training_is_requeued_and_resumes(tmp_path, two_nodes, dump,
     assert identical(recipe.weights("full"), local.weights("full"))
 
 
-def test_a_lost_node_and_its_old_writer(tmp_path, two_nodes, dump, local):
-    recipe = Recipe(tmp_path, two_nodes, dump)
-    recipe.submit("full")
+def test_a_lost_node_and_its_old_writer(endangered, two_nodes, local):
+    recipe = endangered
+    recipe.queue("full")
     old = recipe.hold("full")
     node = two_nodes.run("squeue", "-h", "-o", "%N", "-j", recipe.job("full")).stdout.strip()
     two_nodes.kill(node, signal.SIGKILL)
@@ -207,7 +212,8 @@ def test_a_lost_node_and_its_old_writer(tmp_path, two_nodes, dump, local):
     recipe.wait("full", "done")
     assert identical(recipe.weights("full"), local.weights("full"))
     two_nodes.start_node(node)
-    two_nodes.run("scontrol", "update", f"nodename={node}", "state=resume")
+    two_nodes.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+    two_nodes.wait_for_nodes()
 
 
 def test_an_attempt_that_was_taken_over_does_not_write(recipe):
@@ -230,11 +236,12 @@ def test_an_attempt_that_was_taken_over_does_not_write(recipe):
 def test_two_nodes_train_as_one_process_with_the_same_global_batch(tmp_path, two_nodes, dump):
     config = {"max_epoch": 2, "optim_conf": {"lr": 0.002}}
     losses = []
-    for name, more in (("one", []), ("two", ["--nodes", "2"])):
-        folder = tmp_path / name
+    for nodes in (1, 2):
+        folder = tmp_path / str(nodes)
         folder.mkdir()
         recipe = Recipe(folder, two_nodes, dump, {**config, **without_dropout()})
-        recipe.submit("full", "--follow", *more)
+        recipe.queue("full", more=("--nodes", str(nodes)))
+        recipe.wait("full", "done")
         history = [json.loads(line) for line in (recipe.exp / "full/history.jsonl").open()]
         losses.append([entry["loss"] for entry in history])
     assert "2 x 1 threads" in recipe.log("full")
@@ -249,11 +256,36 @@ def without_dropout() -> dict:
     }
 
 
-def test_at_its_time_limit_a_training_saves_is_requeued_and_resumes(limited, local):
-    recipe, state_after_warning = limited
-    assert state_after_warning.result(timeout=300) == "stopped (will requeue)"
-    recipe.start_again("full")
-    recipe.wait("full", "done")
-    assert "resuming at epoch" in recipe.log("full")
-    assert "DUE TO JOB REQUEUE" in recipe.log("full")
-    assert identical(recipe.weights("full"), local.weights("full"))
+def test_patience_ends_the_chain(tmp_path, cluster, dump, local):
+    cascade = {"stop": "patience", "patience": 1, "train": {"optim_conf": {"lr": 1e-7}}}
+    recipe = Recipe(tmp_path, cluster, dump, cascade=cascade).adopt(local, "full")
+    recipe.queue("stage1", "stage2")
+    recipe.wait("stage2", "not needed (the cascade ended before it)")
+    assert recipe.status()["stage1"] == "done"
+    assert "1 stages without improvement (stop: patience)" in recipe.log("stage2")
+    assert not (recipe.exp / "stage2").exists()
+    assert "nothing to cancel; it is not needed" in recipe.jobs("cancel", "2")
+
+
+@pytest.fixture
+def forgetful(tmp_path) -> Iterator[PrivateSlurm]:
+    """A cluster of its own, whose controller forgets."""
+    yield from started()
+
+
+def test_a_job_that_slurm_has_forgotten_is_found_by_sacct(tmp_path, forgetful, dump, local):
+    recipe = Recipe(tmp_path, forgetful, dump).adopt(local)
+    forgetful.run("scontrol", "update", "partitionname=main", "state=down")
+    recipe.queue("full")
+    assert recipe.status() == {"full": "queued (PartitionDown)"}
+    assert "cancelled job" in recipe.jobs("cancel", "full")
+    assert recipe.status() == {"full": "failed (cancelled)"}
+    forgetful.forget_all_jobs()
+    assert forgetful.jobs_named(recipe.record("full")["name"]) == []
+    assert recipe.status() == {"full": "failed (cancelled)"}  # sacct says so
+    without = tmp_path / "programs"
+    without.mkdir()
+    (without / "squeue").symlink_to(shutil.which("squeue", path=recipe.environment["PATH"]))
+    recipe.environment["PATH"] = str(without)
+    unknown = f"failed (Slurm no longer knows job {recipe.job('full')}; see exp/tiny/jobs/full/log)"
+    assert recipe.status() == {"full": unknown}

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from arrays import SLURM_PL, check_cause, line_with, running_job, start
+from private_slurm import wait_until
 
-from private_slurm import cluster, wait_until  # noqa: F401 (a fixture)
-
-SLURM_PL = Path(__file__).resolve().parents[2] / "utils" / "slurm.pl"
+pytest_plugins = ("private_slurm", "tiny_recipe", "digits_recipe", "long_waits")
+pytestmark = pytest.mark.usefixtures("long_waits")
 
 
 @pytest.fixture
@@ -21,40 +22,6 @@ def run(cluster, tmp_path):
         return cluster.run(SLURM_PL, *arguments, check=False, cwd=tmp_path, timeout=90)
 
     return call
-
-
-def start(cluster, folder: Path, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [str(SLURM_PL), *arguments], cwd=folder, env=cluster.environment,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def running_job(cluster, prefix: str) -> str:
-    """Id of a job whose name begins with ``prefix``, once it runs."""
-
-    def find() -> str:
-        lines = cluster.run("squeue", "-h", "-t", "running", "-o", "%A %j").stdout.splitlines()
-        return next((line.split()[0] for line in lines if line.split()[1].startswith(prefix)), "")
-
-    return wait_until(find, 20, "a running job")
-
-
-def check_noticed(runner: subprocess.Popen, started: float, cause: str, log: Path) -> None:
-    """The runner ends within 15 s of ``started``, and tells the cause, as its log does."""
-    _, message = runner.communicate(timeout=60)
-    assert runner.returncode == 1
-    assert time.monotonic() - started < 15
-    assert f"the command failed: {cause}" in message
-    assert cause in log.read_text().splitlines()[-1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def job_with_a_limit(cluster, tmp_path_factory):
-    """A job of a minute, the shortest limit there is; it runs beside the other tests."""
-    folder = tmp_path_factory.mktemp("limit")
-    runner = start(cluster, folder, "--time", "1", "--mem", "200M", "limited.log", "sleep 600")
-    return runner, running_job(cluster, "limited."), folder / "limited.log"
 
 
 def output(log: Path) -> str:
@@ -122,9 +89,8 @@ def test_what_sbatch_refuses_is_told(run):
 def test_a_cancelled_job_is_noticed_with_its_cause(cluster, tmp_path):
     runner = start(cluster, tmp_path, "--mem", "200M", "x.log", "sleep 600")
     job = running_job(cluster, "x.")
-    started = time.monotonic()
     cluster.run("scancel", job)
-    check_noticed(runner, started, "cancelled", tmp_path / "x.log")
+    check_cause(runner, "cancelled", tmp_path / "x.log")
 
 
 def test_a_job_over_its_memory_is_noticed_with_its_cause(run, tmp_path):
@@ -147,21 +113,16 @@ def test_stopping_cancels_the_array(cluster, tmp_path, stop):
     wait_until(lambda: job not in cluster.job_ids(), 20, "the end of the array")
 
 
-def test_a_submission_that_times_out_is_adopted_not_repeated(cluster, tmp_path):
-    controller = int(cluster.pid_file("slurmctld").read_text())
+def test_a_submission_that_times_out_is_adopted_not_repeated(two_nodes, tmp_path):
+    controller = int(two_nodes.pid_file("slurmctld").read_text())
     os.kill(controller, signal.SIGSTOP)
     try:
-        runner = start(cluster, tmp_path, "lost.log", "echo ran >>ran")
-        time.sleep(11.5)
+        runner = start(
+            two_nodes, tmp_path, "lost.log", "echo ran >>ran", SLURM_CONF=two_nodes.impatient()
+        )
+        assert "looking for the job" in line_with(runner, "looking")
     finally:
         os.kill(controller, signal.SIGCONT)
     _, message = runner.communicate(timeout=60)
     assert runner.returncode == 0, message
-    assert "looking for the job" in message
     assert (tmp_path / "ran").read_text() == "ran\n"
-
-
-def test_a_job_over_its_time_limit_is_noticed_with_its_cause(cluster, job_with_a_limit):
-    runner, job, log = job_with_a_limit
-    wait_until(lambda: cluster.state(job) in ("TIMEOUT", "COMPLETING"), 120, "the time limit")
-    check_noticed(runner, time.monotonic(), "time limit reached", log)

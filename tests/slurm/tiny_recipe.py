@@ -1,34 +1,52 @@
-"""A tiny experiment whose stages are Slurm jobs, and ways to catch its trainings."""
+"""A tiny experiment whose stages are Slurm jobs, and ways to catch its trainings.
+
+PYTEST_DONT_REWRITE: a plugin that tests import too.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import TINY_CONFIG, environment, write_yaml
 from private_slurm import PrivateSlurm, is_alive, wait_until
 
+from cascade_asr.cli.jobs import TRAINING, with_devices
+from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, parse_job_options
+from cascade_asr.jobs.submission import Submitter
+from cascade_asr.jobs.tasks import full_task, planned_tasks
+
 CUTS = {"cuts": ["decoder", "encoder.rnn1"]}
-EPOCHS = 4  # of each stage, a second or two
+EPOCHS = 2  # of each stage, a second or two
+JOB_OPTIONS = "--mem 1000M --time 5 "
 
 
 class Recipe:
     """A folder with a tiny experiment, whose jobs go to a private Slurm."""
 
     def __init__(
-        self, folder: Path, slurm: PrivateSlurm, dump: Path, config: dict | None = None
+        self,
+        folder: Path,
+        slurm: PrivateSlurm,
+        dump: Path,
+        config: dict | None = None,
+        cascade: dict | None = None,
     ) -> None:
         self.folder, self.slurm, self.dump = folder, slurm, dump
         self.exp = folder / "exp" / "tiny"
         config = {**TINY_CONFIG, "max_epoch": EPOCHS, **(config or {})}
         self.train_config = write_yaml(folder / "train.yaml", config)
-        self.cascade_config = write_yaml(folder / "cascade.yaml", CUTS)
+        self.cascade_config = write_yaml(folder / "cascade.yaml", {**CUTS, **(cascade or {})})
         self.environment = {
             **environment(),
             "SLURM_CONF": slurm.environment["SLURM_CONF"],
@@ -55,11 +73,55 @@ class Recipe:
         assert process.returncode == status, output + errors
         return output + errors
 
-    def submit(self, *words: str, status: int = 0, options: str = "", **changes: str) -> str:
-        options = ["--exp", "exp/tiny", "--job-options", f"--mem 1000M --time 5 {options}"]
+    def submit(self, *words: str, status: int = 0, options: str = "") -> str:
+        """Submit as a user does; what was printed."""
         return self.jobs(
-            "submit", *words, *options, *self.training_options, status=status, **changes
-        )
+            "submit", *words, "--exp", "exp/tiny", "--job-options", JOB_OPTIONS + options,
+            *self.training_options, status=status,
+        )  # fmt: skip
+
+    def queue(self, *names: str, options: str = "", more: tuple[str, ...] = ()) -> None:
+        """Submit without the check of the configurations, which takes seconds.
+
+        Args:
+            names: of the trainings.
+            options: of the jobs.
+            more: options of the trainings.
+        """
+        given = parse_job_options((JOB_OPTIONS + options).split())
+        words, devices = with_devices([*self.training_options, *more], given)
+        with self.inside():
+            experiment = Path("exp/tiny")
+            command = [*TRAINING, "--exp", str(experiment), *words]
+            tasks = [full_task(command)]
+            if names != ("full",):
+                tasks += planned_tasks(experiment, "all", "all", command)
+            submitter = Submitter(
+                experiment, {**devices, **given}, SlurmConf.read(find_slurm_conf())
+            )
+            submitter.submit([task for task in tasks if task.training in names])
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """In the recipe's folder and environment."""
+        place, variables = Path.cwd(), dict(os.environ)
+        os.chdir(self.folder)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(variables)
+            os.chdir(place)
+
+    def adopt(self, other: Recipe, *names: str) -> Recipe:
+        """Take over the plan of the same experiment elsewhere, and what it has trained."""
+        self.exp.mkdir(parents=True)
+        shutil.copy(other.exp / "plan.json", self.exp)
+        for name in names:
+            shutil.copytree(other.exp / name, self.exp / name)
+        return self
 
     def local(self, *words: str) -> None:
         """Train in this process's machine, without Slurm."""
@@ -71,15 +133,25 @@ class Recipe:
     def status(self) -> dict[str, str]:
         """State of each stage as shown."""
         lines = [line.split(None, 2) for line in self.jobs("status").splitlines()[1:]]
-        return {words[0]: words[2] for words in lines if words[0] in ("full", "stage1", "stage2")}
+        return {words[0]: words[2] for words in lines if words[1].isdigit()}
 
     def wait(self, stage: str, state: str, seconds: float = 150) -> str:
+        """Wait until a stage's state, as shown, begins with ``state``."""
+        said = self.exp / "jobs" / stage / "state.json"
+        looked: tuple[float, int] = (0.0, 0)
+
         def seen() -> str:
+            """Asks when the job has said something, else every other second."""
+            nonlocal looked
+            written = said.stat().st_mtime_ns if said.is_file() else 0
+            if looked[1] == written and time.monotonic() < looked[0] + 2:
+                return ""
+            looked = (time.monotonic(), written)
             shown = self.status().get(stage, "")
             return shown if shown.startswith(state) else ""
 
         try:
-            return wait_until(seen, seconds, f"{stage} {state}", 0.5)
+            return wait_until(seen, seconds, f"{stage} {state}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.status()}\n{self.log(stage)}") from None
 
@@ -136,6 +208,16 @@ class Recipe:
             return json.loads(attempt.read_text())["number"] == 2
 
         wait_until(has_begun, 120, f"a second attempt of {stage}", 0.5)
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory, cluster, dump) -> Recipe:
+    """The experiment without Slurm, to compare with."""
+    recipe = Recipe(tmp_path_factory.mktemp("local"), cluster, dump)
+    recipe.local("check")
+    recipe.local("full")
+    recipe.local("cascade")
+    return recipe
 
 
 def release(process: int) -> None:
