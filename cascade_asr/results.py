@@ -8,6 +8,7 @@ from pathlib import Path
 from cascade_asr.branch_results import branch_table, headline, read_experiment, table
 from cascade_asr.data.atomic import read_json, write_json
 from cascade_asr.data.data_dir import read_table
+from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS, read_symbols
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.comparison import changes, write_changes
 from cascade_asr.scoring.options import ScoringOptions
@@ -120,14 +121,15 @@ def _stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
 
 def _score_set(name: str, dump: Path, stages: list[Stage]) -> None:
     """Score stages on one set, full training first."""
-    reference = _texts(dump / name / "text")
+    unscored = _unscored(dump)
+    reference = _texts(dump / name / "text", unscored)
     speakers = read_table(dump / name / "utt2spk")
     full = None
     for stage in stages:
         folder = stage.directory / f"decode_{name}"
         if not (folder / "text").is_file():
             raise DataError(f"{folder}/text: not decoded; run stage 5")
-        hypothesis = _texts(folder / "text")
+        hypothesis = _texts(folder / "text", unscored)
         result = _score(folder / "score_wer", reference, hypothesis, speakers, False)
         stage.characters[name] = _score(
             folder / "score_cer", reference, hypothesis, speakers, True
@@ -148,8 +150,17 @@ def _rates(stage: Stage) -> dict[str, float]:
     }
 
 
-def _texts(path: Path) -> dict[str, list[str]]:
-    return {name: text.split() for name, text in read_table(path).items()}
+def _unscored(dump: Path) -> frozenset[str]:
+    """The non-linguistic symbols, such as ``<NOISE>``: no words, they count on neither side."""
+    path = dump / "tokens" / NON_LINGUISTIC_SYMBOLS
+    return frozenset(read_symbols(path)) if path.is_file() else frozenset()
+
+
+def _texts(path: Path, unscored: frozenset[str]) -> dict[str, list[str]]:
+    return {
+        name: [word for word in text.split() if word not in unscored]
+        for name, text in read_table(path).items()
+    }
 
 
 def _score(
@@ -223,7 +234,8 @@ def compare_models(model_a: Path, model_b: Path, dump: Path, name: str) -> str:
     Raises:
         DataError: if one of them is not decoded.
     """
-    reference = _texts(dump / name / "text")
+    unscored = _unscored(dump)
+    reference = _texts(dump / name / "text", unscored)
     speakers = read_table(dump / name / "utt2spk")
     scored = []
     for model in (model_a, model_b):
@@ -231,7 +243,8 @@ def compare_models(model_a: Path, model_b: Path, dump: Path, name: str) -> str:
         if not path.is_file():
             raise DataError(f"{path}: not decoded; run stage 5")
         options = ScoringOptions(encoding="utf-8")
-        scored.append(score_texts(reference, _texts(path), speakers, options, strict=True))
+        hypothesis = _texts(path, unscored)
+        scored.append(score_texts(reference, hypothesis, speakers, options, strict=True))
     what = f"{model_b} against {model_a} on {name}"
     return _sentence(what, compare(scored[0], scored[1], BOOTSTRAP_SAMPLES))
 

@@ -19,6 +19,7 @@ from cascade_asr.espnet import espnet_module
 BLANK, UNKNOWN, SPACE, SENTENCE_EDGE = "<blank>", "<unk>", "<space>", "<sos/eos>"
 BLANK_ID = 0
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
+NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; not scored
 
 
 class Tokenizer:
@@ -141,8 +142,10 @@ def write_token_directory(
     content = {"token_type": token_type, "non_linguistic_symbols": None, "bpe_model": None}
     if non_linguistic_symbols:
         read_symbols(non_linguistic_symbols)
-        shutil.copyfile(non_linguistic_symbols, directory / "non_linguistic_symbols.txt")
-        content["non_linguistic_symbols"] = "non_linguistic_symbols.txt"
+        shutil.copyfile(non_linguistic_symbols, directory / NON_LINGUISTIC_SYMBOLS)
+        content["non_linguistic_symbols"] = NON_LINGUISTIC_SYMBOLS
+    else:
+        (directory / NON_LINGUISTIC_SYMBOLS).unlink(missing_ok=True)
     if token_type == "bpe":
         symbols = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
         train_bpe(texts, directory, vocabulary_size, symbols)

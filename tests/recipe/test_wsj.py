@@ -21,6 +21,7 @@ from cascade_asr.config import load_train_config
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoding.config import load_decode_config
 from cascade_asr.experiment import build_model
+from cascade_asr.results import collect
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 SETS = list(expected.TEXTS)
@@ -114,6 +115,19 @@ def test_data_tokens_and_features_of_the_plain_layout(finished: Path):
     tokens = (finished / "dump/tokens/tokens.txt").read_text().splitlines()
     assert {"<NOISE>", "<space>", "A", "*", '"', ".", "'"} <= set(tokens)
     assert "<" not in tokens and "a" not in tokens
+
+
+def test_noise_is_not_scored(finished: Path, tmp_path: Path):
+    result = (finished / "exp/tiny/full/decode_test_dev93/score_wer/result.txt").read_text()
+    (total,) = [line for line in result.splitlines() if "Sum/Avg" in line]
+    assert total.split("|")[2].split() == ["6", "24"]  # <NOISE> HE SOLD HIS SHARES counts 4
+    shutil.copytree(finished / "exp/tiny", tmp_path / "exp")
+    hypothesis = tmp_path / "exp/full/decode_test_dev93/text"
+    lines = (finished / "dump/test_dev93/text").read_text().splitlines()
+    hypothesis.write_text("".join(f"{line} <NOISE>\n" for line in lines))
+    stage = collect(tmp_path / "exp", finished / "dump", ["test_dev93"]).stages[0]
+    assert stage.scores["test_dev93"].result.error_rate == 0
+    assert stage.characters["test_dev93"] == 0
 
 
 def test_the_loss_falls(finished: Path):
