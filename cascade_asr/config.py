@@ -136,16 +136,28 @@ def load_train_config(path: Path) -> tuple[TrainConfig, list[str]]:
         ConfigError: listing every unknown key and every value of a wrong type,
             each with file and line.
     """
-    content, lines = read_yaml(path)
+    return train_config_from(*read_yaml(path), str(path))
+
+
+def train_config_from(
+    content: dict[str, Any], lines: dict[str, int], where: str
+) -> tuple[TrainConfig, list[str]]:
+    """A training configuration from what a YAML file says; as `load_train_config`.
+
+    Args:
+        content: keys and values; changed in place.
+        lines: line of each dotted key.
+        where: the file, for the messages.
+    """
     notes = []
     model_conf = content.get("model_conf") or {}
     for mapping, prefix in ((content, ""), (model_conf, "model_conf.")):
         for key in [key for key in mapping if key in _WITHOUT_EFFECT]:
             line = lines[prefix + key]
-            notes.append(f"{path}:{line}: '{key}' has no effect ({_WITHOUT_EFFECT[key]})")
+            notes.append(f"{where}:{line}: '{key}' has no effect ({_WITHOUT_EFFECT[key]})")
             del mapping[key]
     _simplify_espnet_forms(content)
-    config = from_mapping(TrainConfig, content, str(path), lines)
+    config = from_mapping(TrainConfig, content, where, lines)
     if config.use_amp and config.precision == "32-true":
         config.precision = "16-mixed"
     return config, notes

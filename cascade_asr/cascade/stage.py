@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from cascade_asr.cascade.lineage import (
 )
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.data.atomic import atomic_write, read_json, write_json
+from cascade_asr.errors import ConfigError
 from cascade_asr.fencing import may_always_write
 from cascade_asr.freezing import (
     check_unchanged,
@@ -36,12 +38,15 @@ from cascade_asr.freezing import (
     take_over,
     tensor_digest,
 )
+from cascade_asr.history import History
 from cascade_asr.interfaces import CascadeModel, Layer, Task
 from cascade_asr.interruption import Interruption
 from cascade_asr.trainer import Trainer
 from cascade_asr.training_state import FitResult
 
 logger = logging.getLogger(__name__)
+
+Evaluate = Callable[[Path], dict[str, float]]
 
 
 @dataclass
@@ -83,7 +88,7 @@ class StageRunner:
         self.check_may_write()
         directory = self.directory(plan)
         identity = self._identity(plan, source)
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        digest = _digest_of(identity)
         done = self._claim(directory, identity, digest, plan.title)
         if done is not None:
             logger.info("%s: already done in %s; skipping", plan.title, directory)
@@ -102,6 +107,46 @@ class StageRunner:
         assert finished is not None
         return finished
 
+    def enter(
+        self, plan: StagePlan, model: CascadeModel, evaluate: Evaluate, origin: dict[str, Any]
+    ) -> DoneStage:
+        """Enter a model that was trained elsewhere, as if full training had left it.
+
+        Args:
+            plan: of full training.
+            model: with its weights.
+            evaluate: dev metrics of the model; may write into the folder it gets.
+            origin: where the model came from, for ``lineage.json``.
+
+        Raises:
+            ConfigError: if there is a training of that name.
+        """
+        directory = self.directory(plan)
+        if directory.exists():
+            raise ConfigError(
+                f"{directory}: there is a training already; use another --exp, or move it away"
+            )
+        temporary = directory.with_name(f".{directory.name}.partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        identity = self._identity(plan, None)
+        try:
+            write_json(temporary / "identity.json", identity)
+            _write_config(temporary / "config.yaml", plan)
+            checkpoint.save(temporary / "model.pth", model.state_dict())
+            metrics = evaluate(temporary)
+            history = History(temporary, 0, 0, plan.config.use_tensorboard)
+            history.add("valid", 0, 0, metrics)
+            history.close()
+            result = FitResult(metrics, [], 0, 0, 0, 0.0, 0.0)
+            self._record(plan, None, temporary, _digest_of(identity), result, {}, origin)
+            temporary.rename(directory)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        finished = read_done(directory)
+        assert finished is not None
+        return finished
+
     def _identity(self, plan: StagePlan, source: DoneStage | None) -> dict[str, Any]:
         """Everything that decides the result of a stage."""
         return {
@@ -113,6 +158,7 @@ class StageRunner:
             "frozen_dropout": plan.frozen_dropout,
             "source": source.model_sha256 if source else None,
             "data": self._data_digest,
+            **({"reset": [layer.name for layer in plan.reset]} if plan.reset else {}),
         }
 
     @cached_property
@@ -160,7 +206,8 @@ class StageRunner:
             weights = checkpoint.load(source.model_path)
             checkpoint.check_weights(model, weights, source.model_path)
             kept = [] if plan.random_top else list(plan.frozen)
-            kept += [] if plan.reinitialise else list(plan.trained)
+            if not plan.reinitialise:
+                kept += [layer for layer in plan.trained if layer not in plan.reset]
             take_over(model, weights, kept)
         freeze(model, plan.frozen)
         return frozenset(
@@ -205,6 +252,7 @@ class StageRunner:
         digest: str,
         result: FitResult,
         fingerprints: dict[str, str],
+        origin: dict[str, Any] | None = None,
     ) -> None:
         """Write lineage.json and, last of all, done.json."""
         sha256 = checkpoint.file_digest(directory / "model.pth")
@@ -219,6 +267,7 @@ class StageRunner:
                 "frozen_layers": [layer.name for layer in plan.frozen],
                 "trained_layers": [layer.name for layer in plan.trained],
                 "reinitialised": plan.reinitialise and plan.number > 0,
+                "reset_layers": [layer.name for layer in plan.reset],
                 "random_top": plan.random_top,
                 "frozen_fingerprints": fingerprints,
                 "seed": plan.seed,
@@ -229,6 +278,7 @@ class StageRunner:
                 "device": device.describe(self.fabric),
                 "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
                 **dataclasses.asdict(result),
+                **(origin or {}),
             },
         )
         write_json(
@@ -247,6 +297,10 @@ class StageRunner:
         for path in directory.glob("epoch*.pth"):
             path.unlink()
         (directory / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _digest_of(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str]:

@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 TASKS = {"speech": SpeechTask, "text": TextTask}
 
 
-def add_task_arguments(parser: argparse.ArgumentParser) -> None:
+def add_task_arguments(
+    parser: argparse.ArgumentParser, train_config_required: bool = True
+) -> None:
     """Options that name an experiment and how it is trained."""
     parser.add_argument(
         "--task", choices=tuple(TASKS), default="speech", help="what is trained: a recogniser or a "
@@ -29,7 +31,9 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
     parser.add_argument("--train-set", required=True, help="set to train on")
     parser.add_argument("--dev-set", required=True, help="set that selects")
-    parser.add_argument("--train-config", type=Path, required=True, help="training options, YAML")
+    parser.add_argument(
+        "--train-config", type=Path, required=train_config_required, help="training options, YAML"
+    )
     parser.add_argument("--cascade-config", type=Path, help="cascade options, YAML")
     parser.add_argument("--seed", type=int, help="instead of the configuration's seed")
 
