@@ -40,8 +40,9 @@ def line_with(process: subprocess.Popen, text: str) -> str:
 
 
 def check_cause(runner: subprocess.Popen, cause: str, log: Path) -> None:
-    """slurm.pl fails within 15 s and tells the cause, as its log does."""
+    """slurm.pl fails within 15 s from now and tells the cause, as its log does."""
     _, message = runner.communicate(timeout=15)
-    assert runner.returncode == 1
-    assert f"the command failed: {cause}" in message
-    assert cause in log.read_text().splitlines()[-1]
+    assert runner.returncode == 1, message
+    assert f"the command failed: {cause}" in message, message
+    last = log.read_text().splitlines()[-1]
+    assert cause in last, last

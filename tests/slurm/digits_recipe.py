@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ class DigitsRun:
         assert status == 0, printed
         return printed
 
+    def stop(self) -> None:
+        """End it with all that it has started, where a test has failed before its end."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait()
+
 
 def make_recipe(folder: Path) -> Path:
     """The project with its own copy of egs/digits, so that the user's is not touched."""
@@ -67,6 +74,7 @@ def start(recipe: Path, corpus: Path, *more: str, **changes: str) -> DigitsRun:
                 "--ngpu", "0", *more,
             ],
             cwd=recipe, env=environment(**changes), stdout=stream, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
     return DigitsRun(recipe, process, log)
 
@@ -93,7 +101,7 @@ def local_digits(
     recipe = make_recipe(tmp_path_factory.mktemp("local_digits"))
     run = start(recipe, digits_corpus, "--nj", "1")
     yield run
-    run.process.terminate()
+    run.stop()
 
 
 @pytest.fixture(scope="session")
@@ -104,4 +112,4 @@ def detached_digits(
     recipe = make_recipe(tmp_path_factory.mktemp("detached_digits"))
     run = start(recipe, digits_corpus, *ON_SLURM, "--stop-stage", "4", **cluster.variables)
     yield run
-    run.process.terminate()
+    run.stop()

