@@ -1,22 +1,28 @@
 """Make tokens from the training text, and the manifest of every set (stage 2).
 
-Example:
+Examples:
     python -m cascade_asr.cli.tokens dump --train-set train train dev test
+    python -m cascade_asr.cli.tokens dump --train-set train --token-list ../a/exp/rnn/tokens \\
+        train dev test                                  # the tokens of another model
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections import Counter
 from pathlib import Path
 
 from cascade_asr.cli import command
 from cascade_asr.data.data_dir import read_table
 from cascade_asr.data.manifest import write_manifest
+from cascade_asr.data.token_transfer import copy_tokens
 from cascade_asr.data.tokens import Tokenizer, write_token_directory
 from cascade_asr.errors import DataError
 
 logger = logging.getLogger(__name__)
+
+SHOWN_UNKNOWN = 10
 
 
 def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
@@ -31,6 +37,7 @@ def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
     }
     unknown_id = tokenizer.tokens.index("<unk>")
     rows, with_unknown, empty = [], 0, []
+    unknown: Counter[str] = Counter()
     for utterance, entry in tables["feats.scp"].items():
         text = tables["text"][utterance]
         ids = tokenizer.encode(text)
@@ -38,7 +45,9 @@ def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
             empty.append(utterance)
             if not required:
                 continue
-        with_unknown += unknown_id in ids
+        if unknown_id in ids:
+            with_unknown += 1
+            unknown.update(tokenizer.unknown(text))
         frames = int(tables["utt2num_frames"][utterance])
         rows.append((utterance, tables["utt2spk"][utterance], frames, entry, ids))
     if empty:
@@ -50,13 +59,24 @@ def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
         )
     if with_unknown:
         logger.warning(
-            "%s: %d of %d utterances hold tokens that the training text lacks (<unk>)",
+            "%s: %d of %d utterances hold tokens that the token list lacks; %d tokens become <unk>%s",
             directory,
             with_unknown,
             len(rows),
+            unknown.total(),
+            _shown(unknown),
         )
     write_manifest(directory / "manifest.tsv", rows)
     logger.info("%s/manifest.tsv: %d utterances", directory, len(rows))
+
+
+def _shown(unknown: Counter[str]) -> str:
+    """The most frequent unknown tokens with their counts."""
+    if not unknown:
+        return ""
+    listed = ", ".join(f"'{token}' {count}" for token, count in unknown.most_common(SHOWN_UNKNOWN))
+    more = len(unknown) - SHOWN_UNKNOWN
+    return f": {listed}" + (f" and {more} more" if more > 0 else "")
 
 
 def main() -> None:
@@ -69,15 +89,25 @@ def main() -> None:
     parser.add_argument("--token-type", choices=("char", "bpe"), default="char")
     parser.add_argument("--vocabulary-size", type=int, default=2000, help="pieces, for bpe")
     parser.add_argument("--non-linguistic-symbols", type=Path, help="symbols, one a line")
-    arguments = parser.parse_args()
-    text = read_table(arguments.dump / arguments.train_set / "text")
-    tokenizer = write_token_directory(
-        arguments.dump / "tokens",
-        text.values(),
-        arguments.token_type,
-        arguments.vocabulary_size,
-        arguments.non_linguistic_symbols,
+    parser.add_argument(
+        "--token-list", type=Path, metavar="FILE_OR_FOLDER", help="take these tokens instead of "
+        "making some: a token folder such as exp/TAG/tokens, a list with one token a line, or the "
+        "config.yaml of an ESPnet2 model",
     )
+    arguments = parser.parse_args()
+    directory = arguments.dump / "tokens"
+    if arguments.token_list:
+        tokenizer = copy_tokens(
+            arguments.token_list, directory, arguments.non_linguistic_symbols
+        )
+    else:
+        tokenizer = write_token_directory(
+            directory,
+            read_table(arguments.dump / arguments.train_set / "text").values(),
+            arguments.token_type,
+            arguments.vocabulary_size,
+            arguments.non_linguistic_symbols,
+        )
     logger.info("%d tokens in %s/tokens", len(tokenizer.tokens), arguments.dump)
     for name in arguments.sets:
         write_set(arguments.dump / name, tokenizer, required=name != arguments.train_set)

@@ -67,6 +67,10 @@ class Tokenizer:
             self._ids.get(token, self._unknown_id) for token in self._splitter.text2tokens(text)
         ]
 
+    def unknown(self, text: str) -> list[str]:
+        """Tokens of ``text`` that the list lacks."""
+        return [token for token in self._splitter.text2tokens(text) if token not in self._ids]
+
     def decode(self, token_ids: Iterable[int]) -> str:
         """Text of ``token_ids``; blanks and sentence edges are left out."""
         edge = len(self.tokens) - 1

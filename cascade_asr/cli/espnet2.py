@@ -1,0 +1,118 @@
+"""Export a model to ESPnet2's format, or begin a cascade with a model of ESPnet2.
+
+Examples:
+    python -m cascade_asr.cli.espnet2 export exp/rnn/stage1 exported --archive
+    python -m cascade_asr.cli.espnet2 import --model-config config.yaml \\
+        --weights valid.acc.ave.pth --exp exp/imported --dump dump --train-set train --dev-set dev
+
+Without --train-config an import takes the model's own; both leave exp/TAG/full as
+stage 3 would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from cascade_asr.cli import command
+from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
+from cascade_asr.device import make_fabric
+from cascade_asr.errors import ConfigError
+from cascade_asr.espnet2_import import Source, import_model, read_source, write_config
+from cascade_asr.espnet2_models import CONFIG, WEIGHTS, Exported, export_model
+
+logger = logging.getLogger(__name__)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+    out = commands.add_parser("export", help="write config.yaml and model.pth for ESPnet2")
+    out.add_argument("stage", type=Path, help="folder of a finished stage, such as exp/rnn/stage1")
+    out.add_argument("folder", type=Path, help="what is written; must not exist")
+    out.add_argument("--archive", action="store_true", help="write FOLDER.zip too, to pass on")
+    into = commands.add_parser("import", help="make a model of ESPnet2 the full training")
+    into.add_argument("--model-config", type=Path, required=True, help="its config.yaml")
+    into.add_argument("--weights", type=Path, required=True, help="its .pth file")
+    into.add_argument("--ngpu", type=int, help="1 to measure on a GPU, 0 on the CPU")
+    add_task_arguments(into, train_config_required=False)
+    return parser.parse_args()
+
+
+def usage(exported: Exported, normalize_by_speaker: bool) -> list[str]:
+    """How ESPnet2 decodes with what was written."""
+    folder = exported.folder
+    features = "dump/SET/feats.scp"
+    lines = []
+    if normalize_by_speaker:
+        features = "FEATURES.scp"
+        lines += [
+            "features normalised by speaker, by Kaldi's apply-cmvn:",
+            "  apply-cmvn --norm-vars=true --utt2spk=ark:dump/SET/utt2spk \\",
+            "    ark:dump/SET/cmvn_speaker.ark scp:dump/SET/feats.scp ark,scp:FEATURES.ark,FEATURES.scp",
+        ]
+    weight = exported.ctc_weight if exported.ctc_weight in (0.0, 1.0) else 0.3
+    return [
+        *lines,
+        "to decode with ESPnet2, from this folder:",
+        f"  python -m espnet2.bin.asr_inference --asr_train_config {folder / CONFIG} \\",
+        f"    --asr_model_file {folder / WEIGHTS} --output_dir DECODED --ctc_weight {weight} \\",
+        f"    --data_path_and_name_and_type {features},speech,kaldi_ark",
+    ]
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """Write, check, and say how to use it."""
+    exported = export_model(arguments.stage, arguments.folder, arguments.archive)
+    for note in exported.notes:
+        logger.warning(note)
+    for name, difference in exported.differences.items():
+        print(f"ESPnet's {name} and ours differ by at most {difference:.1e}")
+    by_speaker = any("speaker_mvn" in note for note in exported.notes)
+    print("\n".join(usage(exported, by_speaker)))
+    if exported.archive:
+        print(f"to pass on: {exported.archive}, ESPnet2's model archive")
+
+
+def run_import(arguments: argparse.Namespace) -> None:
+    """Enter the model as full training, and say how to go on."""
+    task = make_task(arguments)
+    if task.kind != "speech":
+        raise ConfigError("--task text: language models of ESPnet2 cannot be imported")
+    if (task.directory / "full").exists():
+        raise ConfigError(
+            f"{task.directory / 'full'}: there is a training already; use another --exp"
+        )
+    task.adopt()
+    source = Source(arguments.model_config, arguments.weights)
+    given = None
+    if arguments.train_config:
+        given, _ = read_configs(task, arguments)
+    imported = read_source(source, task, given)
+    for note in imported.notes:
+        logger.info(note)
+    if given is None:
+        arguments.train_config = task.directory / "imported.yaml"
+        write_config(arguments.train_config, imported.config)
+    config, cascade = read_configs(task, arguments)
+    done = import_model(source, task, config, cascade, make_fabric(arguments.ngpu, config.precision))
+    more = f" --cascade-config {arguments.cascade_config}" if arguments.cascade_config else ""
+    more += f" --seed {arguments.seed}" if arguments.seed is not None else ""
+    print(f"{done.directory} is done; to go on:")
+    print(
+        f"  ./run.sh --stage 3 --tag {task.directory.name} --train-config "
+        f"{arguments.train_config}{more}"
+    )
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    (run_export if arguments.what == "export" else run_import)(arguments)
+
+
+if __name__ == "__main__":
+    command.run(main)
