@@ -76,7 +76,8 @@ def parse_controls(text: str, cascade: CascadeConfig) -> list[str]:
             )
         if _is_the_cascade(name, cascade):
             raise ConfigError(
-                f"--controls {text}: the cascade itself is {name}; it cannot be its own control"
+                f"--controls {text}: this cascade has no control {name}: it would be the cascade "
+                "itself, or there is nothing to mirror"
             )
     return names
 
@@ -113,10 +114,11 @@ def plan_branches(
 
 
 def _is_the_cascade(control: str, cascade: CascadeConfig) -> bool:
+    """Whether a control is what the cascade does anyway, or has no counterpart in it."""
     return {
-        "bottom-up": cascade.direction == "bottom-up",
-        "random-top": cascade.top == "random",
-        "keep": cascade.below == "keep",
+        "bottom-up": cascade.direction != "top-down",
+        "random-top": cascade.top == "random" or cascade.direction == "reset",
+        "keep": cascade.below == "keep" or cascade.direction == "reset",
     }.get(control, False)
 
 
@@ -177,6 +179,7 @@ def _continue(given: _Given) -> Branch:
                 trained=tuple(given.layers),
                 reinitialise=False,
                 random_top=False,
+                reset=(),
                 source="previous",
                 branch="continue",
                 words=f"continue {stage.number}: all layers, warm restart",

@@ -18,7 +18,7 @@ from cascade_asr.yaml_file import read_yaml
 Options = TypeVar("Options", bound=TrainingOptions)
 
 CHOICES = {
-    "direction": ("top-down", "bottom-up"),
+    "direction": ("top-down", "bottom-up", "unfreeze", "reset"),
     "grain": ("layer", "module", "fine"),
     "below": ("reinitialise", "keep"),
     "top": ("trained", "random"),
@@ -31,11 +31,17 @@ TYINGS = ("untie", "freeze", "train")
 class CascadeConfig:
     """A cascade; defaults are the paper's algorithm as we read it."""
 
-    direction: str = option("top-down", "freeze the upper layers first; bottom-up is the foil")
+    direction: str = option(
+        "top-down",
+        "freeze the upper layers first; bottom-up: the lower; unfreeze: the lower, fewer in each "
+        "stage; reset: freeze nothing, start the upper layers anew",
+    )
     cuts: str | list[str] = option("auto", "auto, or the lowest frozen layer of each stage")
     grain: str = option("layer", "what a layer is: layer, module (encoder, classifier), or fine")
     tying: str | None = option(None, "tied weights in the stages: untie, freeze or train")
+    repeats: int = option(1, "how often the cuts are gone through, for direction reset")
     source: str = option("previous", "previous, best, full, or a folder with a trained model")
+    first_source: str | None = option(None, "source of stage 1 alone, where it is another one")
     below: str = option("reinitialise", "reinitialise or keep the layers that are trained")
     top: str = option("trained", "trained, or random: a frozen classifier that learnt nothing")
     frozen_dropout: bool = option(True, "dropout inside frozen layers")
@@ -80,6 +86,11 @@ def load_cascade_config(path: Path) -> CascadeConfig:
                 f"{path}:{lines.get(f'stages.{number}', 0)}: stages.{number} expects training "
                 f"options such as {{max_epoch: 5}}, found {changes!r}"
             )
+    if config.repeats < 1 or (config.repeats > 1 and config.direction != "reset"):
+        problems.append(
+            f"{path}:{lines.get('repeats', 0)}: repeats is {config.repeats}, expected 1"
+            + (" or more" if config.direction == "reset" else "; more is for direction reset")
+        )
     if config.patience < 1:
         problems.append(
             f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, expected 1 or more"

@@ -80,8 +80,12 @@ def _training(
     if stage.frozen:
         weights = "random" if stage.random_top else "kept and"
         detail.append(f"{weights} frozen: {_names(stage.frozen)}")
-    start = "started anew" if stage.reinitialise or not stage.source else "trained on"
-    detail.append(f"{start}: {_names(stage.trained)}")
+    anew = stage.reinitialise or not stage.source
+    if anew or stage.reset:
+        detail.append(f"started anew: {_names(stage.trained if anew else stage.reset)}")
+    if not anew:
+        kept = [layer for layer in stage.trained if layer not in stage.reset]
+        detail.append(f"trained on from where they are: {_names(kept)}")
     if stage.source:
         detail.append(f"from: {stage.source}")
     return lines + [f"{indent}    {each}" for each in detail]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cascade_asr.cascade.config import CascadeConfig, override, stage_seed
 from cascade_asr.config import TrainingOptions
@@ -24,6 +24,7 @@ class StagePlan:
         trained: layers that are trained, bottom to top.
         reinitialise: start the trained layers from new weights.
         random_top: the frozen layers too (a control).
+        reset: trained layers that start anew although the others do not.
         source: ``previous``, ``best``, ``full`` or a folder; empty for a training
             that starts from new weights alone.
         frozen_dropout: dropout inside the frozen layers.
@@ -41,6 +42,7 @@ class StagePlan:
     source: str = ""
     reinitialise: bool = True
     random_top: bool = False
+    reset: tuple[Layer, ...] = ()
     frozen_dropout: bool = True
     branch: str = CASCADE
     words: str = ""
@@ -59,10 +61,16 @@ class StagePlan:
             return "full training"
         if self.words:
             return self.words
+        if self.reset:
+            return f"stage {self.number}: {_listed(self.reset)} started anew, all trained"
         if not self.frozen:
             return f"stage {self.number}: fine-tuning of all layers"
-        frozen = ", ".join(layer.name for layer in reversed(self.frozen))
-        return f"stage {self.number}: {frozen} frozen"
+        return f"stage {self.number}: {_listed(self.frozen)} frozen"
+
+
+def _listed(layers: tuple[Layer, ...]) -> str:
+    """Names, top layer first."""
+    return ", ".join(layer.name for layer in reversed(layers))
 
 
 def plan_cascade(
@@ -90,12 +98,17 @@ def plan_cascade(
     indices = _cut_indices(layers, cascade)
     stages = [StagePlan(0, (), tuple(layers), config, config.seed)]
     config = stage_config or config
-    for number, index in enumerate(indices, start=1):
+    for number, index in enumerate(indices * cascade.repeats, start=1):
+        below, above = layers[:index], layers[index:]
         if cascade.direction == "top-down":
-            trained, frozen = layers[:index], layers[index:]
+            stage = _stage(number, above, below, cascade, config)
+        elif cascade.direction == "reset":
+            stage = _stage(number, [], layers, cascade, config, reinitialise=False)
+            stage = replace(stage, reset=tuple(above))
         else:
             frozen, trained = layers[: index + 1], layers[index + 1 :]
-        stages.append(_stage(number, frozen, trained, cascade, config))
+            stage = _stage(number, frozen, trained, cascade, config)
+        stages.append(stage)
     if cascade.finetune:
         last = _stage(len(stages), [], layers, cascade, config, reinitialise=False)
         stages.append(last)
@@ -133,7 +146,7 @@ def _stage(
         tuple(trained),
         changed,
         seed,
-        source=cascade.source,
+        source=(cascade.first_source or cascade.source) if number == 1 else cascade.source,
         reinitialise=reinitialise,
         random_top=cascade.top == "random" and bool(frozen),
         frozen_dropout=cascade.frozen_dropout,
@@ -141,26 +154,29 @@ def _stage(
 
 
 def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
-    """Index of each cut's layer: downward for top-down, upward for bottom-up."""
-    top_down = cascade.direction == "top-down"
+    """Index of each cut's layer; upward for bottom-up, downward for all others."""
+    upward = cascade.direction == "bottom-up"
+    freezes_below = cascade.direction in ("bottom-up", "unfreeze")
     if cascade.cuts == "auto":
-        indices = range(len(layers) - 1, 0, -1) if top_down else range(len(layers) - 1)
-        return list(indices)
+        last = len(layers) - 1
+        indices = list(range(last) if freezes_below else range(1, last + 1))
+        return indices if upward else indices[::-1]
     indices = [find_layer(layers, name) for name in cascade.cuts]
     if not indices:
         raise ConfigError("cuts: empty; write auto or at least one layer")
     for first, second in zip(indices, indices[1:], strict=False):
-        if (second >= first) if top_down else (second <= first):
-            order = "downward, top layer first" if top_down else "upward, bottom layer first"
+        if (second <= first) if upward else (second >= first):
+            order = "upward, bottom layer first" if upward else "downward, top layer first"
             raise ConfigError(
                 f"cuts: '{layers[second].name}' after '{layers[first].name}': cuts go {order}, "
                 "each layer once"
             )
-    nothing_left = 0 if top_down else len(layers) - 1
+    nothing_left = len(layers) - 1 if freezes_below else 0
     if nothing_left in indices:
-        raise ConfigError(
-            f"cuts: a cut at '{layers[nothing_left].name}' freezes every layer and trains nothing"
-        )
+        name = layers[nothing_left].name
+        if cascade.direction == "reset":
+            raise ConfigError(f"cuts: a cut at '{name}' starts every layer anew: a new full training")
+        raise ConfigError(f"cuts: a cut at '{name}' freezes every layer and trains nothing")
     return indices
 
 

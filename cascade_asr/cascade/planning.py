@@ -12,7 +12,7 @@ from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.plan import CASCADE, StagePlan, plan_cascade
 from cascade_asr.config import TrainingOptions
 from cascade_asr.data.atomic import write_json
-from cascade_asr.errors import ConfigError
+from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import CascadeModel, Layer, Task
 from cascade_asr.training_checks import check_criteria
 
@@ -39,6 +39,19 @@ class Plan:
     def stages(self) -> tuple[StagePlan, ...]:
         """Full training and the cascade's stages."""
         return self.branches[CASCADE].stages
+
+    def stage(self, name: str) -> StagePlan:
+        """The training of that folder name.
+
+        Raises:
+            ConfigError: if the plan has none; it lists those that there are.
+        """
+        known = {each.name: each for branch in self.branches.values() for each in branch.stages}
+        if name not in known:
+            raise ConfigError(
+                f"no training '{name}'{nearest(name, known)}; this plan has: {', '.join(known)}"
+            )
+        return known[name]
 
 
 def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Plan:

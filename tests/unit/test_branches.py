@@ -106,7 +106,7 @@ def test_every_training_has_a_seed_of_its_own():
 def test_the_cascade_is_not_its_own_control():
     foil = branches(direction="bottom-up", cuts=["encoder.conv1"])
     assert "bottom-up" not in foil and "keep" in foil
-    with pytest.raises(ConfigError, match="--controls keep: the cascade itself is keep"):
+    with pytest.raises(ConfigError, match="--controls keep: this cascade has no control keep"):
         parse_controls("keep", CascadeConfig(below="keep"))
     assert "keep" not in parse_controls("all", CascadeConfig(below="keep"))
 

@@ -78,6 +78,30 @@ def test_cuts_name_the_lowest_frozen_layer_also_by_an_alias():
     assert [stage.name for stage in stages] == ["full", "stage1", "stage2"]
 
 
+def test_unfreezing_goes_downward_with_fewer_frozen_layers_each_time():
+    stages = plan(direction="unfreeze", below="keep")
+    assert split(stages)[1:] == [
+        (["conv1", "conv2", "rnn0", "rnn1"], ["classifier"]),
+        (["conv1", "conv2", "rnn0"], ["rnn1", "classifier"]),
+        (["conv1", "conv2"], ["rnn0", "rnn1", "classifier"]),
+        (["conv1"], ["conv2", "rnn0", "rnn1", "classifier"]),
+    ]
+    assert not any(stage.reinitialise for stage in stages[1:])
+    (_, only) = plan(direction="unfreeze", cuts=["encoder.conv2"])
+    assert names(only.frozen) == ["conv1", "conv2"]
+
+
+def test_a_reset_starts_the_upper_layers_anew_and_freezes_nothing():
+    stages = plan(direction="reset", cuts=["ctc", "encoder.rnn1"], repeats=2)
+    assert [names(stage.reset) for stage in stages[1:]] == [
+        ["classifier"], ["rnn1", "classifier"], ["classifier"], ["rnn1", "classifier"],
+    ]  # fmt: skip
+    for stage in stages[1:]:
+        assert stage.frozen == () and stage.trained == tuple(LAYERS) and not stage.reinitialise
+    assert stages[2].title == "stage 2: classifier, encoder.rnn1 started anew, all trained"
+    assert len({stage.seed for stage in stages}) == 5
+
+
 def test_finetuning_is_a_last_stage_that_trains_all_from_where_they_are():
     last = plan(cuts=["decoder"], finetune=True, top="random")[-1]
     assert last.number == 2 and last.frozen == () and last.trained == tuple(LAYERS)
@@ -145,6 +169,24 @@ def test_mistakes_are_told(options: dict, message: str):
 
 
 # ---- options of stages ----------------------------------------------------------------
+
+
+def test_a_first_source_is_of_stage_1_alone():
+    stages = plan(first_source="../other/exp/a/full", source="best")
+    assert [stage.source for stage in stages] == ["", "../other/exp/a/full"] + 3 * ["best"]
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "conf/plans").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_plans_can_be_planned(path: Path):
+    cascade = load_cascade_config(path)
+    modules = [Layer("encoder", ("e.w",)), LAYERS[-1]]
+    layers = modules if cascade.grain == "module" else LAYERS
+    stages = plan_cascade(layers, cascade, CONFIG)
+    assert len(stages) > 1
+    assert all(stage.trained for stage in stages)
 
 
 def test_options_reach_every_stage():

@@ -1,0 +1,106 @@
+"""Replace one layer at a time in a trained model and score the dev set again.
+
+"Are all layers created equal?" (Zhang, Bengio, Singer): nothing is trained. Writes
+exp/TAG/MODEL/probe.tsv and prints it as a table.
+
+Examples:
+    python -m cascade_asr.cli.probe --exp exp/rnn --dump dump --train-set train \\
+        --dev-set dev --train-config conf/train.yaml
+    python -m cascade_asr.cli.probe --model stage2 --with initial,random,full …
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from cascade_asr import checkpoint
+from cascade_asr.branch_results import table
+from cascade_asr.cascade.lineage import require_done
+from cascade_asr.cascade.planning import Plan, make_plan
+from cascade_asr.cascade.probe import evaluator, probe_layers
+from cascade_asr.cascade.stage import StageRunner
+from cascade_asr.cli import command
+from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
+from cascade_asr.data.atomic import atomic_write, read_json
+from cascade_asr.device import make_fabric
+from cascade_asr.errors import ConfigError
+from cascade_asr.interfaces import Task
+from cascade_asr.interruption import Interruption
+
+logger = logging.getLogger(__name__)
+
+
+def replacement_weights(
+    task: Task, plan: Plan, model_name: str, names: list[str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    """State dicts by name: ``initial``, ``random``, or another training of the experiment.
+
+    Raises:
+        ConfigError: for a training that is not finished, or of another architecture.
+    """
+    config = plan.stage(model_name).config
+    replacements = {}
+    for name in names:
+        if name == "initial":  # what its layers started from, where they started anew
+            weights = task.build_model(config, config.seed).state_dict()
+        elif name == "random":
+            weights = task.build_model(config, config.seed + 1).state_dict()
+        else:
+            done = require_done(task.directory / name, f"--with {name}")
+            weights = checkpoint.load(done.model_path)
+        replacements[name] = weights
+    return replacements
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_task_arguments(parser)
+    parser.add_argument("--model", help="full, stage1, …; default: the selected one")
+    parser.add_argument(
+        "--with", dest="weights", default="initial,random",
+        help="initial, random, or names of other trainings of the experiment",
+    )
+    parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
+    arguments = parser.parse_args()
+    task = make_task(arguments)
+    config, cascade = read_configs(task, arguments)
+    task.adopt()
+    plan = make_plan(task, config, cascade)
+    name = arguments.model or _selected(task.directory)
+    done = require_done(task.directory / name, "the probe")
+    stage = plan.stage(name)
+    model = task.build_model(stage.config, stage.seed)
+    checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
+    replacements = replacement_weights(task, plan, name, arguments.weights.split(","))
+    for key, weights in replacements.items():
+        checkpoint.check_weights(model, weights, task.directory / key)
+    fabric = make_fabric(arguments.ngpu, stage.config.precision)
+    runner = StageRunner(task, fabric, Interruption())
+    _, dev = task.loaders(model, stage.config, 0, 1, task.directory / name)
+    trainer = evaluator(runner, stage.config)
+    rows = []
+    for probe in probe_layers(model, plan.layers, replacements, trainer, dev):
+        metrics = [f"{value:.4f}" for value in probe.metrics.values()]
+        header = ["layer", "weights", *probe.metrics]
+        rows.append([probe.layer or "(none)", probe.weights or "trained", *metrics])
+        logger.info("%s %s: %s", rows[-1][0], rows[-1][1], " ".join(metrics))
+    with atomic_write(task.directory / name / "probe.tsv") as stream:
+        stream.writelines("\t".join(row) + "\n" for row in [header, *rows])
+    print(table(header, rows))
+
+
+def _selected(directory: Path) -> str:
+    path = directory / "selection.json"
+    if not path.is_file():
+        raise ConfigError(f"{path}: not found; run stage 3 first")
+    return read_json(path)["selected"]
+
+
+if __name__ == "__main__":
+    command.run(main)
