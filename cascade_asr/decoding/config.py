@@ -21,6 +21,8 @@ class DecodeConfig:
         0.0, "longest hypothesis by encoder frames; 0: until it ends itself"
     )
     minlenratio: float = option(0.0, "shortest hypothesis by encoder frames")
+    lm_weight: float = option(0.0, "weight of the language model's score; 0: without one")
+    lm: str | None = option(None, "folder of a trained language model, such as exp/lm/full")
 
 
 def load_decode_config(path: Path) -> DecodeConfig:
@@ -36,6 +38,10 @@ def load_decode_config(path: Path) -> DecodeConfig:
         problems.append(f"beam_size is {config.beam_size}, expected 1 or more")
     if not 0.0 <= config.ctc_weight <= 1.0:
         problems.append(f"ctc_weight is {config.ctc_weight}, expected 0 to 1")
+    if config.lm_weight < 0.0:
+        problems.append(f"lm_weight is {config.lm_weight}, expected 0 or more")
+    if config.lm_weight > 0.0 and not config.lm:
+        problems.append("lm_weight needs lm: the folder of a language model, such as exp/lm/full")
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return config

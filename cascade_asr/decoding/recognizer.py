@@ -1,14 +1,17 @@
-"""Joint CTC/attention beam search, by ESPnet's search over our model.
+"""Joint CTC/attention/LM beam search, by ESPnet's search over our model.
 
-Watanabe et al. 2017, section II.C: the score of a partial hypothesis is
-w CTC prefix score + (1 - w) attention score.
+Watanabe et al. 2017, sections II.C and III: the score of a partial hypothesis is
+w CTC prefix score + (1 - w) attention score + g language model score.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from cascade_asr.decoding.config import DecodeConfig
+from cascade_asr.decoding.fusion import load_language_model
 from cascade_asr.errors import ConfigError
 from cascade_asr.espnet import espnet_module, quiet_espnet
 from cascade_asr.model import ASRModel
@@ -27,6 +30,9 @@ class Recognizer:
         model: in evaluation mode, on its device.
         config: decoding options. A model without decoder is decoded with
             ``ctc_weight`` 1 and one without CTC with 0, whatever they say.
+
+    Raises:
+        ConfigError: if the language model that they name cannot be used.
     """
 
     def __init__(self, model: ASRModel, config: DecodeConfig) -> None:
@@ -44,12 +50,15 @@ class Recognizer:
             scorers["ctc"] = CTCPrefixScorer(ctc=model.ctc, eos=model.sentence_edge)
         if len(scorers) == 1:
             raise ConfigError("decoding: neither CTC nor decoder has a weight")
+        if config.lm_weight > 0.0:
+            scorers["lm"] = load_language_model(Path(config.lm or ""), model.tokenizer.tokens)
         batched = all(isinstance(scorer, BatchScorer) for scorer in scorers.values())
         self.search = (BatchBeamSearch if batched else BeamSearch)(
             scorers=scorers,
             weights={
                 "decoder": 1.0 - ctc_weight,
                 "ctc": ctc_weight,
+                "lm": config.lm_weight,
                 "length_bonus": config.penalty,
             },
             # in ESPnet's first step there are as many hypotheses as tokens, and a blank among

@@ -66,7 +66,9 @@ def two_transcripts(discs: Discs) -> None:
 
 
 def two_audio_files(discs: Discs) -> None:
-    discs.change("tr_s_wv1.ndx", "011/011c0202", "01i/01ic0201.wv1\n11_2_1:wsj0/si_tr_s/022/01ic0201")
+    discs.change(
+        "tr_s_wv1.ndx", "011/011c0202", "01i/01ic0201.wv1\n11_2_1:wsj0/si_tr_s/022/01ic0201"
+    )
     shutil.copy(discs.find("022c0201.wv1"), discs.find("022c0201.wv1").with_name("01ic0201.wv1"))
 
 
