@@ -209,10 +209,8 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_roots(parser)
     add = parser.add_argument
-    add("--wsj0", type=Path, help="folder with the discs of LDC93S6A or B")
-    add("--wsj1", type=Path, help="folder with the discs of LDC94S13A or B")
-    add("--wsj", type=Path, help="one folder with wsj0 and wsj1, or with all discs")
     add("--outdir", type=Path, default=Path("data"), help="for the data folders")
     add("--sets", nargs="+", default=list(DEFAULT_SETS), help=f"of: {', '.join(SETS)}")
     add("--wsj0-train-spkrinfo", type=Path, help="genders of si84's speakers; not on the discs")
@@ -220,6 +218,14 @@ def parse_options() -> argparse.Namespace:
     add("--allow-missing", action="store_true", help="go on without audio that is not there")
     add("--strict", action="store_true", help="stop where a count differs from LDC's discs")
     return parser.parse_args()
+
+
+def add_roots(parser: argparse.ArgumentParser) -> None:
+    """Options that say where the corpus is."""
+    add = parser.add_argument
+    add("--wsj0", type=Path, help="folder with the discs of LDC93S6A or B")
+    add("--wsj1", type=Path, help="folder with the discs of LDC94S13A or B")
+    add("--wsj", type=Path, help="one folder with wsj0 and wsj1, or with all discs")
 
 
 def roots_of(options: argparse.Namespace) -> dict[str, Path]:
