@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy import stats
-
-from cascade_asr.cascade.branches import ATTRIBUTING
-from cascade_asr.cascade.plan import CASCADE
+from cascade_asr.cascade.names import ATTRIBUTING, CASCADE
 from cascade_asr.data.atomic import read_json
 from cascade_asr.errors import DataError
 
@@ -285,6 +282,8 @@ def _paired(name: str, metric: str | None, own: list[float], other: list[float])
     mean = statistics.mean(differences)
     if len(differences) < 2 or statistics.stdev(differences) == 0:
         return PairedTest(name, metric, mean, math.nan, math.nan, math.nan)
+    from scipy import stats  # takes half a second to import
+
     with warnings.catch_warnings():  # SciPy warns where all differences are nearly equal
         warnings.simplefilter("ignore", RuntimeWarning)
         test = stats.ttest_rel(own, other)

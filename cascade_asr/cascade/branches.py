@@ -25,13 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cascade_asr.cascade.config import CascadeConfig, override
-from cascade_asr.cascade.plan import CASCADE, StagePlan
+from cascade_asr.cascade.names import CASCADE, CONTROLS
+from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.config import TrainingOptions
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import Layer
-
-CONTROLS = ("longer", "continue", "best-of-n", "bottom-up", "random-top", "keep")
-ATTRIBUTING = ("longer", "continue")  # without these a gain is not attributed
 
 
 @dataclass(frozen=True)

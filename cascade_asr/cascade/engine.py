@@ -9,7 +9,8 @@ from pathlib import Path
 from cascade_asr.cascade.branches import Branch
 from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.lineage import DoneStage, read_done, require_done
-from cascade_asr.cascade.plan import CASCADE, StagePlan
+from cascade_asr.cascade.names import CASCADE
+from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.data.atomic import locked, write_json

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cascade_asr.cascade.config import CascadeConfig, override, stage_seed
+from cascade_asr.cascade.names import CASCADE
 from cascade_asr.config import TrainingOptions
 from cascade_asr.errors import ConfigError
 from cascade_asr.freezing import find_layer
 from cascade_asr.interfaces import Layer
-
-CASCADE = "cascade"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from cascade_asr.cascade.branches import Branch, plan_branches
 from cascade_asr.cascade.config import CascadeConfig
-from cascade_asr.cascade.plan import CASCADE, StagePlan, plan_cascade
+from cascade_asr.cascade.names import CASCADE
+from cascade_asr.cascade.plan import StagePlan, plan_cascade
 from cascade_asr.config import TrainingOptions
 from cascade_asr.data.atomic import write_json
 from cascade_asr.errors import ConfigError, nearest

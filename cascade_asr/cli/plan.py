@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import logging
 
-from cascade_asr.cascade.branches import CONTROLS, parse_controls
+from cascade_asr.cascade.branches import parse_controls
 from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.names import CASCADE, CONTROLS
 from cascade_asr.cascade.overview import Cost, layer_table, tree
-from cascade_asr.cascade.plan import CASCADE, StagePlan
+from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cli import command

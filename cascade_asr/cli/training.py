@@ -16,8 +16,9 @@ import argparse  # noqa: E402
 import logging  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from cascade_asr.cascade.branches import CONTROLS, parse_controls  # noqa: E402
+from cascade_asr.cascade.branches import parse_controls  # noqa: E402
 from cascade_asr.cascade.engine import Engine  # noqa: E402
+from cascade_asr.cascade.names import CONTROLS  # noqa: E402
 from cascade_asr.cascade.plan import parse_stage_numbers  # noqa: E402
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from test_cascade_plan import CONFIG, LAYERS, names
 
-from cascade_asr.cascade.branches import CONTROLS, Branch, parse_controls, plan_branches
+from cascade_asr.cascade.branches import Branch, parse_controls, plan_branches
 from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.names import CONTROLS
 from cascade_asr.cascade.plan import plan_cascade
 from cascade_asr.config import TrainConfig
 from cascade_asr.errors import ConfigError
