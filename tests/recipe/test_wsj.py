@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import wsj_expected as expected
 import wsj_tree
-from conftest import ROOT, environment
-from wsj_recipe import make_recipe, prepare, rows, run
+from conftest import ROOT, environment, write_yaml
+from wsj_recipe import call, make_recipe, prepare, rows, run
 
 from cascade_asr.cascade.config import load_cascade_config
 from cascade_asr.cascade.plan import plan_cascade
@@ -21,6 +22,7 @@ from cascade_asr.config import load_train_config
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoding.config import load_decode_config
 from cascade_asr.experiment import build_model
+from cascade_asr.language_model.config import check_lm_config, load_lm_config
 from cascade_asr.results import collect
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -165,6 +167,44 @@ def test_the_tree_is_the_same_at_every_run(tmp_path: Path):
         assert (tmp_path / path).read_bytes() == (tmp_path / "again" / path).read_bytes()
 
 
+def test_a_language_model_of_the_newspapers_joins_the_search(finished: Path, trees):
+    options = [*trees["plain"], "--train-config", "tiny_lm.yaml", "--ngpu", "0"]
+    done = call(finished, "./run_lm.sh", *options)
+    assert done.returncode == 0, done.stderr
+    for part, text in (("train", expected.NEWSPAPER), ("valid", "")):
+        name = {"train": "train_si284", "valid": "test_dev93"}[part]
+        lines = text.splitlines() + list(rows(finished / f"data/{name}/text").values())
+        assert (finished / f"data/lm/{part}.txt").read_text().splitlines() == lines
+        tokenizer = Tokenizer.from_directory(finished / "dump/tokens")
+        edge = len(tokenizer.tokens) - 1
+        ids = [each for line in lines for each in (*tokenizer.encode(line), edge)]
+        assert np.load(finished / f"dump/lm/{part}/tokens.npy").tolist() == ids
+    history = (finished / "exp/lm/full/history.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in history if '"valid"' in line]
+    assert losses[-1] < 0.95 * losses[0]
+    fusion = {"beam_size": 2, "maxlenratio": 0.3, "lm": "exp/lm/full", "lm_weight": 0.5}
+    done = call(
+        finished, sys.executable, "-m", "cascade_asr.cli.decode", "--model", "exp/tiny/full",
+        "--set", "dump/test_dev93", "--outdir", "fused",
+        "--config", str(write_yaml(finished / "fusion.yaml", fusion)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert rows(finished / "fused/text.1").keys() == expected.table("test_dev93").keys()
+
+
+def test_damaged_newspapers_are_named(finished: Path, tmp_path: Path):
+    discs = wsj_tree.make_tree(tmp_path)
+    (damaged,) = tmp_path.rglob("w8_001.z")
+    damaged.write_bytes(b"no LZW")
+    done = call(finished, "./run_lm.sh", *discs, "--stop-stage", "0")
+    assert done.returncode == 1
+    assert f"{damaged}: gzip cannot unpack it" in done.stderr
+    shutil.rmtree(damaged.parent)
+    done = call(finished, "./run_lm.sh", *discs, "--stop-stage", "0")
+    assert done.returncode == 1
+    assert "WSJ disk 13-32.1 has no wsj1/doc/lng_modl/lm_train/np_data/88/*.z" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["rnn", "ctc", "transformer"])
 def test_each_network_fits_its_cascade(name: str, finished: Path):
     conf = ROOT / "egs/wsj/conf"
@@ -178,4 +218,6 @@ def test_each_network_fits_its_cascade(name: str, finished: Path):
     assert not notes
     assert [layer.name for layer in stages[1].frozen] == ["classifier"]
     assert [stage.frozen[0].name for stage in stages[2:]] == cascade.cuts[1:]
-    assert load_decode_config(conf / "decode.yaml").beam_size == 20
+    assert load_decode_config(conf / "decode.yaml").lm_weight == 0
+    assert load_decode_config(conf / "decode_lm.yaml").lm == "exp/lm/full"
+    check_lm_config(load_lm_config(conf / "train_lm.yaml"), "train_lm.yaml")

@@ -32,6 +32,17 @@ TINY = {
 }
 
 
+TINY_LM = {
+    "lm_conf": {"embedding_size": 16, "hidden_size": 32, "num_layers": 1, "output_size": 32,
+                "tie_weights": False, "input_dropout": 0.0, "output_dropout": 0.0},
+    "optim": "adam",
+    "optim_conf": {"lr": 0.01},
+    "batch_size": 4,
+    "bptt": 40,
+    "max_epoch": 3,
+}  # fmt: skip
+
+
 def make_recipe(folder: Path) -> Path:
     """The project with its own copy of egs/wsj, with small configurations beside its own."""
     for name in ("cascade_asr", "utils", "conf", "path.sh"):
@@ -40,16 +51,23 @@ def make_recipe(folder: Path) -> Path:
     ignored = shutil.ignore_patterns("data", "dump", "exp", "__pycache__")
     shutil.copytree(ROOT / "egs/wsj", recipe, ignore=ignored)
     write_yaml(recipe / "tiny.yaml", TINY)
+    write_yaml(recipe / "tiny_lm.yaml", TINY_LM)
     write_yaml(recipe / "cuts.yaml", {"cuts": ["decoder"]})
     write_yaml(recipe / "fast.yaml", {"beam_size": 2, "ctc_weight": 0.5, "maxlenratio": 0.4})
     return recipe
 
 
 def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
+    """``./run.sh`` with the small configurations."""
+    return call(recipe, "./run.sh", "--train-config", "tiny.yaml", "--cascade-config", "cuts.yaml",
+                "--decode-config", "fast.yaml", "--nj", "1", "--ngpu", "0", *options)  # fmt: skip
+
+
+def call(recipe: Path, *words: str) -> subprocess.CompletedProcess:
+    """A command in the recipe's folder."""
     return subprocess.run(
-        ["./run.sh", "--train-config", "tiny.yaml", "--cascade-config", "cuts.yaml",
-         "--decode-config", "fast.yaml", "--nj", "1", "--ngpu", "0", *options],
-        cwd=recipe, env=environment(), capture_output=True, text=True, timeout=900, check=False,
+        words, cwd=recipe, env=environment(), capture_output=True, text=True, timeout=900,
+        check=False,
     )  # fmt: skip
 
 
