@@ -13,7 +13,7 @@ from cascade_asr.cascade.names import ATTRIBUTING, CASCADE
 from cascade_asr.data.atomic import read_json
 from cascade_asr.errors import DataError
 
-NOT_ATTRIBUTED = "The gain is not attributed to the cascade: "
+NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
 
 
 @dataclass(frozen=True)
@@ -165,29 +165,30 @@ def headline(results: Sequence[ExperimentResult]) -> str:
     Args:
         results: one experiment, or one a seed.
     """
-    missing = [name for name in ATTRIBUTING if not _everywhere(results, name)]
     first = results[0]
-    gain = statistics.mean(each.branches[0].dev - each.full.dev for each in results)
+    full, cascade = (statistics.mean(_values(results, name, None)) for name in ("full", CASCADE))
+    improved = _beats(results, "full")
+    seeds = f" (means of {len(results)} seeds)" if len(results) > 1 else ""
     text = (
-        f"Cascade against full training, dev {first.metric}: {gain:+.2f}"
-        + (f" (mean of {len(results)} seeds)" if len(results) > 1 else "")
-        + ". "
+        f"The cascade {'improved' if improved else 'did not improve'} on full training: dev "
+        f"{first.metric} {full:.2f} -> {cascade:.2f}{seeds}. "
     )
+    missing = [name for name in ATTRIBUTING if not _everywhere(results, name)]
     if missing:
-        return text + NOT_ATTRIBUTED + (
-            f"the control{'s' if len(missing) > 1 else ''} {' and '.join(missing)} "
-            f"{'were' if len(missing) > 1 else 'was'} not run."
+        many = len(missing) > 1
+        return text + (
+            f"{NOT_ATTRIBUTED}the control{'s' if many else ''} {' and '.join(missing)} "
+            f"{'were' if many else 'was'} not run."
         )
-    beaten = [name for name in ATTRIBUTING if _beats(results, name)]
-    not_beaten = [name for name in ATTRIBUTING if name not in beaten]
+    values = {name: statistics.mean(_values(results, name, None)) for name in ATTRIBUTING}
+    text += f"At equal compute: {', '.join(f'{name} {value:.2f}' for name, value in values.items())}."
+    not_beaten = [name for name in ATTRIBUTING if not _beats(results, name)]
     if not_beaten:
-        return text + NOT_ATTRIBUTED + (
-            f"at equal compute {' and '.join(not_beaten)} did as well or better on dev."
-        )
-    words = f"On dev it beats {' and '.join(beaten)} at equal compute"
+        did = f"{' and '.join(not_beaten)} did as well or better."
+        return f"{text} {NOT_ATTRIBUTED}{did}" if improved else text
     if len(results) == 1:
-        return text + words + "; one seed is no proof."
-    return text + words + "; see the test over seeds below."
+        return f"{text} The cascade beat both; one seed is no proof."
+    return f"{text} The cascade beat both; the paired tests say how surely."
 
 
 def _everywhere(results: Sequence[ExperimentResult], name: str) -> bool:

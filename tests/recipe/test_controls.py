@@ -135,7 +135,7 @@ def test_seeds_are_tabulated_together(trained: Path, tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "RESULTS.md").read_text()
-    assert "mean of 2 seeds" in table and "± 0.00" in table and "no variance over seeds" in table
+    assert "means of 2 seeds" in table and "± 0.00" in table and "no variance over seeds" in table
 
 
 def test_shipped_plans_are_documented():

@@ -77,19 +77,25 @@ def test_a_gain_without_controls_is_not_attributed(tmp_path: Path):
     bare = read_experiment(experiment(tmp_path / "bare", 12.0, 10.0))
     assert headline([bare]).endswith("the controls longer and continue were not run.")
     one = read_experiment(experiment(tmp_path / "one", 12.0, 10.0, longer=11.0))
-    assert "-2.00. The gain is not attributed" in headline([one])
+    assert "improved on full training: dev wer_ctc 12.00 -> 10.00. A gain is not" in headline([one])
     assert headline([one]).endswith("the control continue was not run.")
 
 
 def test_the_headline_says_which_controls_were_not_beaten(seeds, tmp_path: Path):
     results = [read_experiment(each) for each in seeds]
     assert headline(results) == (
-        "Cascade against full training, dev wer_ctc: -2.00 (mean of 3 seeds). The gain is not "
-        "attributed to the cascade: at equal compute continue did as well or better on dev."
+        "The cascade improved on full training: dev wer_ctc 12.67 -> 10.67 (means of 3 seeds). At "
+        "equal compute: longer 11.83, continue 9.67. A gain is not attributed to the cascade: "
+        "continue did as well or better."
     )
     won = experiment(tmp_path / "won", 12.0, 8.0, longer=11.0, **{"continue": 9.0})
     assert headline([read_experiment(won)]).endswith(
-        "On dev it beats longer and continue at equal compute; one seed is no proof."
+        "longer 11.00, continue 9.00. The cascade beat both; one seed is no proof."
+    )
+    lost = experiment(tmp_path / "lost", 12.0, 12.0, longer=11.0, **{"continue": 9.0})
+    assert headline([read_experiment(lost)]) == (
+        "The cascade did not improve on full training: dev wer_ctc 12.00 -> 12.00. At equal "
+        "compute: longer 11.00, continue 9.00."
     )
 
 
