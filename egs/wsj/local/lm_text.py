@@ -16,8 +16,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from discs import Corpus
 from prepare_wsj import add_roots, roots_of
+from wsj_discs import Corpus
 
 from cascade_asr.cli import command
 from cascade_asr.data.atomic import atomic_write

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from discs import THREADS, Corpus, shown
-from speakers import read_genders
-from transcripts import Transcript, normalise, read_transcripts
+from wsj_discs import THREADS, Corpus, shown
 from wsj_sets import SETS, Entry, read_set
+from wsj_speakers import read_genders
+from wsj_transcripts import Transcript, normalise, read_transcripts
 
 from cascade_asr.cli import command
 from cascade_asr.data.data_dir import DataDir

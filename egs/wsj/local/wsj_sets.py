@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from discs import Corpus
-from transcripts import read_lines
+from wsj_discs import Corpus
+from wsj_transcripts import read_lines
 
 from cascade_asr.errors import DataError
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from discs import THREADS
+from wsj_discs import THREADS
 
 from cascade_asr.errors import DataError
 

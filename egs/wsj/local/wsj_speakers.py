@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from discs import Corpus
-from transcripts import read_lines
+from wsj_discs import Corpus
+from wsj_transcripts import read_lines
 
 from cascade_asr.errors import ConfigError
 
