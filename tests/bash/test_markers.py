@@ -148,13 +148,13 @@ def test_a_marker_in_a_new_folder(bash, tmp_path: Path):
 
 
 def run_stage(bash, tmp_path: Path, body: str) -> subprocess.CompletedProcess:
-    """One stage of utils/asr.sh whose input is conf.yaml and whose output is out.txt."""
-    asr = MARKERS.with_name("asr.sh")
-    functions = ("run_one_stage", "require_file")
+    """One stage of utils/stages.sh whose input is conf.yaml and whose output is out.txt."""
+    stages = MARKERS.with_name("stages.sh")
+    functions = ("run_one_stage", "require_file", "describe_all")
     return bash(
         f"""
         for name in {" ".join(functions)}; do
-          source <(sed -n "/^$name() {{/,/^}}/p" {asr})
+          source <(sed -n "/^$name() {{/,/^}}/p" {stages})
         done
         log() {{ echo "$*"; }}
         detached=false stage_names=(preparation)
