@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,9 @@ _SPELLINGS = {"%PERCENT": "PERCENT", ".POINT": "POINT", "--DASH": "-DASH"}
 
 _UNSPOKEN = re.compile(r"\([^)]*\)")
 _NO_LETTER = re.compile(r"[^\w'.-]|_")
+
+SHOWN_FILES = 5  # with the same oddity
+_warned: Counter[str] = Counter()
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +136,18 @@ def read_lines(path: Path) -> list[str]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        log.warning("%s:%d: not UTF-8; read as latin-1", path, line)
+        _warn("not UTF-8; read as latin-1", f"{path}:{line}")
         text = content.decode("latin-1")
     if "\r" in text:
-        log.warning("%s: Windows line ends; read without the carriage returns", path)
+        _warn("Windows line ends; read without the carriage returns", str(path))
         text = text.replace("\r", "")
     return text.split("\n")
+
+
+def _warn(what: str, place: str) -> None:
+    """Name the first files of a kind: there may be thousands."""
+    _warned[what] += 1
+    if _warned[what] <= SHOWN_FILES:
+        log.warning("%s: %s", place, what)
+    elif _warned[what] == SHOWN_FILES + 1:
+        log.warning("more files are not named: %s", what)
