@@ -107,7 +107,7 @@ class TrainConfig(TrainingOptions):
 
 
 # Keys of ESPnet2 that change nothing here; a file with them works, and says so.
-_WITHOUT_EFFECT = {
+WITHOUT_EFFECT = {
     "num_att_plot": "the report draws attention",
     "log_level": "set by the command",
     "print_config": "use --help",
@@ -152,9 +152,9 @@ def train_config_from(
     notes = []
     model_conf = content.get("model_conf") or {}
     for mapping, prefix in ((content, ""), (model_conf, "model_conf.")):
-        for key in [key for key in mapping if key in _WITHOUT_EFFECT]:
+        for key in [key for key in mapping if key in WITHOUT_EFFECT]:
             line = lines[prefix + key]
-            notes.append(f"{where}:{line}: '{key}' has no effect ({_WITHOUT_EFFECT[key]})")
+            notes.append(f"{where}:{line}: '{key}' has no effect ({WITHOUT_EFFECT[key]})")
             del mapping[key]
     _simplify_espnet_forms(content)
     config = from_mapping(TrainConfig, content, where, lines)

@@ -6,14 +6,13 @@ counterpart and are left out; those that make another model of it are errors.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.config import ModelConf, TrainConfig, train_config_from
+from cascade_asr.config import WITHOUT_EFFECT, ModelConf, TrainConfig, train_config_from
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoders import DECODERS
 from cascade_asr.encoders import ENCODERS
@@ -92,7 +91,9 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
             content.pop(f"{part}_conf", None)
     own = (content.pop(OWN_BLOCK, None) or {}).get("train_config", {})
     taken, left_out = _take(content, training)
-    taken |= own if training else {key: own[key] for key in own if key in _MODEL_KEYS}
+    for key, value in own.items():
+        if training or key in _MODEL_KEYS:
+            taken[key] = taken.get(key, {}) | value if isinstance(value, dict) else value
     config = TrainConfig()
     try:
         config, notes = train_config_from(taken, lines, str(path))
@@ -147,7 +148,7 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
         folds = key == "fold_length" and not (isinstance(value, list) and len(value) == 2)
         if key in wanted and (value is not None or nullable) and not folds:
             taken[key] = value
-        elif value not in (None, {}, [], False) and key not in fields:
+        elif value not in (None, {}, [], False) and key not in (*fields, *WITHOUT_EFFECT):
             left_out.append(key)
     taken["normalize_conf"] = dict(taken.get("normalize_conf") or {})
     taken["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights
@@ -186,7 +187,7 @@ def to_espnet2(
     dropout = config.encoder_conf.get("dropout", 0.0)
     projected = config.encoder_conf.get("use_projection", True)
     if config.encoder in ("rnn", "vgg_rnn") and projected and dropout:
-        own["encoder_conf"] = copy.deepcopy(config.encoder_conf)  # else YAML has an alias
+        own["encoder_conf"] = {"dropout": dropout}
         content["encoder_conf"] = config.encoder_conf | {"dropout": 0.0}
         notes.append(
             f"encoder_conf.dropout {dropout} is written as 0.0: between projected RNN layers ESPnet "

@@ -59,13 +59,15 @@ def copy_tokens(source: Path, directory: Path, symbols: Path | None = None) -> T
     temporary.mkdir(parents=True)
     try:
         _write(temporary, found)
-        tokenizer = Tokenizer.from_directory(temporary)
+        Tokenizer.from_directory(temporary).encode("a")  # reads the sentencepiece model
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(f"{source}: its tokens cannot be used: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return tokenizer
+    return Tokenizer.from_directory(directory)
 
 
 def _from_list(path: Path) -> _Tokens:
