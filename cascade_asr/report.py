@@ -39,18 +39,18 @@ def html(results: Results) -> str:
         "<ul>"
         + "".join(f"<li>{escape(line)}</li>" for line in comparison_lines(results))
         + "</ul>",
-        *_branches(experiment),
+        *branch_tables(experiment),
         "<h2>Dev set during training</h2><div class='curves'>",
-        *(_curve(results.stages, name) for name in CURVES),
+        *(curve(results.stages, name) for name in CURVES),
         "</div><h2>Lineage</h2>",
-        _lineage(results.stages),
+        lineage_table(results.stages),
         "<h2>Utterances that changed most against full training</h2>",
         *(_changes(results, name) for name in results.sets),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _table(header: list[str], rows: list[tuple[str, list[str]]]) -> str:
+def html_table(header: list[str], rows: list[tuple[str, list[str]]]) -> str:
     """A table; each row is (CSS class, cells of escaped HTML)."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
@@ -80,19 +80,20 @@ def _scores(results: Results) -> str:
             "selected" if stage.selected else "kept" if stage.kept else "not kept",
         ]
         rows.append(("selected" if stage.selected else "", cells))
-    return _table(header, rows)
+    return html_table(header, rows)
 
 
-def _branches(experiment: ExperimentResult) -> list[str]:
+def branch_tables(experiment: ExperimentResult) -> list[str]:
     """The cascade beside its controls, where there are any."""
     if len(experiment.branches) == 1:
         return []
     header, rows = branch_rows(experiment)
     cells = [("", [escape(cell) for cell in row]) for row in rows]
-    return ["<h2>Controls</h2>", _table(header, cells)]
+    return ["<h2>Controls</h2>", html_table(header, cells)]
 
 
-def _lineage(stages: list[Stage]) -> str:
+def lineage_table(stages: list[Stage]) -> str:
+    """Where each stage comes from, what it trained, on what."""
     header = ["stage", "source", "frozen", "trained", "seed", "model SHA-256", "code", "device"]
     rows = []
     for stage in stages:
@@ -108,7 +109,7 @@ def _lineage(stages: list[Stage]) -> str:
             record["device"],
         ]
         rows.append(("", [escape(cell) for cell in cells]))
-    return _table(header, rows)
+    return html_table(header, rows)
 
 
 def _changes(results: Results, name: str) -> str:
@@ -137,10 +138,10 @@ def _changes(results: Results, name: str) -> str:
         for each in table
     ]
     header = ["utterance", "errors before", "after", "reference", "full", chosen.name]
-    return f"<h3>{escape(name)}, {chosen.name}</h3>" + _table(header, rows)
+    return f"<h3>{escape(name)}, {chosen.name}</h3>" + html_table(header, rows)
 
 
-def _curve(stages: list[Stage], metric: str) -> str:
+def curve(stages: list[Stage], metric: str) -> str:
     """Dev metric by epoch, a line a stage, as inline SVG; empty where nobody logs it."""
     lines = []
     for stage in stages:

@@ -91,14 +91,14 @@ def collect(directory: Path, dump: Path, sets: list[str]) -> Results:
     """
     selection = read_json(directory / "selection.json")
     stages = [
-        _stage(directory, entry, entry["name"] == selection["selected"])
+        read_stage(directory, entry, entry["name"] == selection["selected"])
         for entry in selection["stages"]
     ]
     chosen = []
     for control in selection.get("controls", {}).values():
         entry = next(each for each in control["stages"] if each["name"] == control["selected"])
         if entry["name"] not in {each.name for each in (*stages, *chosen)}:
-            chosen.append(_stage(directory, entry, False))
+            chosen.append(read_stage(directory, entry, False))
     for name in sets:
         _score_set(name, dump, [*stages, *chosen])
     for stage in (*stages, *chosen):
@@ -106,7 +106,8 @@ def collect(directory: Path, dump: Path, sets: list[str]) -> Results:
     return Results(directory, selection["metric"], stages, sets, chosen)
 
 
-def _stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
+def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
+    """A finished training, from its entry in ``selection.json``; not scored yet."""
     folder = directory / entry["name"]
     return Stage(
         entry["name"],

@@ -161,7 +161,7 @@ def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
         indices = list(range(last) if freezes_below else range(1, last + 1))
         return indices if upward else indices[::-1]
     indices = [find_layer(layers, name) for name in cascade.cuts]
-    if not indices:
+    if not indices and not cascade.finetune:
         raise ConfigError("cuts: empty; write auto or at least one layer")
     for first, second in zip(indices, indices[1:], strict=False):
         if (second <= first) if upward else (second >= first):

@@ -1,0 +1,34 @@
+"""Write RESULTS.md and report.html of a language-model experiment (stage 6).
+
+Example:
+    python -m cascade_asr.cli.lm_report --exp exp/small valid test
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cascade_asr.cli import command
+from cascade_asr.data.atomic import atomic_write
+from cascade_asr.text_report import collect_texts, text_html, text_markdown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
+    parser.add_argument("texts", nargs="+", help="texts that stage 5 evaluated")
+    arguments = parser.parse_args()
+    results = collect_texts(arguments.exp, arguments.texts)
+    for name, content in (
+        ("report.html", text_html(results)),
+        ("RESULTS.md", text_markdown(results)),
+    ):
+        with atomic_write(arguments.exp / name) as stream:
+            stream.write(content)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,108 @@
+# To be sourced by a recipe's run.sh: the stages that all language-model recipes share.
+#
+# The recipe defines prepare_data (stage 0: makes data/{train,valid,test}.txt) and
+# corpus_identity (what that depends on), may change the defaults below, and calls
+#   run_stages "$@"
+# Every stage starts alone in a new shell: whatever it needs is declared up here.
+# shellcheck shell=bash disable=SC2034 # much of this is read by utils/stages.sh
+
+train_set=train
+dev_set=valid
+test_sets="valid test"
+kind_file=$CASCADE_ASR_ROOT/utils/lm.sh
+# shellcheck source=utils/stages.sh
+. "$CASCADE_ASR_ROOT/utils/stages.sh"
+task=text
+stage_names=("text" "vocabulary" "batches" "full training" "cascade stages" "perplexities"
+  "report")
+
+# begin options
+# Stages: 0 text, 1 vocabulary, 2 batches, 3 full training, 4 cascade stages,
+# 5 perplexities, 6 report
+min_count=1            # tokens that are rarer in the training text become <unk>
+evaluate_config=conf/evaluate.yaml  # how perplexities are computed; the neural cache
+# end options
+
+parts=(train valid test)
+
+check_kind_options() {
+  [[ -f $evaluate_config ]] || die "--evaluate-config $evaluate_config: no such file"
+  [[ $min_count =~ ^[1-9][0-9]*$ ]] || die "--min-count $min_count: expected 1 or more"
+  if ((processes > 1 || nodes > 1)); then
+    die "--processes $processes, --nodes $nodes: a language model trains in one process"
+  fi
+}
+
+declare_kind_paths() { :; }
+
+stage_0() { prepare_data; }
+
+stage_1() {
+  require_file data/train.txt 0
+  python -m cascade_asr.cli.lm_text vocabulary data dump --min-count "$min_count"
+}
+
+stage_2() {
+  require_file dump/tokens/tokens.txt 1
+  python -m cascade_asr.cli.lm_text batches data dump
+  check_training
+}
+
+require_training_data() {
+  require_file dump/train/tokens.npy 2
+  require_file dump/valid/tokens.npy 2
+}
+
+stage_5() {
+  require_file "$exp/selection.json" 3
+  local models model
+  models=$(python -m cascade_asr.cli.stages "$exp")
+  for model in $models; do
+    # shellcheck disable=SC2086 # a list of names
+    python -m cascade_asr.cli.perplexity --model "$exp/$model" --dump dump \
+      --config "$evaluate_config" ${ngpu:+--ngpu "$ngpu"} $test_sets
+  done
+}
+
+stage_6() {
+  require_file "$exp/full/perplexity.json" 5
+  # shellcheck disable=SC2086 # a list of names
+  python -m cascade_asr.cli.lm_report --exp "$exp" $test_sets
+}
+
+# What decides the result of a stage, and what it leaves behind; see utils/stages.sh.
+describe_stage() {
+  local part
+  case $1 in
+    0)
+      corpus_identity
+      for part in "${parts[@]}"; do outputs+=("data/$part.txt"); done
+      ;;
+    1)
+      inputs=("@data/train.txt" "min_count=$min_count")
+      outputs=("dump/tokens/tokens.txt")
+      ;;
+    2)
+      inputs=("@dump/tokens/tokens.txt")
+      for part in "${parts[@]}"; do
+        inputs+=("@data/$part.txt")
+        outputs+=("dump/$part/tokens.npy")
+      done
+      ;;
+    3 | 4)
+      inputs=("@dump/train/tokens.npy" "@dump/valid/tokens.npy" "@dump/tokens/tokens.txt")
+      ;;
+    5)
+      inputs=("@$evaluate_config" "@$exp/full/done.json" "@dump/valid/tokens.npy"
+        "@dump/test/tokens.npy")
+      add_stage_files inputs @ done.json
+      outputs=("$exp/full/perplexity.json")
+      add_stage_files outputs "" perplexity.json
+      ;;
+    6)
+      inputs=("@$exp/selection.json" "@$exp/full/perplexity.json")
+      add_stage_files inputs @ perplexity.json
+      outputs=("$exp/RESULTS.md" "$exp/report.html")
+      ;;
+  esac
+}
