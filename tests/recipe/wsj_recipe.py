@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import wsj_expected as expected
 from conftest import ROOT, environment, write_yaml
 
 TINY = {
@@ -83,3 +85,23 @@ def prepare(outdir: Path, *options: str) -> subprocess.CompletedProcess:
 def rows(path: Path) -> dict[str, str]:
     pairs = (line.split(" ", 1) for line in path.read_text().splitlines())
     return {pair[0]: pair[1] if pair[1:] else "" for pair in pairs}
+
+
+def check_data(data: Path, name: str) -> None:
+    """A data folder against what was written by hand."""
+    table = expected.table(name)
+    assert len(table) == expected.COUNTS[name]
+    assert rows(data / name / "text") == {key: text for key, (_, text) in table.items()}
+    assert rows(data / name / "utt2spk") == {key: speaker for key, (speaker, _) in table.items()}
+    speakers: dict[str, list[str]] = {}
+    for key, (speaker, _) in table.items():
+        speakers.setdefault(speaker, []).append(key)
+    assert rows(data / name / "spk2utt") == {key: " ".join(ids) for key, ids in speakers.items()}
+    gender = data / name / "spk2gender"
+    assert (gender.read_text() if gender.exists() else None) == expected.GENDERS.get(name)
+    audio = rows(data / name / "wav.scp")
+    assert list(audio) == list(table)
+    for key, entry in audio.items():
+        *command, path, bar = shlex.split(entry)
+        assert (" ".join(command), bar) == ("python -m cascade_asr.cli.sphere", "|")
+        assert Path(path).name.lower() == f"{key}.wv1" and Path(path).is_file()
