@@ -53,7 +53,8 @@ def seconds_per_update(task: Task, plan: Plan) -> dict[str, float]:
             path = task.directory / stage.name / "done.json"
             if path.is_file():
                 content = read_json(path)
-                measured[stage.name] = content["seconds"] / max(content["updates"], 1)
+                if content["updates"]:  # an imported model was trained elsewhere
+                    measured[stage.name] = content["seconds"] / content["updates"]
     return measured
 
 
