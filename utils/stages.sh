@@ -115,6 +115,19 @@ stage_4() {
     --controls "$controls"
 }
 
+# all_are_done STAGE: whether it is done, as it is to be done now, for every seed
+all_are_done() {
+  local each status=0
+  for each in "${all_seeds[@]:-$seed}"; do
+    use_experiment "$each"
+    local -a inputs=() outputs=()
+    describe_all "$1"
+    marker_is_fresh "$(marker_of "$1")" "${inputs[@]}" || status=1
+  done
+  use_experiment "${all_seeds[0]:-$seed}"
+  return "$status"
+}
+
 # train_at_once STAGE: the trainings of all seeds, full ones for stage 3, the cascade
 # and each control for stage 4, at most $train_jobs at the same time. What they leave
 # is found by the stage itself, which goes on from there.
@@ -237,7 +250,8 @@ run_one_stage() {
 }
 
 run_stages() {
-  option_files=("./${0##*/}" "$kind_file" "$CASCADE_ASR_ROOT/utils/stages.sh") # $0 was relative to another folder
+  # $0 was relative to another folder
+  option_files=("./${0##*/}" "$kind_file" "$CASCADE_ASR_ROOT/utils/stages.sh")
   local -a words=()
   while (($#)); do
     case $1 in
@@ -262,7 +276,9 @@ run_stages() {
       run_one_stage "$number"
       continue
     fi
-    if ((train_jobs > 1 && number < 5)); then train_at_once "$number"; fi
+    if ((train_jobs > 1 && number < 5)) && ! all_are_done "$number"; then
+      train_at_once "$number"
+    fi
     for each in "${all_seeds[@]:-$seed}"; do
       use_experiment "$each"
       run_one_stage "$number"

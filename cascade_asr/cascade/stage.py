@@ -276,6 +276,7 @@ class StageRunner:
                 "code": code_version(),
                 "torch": torch.__version__,
                 "device": device.describe(self.fabric),
+                "ranks": self.fabric.world_size,
                 "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
                 **dataclasses.asdict(result),
                 **(origin or {}),
