@@ -7,7 +7,7 @@ from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs import slurm
-from cascade_asr.jobs.attempt import MEMORY, cause_of
+from cascade_asr.jobs.attempt import MEMORY, SAVED, cause_of
 from cascade_asr.jobs.record import JobFolder, JobRecord
 
 NOT_SUBMITTED = "not submitted"
@@ -139,9 +139,10 @@ def _ended(
     marker = folder.done_marker
     if marker.is_file() and marker.stat().st_mtime >= record.submitted:
         return DONE, ""
-    if slurm_state in slurm.CAUSES:
-        return FAILED, slurm.CAUSES[slurm_state]
     log = folder.log_tail()
+    if slurm_state in slurm.CAUSES:
+        saved = "; saved, resubmit resumes it" if SAVED in log else ""
+        return FAILED, slurm.CAUSES[slurm_state] + saved
     if MEMORY.search(log):
         return FAILED, cause_of(0, log)
     if said.get("state") == "stopped":
