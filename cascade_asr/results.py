@@ -209,6 +209,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
+def character_lines(results: Results) -> list[str]:
+    """The character error rates of all stages side by side, a line a set."""
+    stages = (*results.stages, *results.controls)
+    return [
+        f"CER on {name}: " + ", ".join(f"{each.name} {each.characters[name]:.1f}" for each in stages)
+        for name in results.sets
+    ]
+
+
 def comparison_lines(results: Results) -> list[str]:
     """One sentence a stage and set: is it better than full training?"""
     return [
@@ -254,6 +263,7 @@ def markdown(results: Results) -> str:
     """Table, comparisons, caveat and where the files are."""
     directory = results.directory
     lines = ["", f"Results of {directory}", "", markdown_table(results), ""]
+    lines += [*character_lines(results), ""]
     lines += comparison_lines(results)
     lines += ["", *branch_section(results)]
     lines += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def finished(discs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_ends_with_the_wers_of_all_stages(finished: Path):
     table = (finished / "exp/tiny/RESULTS.md").read_text()
     assert "full training" in table and "stage 1: classifier frozen" in table
+    assert re.search(r"^CER on test_dev93: full \d+\.\d, stage1 \d+\.\d$", table, re.MULTILINE)
     for stage in ("full", "stage1"):
         for name in ("test_dev93", "test_eval92"):
             folder = finished / "exp/tiny" / stage / f"decode_{name}"
