@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr.config import WITHOUT_EFFECT, ModelConf, TrainConfig, train_config_from
+from cascade_asr.data.log_mel import LogMelOptions, from_frontend_conf
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoders import DECODERS
 from cascade_asr.encoders import ENCODERS
@@ -25,12 +26,12 @@ OWN_BLOCK = "cascade_asr"  # what ESPnet2 has no key for, in an exported config.
 
 # keys that make another model, and the values that leave it as it is
 _NEUTRAL = {
-    "frontend": (None,),
     "preencoder": (None,),
     "postencoder": (None,),
     "model": (None, "espnet"),
     "use_adapter": (None, False),
     "preprocessor": (None, "default"),
+    "speech_volume_normalize": (None,),
     "model_conf.interctc_weight": (0.0,),
     "model_conf.ignore_id": (-1,),
     "model_conf.aux_ctc": (None,),
@@ -59,6 +60,8 @@ class ImportedConfig:
         token_list: V tokens.
         token_type: ``char``, ``bpe``, ...; None where it does not say.
         input_size: D of the features.
+        frontend: how the features are computed from a waveform; None for a model
+            that takes features.
         notes: what was left out, for the user.
     """
 
@@ -66,6 +69,7 @@ class ImportedConfig:
     token_list: list[str]
     token_type: str | None
     input_size: int
+    frontend: LogMelOptions | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -81,8 +85,11 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
     """
     content, lines = read_yaml(path)
     problems = _unsupported(content, lines, path)
-    if content.get("input_size") is None and not problems:
-        problems.append(f"{path}: no input_size: is it the config.yaml of a trained model?")
+    size, frontend = None, None
+    try:
+        size, frontend = _input(content, path)
+    except ConfigError as error:
+        problems.append(str(error))
     tokens = content.get("token_list")
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         problems.append(f"{path}: no token_list: is it the config.yaml of a trained model?")
@@ -108,31 +115,44 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
     if problems:
         raise ConfigError("\n".join(problems))
     notes = [f"{path}: not used here: {', '.join(left_out)}"] if left_out else []
-    size = int(content["input_size"])
-    return ImportedConfig(config, tokens, content.get("token_type"), size, notes)
+    return ImportedConfig(config, tokens, content.get("token_type"), size, frontend, notes)
 
 
 def _unsupported(content: dict[str, Any], lines: dict[str, int], path: Path) -> list[str]:
     """Problems of keys that make another model."""
     problems = []
-    if content.get("input_size") is not None:
-        content.pop("frontend", None)  # ESPnet2 builds none then
     for key, accepted in _NEUTRAL.items():
         owner, _, name = key.rpartition(".")
         block = content.get(owner) or {} if owner else content
         value = block.pop(name, accepted[0])
         if value not in accepted:
-            reason = "it changes the model, and there is none here"
-            if key == "frontend":
-                reason = (
-                    "the model takes waveforms; only models of extracted features (input_size, "
-                    "no frontend) can be imported"
-                )
-            problems.append(f"{path}:{lines[key]}: {key}: {value!r} is not supported: {reason}")
+            problems.append(
+                f"{path}:{lines[key]}: {key}: {value!r} is not supported: it changes the model"
+            )
     for key in ("transducer_multi_blank_sigma", "extract_feats_in_collect_stats",
                 "autocast_frontend"):  # fmt: skip
         (content.get("model_conf") or {}).pop(key, None)
     return problems
+
+
+def _input(content: dict[str, Any], path: Path) -> tuple[int, LogMelOptions | None]:
+    """D of the features, and how the model computes them where it takes waveforms."""
+    size, frontend = content.get("input_size"), content.pop("frontend", None)
+    conf = content.pop("frontend_conf", None) or {}
+    if size is not None:
+        return int(size), None  # ESPnet2 builds no frontend then
+    if frontend is None:
+        raise ConfigError(f"{path}: no input_size: is it the config.yaml of a trained model?")
+    if frontend != "default":
+        raise ConfigError(
+            f"{path}: frontend: '{frontend}' is not supported: only models of extracted features "
+            "(input_size) and of ESPnet2's default frontend can be imported"
+        )
+    try:
+        options = from_frontend_conf(conf)
+    except ValueError as error:
+        raise ConfigError(f"{path}: frontend_conf: {error}") from error
+    return options.n_mels, options
 
 
 def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list[str]]:
@@ -142,7 +162,7 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
     taken: dict[str, Any] = {}
     left_out = []
     for key, value in content.items():
-        if key in ("token_list", "token_type", "input_size", "frontend_conf"):
+        if key in ("token_list", "token_type", "input_size"):
             continue
         nullable = key in fields and "None" in str(fields[key].type)
         folds = key == "fold_length" and not (isinstance(value, list) and len(value) == 2)

@@ -20,6 +20,8 @@ from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.config import TrainConfig
 from cascade_asr.data.atomic import atomic_write
+from cascade_asr.data.fbank import feature_type
+from cascade_asr.data.log_mel import LogMelOptions, mel_matrix, read_log_mel_options
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.token_transfer import find_beside
 from cascade_asr.data.tokens import Tokenizer
@@ -34,6 +36,7 @@ from cascade_asr.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
+MEL_FILTERS = "frontend.logmel.melmat"
 OTHER_MEAN = 0.5  # of a standard deviation: from there on features are suspected to be others
 
 
@@ -63,20 +66,41 @@ def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> 
             tokens, or ``given`` would compute something else with its weights.
     """
     imported = read_espnet2_config(source.config, training=given is None)
+    if imported.frontend is not None:
+        _check_features(source.config, imported.frontend, task)
     experiment = task.experiment
     manifest = read_manifest(experiment.manifest_path(experiment.train_set))
     width = feature_dimension(manifest)
     if width != imported.input_size:
         raise ConfigError(
             f"{source.config}: the model takes features of {imported.input_size} dimensions, those "
-            f"of {experiment.dump / experiment.train_set} have {width}: set --num-mel-bins in the "
-            "fbank options as the model had it, and run stage 1 again"
+            f"of {experiment.dump / experiment.train_set} have {width}: make the features as "
+            "the model had them (--fbank-config), from stage 1 on"
         )
     _check_tokens(source.config, imported, task)
     if given is not None and (problems := differences(imported.config, given)):
         listed = "\n".join(f"{source.config}: {problem}" for problem in problems)
         raise ConfigError(f"{listed}\nchange --train-config, or leave it out to take the model's")
     return imported
+
+
+def _check_features(path: Path, frontend: LogMelOptions, task: SpeechTask) -> None:
+    """Require the features of both sets to be those that the model computes itself."""
+    for name in (task.experiment.train_set, task.experiment.dev_set):
+        options = task.experiment.dump / name / "fbank.conf"  # what stage 1 computed them with
+        if not options.is_file():
+            found = f"{options}: not found"
+        elif feature_type(options) != "espnet2":
+            found = f"{options}: those of the data are Kaldi's"
+        elif (other := read_log_mel_options(options)) != frontend:
+            found = f"{options}: those of the data have other options: {other}"
+        else:
+            continue
+        raise ConfigError(
+            f"{path}: the model takes waveforms and computes ESPnet2's log-mel features; {found}; "
+            f"write the model's options to a file (python -m cascade_asr.cli.espnet2 features {path} "
+            "> conf/fbank_espnet2.conf) and run stage 1 with --fbank-config"
+        )
 
 
 def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> None:
@@ -132,12 +156,18 @@ def write_config(path: Path, config: TrainConfig) -> None:
 
 
 def import_model(
-    source: Source, task: SpeechTask, config: TrainConfig, cascade: CascadeConfig, fabric: Fabric
+    source: Source,
+    imported: ImportedConfig,
+    task: SpeechTask,
+    config: TrainConfig,
+    cascade: CascadeConfig,
+    fabric: Fabric,
 ) -> DoneStage:
     """Leave ``exp/TAG/full`` as full training would, with the model's weights.
 
     Args:
-        source: the model, checked with `read_source`.
+        source: the model.
+        imported: its configuration, from `read_source`.
         task: adopted.
         config, cascade: of the experiment, as stages 3 and 4 will get them.
         fabric: launched, with one rank.
@@ -147,7 +177,7 @@ def import_model(
     """
     plan = make_plan(task, config, cascade)
     model: Any = plan.model
-    weights = read_weights(source.weights)
+    weights = _without_frontend(read_weights(source.weights), source, imported.frontend)
     checkpoint.check_weights(model, weights, source.weights)
     _warn_of_other_features(model, weights)
     model.load_state_dict(weights)
@@ -166,6 +196,26 @@ def import_model(
     )
     Engine(runner, plan.branches, cascade, plan.select).write_selection()
     return done
+
+
+def _without_frontend(
+    weights: checkpoint.StateDict, source: Source, frontend: LogMelOptions | None
+) -> checkpoint.StateDict:
+    """Weights of the network alone.
+
+    The frontend has none to train; its mel filters must be those of stage 1.
+    """
+    if frontend is None:
+        return weights
+    filters = weights.pop(MEL_FILTERS, None)
+    if filters is None:
+        raise ConfigError(f"{source.weights}: '{MEL_FILTERS}' is missing")
+    expected = mel_matrix(frontend)
+    if filters.shape != expected.shape or not torch.allclose(filters, expected, atol=1e-6):
+        raise ConfigError(
+            f"{source.weights}: '{MEL_FILTERS}' is not what frontend_conf of {source.config} gives"
+        )
+    return weights
 
 
 def _evaluate(

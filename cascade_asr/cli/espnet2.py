@@ -5,7 +5,10 @@ Examples:
     python -m cascade_asr.cli.espnet2 import --model-config config.yaml \\
         --weights valid.acc.ave.pth --exp exp/imported --dump dump --train-set train --dev-set dev
 
-Without --train-config an import takes the model's own; both leave exp/TAG/full as
+    python -m cascade_asr.cli.espnet2 features config.yaml > conf/fbank_espnet2.conf
+
+`features` writes the fbank options with which stage 1 computes what a model of
+waveforms (frontend: default) computes itself. Without --train-config an import takes the model's own; both leave exp/TAG/full as
 stage 3 would.
 """
 
@@ -17,8 +20,10 @@ from pathlib import Path
 
 from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
+from cascade_asr.data.log_mel import option_lines
 from cascade_asr.device import make_fabric
 from cascade_asr.errors import ConfigError
+from cascade_asr.espnet2_config import read_espnet2_config
 from cascade_asr.espnet2_import import Source, import_model, read_source, write_config
 from cascade_asr.espnet2_models import CONFIG, WEIGHTS, Exported, export_model
 
@@ -40,6 +45,8 @@ def parse_arguments() -> argparse.Namespace:
     into.add_argument("--weights", type=Path, required=True, help="its .pth file")
     into.add_argument("--ngpu", type=int, help="1 to measure on a GPU, 0 on the CPU")
     add_task_arguments(into, train_config_required=False)
+    options = commands.add_parser("features", help="print the fbank options of a model of waveforms")
+    options.add_argument("model_config", type=Path, help="its config.yaml")
     return parser.parse_args()
 
 
@@ -99,7 +106,8 @@ def run_import(arguments: argparse.Namespace) -> None:
         arguments.train_config = task.directory / "imported.yaml"
         write_config(arguments.train_config, imported.config)
     config, cascade = read_configs(task, arguments)
-    done = import_model(source, task, config, cascade, make_fabric(arguments.ngpu, config.precision))
+    fabric = make_fabric(arguments.ngpu, config.precision)
+    done = import_model(source, imported, task, config, cascade, fabric)
     more = f" --cascade-config {arguments.cascade_config}" if arguments.cascade_config else ""
     more += f" --seed {arguments.seed}" if arguments.seed is not None else ""
     print(f"{done.directory} is done; to go on:")
@@ -109,9 +117,21 @@ def run_import(arguments: argparse.Namespace) -> None:
     )
 
 
+def print_features(arguments: argparse.Namespace) -> None:
+    """Option lines for --fbank-config."""
+    frontend = read_espnet2_config(arguments.model_config, training=False).frontend
+    if frontend is None:
+        raise ConfigError(
+            f"{arguments.model_config}: the model takes extracted features, and does not say how "
+            "they were computed"
+        )
+    print("\n".join(option_lines(frontend)))
+
+
 def main() -> None:
     arguments = parse_arguments()
-    (run_export if arguments.what == "export" else run_import)(arguments)
+    commands = {"export": run_export, "import": run_import, "features": print_features}
+    commands[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import kaldiio
 import numpy as np
-from kaldi_native_fbank import FbankOptions
 
 from cascade_asr.cli import command
+from cascade_asr.data.atomic import atomic_write
 from cascade_asr.data.audio import SegmentReader
 from cascade_asr.data.data_dir import Segment, parse_segment, read_table, write_table
-from cascade_asr.data.fbank import compute_fbank, read_fbank_options
+from cascade_asr.data.fbank import compute_fbank, feature_type, read_fbank_options
 from cascade_asr.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,24 @@ logger = logging.getLogger(__name__)
 SHOWN_FAULTS = 20
 REPORT_INTERVAL_S = 30
 SPEECH_FEATURE = 2  # Kaldi's compression method for features: 8 bits a value
+
+# samples, their rate in Hz and the utterance's id to features (T, D)
+Extract = Callable[[np.ndarray, int, str], np.ndarray]
+
+
+def read_extractor(path: Path) -> Extract:
+    """The features that an option file asks for."""
+    if feature_type(path) == "espnet2":
+        # torch takes seconds to load, and Kaldi's features do without
+        import torch
+
+        from cascade_asr.data.log_mel import compute_log_mel, read_log_mel_options
+
+        torch.set_num_threads(1)  # jobs run side by side
+        log_mel = read_log_mel_options(path)
+        return lambda samples, rate, utterance: compute_log_mel(samples, rate, log_mel, utterance)
+    options = read_fbank_options(path)
+    return lambda samples, rate, utterance: compute_fbank(samples, rate, options, utterance)
 
 
 def read_segments(directory: Path, recordings: dict[str, str]) -> dict[str, Segment]:
@@ -48,7 +66,7 @@ def read_segments(directory: Path, recordings: dict[str, str]) -> dict[str, Segm
 def compute_all(
     recordings: dict[str, str],
     segments: dict[str, Segment],
-    options: FbankOptions,
+    extract: Extract,
     write: Callable[[str, np.ndarray], None],
 ) -> dict[str, int]:
     """Compute and write the features of every utterance.
@@ -66,7 +84,7 @@ def compute_all(
     for number, (utterance, segment) in enumerate(segments.items(), start=1):
         try:
             samples, rate = reader.read(utterance, segment)
-            features = compute_fbank(samples, rate, options, utterance)
+            features = extract(samples, rate, utterance)
         except DataError as error:
             faults.append(str(error))
             continue
@@ -91,14 +109,14 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="data folder, with wav.scp and maybe segments")
     parser.add_argument("output", type=Path, help="prefix of what is written")
-    parser.add_argument("--config", type=Path, required=True, help="Kaldi fbank options")
+    parser.add_argument("--config", type=Path, required=True, help="fbank options of Kaldi or ESPnet2")
     parser.add_argument("--compress", choices=("true", "false"), default="true")
     arguments = parser.parse_args()
 
-    options = read_fbank_options(arguments.config)
+    extract = read_extractor(arguments.config)
     recordings = read_table(arguments.data / "wav.scp")
     segments = read_segments(arguments.data, recordings)
-    compression = SPEECH_FEATURE if arguments.compress == "true" else 0
+    compression = SPEECH_FEATURE if arguments.compress == "true" else None
     ark = Path(f"{arguments.output}.ark").absolute()
     ark.parent.mkdir(parents=True, exist_ok=True)
     temporary = ark.with_name(f".{ark.name}.partial")
@@ -107,7 +125,9 @@ def main() -> None:
         with kaldiio.WriteHelper(
             f"ark,scp:{temporary},{temporary}.scp", compression_method=compression
         ) as writer:
-            frames = compute_all(recordings, segments, options, writer)
+            frames = compute_all(recordings, segments, extract, writer)
+        with atomic_write(ark.with_name("fbank.conf")) as stream:  # tells what the features are
+            stream.write(arguments.config.read_text())
         finish(temporary, ark, arguments.output, frames)
     finally:
         temporary.unlink(missing_ok=True)

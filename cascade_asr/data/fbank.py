@@ -39,6 +39,29 @@ _OPTIONS = {
 }
 
 
+FEATURE_TYPES = ("kaldi", "espnet2")
+
+
+def feature_type(path: Path) -> str:
+    """Which features an option file asks for: ``--feature-type=espnet2``, or Kaldi's.
+
+    Raises:
+        ConfigError: if the file is missing, or there is no such type.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file of fbank options")
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        name, _, value = line.split("#", 1)[0].strip().partition("=")
+        if name == "--feature-type":
+            if value not in FEATURE_TYPES:
+                raise ConfigError(
+                    f"{path}:{number}: --feature-type={value}: expected kaldi (the default), or "
+                    "espnet2 for those of its default frontend"
+                )
+            return value
+    return "kaldi"
+
+
 def read_fbank_options(path: Path) -> knf.FbankOptions:
     """Read a Kaldi option file.
 
@@ -54,7 +77,7 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
         raise ConfigError(f"{path}: no such file of fbank options")
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         line = line.split("#", 1)[0].strip()
-        if not line:
+        if not line or line == "--feature-type=kaldi":
             continue
         name, equals, value = line.removeprefix("--").partition("=")
         if not line.startswith("--") or not equals:

@@ -20,6 +20,7 @@ from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cli import espnet2 as command
 from cascade_asr.cli import tokens as tokens_command
 from cascade_asr.config import load_train_config
+from cascade_asr.data.log_mel import LogMelOptions, mel_matrix
 from cascade_asr.data.token_transfer import copy_tokens, find_beside
 from cascade_asr.data.tokens import Tokenizer, train_bpe, write_token_directory
 from cascade_asr.decoders import DECODERS
@@ -287,7 +288,7 @@ def test_a_cascade_begins_with_a_model_that_espnet_made(
     assert imported.config.model_conf.lsm_weight == 0.1
     assert imported.config.best_model_criterion == [["valid", "acc", "max"]]
     cascade = CascadeConfig()
-    done = import_model(source, task, imported.config, cascade, make_fabric(0, "32-true"))
+    done = import_model(source, imported, task, imported.config, cascade, make_fabric(0, "32-true"))
     assert done.metrics["loss"] > 0
     engine = engine_of(task, imported.config, cascade)
     engine.run([1])
@@ -313,8 +314,9 @@ def test_with_a_configuration_of_ours_its_options_must_compute_the_same(
         encoder_conf=TINY_CONFIG["encoder_conf"] | {"dropout": 0.4},
         decoder_conf=TINY_CONFIG["decoder_conf"] | {"sampling_probability": 0.1},
     )
-    assert read_source(source, task, free).input_size == DIMENSION
-    done = import_model(source, task, free, CascadeConfig(), make_fabric(0, "32-true"))
+    imported = read_source(source, task, free)
+    assert imported.input_size == DIMENSION
+    done = import_model(source, imported, task, free, CascadeConfig(), make_fabric(0, "32-true"))
     assert done.metrics == json.loads((trained / "done.json").read_text())["metrics"]
     other = config_of(
         tmp_path,
@@ -337,7 +339,10 @@ def test_with_a_configuration_of_ours_its_options_must_compute_the_same(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input_size": None, "frontend": "default"}, "frontend: 'default' is not supported"),
+        ({"input_size": None, "frontend": "default"}, "takes waveforms .*/train/fbank.conf: not fo"),
+        ({"input_size": None, "frontend": "default", "frontend_conf": {"center": False}},
+         "frontend_conf: center: not supported"),
+        ({"speech_volume_normalize": 1.0}, "speech_volume_normalize: 1.0 is not supported"),
         ({"input_size": None, "frontend": "s3prl"}, "frontend: 's3prl' is not supported"),
         ({"input_size": None}, "no input_size"),
         ({"token_list": None}, "no token_list"),
@@ -382,14 +387,14 @@ def test_weights_that_do_not_fit_leave_no_training(exported: Path, dump: Path, t
         ({"model": weights, "epoch": 3}, "not checkpoint.pth"),
     ]
     task = task_of(tmp_path / "exp", dump)
-    config = read_espnet2_config(exported / "config.yaml").config
+    imported = read_espnet2_config(exported / "config.yaml")
     path = tmp_path / "model.pth"
     for content, message in cases:
         torch.save(content, path)
         with pytest.raises(ConfigError, match=message):
             import_model(
-                Source(exported / "config.yaml", path), task, config, CascadeConfig(),
-                make_fabric(0, "32-true"),
+                Source(exported / "config.yaml", path), imported, task, imported.config,
+                CascadeConfig(), make_fabric(0, "32-true"),
             )  # fmt: skip
         assert not list((tmp_path / "exp").glob("*full*"))
     path.write_bytes(b"PK damaged")
@@ -424,7 +429,8 @@ def test_other_features_show_in_global_statistics(
     exported: Path, dump: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     weights = checkpoint.load(exported / "model.pth")
-    config = read_espnet2_config(exported / "config.yaml").config
+    imported = read_espnet2_config(exported / "config.yaml")
+    config = imported.config
     for shift, message in ((100.0, "computed alike"), (0.01, "keeps its own global statistics")):
         caplog.clear()
         moved = weights | {"normalize.mean": weights["normalize.mean"] + shift}
@@ -432,8 +438,49 @@ def test_other_features_show_in_global_statistics(
         source = Source(exported / "config.yaml", tmp_path / "model.pth")
         task = task_of(tmp_path / f"exp{shift}", dump)
         with caplog.at_level(logging.WARNING):
-            import_model(source, task, config, CascadeConfig(), make_fabric(0, "32-true"))
+            import_model(source, imported, task, config, CascadeConfig(), make_fabric(0, "32-true"))
         assert message in caplog.text
+
+
+def test_a_model_of_waveforms_needs_the_features_that_it_computes(
+    exported: Path, dump: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    conf = {"fs": "8k", "n_fft": 256, "hop_length": 80, "n_mels": DIMENSION}
+    path = edited(exported, tmp_path, input_size=None, frontend="default", frontend_conf=conf)
+    weights = checkpoint.load(exported / "model.pth")
+    frontend = LogMelOptions(fs=8000, n_fft=256, hop_length=80, n_mels=DIMENSION)
+    torch.save(weights | {"frontend.logmel.melmat": mel_matrix(frontend)}, tmp_path / "w.pth")
+    own = tmp_path / "dump"
+    shutil.copytree(dump, own)
+    arguments = import_arguments(path, tmp_path / "w.pth", tmp_path / "exp", own)
+    for lines, message in (
+        ("--num-mel-bins=8\n", "those of the data are Kaldi's"),
+        ("--feature-type=espnet2\n--n-mels=8\n", "have other options: .*hop_length=128"),
+    ):
+        for name in ("train", "dev"):
+            (own / name / "fbank.conf").write_text(lines)
+        with pytest.raises(ConfigError, match=message):
+            run(monkeypatch, command.main, *arguments)
+    capsys.readouterr()
+    run(monkeypatch, command.main, "features", path)
+    for name in ("train", "dev"):
+        (own / name / "fbank.conf").write_text(capsys.readouterr().out or lines)
+        lines = (own / name / "fbank.conf").read_text()
+    run(monkeypatch, command.main, *arguments)
+    after = checkpoint.load(tmp_path / "exp/full/model.pth")
+    assert all(torch.equal(weights[name], after[name]) for name in weights)
+    assert weights.keys() == after.keys()
+    arguments = import_arguments(path, tmp_path / "w.pth", tmp_path / "exp2", own)
+    for matrix, message in (
+        ({}, "'frontend.logmel.melmat' is missing"),
+        ({"frontend.logmel.melmat": mel_matrix(frontend) + 0.1}, "is not what frontend_conf of"),
+    ):
+        torch.save(weights | matrix, tmp_path / "w.pth")
+        with pytest.raises(ConfigError, match=message):
+            run(monkeypatch, command.main, *arguments)
+    with pytest.raises(ConfigError, match="the model takes extracted features"):
+        run(monkeypatch, command.main, "features", exported / "config.yaml")
 
 
 # ---- tokens of another model --------------------------------------------------------------
