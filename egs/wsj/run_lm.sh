@@ -29,6 +29,8 @@ ngpu=                  # 0 trains on the CPU; none: on a GPU if there is one
 
 # shellcheck source=utils/parse_options.sh
 . "$CASCADE_ASR_ROOT/utils/parse_options.sh"
+# shellcheck disable=SC2034 # read by parse_options; $0 was relative to another folder
+option_files=("./${0##*/}")
 parse_options "$@"
 for name in stage stop_stage; do
   [[ ${!name} =~ ^[0-2]$ ]] || die "--${name//_/-} ${!name}: expected a stage from 0 to 2"
