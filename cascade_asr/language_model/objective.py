@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from cascade_asr.interfaces import Statistics
 from cascade_asr.language_model.awd_lstm import AWDLSTM, State, full_precision
 from cascade_asr.language_model.batches import TextBatch, WholeText
+from cascade_asr.language_model.cross_entropy import softmax_cross_entropy
 from cascade_asr.language_model.perplexity import score_text
 
 
@@ -37,9 +37,8 @@ class LanguageModel(AWDLSTM):
         state = self._state_before(batch)
         raw, dropped, state = self.outputs(batch.inputs, state)
         self._carried = [(hidden.detach(), cell.detach()) for hidden, cell in state]
-        logits = full_precision(self.softmax(dropped).flatten(0, 1))  # (T B, V)
-        cross_entropy = functional.cross_entropy(
-            logits, batch.targets.flatten(), reduction="sum"
+        cross_entropy = softmax_cross_entropy(
+            dropped.flatten(0, 1), self.softmax.weight, self.softmax.bias, batch.targets.flatten()
         )
         penalties = self.penalties(full_precision(raw), full_precision(dropped))
         loss = cross_entropy + len(batch) * penalties

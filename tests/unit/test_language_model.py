@@ -12,6 +12,7 @@ from torch.nn import functional
 from cascade_asr.errors import ConfigError
 from cascade_asr.freezing import freeze, set_training_mode, take_over
 from cascade_asr.language_model.batches import TextBatch
+from cascade_asr.language_model.cross_entropy import softmax_cross_entropy
 from cascade_asr.language_model.dropout import keep_mask
 from cascade_asr.language_model.objective import LanguageModel
 from cascade_asr.language_model.recurrent import DropConnectLSTM, pack
@@ -304,6 +305,29 @@ def test_a_frozen_classifier_keeps_the_source_and_only_the_rest_gets_gradients()
     loss.backward()
     with_gradient = {name for name, each in model.named_parameters() if each.grad is not None}
     assert with_gradient == {name for name, _ in model.named_parameters()} - set(frozen)
+
+
+# ---- cross entropy in blocks -----------------------------------------------------
+
+
+@pytest.mark.parametrize("tokens", [1, 63, 64, 65, 200])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_cross_entropy_in_blocks_is_pytorchs(tokens, frozen):
+    torch.manual_seed(9)
+    hidden = torch.randn(tokens, E, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(V, E, dtype=torch.float64, requires_grad=not frozen)
+    bias = torch.randn(V, dtype=torch.float64, requires_grad=not frozen)
+    targets = torch.randint(V, (tokens,))
+    wanted = [hidden] if frozen else [hidden, weight, bias]
+    loss = softmax_cross_entropy(hidden, weight, bias, targets)
+    logits = functional.linear(hidden, weight, bias)
+    expected = functional.cross_entropy(logits, targets, reduction="sum")
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(3.0 * loss, wanted), torch.autograd.grad(3.0 * expected, wanted)
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(softmax_cross_entropy(hidden, weight, bias, targets), expected)
 
 
 # ---- fused kernels ------------------------------------------------------------
