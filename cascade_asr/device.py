@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from cascade_asr.errors import ConfigError
+
+if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int
     Raises:
         ConfigError: if there are fewer GPUs than asked for, or no such precision.
     """
+    from lightning_fabric import Fabric
+
     available = torch.cuda.device_count()
     ngpu = available if ngpu is None else ngpu
     if ngpu > available:

@@ -16,10 +16,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
@@ -42,6 +41,9 @@ from cascade_asr.training_state import (
     seed_update,
     signed,
 )
+
+if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 

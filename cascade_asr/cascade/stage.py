@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from lightning_fabric import Fabric
 
 from cascade_asr import checkpoint, device
 from cascade_asr.cascade.lineage import (
@@ -44,6 +43,9 @@ from cascade_asr.interruption import Interruption
 from cascade_asr.trainer import Trainer
 from cascade_asr.training_state import FitResult
 
+if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+    from lightning_fabric import Fabric
+
 logger = logging.getLogger(__name__)
 
 Evaluate = Callable[[Path], dict[str, float]]
@@ -55,13 +57,13 @@ class StageRunner:
 
     Attributes:
         task: what is trained, and on what.
-        fabric: launched.
+        fabric: launched; None where nothing is trained or written.
         interruption: signals that ask to stop.
         check_may_write: raises where another attempt has taken over.
     """
 
     task: Task
-    fabric: Fabric
+    fabric: Fabric | None
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
 

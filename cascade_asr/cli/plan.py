@@ -22,7 +22,6 @@ from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.data.atomic import read_json
-from cascade_asr.device import make_fabric
 from cascade_asr.interfaces import Task
 from cascade_asr.interruption import Interruption
 
@@ -60,7 +59,7 @@ def seconds_per_update(task: Task, plan: Plan) -> dict[str, float]:
 
 def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
     """The whole plan in lines."""
-    runner = StageRunner(task, make_fabric(0, "32-true"), Interruption())
+    runner = StageRunner(task, None, Interruption())
     engine = Engine(runner, plan.branches, plan.cascade, plan.select)
     done = {name: set(engine.done(name)) for name in plan.branches}
     measured = seconds_per_update(task, plan)
