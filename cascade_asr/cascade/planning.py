@@ -88,7 +88,7 @@ def _updates_per_epoch(task: Task, model: CascadeModel) -> Callable[[TrainingOpt
         options = {
             name: value
             for name, value in vars(config).items()
-            if name.startswith("batch_") or name in ("accum_grad", "fold_length")
+            if name.startswith("batch_") or name in ("accum_grad", "fold_length", "bptt")
         }
         if repr(options) not in known:
             known[repr(options)] = task.updates_per_epoch(model, config)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from cascade_asr import checkpoint
-from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.config import CascadeConfig, load_cascade_config
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.cascade.stage import StageRunner
@@ -24,6 +24,7 @@ from cascade_asr.interruption import Interrupted, Interruption
 from cascade_asr.language_model.batches import TextLoader, WholeText, WholeTextLoader
 from cascade_asr.language_model.config import LMConfig, check_lm_config, load_lm_config
 from cascade_asr.language_model.corpus import Vocabulary
+from cascade_asr.language_model.evaluation import load_evaluation_config
 from cascade_asr.language_model.objective import LanguageModel
 from cascade_asr.text_task import TextTask
 from cascade_asr.trainer import Trainer
@@ -303,3 +304,35 @@ def test_the_published_configuration_is_the_default():
     parameters = sum(weight.numel() for weight in LanguageModel(33_278, **published.lm_conf).parameters())
     assert parameters == sum(weight.numel() for weight in LanguageModel(33_278).parameters())
     assert parameters == 33_556_078
+
+
+CONFIGURATIONS = Path(__file__).parents[2] / "egs/wikitext2/conf"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*CONFIGURATIONS.glob("cascade*.yaml"), *CONFIGURATIONS.glob("finetune*.yaml")]),
+    ids=lambda path: path.stem,
+)
+def test_shipped_cascades_fit_the_model(task, path):
+    plan = make_plan(task, make_config(lm_conf={}, batch_size=4), load_cascade_config(path))
+    last = plan.stages[-1]
+    if path.stem.startswith("finetune"):
+        assert [last.number, last.frozen, last.reinitialise] == [1, (), False]
+        assert last.config.optim_conf["average_from_start"]
+        assert last.config.optim_conf["lr"] == 6.0
+    else:
+        assert len(plan.stages) == (4 if plan.cascade.tying == "freeze" else 5)
+        lowest = "rnn.1" if plan.cascade.tying == "freeze" else "rnn.0"
+        assert last.frozen[0].name == lowest and last.frozen[-1].name == "softmax"
+
+
+def test_evaluation_options_are_checked(tmp_path):
+    path = tmp_path / "evaluate.yaml"
+    path.write_text("batch_size: 0\ncache_weight: 1.5\ncache_window: -1\n")
+    with pytest.raises(ConfigError) as error:
+        load_evaluation_config(path)
+    assert "batch_size is 0" in str(error.value) and "cache_weight is 1.5" in str(error.value)
+    assert "cache_window is -1" in str(error.value)
+    published = load_evaluation_config(CONFIGURATIONS / "evaluate.yaml")
+    assert (published.cache_window, published.cache_theta) == (3785, 0.662)
