@@ -54,8 +54,8 @@ def make_recipe(folder: Path) -> Path:
     shutil.copytree(ROOT / "egs/wsj", recipe, ignore=ignored)
     write_yaml(recipe / "tiny.yaml", TINY)
     write_yaml(recipe / "tiny_lm.yaml", TINY_LM)
-    write_yaml(recipe / "cuts.yaml", {"cuts": ["decoder"]})
-    write_yaml(recipe / "fast.yaml", {"beam_size": 2, "ctc_weight": 0.5, "maxlenratio": 0.4})
+    write_yaml(recipe / "cuts.yaml", {"cuts": ["decoder"], "train": {"max_epoch": 1}})
+    write_yaml(recipe / "fast.yaml", {"beam_size": 2, "ctc_weight": 0.5, "maxlenratio": 0.1})
     return recipe
 
 
