@@ -245,6 +245,22 @@ def test_a_trained_shared_matrix_starts_anew_in_each_stage(task):
     assert not torch.equal(last["softmax.weight"], full["softmax.weight"])
 
 
+@pytest.mark.parametrize("tying", ["untie", "freeze", "train"])
+def test_controls_train_from_tied_to_tied_or_untied_models(task, tying):
+    engine = run_cascade(task, tying, cuts=["rnn.1"])
+    for control in ("continue", "bottom-up", "random-top", "keep", "longer"):
+        engine.run([1], control)
+    full, bottom_up = weights(task, "full"), weights(task, "bottom-up1")
+    assert torch.equal(bottom_up["rnn.0.weight_hh_l0"], full["rnn.0.weight_hh_l0"])
+    kept = torch.equal(bottom_up["embedding.weight"], full["embedding.weight"])
+    assert kept == (tying != "freeze")  # with freeze it goes with the softmax, which starts anew
+    tied = torch.equal(bottom_up["softmax.weight"], bottom_up["embedding.weight"])
+    assert tied == (tying != "untie")
+    warm = weights(task, "keep1")
+    assert torch.equal(warm["rnn.1.weight_hh_l0"], full["rnn.1.weight_hh_l0"])
+    assert not torch.equal(warm["rnn.0.weight_hh_l0"], full["rnn.0.weight_hh_l0"])
+
+
 def test_tying_left_open_is_an_error_and_so_is_tying_without_tied_weights(task):
     with pytest.raises(ConfigError, match=r"share one matrix .* untie .* freeze .* train"):
         run_cascade(task, None)
