@@ -173,19 +173,44 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
     taken["normalize_conf"] = dict(taken.get("normalize_conf") or {})
     taken["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights
     taken.setdefault("normalize", content.get("normalize"))
-    if (content.get("model_conf") or {}).get("ctc_weight", ModelConf.ctc_weight) >= 1.0:
+    pure_ctc = (content.get("model_conf") or {}).get("ctc_weight", ModelConf.ctc_weight) >= 1.0
+    criteria = taken.get("best_model_criterion")
+    if isinstance(criteria, list):
+        taken["best_model_criterion"] = _ranked(criteria, pure_ctc)
+    if pure_ctc:
         taken.pop("decoder", None)  # ESPnet2 builds it and throws it away
         taken.pop("decoder_conf", None)
     return taken, left_out
 
 
+def _ranked(criteria: list[Any], pure_ctc: bool) -> list[Any]:
+    """Criteria of the best epochs in the order that ESPnet2's recipes choose models by.
+
+    ESPnet2 keeps a model for each and its recipes take ``valid.acc.ave.pth``; ours
+    averages by the first one. It also skips what is not logged.
+    """
+    logged = [each for each in criteria if not (pure_ctc and each[1:2] == ["acc"])]
+    return sorted(logged, key=lambda each: (each[:1] != ["valid"], each[1:2] != ["acc"]))
+
+
 def to_espnet2(
-    config: TrainConfig, tokenizer: Tokenizer, token_type: str, input_size: int
+    config: TrainConfig,
+    tokenizer: Tokenizer,
+    token_type: str,
+    input_size: int,
+    frontend: LogMelOptions | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """The content of ESPnet2's ``config.yaml`` for a model of ours.
 
     Paths (``bpemodel``, ``non_linguistic_symbols``, ``normalize_conf.stats_file``)
     are null: the caller knows them.
+
+    Args:
+        config, tokenizer: of the model.
+        token_type: ``char`` or ``bpe``.
+        input_size: D of the features.
+        frontend: with which ESPnet can compute the features from a waveform; None
+            where it cannot.
 
     Returns:
         Keys and values, and notes for the user on what is not as in ours.
@@ -227,9 +252,9 @@ def to_espnet2(
         "use_preprocessor": True,
         "preprocessor": "default",
         "preprocessor_conf": {},
-        "input_size": input_size,
-        "frontend": None,
-        "frontend_conf": {},
+        "input_size": None if frontend else input_size,
+        "frontend": "default" if frontend else None,
+        "frontend_conf": dataclasses.asdict(frontend) if frontend else {},
         "preencoder": None,
         "preencoder_conf": {},
         "postencoder": None,

@@ -27,6 +27,7 @@ from cascade_asr.data.token_transfer import find_beside
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2_config import ImportedConfig, differences, read_espnet2_config
+from cascade_asr.espnet2_models import MEL_FILTERS
 from cascade_asr.experiment import feature_dimension
 from cascade_asr.interruption import Interruption
 from cascade_asr.model import ASRModel
@@ -36,7 +37,6 @@ from cascade_asr.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
-MEL_FILTERS = "frontend.logmel.melmat"
 OTHER_MEAN = 0.5  # of a standard deviation: from there on features are suspected to be others
 
 

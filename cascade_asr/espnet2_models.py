@@ -17,9 +17,11 @@ from torch import nn
 
 from cascade_asr import checkpoint
 from cascade_asr.cascade.lineage import require_done
-from cascade_asr.config import load_train_config
+from cascade_asr.config import TrainConfig, load_train_config
 from cascade_asr.ctc import CTC
 from cascade_asr.data.atomic import read_json
+from cascade_asr.data.fbank import feature_type
+from cascade_asr.data.log_mel import LogMelOptions, mel_matrix, read_log_mel_options
 from cascade_asr.data.token_transfer import find_beside
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.decoders import DECODERS
@@ -32,6 +34,7 @@ from cascade_asr.model import ASRModel
 
 logger = logging.getLogger(__name__)
 
+MEL_FILTERS = "frontend.logmel.melmat"
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.pth", "feats_stats.npz"
 CHECKED_FRAMES = 160  # of the random utterance that is compared
 CHECKED_TOKENS = 12
@@ -48,6 +51,7 @@ class Exported:
         differences: largest difference between ESPnet's outputs and ours, by output.
         notes: what is not as in our model, for the user.
         ctc_weight: of the model.
+        from_waveforms: whether it takes these, and no features.
     """
 
     folder: Path
@@ -55,6 +59,7 @@ class Exported:
     differences: dict[str, float]
     notes: list[str]
     ctc_weight: float
+    from_waveforms: bool
 
 
 def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
@@ -94,7 +99,8 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Exported(folder, packed, compared, notes, model.ctc_weight)
+    from_waveforms = content["frontend"] is not None
+    return Exported(folder, packed, compared, notes, model.ctc_weight, from_waveforms)
 
 
 def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list[str]]:
@@ -114,7 +120,9 @@ def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list
         size = len(arrays["sum"])
     model = build_model(config, tokenizer, size, statistics, config.seed)
     checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
-    content, notes = to_espnet2(config, tokenizer, kept["token_type"], size)
+    content, notes = to_espnet2(
+        config, tokenizer, kept["token_type"], size, _frontend(experiment / "fbank.conf", config)
+    )
     if kept["bpe_model"]:
         content["bpemodel"] = str(folder / kept["bpe_model"])
     if kept["non_linguistic_symbols"]:
@@ -127,12 +135,22 @@ def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list
     return model.eval(), content, notes
 
 
+def _frontend(options: Path, config: TrainConfig) -> LogMelOptions | None:
+    """ESPnet's frontend, where the features are its own and it can normalise them too."""
+    if config.normalize == "speaker_mvn" or not options.is_file():
+        return None
+    return read_log_mel_options(options) if feature_type(options) == "espnet2" else None
+
+
 def _write_files(
     folder: Path, experiment: Path, content: dict[str, Any], model: ASRModel
 ) -> None:
     with (folder / CONFIG).open("w", encoding="utf-8") as stream:
         yaml.safe_dump(content, stream, sort_keys=False, allow_unicode=True)
-    checkpoint.save(folder / WEIGHTS, model.state_dict())
+    weights = model.state_dict()
+    if content["frontend"]:
+        weights = {MEL_FILTERS: mel_matrix(LogMelOptions(**content["frontend_conf"])), **weights}
+    checkpoint.save(folder / WEIGHTS, weights)
     for key in ("bpemodel", "non_linguistic_symbols"):
         if content[key]:
             name = Path(content[key]).name
@@ -183,9 +201,7 @@ def build_espnet_model(path: Path) -> nn.Module:
     """ESPnet's own ``ESPnetASRModel`` from a config.yaml, with new weights.
 
     Only ESPnet's task needs torchaudio; the classes that it puts together do not.
-
-    Args:
-        path: of a configuration without frontend.
+    Its frontend needs librosa and others, and is left out: the model takes features.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     vocabulary_size = len(content["token_list"])
@@ -196,7 +212,7 @@ def build_espnet_model(path: Path) -> nn.Module:
             conf["stats_file"] = str(find_beside(path, conf["stats_file"]))
         normalize = NORMALIZATIONS[content["normalize"]](**conf)
     encoder = espnet_class(ENCODERS[content["encoder"]])(
-        input_size=content["input_size"], **content["encoder_conf"]
+        input_size=_width(content), **content["encoder_conf"]
     )
     width = encoder.output_size()
     decoder = None
@@ -222,6 +238,11 @@ def build_espnet_model(path: Path) -> nn.Module:
         )
 
 
+def _width(content: dict[str, Any]) -> int:
+    """D of the features."""
+    return content["input_size"] or content["frontend_conf"]["n_mels"]
+
+
 def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str, float]:
     """Load an exported model into ESPnet's classes and compare it with ours.
 
@@ -238,7 +259,9 @@ def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str
     try:
         with torch.random.fork_rng():
             theirs = build_espnet_model(config)
-        theirs.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        state.pop(MEL_FILTERS, None)
+        theirs.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise ConfigError(f"{config}: ESPnet's classes refuse this export: {error}") from error
     theirs = theirs.float().eval()
@@ -247,7 +270,7 @@ def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     differences = {}
     random = torch.Generator().manual_seed(0)
-    features = torch.randn(1, CHECKED_FRAMES, content["input_size"], generator=random)
+    features = torch.randn(1, CHECKED_FRAMES, _width(content), generator=random)
     edge = ours.sentence_edge
     tokens = torch.randint(edge, (1, CHECKED_TOKENS), generator=random)
     tokens[0, 0] = edge

@@ -59,6 +59,11 @@ class Experiment:
         """Global CMVN statistics of this experiment's models."""
         return self.directory / "cmvn.npz"
 
+    @property
+    def fbank_options(self) -> Path:
+        """Options that the features of this experiment's models were computed with."""
+        return self.directory / "fbank.conf"
+
     def manifest_path(self, name: str) -> Path:
         """Manifest of a set."""
         return self.dump / name / "manifest.tsv"
@@ -85,10 +90,11 @@ class Experiment:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.copytree(source, temporary)
             temporary.rename(self.tokens)
-        statistics = self.dump / self.train_set / "cmvn.npz"
-        if statistics.is_file():
-            with atomic_write(self.global_cmvn, "wb") as stream:
-                stream.write(statistics.read_bytes())
+        for name, target in (("cmvn.npz", self.global_cmvn), ("fbank.conf", self.fbank_options)):
+            source = self.dump / self.train_set / name
+            if source.is_file():
+                with atomic_write(target, "wb") as stream:
+                    stream.write(source.read_bytes())
 
     def data_digest(self) -> str:
         """Hash of texts, lengths and features of both sets: what a model has seen.

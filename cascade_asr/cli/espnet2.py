@@ -18,6 +18,8 @@ import argparse
 import logging
 from pathlib import Path
 
+import torch
+
 from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.data.log_mel import option_lines
@@ -43,7 +45,8 @@ def parse_arguments() -> argparse.Namespace:
     into = commands.add_parser("import", help="make a model of ESPnet2 the full training")
     into.add_argument("--model-config", type=Path, required=True, help="its config.yaml")
     into.add_argument("--weights", type=Path, required=True, help="its .pth file")
-    into.add_argument("--ngpu", type=int, help="1 to measure on a GPU, 0 on the CPU")
+    into.add_argument("--ngpu", type=int, choices=(0, 1), help="measure on a GPU, or on the CPU; "
+                      "default: on a GPU where there is one")  # fmt: skip
     add_task_arguments(into, train_config_required=False)
     options = commands.add_parser("features", help="print the fbank options of a model of waveforms")
     options.add_argument("model_config", type=Path, help="its config.yaml")
@@ -53,10 +56,12 @@ def parse_arguments() -> argparse.Namespace:
 def usage(exported: Exported, normalize_by_speaker: bool) -> list[str]:
     """How ESPnet2 decodes with what was written."""
     folder = exported.folder
-    features = "dump/SET/feats.scp"
+    speech = "dump/SET/feats.scp,speech,kaldi_ark"
+    if exported.from_waveforms:
+        speech = "AUDIO.scp,speech,sound"  # a file an utterance
     lines = []
     if normalize_by_speaker:
-        features = "FEATURES.scp"
+        speech = "FEATURES.scp,speech,kaldi_ark"
         lines += [
             "features normalised by speaker, by Kaldi's apply-cmvn:",
             "  apply-cmvn --norm-vars=true --utt2spk=ark:dump/SET/utt2spk \\",
@@ -68,7 +73,7 @@ def usage(exported: Exported, normalize_by_speaker: bool) -> list[str]:
         "to decode with ESPnet2, from this folder:",
         f"  python -m espnet2.bin.asr_inference --asr_train_config {folder / CONFIG} \\",
         f"    --asr_model_file {folder / WEIGHTS} --output_dir DECODED --ctc_weight {weight} \\",
-        f"    --data_path_and_name_and_type {features},speech,kaldi_ark",
+        f"    --data_path_and_name_and_type {speech}",
     ]
 
 
@@ -106,7 +111,8 @@ def run_import(arguments: argparse.Namespace) -> None:
         arguments.train_config = task.directory / "imported.yaml"
         write_config(arguments.train_config, imported.config)
     config, cascade = read_configs(task, arguments)
-    fabric = make_fabric(arguments.ngpu, config.precision)
+    ngpu = min(torch.cuda.device_count(), 1) if arguments.ngpu is None else arguments.ngpu
+    fabric = make_fabric(ngpu, config.precision)
     done = import_model(source, imported, task, config, cascade, fabric)
     more = f" --cascade-config {arguments.cascade_config}" if arguments.cascade_config else ""
     more += f" --seed {arguments.seed}" if arguments.seed is not None else ""

@@ -140,7 +140,12 @@ def test_pure_ctc_and_pure_attention_export_too(
     checkpoint.save(tmp_path / "model.pth", ours.state_dict())
     assert len(compare_with_espnet(path, tmp_path / "model.pth", ours)) == 2
     assert getattr(build_espnet_model(path), missing) is None
-    assert read_espnet2_config(path).config.model_conf.ctc_weight == weight
+    content = yaml.safe_load(path.read_text())
+    content["best_model_criterion"] = [["valid", "loss", "min"], ["valid", "acc", "max"]]
+    again = read_espnet2_config(write_yaml(path, content)).config
+    assert again.model_conf.ctc_weight == weight
+    first = "loss" if weight == 1.0 else "acc"  # without decoder there is no accuracy
+    assert again.best_model_criterion[0][1] == first
 
 
 def test_an_export_holds_for_the_folder_that_it_was_made_in(
@@ -256,7 +261,8 @@ def test_a_cascade_begins_with_a_model_that_espnet_made(
         "config": "conf/train.yaml", "print_config": False, "log_level": "INFO", "ngpu": 1,
         "dist_backend": "nccl", "max_epoch": 1, "patience": None, "grad_clip": 5.0,
         "val_scheduler_criterion": ["valid", "loss"], "log_interval": None,
-        "best_model_criterion": [["valid", "acc", "max"]], "keep_nbest_models": [1],
+        "best_model_criterion": [["train", "loss", "min"], ["valid", "loss", "min"],
+                                 ["train", "acc", "max"], ["valid", "acc", "max"]], "keep_nbest_models": [1],
         "nbest_averaging_interval": 0, "use_matplotlib": True, "use_wandb": False,
         "batch_type": "folded", "batch_size": 20, "fold_length": [80000, 150],
         "train_data_path_and_name_and_type": [["dump/raw/feats.scp", "speech", "kaldi_ark"]],
@@ -286,7 +292,7 @@ def test_a_cascade_begins_with_a_model_that_espnet_made(
     )
     assert imported.notes == [f"{path}: not used here: {left_out}"]
     assert imported.config.model_conf.lsm_weight == 0.1
-    assert imported.config.best_model_criterion == [["valid", "acc", "max"]]
+    assert imported.config.best_model_criterion[0] == ["valid", "acc", "max"]
     cascade = CascadeConfig()
     done = import_model(source, imported, task, imported.config, cascade, make_fabric(0, "32-true"))
     assert done.metrics["loss"] > 0
@@ -471,6 +477,11 @@ def test_a_model_of_waveforms_needs_the_features_that_it_computes(
     after = checkpoint.load(tmp_path / "exp/full/model.pth")
     assert all(torch.equal(weights[name], after[name]) for name in weights)
     assert weights.keys() == after.keys()
+    run(monkeypatch, command.main, "export", tmp_path / "exp/full", tmp_path / "out")
+    assert "AUDIO.scp,speech,sound" in capsys.readouterr().out
+    again = checkpoint.load(tmp_path / "out/model.pth")
+    assert torch.equal(again["frontend.logmel.melmat"], mel_matrix(frontend))
+    assert read_espnet2_config(tmp_path / "out/config.yaml").frontend == frontend
     arguments = import_arguments(path, tmp_path / "w.pth", tmp_path / "exp2", own)
     for matrix, message in (
         ({}, "'frontend.logmel.melmat' is missing"),
