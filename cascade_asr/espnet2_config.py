@@ -96,6 +96,8 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
     for part in ("encoder", "decoder"):
         if content.get(f"{part}_conf") is None:
             content.pop(f"{part}_conf", None)
+    if frontend is not None:
+        _count_in_features(content, frontend)
     own = (content.pop(OWN_BLOCK, None) or {}).get("train_config", {})
     taken, left_out = _take(content, training)
     for key, value in own.items():
@@ -153,6 +155,15 @@ def _input(content: dict[str, Any], path: Path) -> tuple[int, LogMelOptions | No
     except ValueError as error:
         raise ConfigError(f"{path}: frontend_conf: {error}") from error
     return options.n_mels, options
+
+
+def _count_in_features(content: dict[str, Any], frontend: LogMelOptions) -> None:
+    """Batch sizes that count samples of waveforms, to ones that hold as much of features."""
+    content.pop("fold_length", None)
+    factor = {"numel": frontend.n_mels, "length": 1}.get(content.get("batch_type"))
+    for key in ("batch_bins", "valid_batch_bins"):
+        if factor and isinstance(content.get(key), int):
+            content[key] = max(1, content[key] * factor // frontend.hop_length)
 
 
 def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list[str]]:

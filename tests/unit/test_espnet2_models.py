@@ -453,7 +453,10 @@ def test_a_model_of_waveforms_needs_the_features_that_it_computes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
     conf = {"fs": "8k", "n_fft": 256, "hop_length": 80, "n_mels": DIMENSION}
-    path = edited(exported, tmp_path, input_size=None, frontend="default", frontend_conf=conf)
+    path = edited(exported, tmp_path, input_size=None, frontend="default", frontend_conf=conf,
+                  batch_type="numel", batch_bins=12_800)  # fmt: skip
+    # so many samples are, every 80, vectors of 8 numbers
+    assert read_espnet2_config(path).config.batch_bins == 1280
     weights = checkpoint.load(exported / "model.pth")
     frontend = LogMelOptions(fs=8000, n_fft=256, hop_length=80, n_mels=DIMENSION)
     torch.save(weights | {"frontend.logmel.melmat": mel_matrix(frontend)}, tmp_path / "w.pth")
