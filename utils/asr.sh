@@ -21,11 +21,13 @@ stage_names=("data preparation" "features" "tokens and batches" "full training"
 # 4 cascade stages, 5 decoding, 6 scoring and report
 decode_config=conf/decode.yaml    # decoding options
 # Features and tokens
-fbank_config=conf/fbank.conf      # Kaldi fbank options
+fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
 token_type=char                   # char or bpe
 vocabulary_size=2000              # pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
+token_list=                       # tokens of another model, for a transferred classifier: its
+                                  # folder tokens, a tokens.txt, or an ESPnet2 config.yaml
 # end options
 
 check_kind_options() {
@@ -36,6 +38,7 @@ check_kind_options() {
   [[ $token_type =~ ^(char|bpe)$ ]] || die "--token-type $token_type: expected char or bpe"
   [[ -z $non_linguistic_symbols || -f $non_linguistic_symbols ]] ||
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
+  [[ -z $token_list || -e $token_list ]] || die "--token-list $token_list: no such file or folder"
 }
 
 declare_kind_paths() {
@@ -100,7 +103,7 @@ stage_2() {
   local name
   for name in "${sets[@]}"; do require_file "dump/$name/feats.scp" 1; done
   python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
-    --vocabulary-size "$vocabulary_size" \
+    --vocabulary-size "$vocabulary_size" ${token_list:+--token-list "$token_list"} \
     ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"} "${sets[@]}"
   check_training
 }
@@ -161,6 +164,11 @@ describe_stage() {
     2)
       inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
         ${non_linguistic_symbols:+"@$non_linguistic_symbols"} "train_set=$train_set")
+      if [[ -d $token_list ]]; then
+        inputs+=("@$token_list/tokens.txt")
+      elif [[ -n $token_list ]]; then
+        inputs+=("@$token_list")
+      fi
       for name in "${sets[@]}"; do
         inputs+=("@dump/$name/feats.scp" "@dump/$name/text" "@dump/$name/cmvn.npz")
         outputs+=("dump/$name/manifest.tsv")

@@ -243,3 +243,53 @@ def test_a_broken_corpus_leaves_no_data(change: str, message: str, tmp_path: Pat
     assert "Traceback" not in done.stderr
     assert not (folder / "data/.stage0.done").exists()
     assert not (folder / "data/train").exists()
+
+
+def test_seeds_and_controls_train_at_once_and_are_tabulated(recipe: Path, fsdd: Path):
+    """Two seeds with a control, several trainings at a time; a second call has nothing to do."""
+    config = TINY | {"max_epoch": 1, "encoder_conf": TINY["encoder_conf"] | {"num_layers": 1}}
+    write_yaml(recipe / "short.yaml", config)
+    write_yaml(recipe / "module.yaml", {"grain": "module"})
+    options = ["--train-config", "short.yaml", "--cascade-config", "module.yaml", "--stage", "3",
+               "--seeds", "1,2", "--train-jobs", "2"]  # fmt: skip
+    done = run(recipe, fsdd, *options, "--stop-stage", "4", "--controls", "longer")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stage 3: 2 trainings, 2 at the same time" in done.stderr
+    assert "stage 4: 4 trainings, 2 at the same time" in done.stderr
+    weights = []
+    for seed in (1, 2):
+        folder = recipe / f"exp/short_seed{seed}"
+        selection = json.loads((folder / "selection.json").read_text())
+        assert selection["complete"] and selection["controls"]["longer"]["complete"]
+        weights.append(torch.load(folder / "full/model.pth", weights_only=True))
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    again = run(recipe, fsdd, *options, "--stop-stage", "4", "--controls", "longer")
+    assert again.stderr.count("already done, skipping") == 4 and "trainings," not in again.stderr
+    wrong = run(recipe, fsdd, *options, "--seed", "3")
+    assert wrong.returncode == 1 and "--seed 3 and --seeds 1,2: give one of them" in wrong.stderr
+
+
+def test_a_classifier_comes_from_another_corpus_with_its_tokens(
+    recipe: Path, fsdd: Path, tmp_path: Path
+):
+    """Fewer strings by another seed, the tokens and the frozen classifier of the first run."""
+    other = make_tree(tmp_path)
+    source = recipe / "exp/tiny/full"
+    write_yaml(other / "tiny.yaml", TINY | {"max_epoch": 1})
+    cascade = {"cuts": ["classifier"], "first_source": str(source)}
+    write_yaml(other / "transfer.yaml", cascade)
+    options = ["--cascade-config", "transfer.yaml", "--decode-config", str(recipe / "fast.yaml"),
+               "--corpus-seed", "2", "--train-strings", "12", "--stop-stage", "4"]  # fmt: skip
+    done = run(other, fsdd, *options, "--token-list", str(recipe / "dump/tokens"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    tokens = [folder / "dump/tokens/tokens.txt" for folder in (recipe, other)]
+    assert tokens[0].read_bytes() == tokens[1].read_bytes()
+    given, taken = (
+        torch.load(folder / "model.pth", weights_only=True)
+        for folder in (source, other / "exp/tiny/stage1")
+    )
+    for name, tensor in given.items():
+        in_classifier = name.startswith(("decoder.", "ctc."))
+        assert torch.equal(tensor, taken[name]) == in_classifier, name
+    wrong = run(other, fsdd, *options, "--token-list", "nowhere")
+    assert wrong.returncode == 1 and "--token-list nowhere: no such file" in wrong.stderr
