@@ -17,6 +17,7 @@ from cascade_asr.interfaces import Layer
 from cascade_asr.language_model.batches import TextLoader, WholeText, WholeTextLoader
 from cascade_asr.language_model.config import MODELS, LMConfig, check_lm_config, load_lm_config
 from cascade_asr.language_model.corpus import Vocabulary
+from cascade_asr.language_model.evaluation import token_path
 from cascade_asr.language_model.objective import LanguageModel
 
 
@@ -45,19 +46,13 @@ class TextTask:
         """The vocabulary of this experiment's models."""
         return Vocabulary.read(self._vocabulary_path)
 
-    def token_path(self, name: str) -> Path:
-        """Token ids of a text."""
-        return self.experiment.dump / name / "tokens.npy"
-
     def tokens(self, name: str) -> np.ndarray:
         """Token ids (N,) of a text.
 
         Raises:
             DataError: if they are not there or empty.
         """
-        path = self.token_path(name)
-        if not path.is_file():
-            raise DataError(f"{path}: no token ids; run stage 2")
+        path = token_path(self.experiment.dump, name)
         tokens = np.load(path)
         if not len(tokens):
             raise DataError(f"{path}: the text has no tokens")
@@ -66,7 +61,7 @@ class TextTask:
     def data_digest(self) -> str:
         """Hash of the token ids of both texts and of the vocabulary."""
         names = (self.experiment.train_set, self.experiment.dev_set)
-        paths = [self.token_path(name) for name in names] + [self._vocabulary_path]
+        paths = [token_path(self.experiment.dump, name) for name in names] + [self._vocabulary_path]
         return "-".join(file_digest(path)[:16] for path in paths)
 
     def load_config(self, path: Path) -> tuple[LMConfig, list[str]]:

@@ -55,13 +55,11 @@ require_training_data() {
 
 stage_5() {
   require_file "$exp/selection.json" 3
-  local models model
+  local models
   models=$(python -m cascade_asr.cli.stages "$exp")
-  for model in $models; do
-    # shellcheck disable=SC2086 # a list of names
-    python -m cascade_asr.cli.perplexity --model "$exp/$model" --dump dump \
-      --config "$evaluate_config" ${ngpu:+--ngpu "$ngpu"} $test_sets
-  done
+  # shellcheck disable=SC2086 # lists of names
+  python -m cascade_asr.cli.perplexity --exp "$exp" --dump dump --config "$evaluate_config" \
+    ${ngpu:+--ngpu "$ngpu"} --models $models --texts $test_sets
 }
 
 stage_6() {

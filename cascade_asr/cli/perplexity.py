@@ -1,64 +1,93 @@
-"""Compute perplexities of a trained language model (stage 5).
+"""Compute perplexities of trained language models (stage 5).
 
-Writes perplexity.json and scores.json into the model's folder.
+Writes perplexity.json and scores.json into the folder of each; a model that was
+evaluated with the same options on the same texts is skipped.
 
 Example:
-    python -m cascade_asr.cli.perplexity --model exp/small/full --dump dump valid test
+    python -m cascade_asr.cli.perplexity --exp exp/small --dump dump \\
+        --models full stage1 --texts valid test
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from pathlib import Path
+from typing import Any
 
+from cascade_asr.checkpoint import file_digest
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import write_json
+from cascade_asr.data.atomic import read_json, write_json
 from cascade_asr.language_model.evaluation import (
     EvaluationConfig,
     evaluate_text,
     load_evaluation_config,
     load_language_model,
     pick_device,
+    token_path,
 )
 
 logger = logging.getLogger(__name__)
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True, help="folder of a training")
+    parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
     parser.add_argument("--config", type=Path, help="evaluation options, YAML")
     parser.add_argument("--ngpu", type=int, help="0 for the CPU; default: a GPU where there is one")
-    parser.add_argument("texts", nargs="+", help="texts inside the dump folder")
-    arguments = parser.parse_args()
-    config = EvaluationConfig()
-    if arguments.config:
-        config = load_evaluation_config(arguments.config)
-    model, vocabulary = load_language_model(arguments.model)
+    parser.add_argument("--models", nargs="+", required=True, help="trainings inside exp/TAG")
+    parser.add_argument("--texts", nargs="+", required=True, help="texts inside the dump folder")
+    return parser.parse_args()
+
+
+def evaluate(directory: Path, arguments: argparse.Namespace, config: EvaluationConfig) -> None:
+    """Evaluate one model on all texts, unless that has been done."""
+    path = directory / "perplexity.json"
+    identity: dict[str, Any] = {
+        "model_sha256": file_digest(directory / "model.pth"),
+        "options": dataclasses.asdict(config),
+        "texts_sha256": {
+            name: file_digest(token_path(arguments.dump, name)) for name in arguments.texts
+        },
+    }
+    if path.is_file() and all(read_json(path).get(key) == identity[key] for key in identity):
+        logger.info("%s: already evaluated", directory)
+        return
+    model, vocabulary = load_language_model(directory)
     model.to(pick_device(arguments.ngpu))
     results = {}
     for name in arguments.texts:
-        path = arguments.dump / name / "tokens.npy"
-        results[name] = evaluate_text(model, vocabulary.eos, path, config)
+        results[name] = evaluate_text(
+            model, vocabulary.eos, token_path(arguments.dump, name), config
+        )
         shown = ", ".join(
             f"{key.replace('_', ' ')} {value:.2f}"
             for key, value in results[name].items()
             if key.endswith("perplexity")
         )
-        logger.info("%s on %s (%d tokens): %s", arguments.model, name,
-                    results[name]["tokens"], shown)  # fmt: skip
-    write_json(arguments.model / "perplexity.json", results)
+        logger.info("%s on %s (%d tokens): %s", directory, name, results[name]["tokens"], shown)
     scores = {f"{name} perplexity": each["perplexity"] for name, each in results.items()}
     scores |= {
         f"{name} with cache": each["cache_perplexity"]
         for name, each in results.items()
         if "cache_perplexity" in each
     }
-    write_json(arguments.model / "scores.json", scores)
+    write_json(directory / "scores.json", scores)
+    write_json(path, {**identity, "texts": results})
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    config = EvaluationConfig()
+    if arguments.config:
+        config = load_evaluation_config(arguments.config)
+    for name in arguments.models:
+        evaluate(arguments.exp / name, arguments, config)
 
 
 if __name__ == "__main__":

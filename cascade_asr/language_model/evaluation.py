@@ -65,6 +65,18 @@ def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
     return model.eval(), vocabulary
 
 
+def token_path(dump: Path, name: str) -> Path:
+    """Token ids of a text that stage 2 wrote.
+
+    Raises:
+        DataError: if they are not there.
+    """
+    path = dump / name / "tokens.npy"
+    if not path.is_file():
+        raise DataError(f"{path}: no token ids; run stage 2")
+    return path
+
+
 def evaluate_text(
     model: LanguageModel, eos: int, path: Path, config: EvaluationConfig
 ) -> dict[str, Any]:
@@ -73,12 +85,7 @@ def evaluate_text(
     Returns:
         ``tokens``, ``log_probability`` (sum, nats), ``perplexity``, and with a
         cache ``cache_perplexity``.
-
-    Raises:
-        DataError: if the file is missing.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no token ids; run stage 2")
     tokens = np.load(path)
     scored = score_text(
         model, tokens, eos, config.batch_size, keep_hidden=config.cache_window > 0
@@ -109,7 +116,7 @@ def read_perplexities(directory: Path) -> dict[str, dict[str, Any]]:
     path = directory / "perplexity.json"
     if not path.is_file():
         raise DataError(f"{path}: not evaluated; run stage 5")
-    return read_json(path)
+    return read_json(path)["texts"]
 
 
 def pick_device(gpus: int | None) -> torch.device:

@@ -102,14 +102,14 @@ def test_perplexities_are_those_of_a_loop_over_the_text(recipe: Path, finished: 
             raw, _, state = model.outputs(torch.tensor([[previous]]), state)
             total += float(model.softmax(raw)[0, 0].double().log_softmax(0)[token])
             previous = int(token)
-    found = json.loads((finished / "stage2/perplexity.json").read_text())["test"]
+    found = json.loads((finished / "stage2/perplexity.json").read_text())["texts"]["test"]
     assert found["tokens"] == len(tokens) == sum(len(line.split()) + 1 for line in words)
     assert found["perplexity"] == pytest.approx(math.exp(-total / len(tokens)), rel=1e-4)
 
 
 def test_learning_happens_and_frozen_layers_are_bit_identical(finished: Path):
     found = json.loads((finished / "full/perplexity.json").read_text())
-    assert found["test"]["perplexity"] < 6.5  # 9 tokens at random
+    assert found["texts"]["test"]["perplexity"] < 6.5  # 9 tokens at random
     full, first, second = (
         torch.load(finished / stage / "model.pth", weights_only=True)
         for stage in ("full", "stage1", "stage2")
