@@ -113,9 +113,18 @@ require_training_data() {
   require_file "dump/$dev_set/manifest.tsv" 2
 }
 
+# What decoding depends on beside models and data: its options and the language model.
+decoding_files() {
+  local lm
+  lm=$(sed -n "s/^lm: *\([^ #]*\).*/\1/p" "$decode_config")
+  echo "@$decode_config" ${lm:+"@${lm//[\"\']/}/done.json"}
+}
+
 stage_5() {
   require_file "$exp/selection.json" 3
   local models model name output jobs
+  local -a decoding
+  read -ra decoding <<<"$(decoding_files)"
   models=$(python -m cascade_asr.cli.stages "$exp")
   for model in $models; do
     for name in $test_sets; do
@@ -123,7 +132,7 @@ stage_5() {
       output=$exp/$model/decode_$name
       jobs=$(wc -l <"dump/$name/manifest.tsv")
       jobs=$((jobs < nj ? jobs : nj))
-      if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "@$decode_config" \
+      if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "${decoding[@]}" \
         "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
@@ -180,7 +189,8 @@ describe_stage() {
         "@dump/tokens/tokens.txt" "@dump/$train_set/cmvn.npz" "@dump/$dev_set/cmvn.npz")
       ;;
     5)
-      inputs=("@$decode_config" "@$exp/full/done.json")
+      read -ra inputs <<<"$(decoding_files)"
+      inputs+=("@$exp/full/done.json")
       add_stage_files inputs @ done.json
       for name in $test_sets; do
         inputs+=("@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz")
