@@ -44,11 +44,16 @@ def check_attention(att_conf: Mapping[str, Any]) -> list[str]:
     return [f"decoder_conf.att_conf.atype: unknown attention '{kind}'{suggestion}"]
 
 
+def has_own_loop(module: nn.Module) -> bool:
+    """Whether this attention runs in our own loop; others run in ESPnet's modules."""
+    return type(module) is _attentions.AttLoc
+
+
 def start_attention(
     module: nn.Module, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
 ) -> LocationAttention | EspnetAttention:
     """Begin to attend to a batch: (B, T', H) and (B,)."""
-    if type(module) is _attentions.AttLoc:
+    if has_own_loop(module):
         return LocationAttention(module, encoder_output, encoder_lengths)
     module.reset()
     return EspnetAttention(module, encoder_output, encoder_lengths.clamp(min=1).tolist())
@@ -60,7 +65,8 @@ class LocationAttention:
     What does not change from token to token is computed once, here.
 
     Attributes:
-        weights: (B, T'), of the last token.
+        weights: (B, T'), of the last token. With one encoder output they may be set
+            for any number of queries, which then all attend to it.
     """
 
     def __init__(
@@ -85,7 +91,7 @@ class LocationAttention:
         energy = self._module.gvec(energy).squeeze(2).masked_fill(self._padding, -torch.inf)
         self.weights = torch.softmax(SCALING * energy, dim=1)
         weights = self.weights.to(self._encoder_output.dtype)
-        return torch.bmm(weights.unsqueeze(1), self._encoder_output).squeeze(1)
+        return torch.matmul(weights.unsqueeze(1), self._encoder_output).squeeze(1)
 
     def _locate(self) -> torch.Tensor:
         """The last weights, convolved over time: (B, T', C)."""

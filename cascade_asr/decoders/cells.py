@@ -49,6 +49,16 @@ class LstmStack:
                 inputs, share = self._dropouts[index](hidden), self._biases[index + 1]
         return self.hidden[-1]
 
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """Hidden vectors, then cells, (B, Z) each, bottom to top."""
+        return [*self.hidden, *self._cells]
+
+    @state.setter
+    def state(self, tensors: list[torch.Tensor]) -> None:
+        half = len(tensors) // 2
+        self.hidden, self._cells = tensors[:half], tensors[half:]
+
 
 def _lstm_cell(
     recurrent: torch.Tensor, share: torch.Tensor, cell: torch.Tensor
@@ -78,3 +88,12 @@ class GruStack:
             inputs, list(self.hidden), [], self.hidden, []
         )
         return self.hidden[-1]
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """Hidden vectors (B, Z), bottom to top."""
+        return list(self.hidden)
+
+    @state.setter
+    def state(self, tensors: list[torch.Tensor]) -> None:
+        self.hidden = tensors
