@@ -22,11 +22,12 @@ mapfile -t scripts < <(find . -type d \( -name '.venv*' -o -name .git -o -path '
   -o -type f \( -name '*.sh' -o -path ./.ci/run \) -print | sort)
 shellcheck --external-sources "${scripts[@]}"
 
-# A process a processor; a file's tests stay together, because they share fixtures.
+# A process a processor, of one thread; a file's tests stay together, because they share fixtures.
 targets=(tests --ignore=tests/slurm --numprocesses auto --dist loadfile)
 for argument in "$@"; do
   if [[ -e ${argument%%::*} ]]; then
     targets=()
   fi
 done
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec python -m pytest ${targets[@]+"${targets[@]}"} "$@"
