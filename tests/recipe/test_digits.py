@@ -280,9 +280,9 @@ def test_a_classifier_comes_from_another_corpus_with_its_tokens(
     write_yaml(other / "transfer.yaml", cascade)
     options = ["--cascade-config", "transfer.yaml", "--decode-config", str(recipe / "fast.yaml"),
                "--corpus-seed", "2", "--train-strings", "12", "--stop-stage", "4"]  # fmt: skip
-    done = run(other, fsdd, *options, "--token-list", str(recipe / "dump/tokens"))
+    done = run(other, fsdd, *options, "--token-list", str(recipe / "exp/tiny/tokens"))
     assert done.returncode == 0, done.stdout + done.stderr
-    tokens = [folder / "dump/tokens/tokens.txt" for folder in (recipe, other)]
+    tokens = [recipe / "exp/tiny/tokens/tokens.txt", other / "dump/tokens/tokens.txt"]
     assert tokens[0].read_bytes() == tokens[1].read_bytes()
     given, taken = (
         torch.load(folder / "model.pth", weights_only=True)
