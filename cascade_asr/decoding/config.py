@@ -14,6 +14,7 @@ from cascade_asr.yaml_file import read_yaml
 class DecodeConfig:
     """One decoding, as conf/decode.yaml writes it."""
 
+    search: str = option("beam", "beam, or ctc_best_path: CTC without a search, in no time")
     beam_size: int = option(10, "hypotheses kept")
     ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone")
     penalty: float = option(0.0, "score added for each token")
@@ -34,6 +35,10 @@ def load_decode_config(path: Path) -> DecodeConfig:
     content, lines = read_yaml(path)
     config = from_mapping(DecodeConfig, content, str(path), lines)
     problems = []
+    if config.search not in ("beam", "ctc_best_path"):
+        problems.append(f"search is '{config.search}', expected beam or ctc_best_path")
+    if config.search == "ctc_best_path" and config.lm_weight > 0.0:
+        problems.append("lm_weight needs a search: write search: beam, or leave lm_weight out")
     if config.beam_size < 1:
         problems.append(f"beam_size is {config.beam_size}, expected 1 or more")
     if not 0.0 <= config.ctc_weight <= 1.0:

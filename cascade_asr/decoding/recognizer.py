@@ -38,6 +38,10 @@ class Recognizer:
     def __init__(self, model: ASRModel, config: DecodeConfig) -> None:
         self.model = model
         self.config = config
+        if config.search == "ctc_best_path":
+            if model.ctc is None:
+                raise ConfigError("decoding: search ctc_best_path needs a model with a CTC layer")
+            return
         ctc_weight = config.ctc_weight
         if model.decoder is None:
             ctc_weight = 1.0
@@ -85,6 +89,8 @@ class Recognizer:
         encoder_output, encoder_lengths = self.model.encode(features[None].to(device), lengths)
         if int(encoder_lengths[0]) < 1:
             return "", float("-inf")
+        if self.config.search == "ctc_best_path":
+            return self._best_path(encoder_output, encoder_lengths)
         with quiet_espnet():
             hypotheses = self.search(
                 encoder_output[0],
@@ -96,3 +102,11 @@ class Recognizer:
         best = hypotheses[0]
         tokens = [int(token) for token in best.yseq[1:]]
         return self.model.tokenizer.decode(tokens), float(best.score)
+
+    def _best_path(
+        self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
+    ) -> tuple[str, float]:
+        """The text of the most probable CTC path (1, T', H), and that path's log-probability."""
+        (tokens,) = self.model.ctc_best_paths(encoder_output, encoder_lengths)
+        score = self.model.ctc.log_softmax(encoder_output)[0].amax(dim=1).sum()
+        return self.model.tokenizer.decode(tokens), float(score)

@@ -90,7 +90,7 @@ def shuffled_and_interrupted(task: SpeechTask, plan: Plan, order: random.Random)
 
 
 @settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

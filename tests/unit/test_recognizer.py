@@ -11,8 +11,9 @@ import torch
 
 from cascade_asr.config import ModelConf, TrainConfig
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoding.config import DecodeConfig
+from cascade_asr.decoding.config import DecodeConfig, load_decode_config
 from cascade_asr.decoding.recognizer import Recognizer
+from cascade_asr.errors import ConfigError
 from cascade_asr.experiment import build_model
 from cascade_asr.model import ASRModel
 
@@ -78,6 +79,32 @@ def test_pure_ctc_finds_the_best_text_of_all(tokenizer, seed: int, beam_size: in
     text, found = Recognizer(model, DecodeConfig(beam_size=beam_size)).recognize(features_of(seed))
     assert text == tokenizer.decode(expected)
     assert found == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_path_is_the_likeliest_of_all_paths(tokenizer, seed: int):
+    model, features = model_of(tokenizer, 0.5, seed), features_of(seed)
+    with torch.no_grad():
+        encoded, _ = model.encode(features[None], torch.tensor([len(features)]))
+        probability = model.ctc.ctc_lo(encoded)[0].double().softmax(dim=1).tolist()
+    likeliest = max(
+        itertools.product(range(len(TOKENS)), repeat=len(features)),
+        key=lambda path: math.prod(probability[frame][token] for frame, token in enumerate(path)),
+    )
+    tokens = [token for token, _ in itertools.groupby(likeliest) if token]
+    text, score = Recognizer(model, DecodeConfig(search="ctc_best_path")).recognize(features)
+    assert text == tokenizer.decode(tokens)
+    expected = sum(math.log(probability[frame][token]) for frame, token in enumerate(likeliest))
+    assert score == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_best_path_needs_ctc_and_takes_no_language_model(tokenizer, tmp_path: Path):
+    with pytest.raises(ConfigError, match="ctc_best_path needs a model with a CTC layer"):
+        Recognizer(model_of(tokenizer, 0.0, 1), DecodeConfig(search="ctc_best_path"))
+    path = tmp_path / "decode.yaml"
+    path.write_text("search: ctc_best_path\nlm_weight: 0.5\nlm: exp/lm/full\n")
+    with pytest.raises(ConfigError, match="lm_weight needs a search: write search: beam"):
+        load_decode_config(path)
 
 
 def test_models_without_ctc_or_decoder_are_decoded_whatever_the_weight(tokenizer):
