@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ from cascade_asr.data.data_dir import write_table
 from cascade_asr.data.tokens import write_token_directory
 
 ROOT = Path(__file__).resolve().parent.parent
+# A shell starts background jobs with SIGINT ignored, and so would be all that we start:
+# no Ctrl-C could be tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 LETTERS = "abcd"
 DIMENSION = 8
 
