@@ -100,7 +100,8 @@ require_file() {
 
 # Check the configurations and show the plan; the end of stage 2.
 check_training() {
-  "${training[@]}" check "${training_options[@]}" --controls "$controls"
+  "${training[@]}" check "${training_options[@]}" --controls "$controls" \
+    --cascade-stages "$cascade_stages"
   python -m cascade_asr.cli.plan "${task_options[@]}" --controls "$controls"
 }
 

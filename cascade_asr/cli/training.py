@@ -18,7 +18,7 @@ from pathlib import Path  # noqa: E402
 
 from cascade_asr.cascade.branches import parse_controls  # noqa: E402
 from cascade_asr.cascade.engine import Engine  # noqa: E402
-from cascade_asr.cascade.names import CONTROLS  # noqa: E402
+from cascade_asr.cascade.names import CASCADE, CONTROLS  # noqa: E402
 from cascade_asr.cascade.plan import parse_stage_numbers  # noqa: E402
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
@@ -60,27 +60,25 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check(task: Task, config: TrainingOptions, plan: Plan, controls: str) -> None:
+def check(task: Task, config: TrainingOptions, plan: Plan) -> None:
     """Tell what training would see, and stop where it could not; write ``plan.json``."""
-    parse_controls(controls, plan.cascade)
     print("\n".join(task.describe_data(plan.model, config)))
     write_plan(task.directory / "plan.json", plan)
 
 
-def run_branches(engine: Engine, plan: Plan, arguments: argparse.Namespace) -> None:
-    """Train the cascade's stages and the controls, or a single branch."""
-    controls = parse_controls(arguments.controls, plan.cascade)
-    if arguments.branch:
-        if arguments.branch not in plan.branches:
-            raise ConfigError(
-                f"--branch {arguments.branch}: no such branch; there are: {', '.join(plan.branches)}"
-            )
-        stages = plan.branches[arguments.branch].stages
-        engine.run(parse_stage_numbers(arguments.cascade_stages, stages), arguments.branch)
-        return
-    engine.run(parse_stage_numbers(arguments.cascade_stages, plan.stages))
-    for name in controls:
-        engine.run(range(1, len(plan.branches[name].stages)), name)
+def chosen(plan: Plan, arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
+    """The stages of the branch and the controls that the options name.
+
+    Raises:
+        ConfigError: for a branch, a stage or a control that the plan lacks.
+    """
+    branch = arguments.branch or CASCADE
+    if branch not in plan.branches:
+        raise ConfigError(
+            f"--branch {branch}: no such branch; there are: {', '.join(plan.branches)}"
+        )
+    numbers = parse_stage_numbers(arguments.cascade_stages, plan.branches[branch].stages)
+    return numbers, parse_controls(arguments.controls, plan.cascade)
 
 
 def main() -> None:
@@ -99,8 +97,9 @@ def main() -> None:
     if fabric is not None:
         fabric.barrier()
     plan = make_plan(task, config, cascade)
+    numbers, controls = chosen(plan, arguments)  # mistakes before hours of full training
     if fabric is None:
-        check(task, config, plan, arguments.controls)
+        check(task, config, plan)
         return
     fence = Fence.from_environment()
     runner = StageRunner(
@@ -110,7 +109,9 @@ def main() -> None:
     if arguments.what == "full":
         engine.train_full()
     else:
-        run_branches(engine, plan, arguments)
+        engine.run(numbers, arguments.branch or CASCADE)
+        for name in controls if not arguments.branch else ():
+            engine.run(range(1, len(plan.branches[name].stages)), name)
 
 
 if __name__ == "__main__":

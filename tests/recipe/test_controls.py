@@ -119,9 +119,12 @@ def test_a_new_cascade_is_not_mistaken_for_the_old_one(trained: Path, dump: Path
         (["--cascade-stages", "2"], "--cascade-stages 2: no stage 2; this plan has stages 1 to 1"),
     ],
 )
-def test_mistakes_are_told(trained: Path, dump: Path, more: list[str], message: str):
-    done = call(trained, dump, "cascade_asr.cli.training cascade", *more)
+def test_mistakes_are_told_before_full_training(
+    dump: Path, tmp_path: Path, more: list[str], message: str
+):
+    done = call(tmp_path, dump, "cascade_asr.cli.training full", *more)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "exp/full").exists()
 
 
 def test_tying_is_refused_where_nothing_is_tied(trained: Path, dump: Path):
