@@ -49,6 +49,7 @@ class CascadeConfig:
     patience: int = option(1, "stages without improvement before stop: patience ends it")
     select: list[str] = option([], "dev metric and min or max; empty: wer_ctc, or acc without CTC")
     finetune: bool = option(False, "a last stage that trains all layers from where they are")
+    probe: list[str] = option([], "what cli.probe replaces single layers with; it trains nothing")
     train: dict[str, Any] = option({}, "training options of every stage that differ")
     stages: dict[str, Any] = option({}, "training options of single stages, by number")
 

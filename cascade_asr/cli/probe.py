@@ -5,7 +5,8 @@ exp/TAG/MODEL/probe.tsv and prints it as a table.
 
 Examples:
     python -m cascade_asr.cli.probe --exp exp/rnn --dump dump --train-set train \\
-        --dev-set dev --train-config conf/train.yaml
+        --dev-set dev --train-config conf/train.yaml \\
+        --cascade-config ../../conf/plans/layer_probe.yaml
     python -m cascade_asr.cli.probe --model stage2 --with initial,random,full …
 """
 
@@ -63,8 +64,9 @@ def main() -> None:
     add_task_arguments(parser)
     parser.add_argument("--model", help="full, stage1, …; default: the selected one")
     parser.add_argument(
-        "--with", dest="weights", default="initial,random",
-        help="initial, random, or names of other trainings of the experiment",
+        "--with", dest="weights",
+        help="initial, random, or names of other trainings of the experiment; default: the "
+        "plan's option probe, else initial,random",
     )
     parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
     arguments = parser.parse_args()
@@ -77,7 +79,8 @@ def main() -> None:
     stage = plan.stage(name)
     model = task.build_model(stage.config, stage.seed)
     checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
-    replacements = replacement_weights(task, plan, name, arguments.weights.split(","))
+    names = arguments.weights.split(",") if arguments.weights else cascade.probe
+    replacements = replacement_weights(task, plan, name, names or ["initial", "random"])
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
     fabric = make_fabric(arguments.ngpu, stage.config.precision)

@@ -81,7 +81,8 @@ def test_layers_are_listed_input_first(grain, names, dump: Path, tmp_path: Path)
 
 
 def test_a_layer_swapped_for_the_same_weights_changes_nothing(trained: Path, dump: Path):
-    done = call(trained, dump, "cascade_asr.cli.probe", "--model", "stage1", "--with", "full,random")
+    plan = CASCADE | {"probe": ["full", "random"]}
+    done = call(trained, dump, "cascade_asr.cli.probe", "--model", "stage1", cascade=plan)
     assert done.returncode == 0, done.stderr
     header, *rows = [
         line.split("\t") for line in (trained / "exp/stage1/probe.tsv").read_text().splitlines()
