@@ -19,6 +19,7 @@ from cascade_asr.language_model.config import MODELS, LMConfig, check_lm_config,
 from cascade_asr.language_model.corpus import Vocabulary
 from cascade_asr.language_model.evaluation import token_path
 from cascade_asr.language_model.objective import LanguageModel
+from cascade_asr.layers import merged
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,12 @@ class TextTask:
             ConfigError: if the weights are tied and ``tying`` is left open, or
                 the other way round; for a ``grain`` that this model lacks.
         """
-        if grain != "layer":
-            raise ConfigError(f"grain: {grain}: a language model has the grain 'layer' only")
+        if grain == "fine":
+            raise ConfigError("grain: fine: a language model has the grains layer and module")
         if not model.tie_weights:
             if tying is not None:
                 raise ConfigError(f"tying: {tying}: lm_conf.tie_weights is false; leave tying out")
-            return config, model.layers()
+            return config, _of_grain(model.layers(), grain)
         if tying is None:
             raise ConfigError(
                 "tying: embedding and softmax share one matrix (lm_conf.tie_weights), so the top "
@@ -101,9 +102,9 @@ class TextTask:
                 "(trained with the embedding)"
             )
         if tying in ("freeze", "train"):
-            return config, model.layers(tying)
+            return config, _of_grain(model.layers(tying), grain)
         untied = dataclasses.replace(config, lm_conf={**config.lm_conf, "tie_weights": False})
-        return untied, self.build_model(untied, untied.seed).layers()
+        return untied, _of_grain(self.build_model(untied, untied.seed).layers(), grain)
 
     def default_select(self, model: LanguageModel) -> list[str]:
         """Dev perplexity."""
@@ -164,3 +165,13 @@ class TextTask:
     @property
     def _vocabulary_path(self) -> Path:
         return self.experiment.tokens / "tokens.txt"
+
+
+def _of_grain(layers: list[Layer], grain: str) -> list[Layer]:
+    """The LSTM layers one by one, or as one layer ``rnn`` for the grain ``module``."""
+    if grain == "layer":
+        return layers
+    recurrent = [layer for layer in layers if layer.name.startswith("rnn.")]
+    first = layers.index(recurrent[0])
+    others = [layer for layer in layers if layer not in recurrent]
+    return [*others[:first], merged("rnn", recurrent), *others[first:]]

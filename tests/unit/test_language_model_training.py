@@ -261,6 +261,28 @@ def test_controls_train_from_tied_to_tied_or_untied_models(task, tying):
     assert not torch.equal(warm["rnn.0.weight_hh_l0"], full["rnn.0.weight_hh_l0"])
 
 
+@pytest.mark.parametrize(
+    ("tying", "names"),
+    [
+        ("untie", ["embedding", "rnn", "softmax"]),
+        ("train", ["embedding", "rnn", "softmax"]),
+        ("freeze", ["rnn", "softmax"]),
+    ],
+)
+def test_the_grain_module_has_all_lstm_layers_in_one(task, tying, names):
+    plan = make_plan(task, make_config(), CascadeConfig(tying=tying, grain="module"))
+    assert [layer.name for layer in plan.layers] == names
+    finer = make_plan(task, make_config(), CascadeConfig(tying=tying)).layers
+    owned = [{name for layer in layers for name in layer.parameters} for layers in (plan.layers, finer)]
+    assert owned[0] == owned[1]
+    (recurrent,) = [layer for layer in plan.layers if layer.name == "rnn"]
+    assert len(recurrent.dropouts) == sum(
+        len(layer.dropouts) for layer in finer if layer.name.startswith("rnn.")
+    )
+    with pytest.raises(ConfigError, match="has the grains layer and module"):
+        make_plan(task, make_config(), CascadeConfig(tying=tying, grain="fine"))
+
+
 def test_tying_left_open_is_an_error_and_so_is_tying_without_tied_weights(task):
     with pytest.raises(ConfigError, match=r"share one matrix .* untie .* freeze .* train"):
         run_cascade(task, None)
