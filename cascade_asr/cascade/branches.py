@@ -28,7 +28,6 @@ from cascade_asr.cascade.config import CascadeConfig, override
 from cascade_asr.cascade.names import CASCADE, CONTROLS
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.config import TrainingOptions
-from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.interfaces import Layer
 
 
@@ -54,30 +53,9 @@ class Branch:
         return self.stages[1:]
 
 
-def parse_controls(text: str, cascade: CascadeConfig) -> list[str]:
-    """Names of controls from ``longer,continue``, ``all`` or ``none``.
-
-    Raises:
-        ConfigError: for a name that does not exist, and for a control that is the
-            cascade itself.
-    """
-    if text in ("", "none"):
-        return []
-    if text == "all":
-        return [name for name in CONTROLS if not _is_the_cascade(name, cascade)]
-    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in names:
-        if name not in CONTROLS:
-            raise ConfigError(
-                f"--controls {text}: no control '{name}'{nearest(name, CONTROLS)}; "
-                f"there are: {', '.join(CONTROLS)}, or all"
-            )
-        if _is_the_cascade(name, cascade):
-            raise ConfigError(
-                f"--controls {text}: this cascade has no control {name}: it would be the cascade "
-                "itself, or there is nothing to mirror"
-            )
-    return names
+def available_controls(cascade: CascadeConfig) -> list[str]:
+    """Names of the controls that are not the cascade itself."""
+    return [name for name in CONTROLS if not _is_the_cascade(name, cascade)]
 
 
 def plan_branches(
@@ -105,9 +83,8 @@ def plan_branches(
     }
     branches = {CASCADE: Branch(CASCADE, f"{cascade.direction} cascade", tuple(stages))}
     given = _Given(stages, layers, cascade, updates_per_epoch)
-    for name in CONTROLS:
-        if not _is_the_cascade(name, cascade):
-            branches[name] = makers[name](given)
+    for name in available_controls(cascade):
+        branches[name] = makers[name](given)
     return branches
 
 

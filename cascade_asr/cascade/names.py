@@ -1,7 +1,71 @@
-"""Names of branches, for commands that read results and need no network."""
+"""Names of branches and stages, for commands that need no network."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cascade_asr.errors import ConfigError, nearest
 
 CASCADE = "cascade"
 CONTROLS = ("longer", "continue", "best-of-n", "bottom-up", "random-top", "keep")
 ATTRIBUTING = ("longer", "continue")  # without these a gain is not attributed
+
+
+def parse_controls(text: str, known: Sequence[str]) -> list[str]:
+    """Names of controls from ``longer,continue``, ``all`` or ``none``.
+
+    Args:
+        text: value of ``--controls``.
+        known: those of the plan: a control that is the cascade itself is none.
+
+    Raises:
+        ConfigError: for a name that does not exist or that the plan does not have.
+    """
+    if text in ("", "none"):
+        return []
+    names = known if text == "all" else [part.strip() for part in text.split(",")]
+    for name in names:
+        if name not in CONTROLS:
+            raise ConfigError(
+                f"--controls {text}: no control '{name}'{nearest(name, CONTROLS)}; "
+                f"there are: {', '.join(CONTROLS)}, or all"
+            )
+        if name not in known:
+            raise ConfigError(
+                f"--controls {text}: this cascade has no control {name}: it would be the cascade "
+                f"itself, or there is nothing to mirror; there are: {', '.join(known)}"
+            )
+    return list(dict.fromkeys(names))
+
+
+def parse_stage_numbers(text: str, last: int) -> list[int]:
+    """Stage numbers from ``all``, ``none``, ``2``, ``2,3`` or ``2-4``.
+
+    Args:
+        text: value of ``--cascade-stages``.
+        last: number of the plan's last stage.
+
+    Raises:
+        ConfigError: for anything else and for a stage that the plan lacks.
+    """
+    if text in ("", "all"):
+        return list(range(1, last + 1))
+    if text == "none":
+        return []
+    numbers = set()
+    for part in text.split(","):
+        first, dash, second = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not second.isdecimal()):
+            raise ConfigError(
+                f"--cascade-stages {text}: expected all, none, or numbers such as 2,3 or 2-4"
+            )
+        low, high = int(first), int(second or first)
+        for number in (low, high):
+            if not 1 <= number <= last:
+                raise ConfigError(
+                    f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
+                )
+        if low > high:
+            raise ConfigError(f"--cascade-stages {text}: {low} is behind {high}; write {high}-{low}")
+        numbers.update(range(low, high + 1))
+    return sorted(numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cascade_asr.cascade.config import CascadeConfig, override, stage_seed
@@ -177,33 +176,3 @@ def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
             raise ConfigError(f"cuts: a cut at '{name}' starts every layer anew: a new full training")
         raise ConfigError(f"cuts: a cut at '{name}' freezes every layer and trains nothing")
     return indices
-
-
-def parse_stage_numbers(text: str, stages: Sequence[StagePlan]) -> list[int]:
-    """Stage numbers from ``all``, ``none``, ``2``, ``2,3`` or ``2-4``.
-
-    Raises:
-        ConfigError: for anything else and for a stage that the plan lacks.
-    """
-    last = len(stages) - 1
-    if text in ("", "all"):
-        return list(range(1, last + 1))
-    if text == "none":
-        return []
-    numbers = []
-    for part in text.split(","):
-        first, dash, second = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not second.isdecimal()):
-            raise ConfigError(
-                f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4"
-            )
-        low, high = int(first), int(second or first)
-        for number in (low, high):
-            if not 1 <= number <= last:
-                raise ConfigError(
-                    f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
-                )
-        if low > high:
-            raise ConfigError(f"--cascade-stages {text}: {low} is behind {high}; write {high}-{low}")
-        numbers.extend(range(low, high + 1))
-    return sorted(set(numbers))

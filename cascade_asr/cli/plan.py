@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import logging
 
-from cascade_asr.cascade.branches import parse_controls
+from cascade_asr.cascade.branches import available_controls
 from cascade_asr.cascade.engine import Engine
-from cascade_asr.cascade.names import CASCADE, CONTROLS
+from cascade_asr.cascade.names import CASCADE, CONTROLS, parse_controls
 from cascade_asr.cascade.overview import Cost, layer_table, tree
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.planning import Plan, make_plan
@@ -99,7 +99,7 @@ def main() -> None:
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
     if arguments.list_controls is not None:
-        print(*parse_controls(arguments.list_controls, cascade))
+        print(*parse_controls(arguments.list_controls, available_controls(cascade)))
         return
     task.adopt()
     plan = make_plan(task, config, cascade)
@@ -108,7 +108,8 @@ def main() -> None:
         print(f"layers by grain '{cascade.grain}', input first:")
         print("\n".join(layer_table(plan.layers, counts)))
         return
-    print("\n".join(overview(task, plan, parse_controls(arguments.controls, cascade))))
+    controls = parse_controls(arguments.controls, available_controls(cascade))
+    print("\n".join(overview(task, plan, controls)))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ import argparse  # noqa: E402
 import logging  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from cascade_asr.cascade.branches import parse_controls  # noqa: E402
 from cascade_asr.cascade.engine import Engine  # noqa: E402
-from cascade_asr.cascade.names import CASCADE, CONTROLS  # noqa: E402
-from cascade_asr.cascade.plan import parse_stage_numbers  # noqa: E402
+from cascade_asr.cascade.names import (  # noqa: E402
+    CASCADE,
+    CONTROLS,
+    parse_controls,
+    parse_stage_numbers,
+)
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cli import command  # noqa: E402
@@ -77,8 +80,12 @@ def chosen(plan: Plan, arguments: argparse.Namespace) -> tuple[list[int], list[s
         raise ConfigError(
             f"--branch {branch}: no such branch; there are: {', '.join(plan.branches)}"
         )
-    numbers = parse_stage_numbers(arguments.cascade_stages, plan.branches[branch].stages)
-    return numbers, parse_controls(arguments.controls, plan.cascade)
+    last = len(plan.branches[branch].own)
+    controls = [name for name in plan.branches if name != CASCADE]
+    return (
+        parse_stage_numbers(arguments.cascade_stages, last),
+        parse_controls(arguments.controls, controls),
+    )
 
 
 def main() -> None:

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cascade_asr.cascade.names import CASCADE
 from cascade_asr.data.atomic import read_json, write_json
 from cascade_asr.errors import ConfigError, nearest
 
 FULL = "full"
-CASCADE = "cascade"  # the branch of stages 1, 2, …
 
 
 @dataclass

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_asr.cascade.names import CASCADE, parse_controls, parse_stage_numbers
 from cascade_asr.data.atomic import read_json
-from cascade_asr.errors import ConfigError, nearest
-from cascade_asr.jobs.record import CASCADE, FULL
+from cascade_asr.jobs.record import FULL
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def planned_tasks(
     """
     plan = read_json(experiment / "plan.json")
     patience = plan["stop"] == "patience"
-    numbers = parse_numbers(stages, len(plan["stages"]) - 1)
+    numbers = parse_stage_numbers(stages, len(plan["stages"]) - 1)
     chain = branch_tasks(CASCADE, _trainings(plan["stages"], ()), command, patience)
     tasks = [chain[number - 1] for number in numbers]
     for name in parse_controls(controls, list(plan["controls"])):
@@ -118,48 +118,6 @@ def _trainings(entries: list[dict[str, Any]], branch: tuple[str, ...]) -> list[T
         )
         for entry in entries[1:]
     ]
-
-
-def parse_controls(text: str, known: list[str]) -> list[str]:
-    """Names of controls from ``all``, ``none`` or ``longer,continue``.
-
-    Raises:
-        ConfigError: for one that the plan does not have.
-    """
-    if text in ("", "none"):
-        return []
-    names = known if text == "all" else [part.strip() for part in text.split(",")]
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"--controls {text}: no control '{name}' in this plan; "
-                f"there are: {', '.join(known)}{nearest(name, known)}"
-            )
-    return list(dict.fromkeys(names))
-
-
-def parse_numbers(text: str, last: int) -> list[int]:
-    """Stage numbers from ``all``, ``none``, ``2``, ``2,3`` or ``2-4``.
-
-    Raises:
-        ConfigError: for anything else, and for a number beyond ``last``.
-    """
-    if text == "none":
-        return []
-    numbers: set[int] = set()
-    for part in (f"1-{last}" if text in ("", "all") else text).split(","):
-        first, dash, second = part.strip().partition("-")
-        if not first.isdigit() or (dash and not second.isdigit()):
-            raise ConfigError(
-                f"--cascade-stages {text}: expected all, none, or numbers such as 2,3"
-            )
-        numbers |= set(range(int(first), int(second or first) + 1))
-    for number in sorted(numbers):
-        if not 1 <= number <= last:
-            raise ConfigError(
-                f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
-            )
-    return sorted(numbers)
 
 
 def _with_words(command: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:

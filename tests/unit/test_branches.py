@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from test_cascade_plan import CONFIG, LAYERS, names
 
-from cascade_asr.cascade.branches import Branch, parse_controls, plan_branches
+from cascade_asr.cascade.branches import Branch, available_controls, plan_branches
 from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.names import CONTROLS
 from cascade_asr.cascade.plan import plan_cascade
 from cascade_asr.config import TrainConfig
-from cascade_asr.errors import ConfigError
 
 UPDATES_PER_EPOCH = 30
 
@@ -107,15 +105,5 @@ def test_every_training_has_a_seed_of_its_own():
 def test_the_cascade_is_not_its_own_control():
     foil = branches(direction="bottom-up", cuts=["encoder.conv1"])
     assert "bottom-up" not in foil and "keep" in foil
-    with pytest.raises(ConfigError, match="--controls keep: this cascade has no control keep"):
-        parse_controls("keep", CascadeConfig(below="keep"))
-    assert "keep" not in parse_controls("all", CascadeConfig(below="keep"))
-
-
-def test_controls_are_parsed_and_mistakes_are_told():
-    plain = CascadeConfig()
-    assert parse_controls("none", plain) == [] == parse_controls("", plain)
-    assert parse_controls("all", plain) == list(CONTROLS)
-    assert parse_controls("continue, longer,continue", plain) == ["continue", "longer"]
-    with pytest.raises(ConfigError, match="no control 'longr'; did you mean 'longer'"):
-        parse_controls("longr", plain)
+    assert "keep" not in available_controls(CascadeConfig(below="keep"))
+    assert available_controls(CascadeConfig()) == list(CONTROLS)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_asr.cascade.config import CascadeConfig, load_cascade_config, stage_seed
-from cascade_asr.cascade.plan import StagePlan, parse_stage_numbers, plan_cascade
+from cascade_asr.cascade.plan import StagePlan, plan_cascade
 from cascade_asr.config import TrainConfig
 from cascade_asr.errors import ConfigError
 from cascade_asr.interfaces import Layer
@@ -243,33 +243,3 @@ def test_an_empty_stage_block_changes_nothing(tmp_path: Path):
     path.write_text("stages:\n  1:\n  2: {max_epoch: 3}\n")
     stages = plan_cascade(LAYERS, load_cascade_config(path), CONFIG)
     assert [stage.config.max_epoch for stage in stages] == [10, 10, 3, 10, 10]
-
-
-# ---- numbers on the command line -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [("all", [1, 2, 3, 4]), ("", [1, 2, 3, 4]), ("2", [2]), ("3,1", [1, 3]), ("2-4", [2, 3, 4]),
-     ("1-2, 2-3", [1, 2, 3]), ("4-4", [4])],
-)  # fmt: skip
-def test_stage_numbers(text: str, numbers: list[int]):
-    assert parse_stage_numbers(text, plan()) == numbers
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("5", "no stage 5; this plan has stages 1 to 4"),
-        ("0", "no stage 0; this plan has stages 1 to 4"),
-        ("2-9", "no stage 9; this plan has stages 1 to 4"),
-        ("1-99999999999", "no stage 99999999999; this plan has stages 1 to 4"),
-        ("3-2", "--cascade-stages 3-2: 3 is behind 2; write 2-3"),
-        *[(text, f"--cascade-stages {text}: expected all, or numbers such as 2,3 or 2-4")
-          for text in ("two", "1,", "-2", "1-", "1-2-3", "2;3", "²")],
-    ],
-)  # fmt: skip
-def test_wrong_stage_numbers_are_told(text: str, message: str):
-    with pytest.raises(ConfigError) as caught:
-        parse_stage_numbers(text, plan())
-    assert message in str(caught.value)

@@ -30,8 +30,6 @@ from cascade_asr.jobs.tasks import (
     Training,
     branch_tasks,
     full_task,
-    parse_controls,
-    parse_numbers,
     planned_tasks,
 )
 
@@ -249,26 +247,10 @@ def test_controls_are_further_branches(tmp_path):
     assert second.branch == "continue"
     words = ("cascade", "--branch", "continue", "--cascade-stages", "2", "--exp", "exp/x")
     assert second.command[3:] == words
-    with pytest.raises(ConfigError) as error:
-        parse_controls("longer,contnue", ["longer", "continue"])
-    assert str(error.value) == (
-        "--controls longer,contnue: no control 'contnue' in this plan; "
-        "there are: longer, continue; did you mean 'continue'?"
-    )
-
-
-def test_stage_numbers():
-    assert [parse_numbers(text, 4) for text in ("all", "", "2", "3,1", "2-4,3", "none")] == [
-        [1, 2, 3, 4], [1, 2, 3, 4], [2], [1, 3], [2, 3, 4], [],
-    ]  # fmt: skip
-    for text, message in {
-        "two": "expected all, none, or numbers such as 2,3",
-        "1,": "expected all, none, or numbers such as 2,3",
-        "0": "no stage 0; this plan has stages 1 to 4",
-        "3-5": "no stage 5; this plan has stages 1 to 4",
-    }.items():
-        with pytest.raises(ConfigError, match=message):
-            parse_numbers(text, 4)
+    with pytest.raises(ConfigError, match="no stage 3; this plan has stages 1 to 2"):
+        planned_tasks(tmp_path, "2-3", "none", COMMAND)
+    with pytest.raises(ConfigError, match="no control 'contnue'; did you mean 'continue'"):
+        planned_tasks(tmp_path, "all", "longer,contnue", COMMAND)
 
 
 # ---- files -----------------------------------------------------------------
