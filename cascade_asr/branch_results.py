@@ -28,7 +28,8 @@ class BranchResult:
         complete: all of its trainings are done.
         trainings, updates, frames: of all that was trained to get there.
         seconds: wall time of these trainings.
-        processor: hours of the processor or of all GPUs, in words.
+        processor_seconds: of the training processes, or of all GPUs where one was used.
+        processor: ``CPU`` or ``GPU``.
     """
 
     name: str
@@ -41,6 +42,7 @@ class BranchResult:
     updates: int
     frames: int
     seconds: float
+    processor_seconds: float
     processor: str
 
 
@@ -111,15 +113,20 @@ def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
         updates=sum(each["updates"] for each in records),
         frames=sum(each["frames"] for each in records),
         seconds=sum(each["seconds"] for each in records),
-        processor=_processor(records),
+        processor_seconds=sum(map(_processor_seconds, records)),
+        processor="GPU" if any(map(_used_gpu, records)) else "CPU",
     )
 
 
-def _processor(records: Sequence[dict]) -> str:
+def _used_gpu(record: dict) -> bool:
+    return any(name in record["device"].lower() for name in ("cuda", "gpu"))
+
+
+def _processor_seconds(record: dict) -> float:
     """GPU time where a GPU was used, else processor time of the training process."""
-    if any("cuda" in each["device"].lower() or "gpu" in each["device"].lower() for each in records):
-        return f"{sum(each['seconds'] * each.get('ranks', 1) for each in records):.0f} s GPU"
-    return f"{sum(each.get('cpu_seconds', math.nan) for each in records):.0f} s CPU"
+    if _used_gpu(record):
+        return record["seconds"] * record.get("ranks", 1)
+    return record.get("cpu_seconds", math.nan)
 
 
 def branch_table(result: ExperimentResult) -> str:
@@ -141,7 +148,7 @@ def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
             str(row.trainings),
             f"{row.updates:,}",
             f"{row.frames:,}",
-            row.processor,
+            f"{row.processor_seconds:.0f} s {row.processor}",
         ]
         for row in result.rows
     ]
@@ -211,19 +218,21 @@ def _beats(results: Sequence[ExperimentResult], name: str) -> bool:
 def seeds_table(results: Sequence[ExperimentResult]) -> str:
     """Mean and standard deviation over experiments that differ by their seed.
 
+    Updates, frames and seconds are means of all that was trained to get there.
     Only branches that are complete in every experiment are shown.
     """
     metrics = _common_metrics(results)
+    processor = results[0].full.processor
     header = ["branch", f"dev {results[0].metric}", *(name for name in metrics if name), "updates",
-              "seconds"]  # fmt: skip
+              "frames", "seconds", f"{processor} seconds"]  # fmt: skip
     rows = []
     for name in _common_branches(results):
         cells = [next(row.title for row in results[0].rows if row.name == name)]
         for metric in metrics:
             cells.append(_mean_and_deviation(_values(results, name, metric)))
         mine = [next(row for row in each.rows if row.name == name) for each in results]
-        cells.append(f"{statistics.mean(row.updates for row in mine):,.0f}")
-        cells.append(f"{statistics.mean(row.seconds for row in mine):,.0f}")
+        for what in ("updates", "frames", "seconds", "processor_seconds"):
+            cells.append(f"{statistics.mean(getattr(row, what) for row in mine):,.0f}")
         rows.append(cells)
     return table(header, rows)
 

@@ -226,33 +226,7 @@ def to_espnet2(
     Returns:
         Keys and values, and notes for the user on what is not as in ours.
     """
-    notes = []
-    content = dataclasses.asdict(config)
-    own: dict[str, Any] = {
-        key: content.pop(key)
-        for key in _OWN_KEYS
-        if getattr(config, key) != getattr(TrainConfig, key)
-    }
-    if config.normalize == "speaker_mvn":
-        own |= {"normalize": "speaker_mvn", "normalize_conf": config.normalize_conf}
-        content |= {"normalize": None, "normalize_conf": {}}
-        notes.append(
-            "ESPnet has no speaker normalisation (speaker_mvn): give it features that are "
-            "normalised by speaker already"
-        )
-    dropout = config.encoder_conf.get("dropout", 0.0)
-    projected = config.encoder_conf.get("use_projection", True)
-    if config.encoder in ("rnn", "vgg_rnn") and projected and dropout:
-        own["encoder_conf"] = {"dropout": dropout}
-        content["encoder_conf"] = config.encoder_conf | {"dropout": 0.0}
-        notes.append(
-            f"encoder_conf.dropout {dropout} is written as 0.0: between projected RNN layers ESPnet "
-            "drops out in decoding too"
-        )
-    if config.model_conf.ctc_weight >= 1.0:
-        content |= {"decoder": None, "decoder_conf": {}}
-    for key in _OWN_KEYS:
-        content.pop(key, None)
+    content, own, notes = _without_own_options(config)
     content |= {
         "token_list": list(tokenizer.tokens),
         "token_type": token_type,
@@ -275,6 +249,38 @@ def to_espnet2(
         OWN_BLOCK: {"train_config": own},
     }
     return content, notes
+
+
+def _without_own_options(
+    config: TrainConfig,
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Options that ESPnet2 has too, those that it has not, and notes on the difference."""
+    notes = []
+    content = dataclasses.asdict(config)
+    own: dict[str, Any] = {
+        key: content[key] for key in _OWN_KEYS if content[key] != getattr(TrainConfig, key)
+    }
+    for key in _OWN_KEYS:
+        del content[key]
+    if config.normalize == "speaker_mvn":
+        own |= {"normalize": "speaker_mvn", "normalize_conf": config.normalize_conf}
+        content |= {"normalize": None, "normalize_conf": {}}
+        notes.append(
+            "ESPnet has no speaker normalisation (speaker_mvn): give it features that are "
+            "normalised by speaker already"
+        )
+    dropout = config.encoder_conf.get("dropout", 0.0)
+    projected = config.encoder_conf.get("use_projection", True)
+    if config.encoder in ("rnn", "vgg_rnn") and projected and dropout:
+        own["encoder_conf"] = {"dropout": dropout}
+        content["encoder_conf"] = config.encoder_conf | {"dropout": 0.0}
+        notes.append(
+            f"encoder_conf.dropout {dropout} is written as 0.0: between projected RNN layers ESPnet "
+            "drops out in decoding too"
+        )
+    if config.model_conf.ctc_weight >= 1.0:
+        content |= {"decoder": None, "decoder_conf": {}}
+    return content, own, notes
 
 
 def differences(model: TrainConfig, given: TrainConfig) -> list[str]:

@@ -23,6 +23,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cascade_asr import checkpoint, training_hooks
+from cascade_asr.best_epochs import BestEpochs
 from cascade_asr.config import TrainingOptions
 from cascade_asr.data.loader import BatchLoader, explain_lost_workers
 from cascade_asr.errors import TrainingError
@@ -265,7 +266,9 @@ class Trainer:
         position.batch = 0
         self._sums = {}
         self._save()
-        self._remove_dropped_epochs()
+        if self.fabric.is_global_zero:
+            self.check_may_write()
+            self._best.remove_dropped()
         self._leave_if_asked()
 
     def _count_stale_epochs(self, metrics: dict[str, dict[str, float]]) -> None:
@@ -279,33 +282,24 @@ class Trainer:
 
     # ---- the best epochs --------------------------------------------------
 
+    @property
+    def _best(self) -> BestEpochs:
+        capacity = max(1, self.config.keep_nbest_models)
+        return BestEpochs(self.directory, self.position.best, capacity)
+
     def _keep_if_among_best(self, metrics: dict[str, dict[str, float]]) -> None:
         split, name, mode = self.config.best_model_criterion[0]
         value = signed(read_metric(metrics, [split, name]), mode)
-        position = self.position
-        position.best.append([value, position.epoch])
-        position.best.sort()
-        del position.best[max(1, self.config.keep_nbest_models) :]
-        kept = any(epoch == position.epoch for _, epoch in position.best)
-        if kept and self.fabric.is_global_zero:
+        epoch = self.position.epoch
+        if self._best.rank(value, epoch) and self.fabric.is_global_zero:
             self.check_may_write()
             with self._evaluation_weights():
-                checkpoint.save(self._epoch_path(position.epoch), self.model.state_dict())
-
-    def _remove_dropped_epochs(self) -> None:
-        """Only after the checkpoint that no longer names them is on disk."""
-        if self.fabric.is_global_zero:
-            self.check_may_write()
-            kept = {self._epoch_path(int(epoch)) for _, epoch in self.position.best}
-            for path in self.directory.glob("epoch*.pth"):
-                if path not in kept:
-                    path.unlink()
+                self._best.save(epoch, self.model.state_dict())
 
     def _finish(self, valid: BatchLoader) -> FitResult:
         """Average the best epochs, evaluate the average, write model.pth."""
-        epochs = [int(epoch) for _, epoch in self.position.best]
-        states = [checkpoint.load(self._epoch_path(epoch)) for epoch in epochs]
-        averaged = checkpoint.average(states, self.frozen)
+        epochs = self._best.epochs
+        averaged = self._best.average(self.frozen)
         self.model.load_state_dict(averaged)
         metrics = self.evaluate(valid)
         if self.fabric.is_global_zero:
@@ -372,9 +366,6 @@ class Trainer:
     @property
     def _checkpoint_path(self) -> Path:
         return self.directory / "checkpoint.pt"
-
-    def _epoch_path(self, epoch: int) -> Path:
-        return self.directory / f"epoch{epoch}.pth"
 
     @property
     def _scaler(self) -> Any:

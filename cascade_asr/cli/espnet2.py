@@ -8,8 +8,8 @@ Examples:
     python -m cascade_asr.cli.espnet2 features config.yaml > conf/fbank_espnet2.conf
 
 `features` writes the fbank options with which stage 1 computes what a model of
-waveforms (frontend: default) computes itself. Without --train-config an import takes the model's own; both leave exp/TAG/full as
-stage 3 would.
+waveforms (frontend: default) computes itself. `import` leaves the model in exp/TAG/full, as
+stage 3 would; without --train-config the stages below it are trained with its own options.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_compute_is_all_that_was_trained_for_a_branch(seeds):
     rows = {row.name: row for row in result.rows}
     assert [row.updates for row in result.rows] == [100, 150, 150, 250]
     assert [row.trainings for row in result.rows] == [1, 2, 1, 2]
-    assert rows["cascade"].frames == 1500 and rows["cascade"].processor == "450 s CPU"
+    assert rows["cascade"].frames == 1500 and rows["cascade"].processor_seconds == 450
     assert rows["cascade"].scores == {"test WER": 11.0} and rows["cascade"].selected == "stage1"
     table = branch_table(result)
     cells = [" ".join(line.split()) for line in table.splitlines()]
@@ -115,6 +115,10 @@ def test_mean_deviation_and_paired_test_by_hand(seeds):
     table = seeds_table(results)
     assert "| 12.67 ± 1.15" in table  # full training: 12, 12, 14
     assert "| 10.67 ± 0.58" in table  # cascade: 10, 11, 11
+    header, _, full, cascade, *_ = (line.split("|")[1:-1] for line in table.splitlines())
+    assert [cell.strip() for cell in header[-4:]] == ["updates", "frames", "seconds", "CPU seconds"]
+    assert [cell.strip() for cell in full[-4:]] == ["100", "1,000", "200", "300"]
+    assert [cell.strip() for cell in cascade[-4:]] == ["150", "1,500", "300", "450"]
     tests = {(each.branch, each.metric): each for each in paired_tests(results)}
     test = tests["full", None]  # differences -2, -1, -3: mean -2, deviation 1, t = -2 sqrt 3
     assert test.difference == pytest.approx(-2.0)
