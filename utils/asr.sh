@@ -23,6 +23,9 @@ decode_config=conf/decode.yaml    # decoding options
 # Features and tokens
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
+min_frames=                       # shorter training utterances are left out
+max_frames=                       # longer training utterances are left out
+max_characters=                   # and those with a longer text
 token_type=char                   # char or bpe
 vocabulary_size=2000              # pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
@@ -38,6 +41,9 @@ check_kind_options() {
   [[ $token_type =~ ^(char|bpe)$ ]] || die "--token-type $token_type: expected char or bpe"
   [[ -z $non_linguistic_symbols || -f $non_linguistic_symbols ]] ||
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
+  for name in min_frames max_frames max_characters; do
+    [[ ${!name} =~ ^[0-9]*$ ]] || die "--${name//_/-} ${!name}: expected a number"
+  done
   [[ -z $token_list || -e $token_list ]] || die "--token-list $token_list: no such file or folder"
 }
 
@@ -103,7 +109,9 @@ stage_2() {
   local name
   for name in "${sets[@]}"; do require_file "dump/$name/feats.scp" 1; done
   python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
-    --vocabulary-size "$vocabulary_size" ${token_list:+--token-list "$token_list"} \
+    --vocabulary-size "$vocabulary_size" ${min_frames:+--min-frames "$min_frames"} \
+    ${max_frames:+--max-frames "$max_frames"} \
+    ${max_characters:+--max-characters "$max_characters"} ${token_list:+--token-list "$token_list"} \
     ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"} "${sets[@]}"
   check_training
 }
@@ -172,7 +180,8 @@ describe_stage() {
       ;;
     2)
       inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
-        ${non_linguistic_symbols:+"@$non_linguistic_symbols"} "train_set=$train_set")
+        ${non_linguistic_symbols:+"@$non_linguistic_symbols"} "train_set=$train_set"
+        "limits=$min_frames-$max_frames,$max_characters")
       if [[ -d $token_list ]]; then
         inputs+=("@$token_list/tokens.txt")
       elif [[ -n $token_list ]]; then

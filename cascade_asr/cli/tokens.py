@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_asr.cli import command
@@ -25,21 +26,59 @@ logger = logging.getLogger(__name__)
 SHOWN_UNKNOWN = 10
 
 
-def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """Which utterances a training set keeps.
+
+    Attributes:
+        min_frames, max_frames: feature frames, both inclusive; None is no limit.
+        max_characters: of the text, blanks included; None is no limit.
+    """
+
+    min_frames: int | None = None
+    max_frames: int | None = None
+    max_characters: int | None = None
+
+    def keep(self, frames: int, text: str) -> bool:
+        """Is an utterance of this size within the limits?"""
+        return (
+            (self.min_frames is None or frames >= self.min_frames)
+            and (self.max_frames is None or frames <= self.max_frames)
+            and (self.max_characters is None or len(text) <= self.max_characters)
+        )
+
+
+NO_LIMITS = Limits()
+
+
+def write_set(
+    directory: Path, tokenizer: Tokenizer, required: bool, limits: Limits = NO_LIMITS
+) -> None:
     """Write the manifest of one set; text that has unknown tokens is reported.
 
+    Args:
+        directory: of the set, from stage 1.
+        tokenizer: makes the token ids.
+        required: every utterance must have text: a set that is scored.
+        limits: utterances beyond them are left out.
+
     Raises:
-        DataError: if a table is missing, or an utterance of a test set has no text.
+        DataError: if a table is missing, an utterance of a test set has no text,
+            or none is left.
     """
     tables = {
         name: read_table(directory / name)
         for name in ("text", "utt2spk", "utt2num_frames", "feats.scp")
     }
     unknown_id = tokenizer.tokens.index("<unk>")
-    rows, with_unknown, empty = [], 0, []
+    rows, with_unknown, empty, beyond = [], 0, [], 0
     unknown: Counter[str] = Counter()
     for utterance, entry in tables["feats.scp"].items():
         text = tables["text"][utterance]
+        frames = int(tables["utt2num_frames"][utterance])
+        if not limits.keep(frames, text):
+            beyond += 1
+            continue
         ids = tokenizer.encode(text)
         if not ids:
             empty.append(utterance)
@@ -48,7 +87,6 @@ def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
         if unknown_id in ids:
             with_unknown += 1
             unknown.update(tokenizer.unknown(text))
-        frames = int(tables["utt2num_frames"][utterance])
         rows.append((utterance, tables["utt2spk"][utterance], frames, entry, ids))
     if empty:
         shown = " ".join(empty[:5])
@@ -57,6 +95,10 @@ def write_set(directory: Path, tokenizer: Tokenizer, required: bool) -> None:
         logger.warning(
             "%s: %d utterances without text are dropped: %s", directory, len(empty), shown
         )
+    if beyond:
+        logger.info("%s: %d utterances are beyond the limits and left out", directory, beyond)
+    if not rows:
+        raise DataError(f"{directory}: no utterance is left of {len(tables['feats.scp'])}")
     if with_unknown:
         logger.warning(
             "%s: %d of %d utterances hold tokens that the token list lacks; %d tokens become <unk>%s",
@@ -94,6 +136,12 @@ def main() -> None:
         "making some: a token folder such as exp/TAG/tokens, a list with one token a line, or the "
         "config.yaml of an ESPnet2 model",
     )
+    for name, what in (
+        ("--min-frames", "leave shorter training utterances out"),
+        ("--max-frames", "leave longer training utterances out"),
+        ("--max-characters", "leave training utterances with a longer text out"),
+    ):
+        parser.add_argument(name, type=int, metavar="N", help=what)
     arguments = parser.parse_args()
     directory = arguments.dump / "tokens"
     if arguments.token_list:
@@ -109,8 +157,12 @@ def main() -> None:
             arguments.non_linguistic_symbols,
         )
     logger.info("%d tokens in %s/tokens", len(tokenizer.tokens), arguments.dump)
+    limits = Limits(arguments.min_frames, arguments.max_frames, arguments.max_characters)
     for name in arguments.sets:
-        write_set(arguments.dump / name, tokenizer, required=name != arguments.train_set)
+        training = name == arguments.train_set
+        write_set(
+            arguments.dump / name, tokenizer, not training, limits if training else NO_LIMITS
+        )
 
 
 if __name__ == "__main__":
