@@ -25,7 +25,7 @@ from wsj_tree import SINE
 VARIANTS = ("plain", "discs")
 RATE = 8000
 LETTER_SAMPLES = 512  # 64 ms
-MARKER = re.compile(r"\[(noise|laughter|vocalized-noise|silence)\]|<[^>]*>|IGNORE\S*", re.IGNORECASE)
+MARKER = re.compile(r"\[(noise|laughter|vocalized-noise|silence)\]|<[^>]*>|IGNORE_\S*")
 
 FOLDERS = {"2001": "d1", "2005": "d1", "2006": "d2", "2167": "d3", "3001": "d3", "4940": "d4"}
 DOUBLED = "2006"  # sample_count is the total of both channels, as in release 1
@@ -116,7 +116,7 @@ def transcript(name: str) -> str:
             lines.append((last, start, "[silence]"))
         lines.append((start, end, words))
         last = end
-    ids = [f"sw{name}-ms98-{name[-1].lower()}-{number:04d}" for number in range(1, len(lines) + 1)]
+    ids = [f"sw{name}-ms98-a-{number:04d}" for number in range(1, len(lines) + 1)]
     end_of_line = "\r\n" if name == WITH_CARRIAGE_RETURNS else "\n"
     text = [" ".join([key, *line]) + end_of_line for key, line in zip(ids, lines, strict=True)]
     return "".join(text) + ("\n" if name.startswith("2006") else "")
