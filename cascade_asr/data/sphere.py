@@ -219,26 +219,44 @@ def wav_bytes(samples: np.ndarray, rate: int) -> bytes:
     return stream.getvalue()
 
 
-def _checked(header: SphereHeader, samples: np.ndarray, summed: np.ndarray | None) -> np.ndarray:
-    """Compare (frames, channels) samples with the header's count and checksum."""
-    found = len(samples)
-    if found > header.sample_count:
-        logger.warning(
-            "%s: %d samples more than the header says; left out",
-            header.path, found - header.sample_count,
-        )  # fmt: skip
-        samples = samples[: header.sample_count]
-        summed = summed if summed is None else summed[: header.sample_count]
-    elif header.channel_count > 1 and found * header.channel_count == header.sample_count:
-        logger.warning(
-            "%s: sample_count %d is the total of %d channels; read as %d",
-            header.path, header.sample_count, header.channel_count, found,
-        )  # fmt: skip
-    elif found < header.sample_count:
+def frame_count(header: SphereHeader) -> int:
+    """Samples of each channel, by the header and, where it is not compressed, the file's size.
+
+    Raises:
+        DataError: if the file is truncated.
+    """
+    if header.compression:
+        return header.sample_count
+    size = header.path.stat().st_size - header.size
+    return _agreed(header, size // (header.sample_bytes * header.channel_count))
+
+
+def _agreed(header: SphereHeader, found: int) -> int:
+    """The frames to read, of those found; ``sample_count`` may be that of all channels."""
+    if header.channel_count > 1 and found * header.channel_count == header.sample_count:
+        return found
+    if found < header.sample_count:
         raise DataError(
             f"{header.path}: header says {header.sample_count} samples, found {found}: truncated; "
             "copy the file from the disc again"
         )
+    return header.sample_count
+
+
+def _checked(header: SphereHeader, samples: np.ndarray, summed: np.ndarray | None) -> np.ndarray:
+    """Compare (frames, channels) samples with the header's count and checksum."""
+    found, frames = len(samples), _agreed(header, len(samples))
+    if found > frames:
+        logger.warning(
+            "%s: %d samples more than the header says; left out", header.path, found - frames
+        )
+        samples = samples[:frames]
+        summed = summed if summed is None else summed[:frames]
+    elif frames < header.sample_count:
+        logger.warning(
+            "%s: sample_count %d is the total of %d channels; read as %d",
+            header.path, header.sample_count, header.channel_count, frames,
+        )  # fmt: skip
     if header.checksum is not None and summed is not None:
         checksum = int(summed.sum(dtype=np.int64)) % 65536
         if checksum != header.checksum:

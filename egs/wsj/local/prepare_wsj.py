@@ -12,18 +12,18 @@ import argparse
 import logging
 import shlex
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsj_discs import THREADS, Corpus, shown
+from wsj_discs import Corpus
 from wsj_sets import SETS, Entry, read_set
 from wsj_speakers import read_genders
 from wsj_transcripts import Transcript, normalise, read_transcripts
 
 from cascade_asr.cli import command
+from cascade_asr.data.corpus_files import read_headers, shown
 from cascade_asr.data.data_dir import DataDir
-from cascade_asr.data.sphere import SphereHeader, read_header, require_decoder
+from cascade_asr.data.sphere import SphereHeader
 from cascade_asr.errors import ConfigError, DataError, nearest
 
 SAMPLE_RATE = 16000  # Hz
@@ -71,40 +71,6 @@ def select_entries(name: str, entries: Iterable[Entry], choices: Choices) -> dic
             raise DataError(f"{message}; copy them, or use --allow-missing to go on without")
         log.warning("%s; left out", message)
     return chosen
-
-
-def check_audio(entries: Iterable[Entry]) -> dict[str, SphereHeader]:
-    """Read the header of every file.
-
-    Raises:
-        DataError: naming the first file that the recipe cannot use, and their number.
-    """
-    by_path = {entry.audio: entry.utterance for entry in entries}
-    headers: dict[str, SphereHeader] = {}
-    faults: list[str] = []
-
-    def check(path: Path) -> SphereHeader | DataError:
-        try:
-            header = read_header(path)
-            require_decoder(header)
-        except DataError as error:
-            return error
-        if header.sample_rate != SAMPLE_RATE:
-            return DataError(f"{path}: {header.sample_rate} Hz, recipe expects {SAMPLE_RATE}")
-        if header.channel_count != 1:
-            return DataError(f"{path}: {header.channel_count} channels, need 1")
-        return header
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        for path, result in zip(by_path, pool.map(check, by_path), strict=True):
-            if isinstance(result, DataError):
-                faults.append(str(result))
-            else:
-                headers[by_path[path]] = result
-    if faults:
-        more = f"\n(and {len(faults) - 1} more files cannot be used)" if faults[1:] else ""
-        raise DataError(faults[0] + more)
-    return headers
 
 
 def texts_of(
@@ -193,7 +159,8 @@ def prepare(
     for name in names:
         check_count(name, len(texts[name]), choices)
     log.info("reading the headers of the audio")
-    headers = check_audio(everything.values())
+    by_path = read_headers({each.audio: None for each in everything.values()}, SAMPLE_RATE, 1)
+    headers = {name: by_path[entry.audio] for name, entry in everything.items()}
     for name in names:
         data = build(name, entries[name], texts[name], headers, genders)
         data.write(outdir / name)

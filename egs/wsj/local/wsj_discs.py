@@ -8,19 +8,17 @@ whatever their case.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
+from cascade_asr.data.corpus_files import AnyCase, find_files
 from cascade_asr.errors import ConfigError, DataError
 
 DISC_FOLDER = re.compile(r"(1[13])[-_](\d+)[._](\d)")
 DISC_DEPTH = 3  # levels below the folder that the user names
 SHOWN_DISCS = 12
 CATALOGUE = {"11": ("wsj0", "LDC93S6"), "13": ("wsj1", "LDC94S13")}
-THREADS = 16  # the time goes into waiting for the file system
 
 
 class Corpus:
@@ -40,7 +38,7 @@ class Corpus:
                 raise ConfigError(f"{option} {root}: no such folder")
         self._given = {option: root.absolute() for option, root in roots.items()}
         self.roots = list(dict.fromkeys(self._given.values()))
-        self._listings: dict[Path, dict[str, list[str]]] = {}
+        self._files = AnyCase()
         self._discs: dict[str, Path] = {}
         for root in self.roots:
             self._find_discs(root, 1)
@@ -49,7 +47,7 @@ class Corpus:
             self._find_parts()
 
     def _find_discs(self, folder: Path, depth: int) -> None:
-        for names in self._listing(folder).values():
+        for names in self._files.listing(folder).values():
             for name in names:
                 match = DISC_FOLDER.fullmatch(name)
                 path = folder / name
@@ -70,7 +68,7 @@ class Corpus:
             for part, _ in CATALOGUE.values():
                 if root.name.lower() == part:
                     self._part_roots.setdefault(part, root.parent)
-                elif self._resolve(root, part) is not None:
+                elif self._files.resolve(root, part) is not None:
                     self._part_roots.setdefault(part, root)
         if not self._part_roots:
             raise DataError(
@@ -95,9 +93,9 @@ class Corpus:
                     f"WSJ disk {disc} not found under {self._shown_roots()} (needed by "
                     f"{needed_by}); found: {self._shown_discs()}"
                 )
-            return self._resolve(self._discs[disc], path)
+            return self._files.resolve(self._discs[disc], path)
         root = self._part_roots.get(path.split("/")[0].lower())
-        return None if root is None else self._resolve(root, path)
+        return None if root is None else self._files.resolve(root, path)
 
     def find_if_there(self, disc: str, path: str) -> Path | None:
         """As `find`, for files that a user can do without; their disc may be missing too."""
@@ -122,50 +120,14 @@ class Corpus:
         if self._discs:
             folders = sorted(self._discs.values())
         else:
-            parts = [self._resolve(root, part) for part, root in self._part_roots.items()]
+            parts = [self._files.resolve(root, part) for part, root in self._part_roots.items()]
             folders = sorted(part for part in parts if part is not None)
-        found: list[Path] = []
-        with ThreadPoolExecutor(THREADS) as pool:
-            while folders:
-                below: list[Path] = []
-                for subfolders, files in pool.map(lambda each: _scan(each, suffix), folders):
-                    below += subfolders
-                    found += files
-                folders = below
-        return sorted(found)
+        return find_files(folders, suffix)
 
     def files_in(self, disc: str, path: str, suffix: str) -> list[Path]:
         """The files below a folder of a disc that end so; none where there is no folder."""
         folder = self.find(disc, path, path)
-        if folder is None:
-            return []
-        return sorted(
-            Path(parent) / name
-            for parent, _, names in os.walk(folder, followlinks=True)
-            for name in names
-            if name.lower().endswith(suffix)
-        )
-
-    def _resolve(self, base: Path, path: str) -> Path | None:
-        for component in path.split("/"):
-            names = self._listing(base).get(component.lower())
-            if not names:
-                return None
-            if len(names) > 1:
-                shown = " and ".join(sorted(names))
-                raise DataError(f"{base} holds {shown}: which differ only in case; remove one")
-            base = base / names[0]
-        return base
-
-    def _listing(self, folder: Path) -> dict[str, list[str]]:
-        """Names in a folder by their lower-case form; each folder is read once."""
-        if folder not in self._listings:
-            names: dict[str, list[str]] = {}
-            if folder.is_dir():
-                for name in os.listdir(folder):
-                    names.setdefault(name.lower(), []).append(name)
-            self._listings[folder] = names
-        return self._listings[folder]
+        return [] if folder is None else find_files([folder], suffix)
 
     def _shown_roots(self) -> str:
         return " and ".join(map(str, self.roots))
@@ -178,22 +140,3 @@ class Corpus:
 
 def _disc_order(name: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", name)]
-
-
-def _scan(folder: Path, suffix: str) -> tuple[list[Path], list[Path]]:
-    """Subfolders of one folder, and its files that end in ``suffix``."""
-    subfolders, files = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.lower().endswith(suffix):
-                files.append(Path(entry.path))
-            elif entry.is_dir():
-                subfolders.append(Path(entry.path))
-    return subfolders, files
-
-
-def shown(names: Iterable[str], limit: int = 10) -> str:
-    """Some names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return " ".join(names[:limit]) + more

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from wsj_discs import THREADS
-
+from cascade_asr.data.corpus_files import THREADS, read_lines
 from cascade_asr.errors import DataError
 
 NOISE = "<NOISE>"
@@ -25,9 +23,6 @@ _SPELLINGS = {"%PERCENT": "PERCENT", ".POINT": "POINT", "--DASH": "-DASH"}
 
 _UNSPOKEN = re.compile(r"\([^)]*\)")
 _NO_LETTER = re.compile(r"[^\w'.-]|_")
-
-SHOWN_FILES = 5  # with the same oddity
-_warned: Counter[str] = Counter()
 
 log = logging.getLogger(__name__)
 
@@ -127,27 +122,3 @@ def _read_dot(path: Path) -> list[tuple[str, Transcript]]:
             raise DataError(f"{path}:{number}: no '(uttid)' at the end of '{line[:60]}'")
         transcripts.append((match[2].lower(), Transcript(match[1], path, number)))
     return transcripts
-
-
-def read_lines(path: Path) -> list[str]:
-    """Lines of an old text file: UTF-8, else latin-1; with or without carriage returns."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        _warn("not UTF-8; read as latin-1", f"{path}:{line}")
-        text = content.decode("latin-1")
-    if "\r" in text:
-        _warn("Windows line ends; read without the carriage returns", str(path))
-        text = text.replace("\r", "")
-    return text.split("\n")
-
-
-def _warn(what: str, place: str) -> None:
-    """Name the first files of a kind: there may be thousands."""
-    _warned[what] += 1
-    if _warned[what] <= SHOWN_FILES:
-        log.warning("%s: %s", place, what)
-    elif _warned[what] == SHOWN_FILES + 1:
-        log.warning("more files are not named: %s", what)
