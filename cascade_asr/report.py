@@ -39,6 +39,7 @@ def html(results: Results) -> str:
         "<ul>"
         + "".join(f"<li>{escape(line)}</li>" for line in comparison_lines(results))
         + "</ul>",
+        *(f"<p>{escape(note)}</p>" for note in results.notes),
         *branch_tables(experiment),
         "<h2>Dev set during training</h2><div class='curves'>",
         *(curve(results.stages, name) for name in CURVES),

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from cascade_asr.branch_results import branch_table, headline, read_experiment, table
 from cascade_asr.data.atomic import read_json, write_json
-from cascade_asr.data.data_dir import read_table
-from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS, read_symbols
-from cascade_asr.errors import DataError
+from cascade_asr.evaluation import (
+    BOOTSTRAP_SAMPLES,
+    Hub5Set,
+    PlainSet,
+    decoded_folder,
+    open_set,
+)
 from cascade_asr.scoring.comparison import changes, write_changes
-from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.output import result_record, write_record, write_reports
 from cascade_asr.scoring.result import Interval, ScoreResult
-from cascade_asr.scoring.scorer import score_texts
 from cascade_asr.scoring.significance import Comparison, compare, interval
-
-BOOTSTRAP_SAMPLES = 1000
 
 
 @dataclass
@@ -45,8 +44,8 @@ class Stage:
         dev_value: the dev metric that selects.
         kept, selected: by that metric.
         lineage: content of ``lineage.json``.
-        scores: by test set.
-        characters: CER in percent by test set.
+        scores: by test set, or by set and subset.
+        characters: CER in percent by test set, where it is scored.
     """
 
     name: str
@@ -68,8 +67,9 @@ class Results:
         directory: ``exp/TAG``.
         metric: the dev metric that selects.
         stages: full training and the cascade's stages.
-        sets: test sets.
+        sets: test sets; of those that are scored in subsets, each subset.
         controls: the selected training of each control that was run.
+        notes: what is particular about the scores of a set.
     """
 
     directory: Path
@@ -77,14 +77,28 @@ class Results:
     stages: list[Stage]
     sets: list[str]
     controls: list[Stage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def collect(directory: Path, dump: Path, sets: list[str]) -> Results:
+def collect(
+    directory: Path,
+    dump: Path,
+    sets: list[str],
+    data: Path | None = None,
+    sctk: Path | None = None,
+) -> Results:
     """Score every decoded stage on every set and compare it with full training.
 
-    Writes sclite's reports into ``STAGE/decode_SET/score_wer`` and ``score_cer``,
-    ``changes.tsv`` of the utterances that differ, and ``STAGE/scores.json``. The
-    selected training of every control is scored too.
+    Writes sclite's reports into ``STAGE/decode_SET/score_wer`` and ``score_cer``, or
+    hubscr.pl's into ``score_hub5``, ``changes.tsv`` of the utterances that differ, and
+    ``STAGE/scores.json``. The selected training of every control is scored too.
+
+    Args:
+        directory: ``exp/TAG``.
+        dump: folder of stages 1 and 2.
+        sets: test sets inside it.
+        data: folder of stage 0, where sets that are scored as Hub5 have their reference.
+        sctk: folder of hubscr.pl; None looks for it.
 
     Raises:
         DataError: if one of them has not been decoded.
@@ -99,11 +113,14 @@ def collect(directory: Path, dump: Path, sets: list[str]) -> Results:
         entry = next(each for each in control["stages"] if each["name"] == control["selected"])
         if entry["name"] not in {each.name for each in (*stages, *chosen)}:
             chosen.append(read_stage(directory, entry, False))
-    for name in sets:
-        _score_set(name, dump, [*stages, *chosen])
+    opened = {name: open_set(name, dump, data, sctk) for name in sets}
+    for name, each in opened.items():
+        _score_set(name, each, [*stages, *chosen])
     for stage in (*stages, *chosen):
         write_json(stage.directory / "scores.json", _rates(stage))
-    return Results(directory, selection["metric"], stages, sets, chosen)
+    columns = [column for each in opened.values() for column in each.columns]
+    notes = [each.note for each in opened.values() if each.note]
+    return Results(directory, selection["metric"], stages, columns, chosen, notes)
 
 
 def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
@@ -120,28 +137,24 @@ def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
     )
 
 
-def _score_set(name: str, dump: Path, stages: list[Stage]) -> None:
+def _score_set(name: str, test_set: PlainSet | Hub5Set, stages: list[Stage]) -> None:
     """Score stages on one set, full training first."""
-    unscored = _unscored(dump)
-    reference = _texts(dump / name / "text", unscored)
-    speakers = read_table(dump / name / "utt2spk")
-    full = None
+    full: dict[str, ScoreResult] = {}
+    unit = test_set.bootstrap_unit
     for stage in stages:
-        folder = stage.directory / f"decode_{name}"
-        if not (folder / "text").is_file():
-            raise DataError(f"{folder}/text: not decoded; run stage 5")
-        hypothesis = _texts(folder / "text", unscored)
-        result = _score(folder / "score_wer", reference, hypothesis, speakers, False)
-        stage.characters[name] = _score(
-            folder / "score_cer", reference, hypothesis, speakers, True
-        ).error_rate
-        comparison = None
-        if full is None:
-            full = result
-        else:
-            comparison = compare(full, result, BOOTSTRAP_SAMPLES)
-            write_changes(folder / "score_wer" / "changes.tsv", changes(full, result))
-        stage.scores[name] = Score(result, interval(result, BOOTSTRAP_SAMPLES), comparison)
+        folder = decoded_folder(stage.directory, name)
+        score = test_set.score(folder)
+        if score.characters is not None:
+            stage.characters[name] = score.characters
+        for column, result in score.words.items():
+            comparison = None
+            if stage is not stages[0]:
+                comparison = compare(full[column], result, BOOTSTRAP_SAMPLES, unit=unit)
+                table = changes(full[column], result)
+                write_changes(test_set.report_folder(folder, column) / "changes.tsv", table)
+            spread = interval(result, BOOTSTRAP_SAMPLES, unit=unit)
+            stage.scores[column] = Score(result, spread, comparison)
+        full = full or score.words
 
 
 def _rates(stage: Stage) -> dict[str, float]:
@@ -149,37 +162,6 @@ def _rates(stage: Stage) -> dict[str, float]:
     return {f"{name} WER": score.result.error_rate for name, score in stage.scores.items()} | {
         f"{name} CER": rate for name, rate in stage.characters.items()
     }
-
-
-def _unscored(dump: Path) -> frozenset[str]:
-    """The non-linguistic symbols, such as ``<NOISE>``: no words, they count on neither side."""
-    path = dump / "tokens" / NON_LINGUISTIC_SYMBOLS
-    return frozenset(read_symbols(path)) if path.is_file() else frozenset()
-
-
-def _texts(path: Path, unscored: frozenset[str]) -> dict[str, list[str]]:
-    return {
-        name: [word for word in text.split() if word not in unscored]
-        for name, text in read_table(path).items()
-    }
-
-
-def _score(
-    folder: Path,
-    reference: dict[str, list[str]],
-    hypothesis: dict[str, list[str]],
-    speakers: dict[str, str],
-    characters: bool,
-) -> ScoreResult:
-    """Score one hypothesis and write sclite's files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    options = ScoringOptions(encoding="utf-8", characters=characters)
-    result = score_texts(
-        reference, hypothesis, speakers, options, title=f"{folder}/hyp.trn", strict=True
-    )
-    write_reports(folder, result)
-    write_record(folder / "result.json", result_record(result, interval(result, BOOTSTRAP_SAMPLES)))
-    return result
 
 
 def markdown_table(results: Results) -> str:
@@ -214,7 +196,7 @@ def character_lines(results: Results) -> list[str]:
     stages = (*results.stages, *results.controls)
     return [
         f"CER on {name}: " + ", ".join(f"{each.name} {each.characters[name]:.1f}" for each in stages)
-        for name in results.sets
+        for name in results.stages[0].characters
     ]
 
 
@@ -238,25 +220,24 @@ def _sentence(what: str, comparison: Comparison) -> str:
     )
 
 
-def compare_models(model_a: Path, model_b: Path, dump: Path, name: str) -> str:
-    """Is model B better than model A on a set? In one sentence.
+def compare_models(
+    model_a: Path, model_b: Path, dump: Path, name: str, data: Path | None = None
+) -> list[str]:
+    """Is model B better than model A on a set? A sentence for each of its columns.
 
     Raises:
         DataError: if one of them is not decoded.
     """
-    unscored = _unscored(dump)
-    reference = _texts(dump / name / "text", unscored)
-    speakers = read_table(dump / name / "utt2spk")
-    scored = []
-    for model in (model_a, model_b):
-        path = model / f"decode_{name}" / "text"
-        if not path.is_file():
-            raise DataError(f"{path}: not decoded; run stage 5")
-        options = ScoringOptions(encoding="utf-8")
-        hypothesis = _texts(path, unscored)
-        scored.append(score_texts(reference, hypothesis, speakers, options, strict=True))
-    what = f"{model_b} against {model_a} on {name}"
-    return _sentence(what, compare(scored[0], scored[1], BOOTSTRAP_SAMPLES))
+    folders = [decoded_folder(model, name) for model in (model_a, model_b)]
+    test_set = open_set(name, dump, data)
+    before, after = (test_set.words(folder) for folder in folders)
+    return [
+        _sentence(
+            f"{model_b} against {model_a} on {column}",
+            compare(before[column], after[column], BOOTSTRAP_SAMPLES, unit=test_set.bootstrap_unit),
+        )
+        for column in test_set.columns
+    ]
 
 
 def markdown(results: Results) -> str:
@@ -265,12 +246,14 @@ def markdown(results: Results) -> str:
     lines = ["", f"Results of {directory}", "", markdown_table(results), ""]
     lines += [*character_lines(results), ""]
     lines += comparison_lines(results)
+    lines += ["", *results.notes] if results.notes else []
     lines += ["", *branch_section(results)]
     lines += [
         "",
         f"Report: {directory}/report.html",
         f"Models: {directory}/STAGE/model.pth, lineage in lineage.json",
         f"sclite reports: {directory}/STAGE/decode_SET/score_wer/result.txt",
+        *([f"hubscr.pl reports: {directory}/STAGE/decode_SET/score_hub5/SUBSET"] * bool(results.notes)),
         "",
     ]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 # The recipe sets train_set, dev_set and test_sets, may change the defaults below,
 # defines prepare_data (stage 0: makes data/SET for each set) and calls
 #   run_stages "$@"
+# It may define adjust_options, which is called once the options are known.
 # Every stage starts alone in a new shell: whatever it needs is declared up here.
 # shellcheck shell=bash
 
@@ -20,6 +21,8 @@ stage_names=("data preparation" "features" "tokens and batches" "full training"
 # Stages: 0 data, 1 features, 2 tokens and batches, 3 full training,
 # 4 cascade stages, 5 decoding, 6 scoring and report
 decode_config=conf/decode.yaml    # decoding options
+sctk=                             # folder of NIST's hubscr.pl, for sets that it scores; none: on
+                                  # PATH, or Debian's
 # Features and tokens
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
@@ -35,6 +38,7 @@ token_list=                       # tokens of another model, for a transferred c
 
 check_kind_options() {
   local name
+  if declare -F adjust_options >/dev/null; then adjust_options; fi
   for name in decode_config fbank_config; do
     [[ -f ${!name} ]] || die "--${name//_/-} ${!name}: no such file"
   done
@@ -128,8 +132,20 @@ decoding_files() {
   echo "@$decode_config" ${lm:+"@${lm//[\"\']/}/done.json"}
 }
 
+# Conversations are scored by a program that may be missing: better told before decoding.
+require_scorer() {
+  local name
+  for name in $test_sets; do
+    if [[ -d data/$name/hub5 ]]; then
+      python -m cascade_asr.cli.score_hub5 --check ${sctk:+--sctk "$sctk"} >/dev/null
+      return
+    fi
+  done
+}
+
 stage_5() {
   require_file "$exp/selection.json" 3
+  require_scorer
   local models model name output jobs
   local -a decoding
   read -ra decoding <<<"$(decoding_files)"
@@ -160,7 +176,8 @@ stage_5() {
 stage_6() {
   require_file "$exp/selection.json" 3
   # shellcheck disable=SC2086 # a list of names
-  python -m cascade_asr.cli.report --exp "$exp" --dump dump $test_sets
+  python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
+    ${sctk:+--sctk "$sctk"} $test_sets
 }
 
 # What decides the result of a stage, and what it leaves behind; see utils/stages.sh.
@@ -211,6 +228,9 @@ describe_stage() {
       inputs=("@$exp/selection.json")
       for name in $test_sets; do
         inputs+=("@dump/$name/text" "@$exp/full/decode_$name/text")
+        if [[ -d data/$name/hub5 ]]; then
+          inputs+=("@data/$name/hub5/segments" "@data/$name/hub5/stm" "@data/$name/hub5/glm")
+        fi
         add_stage_files inputs @ "decode_$name/text"
       done
       outputs=("$exp/RESULTS.md" "$exp/report.html")

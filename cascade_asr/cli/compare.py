@@ -54,7 +54,10 @@ def seeds(arguments: argparse.Namespace) -> None:
 def models(arguments: argparse.Namespace) -> None:
     """MAPSSWE and bootstrap of two decoded models on each set."""
     for name in arguments.sets:
-        print(compare_models(arguments.model_a, arguments.model_b, arguments.dump, name))
+        for line in compare_models(
+            arguments.model_a, arguments.model_b, arguments.dump, name, arguments.data
+        ):
+            print(line)
 
 
 def main() -> None:
@@ -68,6 +71,7 @@ def main() -> None:
     over_seeds.set_defaults(run=seeds)
     two = commands.add_parser("models", help="two decoded models, B against A")
     two.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
+    two.add_argument("--data", type=Path, default=Path("data"), help="folder of stage 0")
     two.add_argument("model_a", type=Path, help="exp/TAG/STAGE")
     two.add_argument("model_b", type=Path, help="exp/TAG/STAGE")
     two.add_argument("sets", nargs="+", help="test sets inside the dump")

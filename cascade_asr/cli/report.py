@@ -2,6 +2,8 @@
 
 Example:
     python -m cascade_asr.cli.report --exp exp/rnn --dump dump test_seen test_unseen
+
+Sets with a folder data/SET/hub5 are scored by hubscr.pl of NIST's SCTK, in subsets.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ def main() -> None:
     )
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
-    parser.add_argument("sets", nargs="+", help="test sets inside it")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of stage 0")
+    parser.add_argument("--sctk", type=Path, help="folder of hubscr.pl; none: looked for")
+    parser.add_argument("sets", nargs="+", help="test sets inside the dump")
     arguments = parser.parse_args()
-    results = collect(arguments.exp, arguments.dump, arguments.sets)
+    results = collect(
+        arguments.exp, arguments.dump, arguments.sets, arguments.data, arguments.sctk
+    )
     for name, content in (("report.html", html(results)), ("RESULTS.md", markdown(results))):
         with atomic_write(arguments.exp / name) as stream:
             stream.write(content)

@@ -119,8 +119,8 @@ def read_hypotheses(path: Path) -> dict[str, list[str]]:
     """Read Kaldi ``text``.
 
     Raises:
-        DataError: for a repeated utterance, an empty file, or a ``(`` in a word,
-            which makes NIST's filters abort.
+        DataError: for a repeated utterance, a file without any, or a ``(`` in a
+            word, which makes NIST's filters abort.
     """
     hypotheses: dict[str, list[str]] = {}
     for number, (utterance, *words) in _fields(path):
@@ -133,8 +133,8 @@ def read_hypotheses(path: Path) -> dict[str, list[str]]:
                 "hypothesis; remove it from the text"
             )
         hypotheses[utterance] = words
-    if not any(hypotheses.values()):
-        raise DataError(f"{path}: holds no word; hubscr.pl would not notice")
+    if not hypotheses:
+        raise DataError(f"{path}: holds no hypothesis; hubscr.pl would not notice")
     return hypotheses
 
 

@@ -2,7 +2,7 @@
 
 The published numbers come from hubscr.pl: GLM word mapping on both sides, then
 ``sclite -F -D``. This module prepares what that needs, runs it and checks what
-it does not check itself: coverage, empty input, labels.
+it does not check itself: coverage, labels, agreement of its reports.
 """
 
 from __future__ import annotations
@@ -11,25 +11,33 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.scoring.ctm import CHANNELS, TimedWord
-from cascade_asr.scoring.result import Counts
+from cascade_asr.scoring.ctm import (
+    CHANNELS,
+    Segment,
+    TimedWord,
+    make_ctm,
+    read_hypotheses,
+    read_segments,
+)
+from cascade_asr.scoring.result import Counts, ScoreResult
+from cascade_asr.scoring.sgml import read_sgml
 from cascade_asr.scoring.words import Report
 
 DEBIAN_FOLDER = Path("/usr/lib/sctk/bin")
-# Subsets by the beginning of the file name.
+# Subsets by the beginning of the file name, in the order of published tables.
 SUBSETS = {
-    "eval2000": {"all": "", "swbd": "sw_", "callhm": "en_"},
-    "rt03": {"all": "", "fsh": "fsh_", "swbd": "sw_"},
+    "eval2000": {"swbd": "sw_", "callhm": "en_", "all": ""},
+    "rt03": {"fsh": "fsh_", "swbd": "sw_", "all": ""},
 }
 IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
 _ASIDE = re.compile(r"<[BE]_ASIDE>", re.IGNORECASE)
 _LABEL = re.compile(r';;\s*LABEL\s+"([^"]*)"')
-REPORTS = ("sys", "raw", "pra", "dtl", "lur")
+REPORTS = ("sys", "raw", "pra", "dtl", "lur", "sgml")
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def find_sctk(folder: Path | None = None) -> Path:
     raise ConfigError(
         f"hubscr.pl not found in {', '.join(map(str, candidates))}; Hub5 scoring needs NIST's "
         "SCTK: 'apt-get install sctk' on Debian or Ubuntu, elsewhere build "
-        "https://github.com/usnistgov/SCTK and give its bin folder with --sctk"
+        "https://github.com/usnistgov/SCTK and put its bin folder on PATH, or give it with --sctk"
     )
 
 
@@ -122,16 +130,94 @@ def _missing_labels(header: Iterable[str], tags: Iterable[str]) -> list[str]:
     return [f';; LABEL "{tag}" "{tag}" "{tag}"' for tag in tags if tag.upper() not in known]
 
 
-def check_coverage(stm: Stm, words: list[TimedWord], report: Report, strict: bool) -> None:
+@dataclass(frozen=True)
+class Hub5Reference:
+    """What a Hub5 test set is scored against.
+
+    Attributes:
+        name: of the set; decides the subsets.
+        segments: by utterance, with the evaluation's original times.
+        stm: the repaired reference.
+        glm: file of word mapping rules.
+    """
+
+    name: str
+    segments: dict[str, Segment]
+    stm: Stm
+    glm: Path
+
+    @classmethod
+    def read(
+        cls, name: str, segments: Path, stm: Path, glm: Path, recordings: Path | None = None
+    ) -> Hub5Reference:
+        """Read and check all files; see `read_segments` and `read_stm`.
+
+        Raises:
+            DataError: if one is missing or damaged.
+        """
+        if not glm.is_file():
+            raise DataError(f"{glm}: no such file")
+        return cls(name, read_segments(segments, recordings), read_stm(stm), glm)
+
+    @property
+    def subsets(self) -> dict[str, str]:
+        """Beginning of the file names, by subset; only those that the stm holds."""
+        files = {file for file, _ in self.stm.sides()}
+        return {
+            subset: prefix
+            for subset, prefix in SUBSETS.get(self.name, {"all": ""}).items()
+            if any(file.startswith(prefix) for file in files)
+        }
+
+
+def score_hub5(
+    sctk: Path, reference: Hub5Reference, text: Path, outdir: Path, report: Report, strict: bool
+) -> dict[str, ScoreResult]:
+    """Score a hypothesis on every subset of a set.
+
+    Args:
+        sctk: folder of hubscr.pl, from `find_sctk`.
+        text: Kaldi text of the hypotheses.
+        outdir: gets the reports of each subset in a folder of its own.
+        report: takes warnings.
+        strict: a segment or a conversation side without a hypothesis is an error,
+            not a warning. An empty hypothesis is one.
+
+    Returns:
+        Alignments and counts by subset.
+
+    Raises:
+        DataError: for hypotheses of another set, or if hubscr.pl fails.
+    """
+    hypotheses = read_hypotheses(text)
+    check_coverage(reference, hypotheses, report, strict)
+    words = make_ctm(hypotheses, reference.segments, report, strict)
+    return {
+        subset: score_subset(sctk, reference, words, prefix, outdir / subset)
+        for subset, prefix in reference.subsets.items()
+    }
+
+
+def check_coverage(
+    reference: Hub5Reference, decoded: Collection[str], report: Report, strict: bool
+) -> None:
     """Compare conversation sides: hubscr.pl counts a missing one as deletions.
+
+    Args:
+        decoded: utterances with a hypothesis, be it empty.
 
     Raises:
         DataError: if no side is common, or, with ``strict``, if one is missing.
     """
-    spoken = {(word.file, word.channel) for word in words}
+    spoken = {
+        (segment.file, segment.channel)
+        for utterance, segment in reference.segments.items()
+        if utterance in decoded
+    }
+    stm = reference.stm
     missing = sorted(stm.sides() - spoken)
     strangers = sorted(spoken - {(file, channel) for file, channel, _ in stm.lines})
-    if not spoken & stm.sides():
+    if spoken and not spoken & stm.sides():
         raise DataError(
             f"no conversation side is in both: reference {' '.join(missing[0])}, "
             f"hypothesis {' '.join(min(spoken))}; are they of the same set?"
@@ -139,39 +225,44 @@ def check_coverage(stm: Stm, words: list[TimedWord], report: Report, strict: boo
     if strangers:
         report(f"{len(strangers)} sides are not in the stm, first {' '.join(strangers[0])}")
     if missing:
-        message = f"{len(missing)} sides of the stm have no words, first {' '.join(missing[0])}"
+        message = (
+            f"{len(missing)} of {len(stm.sides())} conversation sides of the stm have no "
+            f"hypothesis, first {' '.join(missing[0])}"
+        )
         if strict:
-            raise DataError(f"{message}; decode all of them, or leave out --strict")
+            raise DataError(f"{message}; prepare and decode all of them")
         report(f"{message}: all their words count as deletions")
 
 
 def score_subset(
-    sctk: Path, stm: Stm, words: list[TimedWord], glm: Path, prefix: str, outdir: Path
-) -> Counts | None:
-    """Run hubscr.pl on the files of one subset and keep its reports.
+    sctk: Path, reference: Hub5Reference, words: list[TimedWord], prefix: str, outdir: Path
+) -> ScoreResult:
+    """Run hubscr.pl on the files whose names begin with ``prefix`` and keep its reports.
 
-    Returns:
-        The counts, or None where the stm holds no file of the subset.
+    Where no word was recognised in them, all are deletions.
 
     Raises:
-        DataError: if hubscr.pl fails.
+        DataError: if hubscr.pl fails, or its reports contradict each other.
     """
-    if not any(file.startswith(prefix) for file, _ in stm.sides()):
-        return None
     chosen = [word for word in words if word.file.startswith(prefix)]
-    if not chosen:
-        raise DataError(f"no word was recognised in the files '{prefix}*' of the stm")
     with tempfile.TemporaryDirectory(prefix="hub5.") as name:
         folder = Path(name)
-        (folder / "stm").write_text(stm.subset(prefix), "latin-1")
+        (folder / "stm").write_text(reference.stm.subset(prefix), "latin-1")
         (folder / "hyp.ctm").write_text("".join(f"{word}\n" for word in chosen), "utf-8")
-        shutil.copyfile(glm, folder / "glm")
+        shutil.copyfile(reference.glm, folder / "glm")
         _run_hubscr(sctk, folder)
         outdir.mkdir(parents=True, exist_ok=True)
         for kept in ("stm", "hyp.ctm", *(f"hyp.ctm.filt.{suffix}" for suffix in REPORTS)):
             if (folder / kept).exists():
                 shutil.copyfile(folder / kept, outdir / kept)
-        return read_counts(folder / "hyp.ctm.filt.raw")
+    result = read_sgml(outdir / "hyp.ctm.filt.sgml", f"{outdir}/hyp.ctm")
+    counts = read_counts(outdir / "hyp.ctm.filt.raw")
+    if result.total != counts:
+        raise DataError(
+            f"{outdir}: sclite's reports disagree: {counts} in hyp.ctm.filt.raw, "
+            f"{result.total} in hyp.ctm.filt.sgml"
+        )
+    return result
 
 
 def _run_hubscr(sctk: Path, folder: Path) -> None:

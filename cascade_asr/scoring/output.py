@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def result_record(
     if comparison is not None:
         record["comparison"] = asdict(comparison)
     return record
+
+
+def hub5_record(
+    name: str,
+    results: Mapping[str, ScoreResult],
+    intervals: Mapping[str, Interval | None],
+    warnings: Sequence[str],
+) -> dict:
+    """The content of ``result.json`` for a set that is scored in subsets."""
+    subsets = {
+        subset: result_record(result, intervals.get(subset)) for subset, result in results.items()
+    }
+    return {"set": name, "subsets": subsets, "warnings": list(warnings)}
 
 
 def _counts_record(counts: Counts) -> dict:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.scoring.alignment import Alignment
 from cascade_asr.scoring.ctm import (
     Segment,
     counts_in_hub5,
@@ -19,7 +20,14 @@ from cascade_asr.scoring.ctm import (
     read_segments,
     spread,
 )
-from cascade_asr.scoring.hub5 import check_coverage, find_sctk, read_stm
+from cascade_asr.scoring.hub5 import (
+    Hub5Reference,
+    check_coverage,
+    find_sctk,
+    read_stm,
+    score_hub5,
+)
+from cascade_asr.scoring.sgml import read_sgml
 
 ROOT = Path(__file__).resolve().parents[2]
 try:
@@ -93,10 +101,10 @@ def test_real_hubscr(files: Path) -> None:
 def test_missing_side_is_named(files: Path) -> None:
     (files / "text").write_text("".join(TEXT.splitlines(keepends=True)[:4]))
     done = score(files, "--set", "eval2000")
-    assert "1 sides of the stm have no words, first sw_4390 B" in done.stderr
+    assert "1 of 4 conversation sides of the stm have no hypothesis, first sw_4390 B" in done.stderr
     assert "segment 'sw_4390-B_1' has no hypothesis (1 of 5)" in done.stderr
     strict = score(files, "--set", "eval2000", "--strict")
-    assert strict.returncode == 1 and "leave out --strict" in strict.stderr
+    assert strict.returncode == 1 and "first sw_4390 B; prepare and decode all" in strict.stderr
     other = score(files, "--set", "rt03")
     assert "the stm holds no file of subset fsh" in other.stderr
 
@@ -152,7 +160,7 @@ def test_stm_is_repaired(files: Path) -> None:
         ("segments", "u r-A 3.0 3.0\n", r"segments:1: u: zero/negative length 3.0-3.0"),
         ("segments", "u rA 1.0 3.0\n", r"segments:1: recording 'rA' does not name its channel"),
         ("text", "u1 a\nu2 (b\n", r"text:2: '\(b': NIST's filters abort at a parenthesis"),
-        ("text", "u1\n", r"text: holds no word; hubscr.pl would not notice"),
+        ("text", "\n", r"text: holds no hypothesis; hubscr.pl would not notice"),
         ("stm", ";; only\n", r"stm: holds no segment"),
         ("stm", "a A s x 3 <O> y\n", r"stm:1: expected 'file channel speaker begin end"),
     ],
@@ -164,10 +172,66 @@ def test_bad_input(files: Path, name: str, content: str, message: str) -> None:
         reader(files / name)
 
 
+def reference(folder: Path, segments: str = SEGMENTS) -> Hub5Reference:
+    (folder / "segments").write_text(segments)
+    paths = (folder / name for name in ("segments", "stm", "glm"))
+    return Hub5Reference.read("eval2000", *paths)
+
+
 def test_other_set_is_an_error(files: Path) -> None:
-    words = spread(["a"], Segment("fsh_1", "A", 0.0, 1.0))
+    other = reference(files, "fsh_1 fsh_1-A 0.0 1.0\n")
     with pytest.raises(DataError, match="no conversation side is in both: reference en_4156 A"):
-        check_coverage(read_stm(files / "stm"), words, print, strict=False)
+        check_coverage(other, {"fsh_1"}, print, strict=False)
+
+
+@pytest.mark.parametrize("place", ["text", "segments"])
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_a_conversation_that_was_not_decoded_is_an_error(files: Path, place: str) -> None:
+    # hubscr.pl itself counts its words as deletions and says nothing
+    for name in {place, "text"}:  # a hypothesis without a segment is another error
+        lines = (files / name).read_text().splitlines(keepends=True)
+        (files / name).write_text("".join(line for line in lines if "sw_4390" not in line))
+    whole = reference(files, (files / "segments").read_text())
+    with pytest.raises(DataError, match="2 of 4 conversation sides .* first sw_4390 A; prepare"):
+        score_hub5(SCTK, whole, files / "text", files / "out", print, strict=True)
+
+
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_where_no_word_was_recognised_all_are_deletions(files: Path) -> None:
+    empty = "".join(f"{line.split()[0]}\n" for line in TEXT.splitlines() if "sw_4390" in line)
+    rest = "".join(f"{line}\n" for line in TEXT.splitlines() if "sw_4390" not in line)
+    (files / "text").write_text(rest + empty)
+    scores = score_hub5(
+        SCTK, reference(files), files / "text", files / "out", pytest.fail, strict=True
+    )
+    counts = scores["swbd"].total
+    assert (counts.deletions, counts.words, scores["callhm"].total.errors) == (6, 6, 0)
+
+
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_alignments_are_read_word_by_word(files: Path) -> None:
+    scores = score_hub5(SCTK, reference(files), files / "text", files / "out", print, strict=True)
+    by_name = {each.name: each for each in scores["all"].utterances}
+    changed = by_name["sw_4390_a-000"]
+    assert (changed.speaker, changed.counts) == (b"sw_4390_a", (4, 1, 0, 0))
+    assert changed.alignment == Alignment(
+        b"uh huh so it goes".split(), b"uh huh so it went".split(), b"CCCCS"
+    )
+    optional = by_name["en_4156_b-000"].alignment  # (UH) may be missing
+    assert optional == Alignment(
+        b"oh th- 3 (%hesitation) cats".split(), [b"oh", b"this", b"3", b"", b"cats"], b"CCCCC"
+    )
+
+
+def test_damaged_alignments_are_named(tmp_path: Path) -> None:
+    report = tmp_path / "x.sgml"
+    path = '<SPEAKER id="a">\n<PATH id="(a-000)" word_cnt="1">\n'
+    report.write_text(f'{path}C,"yes","yes",1.0+1.2:X,"no","no",1.3+1.4\n</PATH>\n</SYSTEM>\n')
+    with pytest.raises(DataError, match=r"x.sgml:3: no alignment of sclite's: b'X,\"no\""):
+        read_sgml(report, "x")
+    report.write_text(f'{path}C,"yes","yes",1.0+1.2\n</PATH>\n')
+    with pytest.raises(DataError, match="x.sgml: not complete"):
+        read_sgml(report, "x")
 
 
 def test_missing_sctk_says_how_to_install_it(tmp_path: Path) -> None:
