@@ -111,12 +111,17 @@ stage_1() {
 
 stage_2() {
   local name
-  for name in "${sets[@]}"; do require_file "dump/$name/feats.scp" 1; done
+  local -a keep_empty=()
+  for name in "${sets[@]}"; do
+    require_file "dump/$name/feats.scp" 1
+    if [[ -d data/$name/hub5 ]]; then keep_empty+=(--keep-empty "$name"); fi
+  done
   python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
     --vocabulary-size "$vocabulary_size" ${min_frames:+--min-frames "$min_frames"} \
     ${max_frames:+--max-frames "$max_frames"} \
     ${max_characters:+--max-characters "$max_characters"} ${token_list:+--token-list "$token_list"} \
-    ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"} "${sets[@]}"
+    ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"} \
+    ${keep_empty[@]+"${keep_empty[@]}"} "${sets[@]}"
   check_training
 }
 

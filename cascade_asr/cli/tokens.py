@@ -52,7 +52,11 @@ NO_LIMITS = Limits()
 
 
 def write_set(
-    directory: Path, tokenizer: Tokenizer, required: bool, limits: Limits = NO_LIMITS
+    directory: Path,
+    tokenizer: Tokenizer,
+    required: bool,
+    limits: Limits = NO_LIMITS,
+    keep_empty: bool = False,
 ) -> None:
     """Write the manifest of one set; text that has unknown tokens is reported.
 
@@ -61,6 +65,8 @@ def write_set(
         tokenizer: makes the token ids.
         required: every utterance must have text: a set that is scored.
         limits: utterances beyond them are left out.
+        keep_empty: utterances without text stay, to be decoded: the set is scored
+            against another reference.
 
     Raises:
         DataError: if a table is missing, an utterance of a test set has no text,
@@ -80,7 +86,7 @@ def write_set(
             beyond += 1
             continue
         ids = tokenizer.encode(text)
-        if not ids:
+        if not ids and not keep_empty:
             empty.append(utterance)
             if not required:
                 continue
@@ -142,6 +148,10 @@ def main() -> None:
         ("--max-characters", "leave training utterances with a longer text out"),
     ):
         parser.add_argument(name, type=int, metavar="N", help=what)
+    parser.add_argument(
+        "--keep-empty", action="append", default=[], metavar="SET", help="a set whose utterances "
+        "may have no text, because it is scored against another reference; may be repeated",
+    )
     arguments = parser.parse_args()
     directory = arguments.dump / "tokens"
     if arguments.token_list:
@@ -161,7 +171,11 @@ def main() -> None:
     for name in arguments.sets:
         training = name == arguments.train_set
         write_set(
-            arguments.dump / name, tokenizer, not training, limits if training else NO_LIMITS
+            arguments.dump / name,
+            tokenizer,
+            not training,
+            limits if training else NO_LIMITS,
+            keep_empty=name in arguments.keep_empty,
         )
 
 
