@@ -1,0 +1,153 @@
+"""Words of the transcripts of Switchboard and Fisher as a recogniser should give them.
+
+The transcripts mark what was laughed, mispronounced, made up or cut off inside words:
+``[laughter-story]``, ``[it'n/isn't]``, ``{yuppiedom}``, ``ab[solute]-``. What was heard
+stays; of the sounds, three markers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import product
+
+from cascade_asr.errors import DataError
+
+MARKERS = ("[laughter]", "[noise]", "[vocalized-noise]")
+
+_ASIDE = re.compile(r"<[be]_aside>", re.IGNORECASE)
+_SOUND = re.compile(r"(\[(?:laughter|noise|vocalized-noise|silence)\])", re.IGNORECASE)
+_LAUGHED = re.compile(r"(-?)\[laughter-(.+)\](-?)", re.IGNORECASE)
+_MISPRONOUNCED = re.compile(r"(-?)\[(.+)/.+\](-?)")
+# A bracket was forgotten: ex[specially]-/especially]
+_HALF_MISPRONOUNCED = re.compile(r"([^/\[\]]+\[[^/\[\]]+\]-?)/[^/\[\]]+\]")
+_MADE_UP = re.compile(r"\{([^{}]+)\}")
+_UNSPOKEN = re.compile(r"-?\[[^\[\]]+\]-?")
+_VARIANT = re.compile(r"_\d+")  # them_1: which of the word's pronunciations
+_BRACKET = re.compile(r"[\[\]{}<>()]")
+
+_DOTTED = re.compile(r"((?:[a-z]\._?)+)('?s)?", re.IGNORECASE)  # i._b._m.'s
+_CAPITALS = re.compile(r"([A-Z]{2,})('?s)?")
+_SPELLED = re.compile(r"([A-Za-z]{2,}?)('?s)?")
+
+# How the dictionary of the transcripts writes the names of the letters.
+_LETTERS = {
+    "a": ("ey",), "b": ("b iy",), "c": ("s iy",), "d": ("d iy",), "e": ("iy",), "f": ("eh f",),
+    "g": ("jh iy",), "h": ("ey ch",), "i": ("ay",), "j": ("jh ey",), "k": ("k ey",),
+    "l": ("eh l",), "m": ("eh m",), "n": ("eh n",), "o": ("ow",), "p": ("p iy",),
+    "q": ("k y uw",), "r": ("aa r",), "s": ("eh s",), "t": ("t iy",), "u": ("y uw",),
+    "v": ("v iy",),
+    "w": ("d ah b ax l y uw", "d ah b el y uw", "d ah b l y uw", "d ah b y uw"),
+    "x": ("eh k s",), "y": ("w ay",), "z": ("z iy",),
+}  # fmt: skip
+
+
+class WordMap:
+    """Maps transcripts to lower-case words; remembers each word that it has seen.
+
+    Args:
+        acronyms: words that are spoken letter by letter, with their letters (see
+            `read_acronyms`); None where no dictionary tells: then all words in
+            capitals are.
+
+    >>> WordMap()("[laughter-ab[solute]-] them_1 [noise]- {yuppiedom} [it'n/isn't] IBM")
+    "ab- them [noise] yuppiedom it'n i b m"
+    """
+
+    def __init__(self, acronyms: dict[str, str] | None = None) -> None:
+        self._acronyms = acronyms
+        self._known: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        """The words of a line, separated by single spaces; empty where none is left.
+
+        Raises:
+            ValueError: naming a word in which a bracket is left, for the caller to
+                add file and line.
+        """
+        words = []
+        for word in _ASIDE.sub(" ", text).split():
+            mapped = self._known.get(word)
+            if mapped is None:
+                mapped = self._known[word] = " ".join(
+                    filter(None, map(self._map, _SOUND.sub(r" \1 ", word).split()))
+                )
+            if mapped:
+                words.append(mapped)
+        return " ".join(words)
+
+    def _map(self, word: str) -> str:
+        """One word, one marker, or nothing."""
+        if _SOUND.fullmatch(word):
+            return word.lower() if word.lower() in MARKERS else ""
+        heard = _heard(word)
+        if _BRACKET.search(heard):
+            raise ValueError(f"'{word}': a bracket that is no marker of the transcripts")
+        if not heard.strip("-"):
+            return ""
+        return self._spelled(heard) or heard.lower()
+
+    def _spelled(self, word: str) -> str:
+        """The letters of an acronym, separated by spaces; empty for another word."""
+        if self._acronyms is not None and word in self._acronyms:
+            return self._acronyms[word]
+        dotted, capitals = _DOTTED.fullmatch(word), _CAPITALS.fullmatch(word)
+        if dotted:
+            return " ".join(re.findall("[a-z]", dotted[1].lower())) + (dotted[2] or "")
+        if capitals and self._acronyms is None:
+            return " ".join(capitals[1].lower()) + (capitals[2] or "")
+        if capitals and capitals[1] in self._acronyms:
+            return self._acronyms[capitals[1]] + (capitals[2] or "")
+        return ""
+
+
+def _heard(word: str) -> str:
+    """What was spoken of a word, with ``-`` where it was cut."""
+    laughed = _LAUGHED.fullmatch(word)
+    if laughed:
+        before, inner, after = laughed.groups()
+        if "/" in inner and "]" not in inner[-1]:
+            inner = f"[{inner}]"  # laughed and mispronounced
+        word = f"{before}{inner}{after}"
+    mispronounced = _MISPRONOUNCED.fullmatch(word)
+    if mispronounced:
+        word = "".join(mispronounced.groups())
+    half = _HALF_MISPRONOUNCED.fullmatch(word)
+    if half:
+        word = half[1]
+    word = _MADE_UP.sub(r"\1", word)
+    if _UNSPOKEN.sub("", word).strip("-"):  # more than an unknown marker
+        word = _UNSPOKEN.sub("-", word)
+    return _VARIANT.sub("", word)
+
+
+def read_acronyms(lines: Iterable[str], place: str) -> dict[str, str]:
+    """Words of the dictionary that are spoken as their letters, with these letters.
+
+    Args:
+        lines: of sw-ms98-dict.text: a word and its phones; ``#`` begins a comment.
+        place: the file's name.
+
+    Returns:
+        ``IBM`` to ``i b m``, ``BBC's`` to ``b b c's``; ``AIDS`` is a word.
+
+    Raises:
+        DataError: if the dictionary holds no word.
+    """
+    acronyms: dict[str, str] = {}
+    count = 0
+    for line in lines:
+        word, *phones = line.split() or ["#"]
+        if word.startswith("#") or not phones:
+            continue
+        count += 1
+        match = _SPELLED.fullmatch(word)
+        if match:
+            letters, ending = match[1], match[2] or ""
+            if ending and (len(letters) < 2 or not phones.pop() in ("s", "z")):
+                continue
+            if " ".join(phones) in map(" ".join, product(*(_LETTERS[x] for x in letters.lower()))):
+                acronyms[word] = " ".join(letters.lower()) + ending
+    if not count:
+        raise DataError(f"{place}: holds no word; copy the transcripts again")
+    return acronyms
