@@ -1,6 +1,6 @@
 """Turn the text of a language model into the tokens of the recogniser, streaming.
 
-    python local/lm_tokens.py --text data/lm --tokens dump/tokens --dump dump/lm
+    python -m cascade_asr.cli.lm_tokens --text data/lm --tokens dump/tokens --dump dump/lm
 
 writes dump/lm/{train,valid}/tokens.npy and dump/lm/tokens, which is what
 ``python -m cascade_asr.cli.training full --task text`` trains on.
@@ -78,7 +78,7 @@ def main() -> None:
     for part in ("train", "valid"):
         path = options.text / f"{part}.txt"
         if not path.is_file():
-            raise DataError(f"{path}: not there; run local/lm_text.py first")
+            raise DataError(f"{path}: not there; run stage 0 of ./run_lm.sh first")
         count = write_tokens(options.dump / part / "tokens.npy", encoded(path, tokenizer))
         log.info("%s: %d tokens", path, count)
     shutil.rmtree(options.dump / "tokens", ignore_errors=True)
