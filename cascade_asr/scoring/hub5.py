@@ -85,9 +85,9 @@ def find_sctk(folder: Path | None = None) -> Path:
 def read_stm(path: Path) -> Stm:
     """Read and repair a reference.
 
-    ``((`` makes csrfilt abort, asides would count as words, segments between
-    the scored ones are not wanted, channels 1 and 2 are A and B, and each tag
-    needs a LABEL line.
+    ``((`` and parentheses without their partner make csrfilt abort, asides would
+    count as words, segments between the scored ones are not wanted, channels 1 and
+    2 are A and B, and each tag needs a LABEL line.
 
     Raises:
         DataError: for a damaged line or a file without segments.
@@ -113,12 +113,32 @@ def read_stm(path: Path) -> Stm:
         label = re.match(r"<([^>]*)>", text)
         if label:
             tags.update(dict.fromkeys(tag for tag in label[1].split(",") if tag))
-        text = re.sub(r"\({2,}", "(", _ASIDE.sub("", text))
-        text = re.sub(r"\){2,}", ")", text)
+        text = _balance(_ASIDE.sub("", text))
         lines.append((file, channel, " ".join([file, channel, *fields[2:5], text])))
     if not lines:
         raise DataError(f"{path}: holds no segment")
     return Stm([*header, *_missing_labels(header, tags)], lines)
+
+
+def _balance(text: str) -> str:
+    """Single parentheses in pairs; one that is not closed ends with its word.
+
+    >>> _balance("((i guess)) yes ((maybe so")
+    '(i guess) yes (maybe) so'
+    """
+    kept, opened = [], -1
+    for character in text:
+        if character == "(" and opened < 0:
+            opened = len(kept)
+        elif character == ")" and opened >= 0:
+            opened = -1
+        elif character in "()":
+            continue
+        kept.append(character)
+    if opened < 0:
+        return "".join(kept)
+    before, word = "".join(kept[:opened]), "".join(kept[opened + 1 :])
+    return before + re.sub(r"^\S+", r"(\g<0>)", word)
 
 
 def _is_time(field: str) -> bool:

@@ -155,6 +155,19 @@ def test_stm_is_repaired(files: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "repaired"),
+    [("((A B)) C", "(A B) C"), ("((A) B", "(A) B"), ("YES ((MAYBE", "YES (MAYBE)"),
+     ("(A B C", "(A) B C"), ("A) (B)", "A (B)"), ("(A (B) C)", "(A B) C"), ("(A) (B)", "(A) (B)"),
+     ("A ( B", "A  B"), ("A (", "A ")],
+)  # fmt: skip
+def test_parentheses_are_paired(tmp_path: Path, text: str, repaired: str) -> None:
+    # csrfilt aborts at ((, and at a parenthesis without its partner
+    (tmp_path / "stm").write_text(f"sw_1 A x 1.0 2.0 <O> {text}\n")
+    ((_, _, line),) = read_stm(tmp_path / "stm").lines
+    assert line == f"sw_1 A x 1.0 2.0 <O> {repaired}"
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("segments", "u r-A 3.0 3.0\n", r"segments:1: u: zero/negative length 3.0-3.0"),
