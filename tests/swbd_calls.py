@@ -218,7 +218,7 @@ en_4156 A en_4156_A 0.05 1.25 <O,en,F,en-F>  HE IS A COOK
 en_4156 A en_4156_A 1.25 2.75 <O,en,F,en-F>  (%HESITATION) YES ((I GUESS))
 en_4156 A en_4156_A 2.87 4.95 <O,en,F,en-F>  <B_ASIDE> WAIT <E_ASIDE> WE ALL WENT HOME
 en_4156 A en_4156_A 5.10 5.60 <O,en,F,en-F>  IGNORE_TIME_SEGMENT_IN_SCORING
-en_4156 A en_4156_A 5.66 7.00 <O,en,F,en-F>  TH- THAT IS NICE
+en_4156 A en_4156_A 5.66 7.00 <O,en,F,en-F>  (TH-) THAT IS NICE
 en_4156 B en_4156_B 0.40 1.60 <O,en,M,en-M>  I. B. M. IS BIG
 en_4156 B en_4156_B 2.00 2.70 <O,en,M,en-M>  UH-HUH
 en_4156 B en_4156_B 4.00 5.50 <O,en,M,en-M>  THEY'RE IN THE LAKE
@@ -288,7 +288,9 @@ GLM = """\
 [UH] => [%HESITATION] / [ ] __ [ ]
 [MHM] => [%BCACK] / [ ] __ [ ]
 [UH-HUH] => [%BCACK] / [ ] __ [ ]
-[I B M] => [I. B. M.] / [ ] __ [ ]
+[I.] => [I] / [ ] __ [ ]
+[B.] => [B] / [ ] __ [ ]
+[M.] => [M] / [ ] __ [ ]
 """
 
 FISHER = {
