@@ -38,7 +38,8 @@ def make_experiment(tmp_path: Path) -> Path:
     (tmp_path / "dump/dev").mkdir()
     write_table(tmp_path / "dump/dev/text", DEV)
     write_table(tmp_path / "dump/dev/utt2spk", dict.fromkeys(DEV, "dev"))
-    stages = {"full": (TEXT, DEV), "stage1": (WORSE, {**DEV, "dev-1": "a b c x [laughter]"})}
+    worse = (WORSE, {**DEV, "dev-1": "a b c x [laughter]"})
+    stages = {"full": (TEXT, DEV), "stage1": worse, "longer1": worse}
     entries = []
     for name, (text, dev) in stages.items():
         model = tmp_path / "exp" / name
@@ -49,8 +50,9 @@ def make_experiment(tmp_path: Path) -> Path:
         write_json(model / "lineage.json", LINEAGE)
         (model / "history.jsonl").write_text("")
         entries.append({"name": name, "title": name, "value": 50.0, "kept": name == "full"})
-    write_json(tmp_path / "exp/selection.json", {"stages": entries, "selected": "full",
-               "metric": "wer_ctc", "mode": "min"})  # fmt: skip
+    control = {"title": "longer training", "selected": "longer1", "stages": entries[2:]}
+    selection = {"stages": entries[:2], "selected": "full", "metric": "wer_ctc", "mode": "min"}
+    write_json(tmp_path / "exp/selection.json", selection | {"controls": {"longer": control}})
     return tmp_path
 
 
@@ -111,6 +113,10 @@ def test_tables_and_report_show_them(results: Results):
     assert "stage1 against full training on eval2000 callhm: +17.6 % WER" in text
     note = "eval2000: scored by NIST&#x27;s hubscr.pl; its intervals and comparisons draw whole"
     assert note in page and note.replace("&#x27;", "'") in text
+    assert "longer1 against full training on eval2000 swbd: +0.0 % WER" in text
+    branches = next(line for line in text.splitlines() if line.startswith("| branch"))
+    assert "eval2000 all WER" in branches and "eval2000 callhm WER" in branches
+    assert any(line.startswith("| longer training") and "17.65" in line for line in text.splitlines())
     assert "CER on dev: full 0.0, stage1" in text and "CER on eval2000" not in text
     assert "exp/STAGE/decode_SET/score_hub5/SUBSET" in text
     assert "<th>eval2000 swbd</th>" in page and "6 words: 1 sub, 0 del, 0 ins" in page
