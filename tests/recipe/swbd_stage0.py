@@ -53,7 +53,9 @@ def check_data(
     assert rows(folder / "segments") == {
         key: f"{each.recording} {each.start} {each.end}" for key, each in table.items()
     }
-    assert rows(folder / "utt2spk") == {key: speakers[each.recording] for key, each in table.items()}
+    assert rows(folder / "utt2spk") == {
+        key: speakers[each.recording] for key, each in table.items()
+    }
     of_speaker: dict[str, list[str]] = {}
     for key, each in table.items():
         of_speaker.setdefault(speakers[each.recording], []).append(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from cascade_asr.errors import DataError
 
 SUFFIX = "-trans.text"
 DICTIONARY = "sw-ms98-dict.text"
+SHOWN_FAULTS = 10
 FILE = re.compile(r"sw\d{4}[ab]-ms98-a-trans\.text", re.IGNORECASE)
 LINE = re.compile(r"sw(\d{4})([AB])-ms98-a-\w+\s+(\d+\.?\d*)\s+(\d+\.?\d*)(?:\s+(.*))?")
 
@@ -85,9 +86,10 @@ def read_transcripts(paths: Iterable[Path]) -> dict[str, Utterance]:
     chosen = [path for path in paths if FILE.fullmatch(path.name)]
     found: dict[str, Utterance] = {}
     repeated: list[str] = []
+    faults: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
         for path, lines in zip(chosen, pool.map(read_lines, chosen), strict=True):
-            for utterance in _parse(path, lines, words):
+            for utterance in _parse(path, lines, words, faults):
                 name = utterance_id(utterance.recording, utterance.start_s, utterance.end_s)
                 first = found.setdefault(name, utterance)
                 if first is utterance:
@@ -96,6 +98,9 @@ def read_transcripts(paths: Iterable[Path]) -> dict[str, Utterance]:
                 if first.text != utterance.text:
                     raise DataError(f"{places} with different texts; remove the wrong one")
                 repeated.append(places)
+    if faults:
+        more = f"\n(and {len(faults) - SHOWN_FAULTS} more)" if faults[SHOWN_FAULTS:] else ""
+        raise DataError("\n".join(faults[:SHOWN_FAULTS]) + more)
     if repeated:
         log.warning("%d transcripts are there twice, such as %s", len(repeated), repeated[0])
     return {name: found[name] for name in sorted(found)}
@@ -112,7 +117,10 @@ def _acronyms(paths: list[Path]) -> dict[str, str] | None:
     return read_acronyms(read_lines(dictionaries[0]), str(dictionaries[0]))
 
 
-def _parse(path: Path, lines: Iterable[str], words: WordMap) -> Iterable[Utterance]:
+def _parse(
+    path: Path, lines: Iterable[str], words: WordMap, faults: list[str]
+) -> Iterator[Utterance]:
+    """Utterances of a file; words with brackets that are not known go to the faults."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -126,7 +134,8 @@ def _parse(path: Path, lines: Iterable[str], words: WordMap) -> Iterable[Utteran
         try:
             text = words(raw or "")
         except ValueError as error:
-            raise DataError(f"{path}:{number}: {error}") from error
+            faults.append(f"{path}:{number}: {error}")
+            continue
         if not text:
             continue
         utterance = Utterance(

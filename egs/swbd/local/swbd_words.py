@@ -17,12 +17,13 @@ MARKERS = ("[laughter]", "[noise]", "[vocalized-noise]")
 
 _ASIDE = re.compile(r"<[be]_aside>", re.IGNORECASE)
 _SOUND = re.compile(r"(\[(?:laughter|noise|vocalized-noise|silence)\])", re.IGNORECASE)
-_LAUGHED = re.compile(r"(-?)\[laughter-(.+)\](-?)", re.IGNORECASE)
-_MISPRONOUNCED = re.compile(r"(-?)\[(.+)/.+\](-?)")
+_LAUGHED = re.compile(r"(-?)\[laughter-(.+)\]([^\[\]]*)", re.IGNORECASE)
+_MISPRONOUNCED = re.compile(r"(-?)\[(.+)/.+\]([^\[\]/]*)")
 # A bracket was forgotten: ex[specially]-/especially]
 _HALF_MISPRONOUNCED = re.compile(r"([^/\[\]]+\[[^/\[\]]+\]-?)/[^/\[\]]+\]")
 _MADE_UP = re.compile(r"\{([^{}]+)\}")
 _UNSPOKEN = re.compile(r"-?\[[^\[\]]+\]-?")
+_CUTS = re.compile(r"-{2,}")
 _VARIANT = re.compile(r"_\d+")  # them_1: which of the word's pronunciations
 _BRACKET = re.compile(r"[\[\]{}<>()]")
 
@@ -82,7 +83,7 @@ class WordMap:
             return word.lower() if word.lower() in MARKERS else ""
         heard = _heard(word)
         if _BRACKET.search(heard):
-            raise ValueError(f"'{word}': a bracket that is no marker of the transcripts")
+            raise ValueError(f"'{word}': a bracket that is no marker; correct the transcript")
         if not heard.strip("-"):
             return ""
         return self._spelled(heard) or heard.lower()
@@ -103,10 +104,11 @@ class WordMap:
 
 def _heard(word: str) -> str:
     """What was spoken of a word, with ``-`` where it was cut."""
+    word = _MADE_UP.sub(r"\1", word)
     laughed = _LAUGHED.fullmatch(word)
     if laughed:
         before, inner, after = laughed.groups()
-        if "/" in inner and "]" not in inner[-1]:
+        if "/" in inner and not inner.endswith("]"):
             inner = f"[{inner}]"  # laughed and mispronounced
         word = f"{before}{inner}{after}"
     mispronounced = _MISPRONOUNCED.fullmatch(word)
@@ -115,10 +117,9 @@ def _heard(word: str) -> str:
     half = _HALF_MISPRONOUNCED.fullmatch(word)
     if half:
         word = half[1]
-    word = _MADE_UP.sub(r"\1", word)
     if _UNSPOKEN.sub("", word).strip("-"):  # more than an unknown marker
         word = _UNSPOKEN.sub("-", word)
-    return _VARIANT.sub("", word)
+    return _CUTS.sub("-", _VARIANT.sub("", word))
 
 
 def read_acronyms(lines: Iterable[str], place: str) -> dict[str, str]:
