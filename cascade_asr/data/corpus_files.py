@@ -75,10 +75,10 @@ def _scan(folder: Path, suffixes: str | tuple[str, ...]) -> tuple[list[Path], li
     subfolders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.lower().endswith(suffixes):
-                files.append(Path(entry.path))
-            elif entry.is_dir():
+            if entry.is_dir():
                 subfolders.append(Path(entry.path))
+            elif entry.name.lower().endswith(suffixes):
+                files.append(Path(entry.path))
     return subfolders, files
 
 

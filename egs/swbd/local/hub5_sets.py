@@ -13,7 +13,7 @@ from swbd_audio import find_recordings
 from swbd_transcripts import Utterance, check_length, utterance_id
 from swbd_words import WordMap
 
-from cascade_asr.data.corpus_files import find_files, read_lines
+from cascade_asr.data.corpus_files import find_files, read_lines, warn_of_file
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.ctm import CHANNELS
 from cascade_asr.scoring.hub5 import IGNORED, Stm, read_stm
@@ -30,6 +30,7 @@ GAP = "inter_segment_gap"
 _LABEL = re.compile(r"<([^<>]*)>\s*")
 _ALTERNATIVES = re.compile(r"\{([^{}/]*)/[^{}]*\}")
 _NO_WORD = re.compile(r"<[be]_aside>|[(){}@]", re.IGNORECASE)
+_MARKER = re.compile(r"\[[^\[\]]*\]|<[^<>]*>|\S*[\[\]<>]\S*")
 _HESITATION = re.compile(r"%hesitation", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
@@ -186,14 +187,24 @@ def _read_segments(path: Path, words: WordMap) -> Iterable[tuple[Utterance, list
         text = rest[0] if rest else ""
         label = _LABEL.match(text)
         raw = text[label.end() :] if label else text
-        try:
-            plain = _HESITATION.sub("uh", _NO_WORD.sub(" ", _ALTERNATIVES.sub(r"\1", raw)))
-            spoken = words(plain)
-        except ValueError as error:
-            raise DataError(f"{place}: {error}") from error
+        spoken, markers = _plain_words(raw, words)
+        if markers:
+            warn_of_file(f"no word: {' '.join(markers)}", place)
         each = Utterance(file, side, start_s, end_s, spoken, (path, number))
         check_length(each.recording, start_s, end_s, place)
         yield each, label[1].split(",") if label else []
+
+
+def _plain_words(text: str, words: WordMap) -> tuple[str, list[str]]:
+    """Lower-case words of a reference, and what is no word in it.
+
+    hubscr.pl reads the reference itself; these words are for what else compares texts.
+    """
+    plain = _HESITATION.sub("uh", _NO_WORD.sub(" ", _ALTERNATIVES.sub(r"\1", text)))
+    try:
+        return words(plain), []
+    except ValueError:
+        return words(_MARKER.sub(" ", plain)), _MARKER.findall(plain)
 
 
 def _join(stms: list[Stm]) -> Stm:

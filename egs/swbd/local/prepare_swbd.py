@@ -97,7 +97,7 @@ def prepare_switchboard(
     found = {"recordings": len(recordings), "segments": len(utterances), "sides": len(sides)}
     check_counts("Switchboard", found, choices.strict)
     used = {each.file: recordings[each.file] for each in utterances.values()}
-    utterances = clip("Switchboard", utterances, durations_of(used))
+    utterances = clip("Switchboard", utterances, durations_of(used), choices.allow_missing)
     log.info("Switchboard: %d segments, %.1f h", len(utterances), hours(utterances.values()))
     dev, others = split(utterances, choices.dev_utterances)
     spoken = {name: utterances[name].text for name in others}

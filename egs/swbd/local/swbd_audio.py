@@ -97,26 +97,42 @@ def durations_of(recordings: Mapping[str, Path]) -> dict[str, float]:
 
 
 def clip(
-    name: str, utterances: Mapping[str, Utterance], durations: Mapping[str, float]
+    name: str,
+    utterances: Mapping[str, Utterance],
+    durations: Mapping[str, float],
+    allowed: bool = False,
 ) -> dict[str, Utterance]:
     """End segments with their recordings, where they end a little behind.
+
+    Args:
+        name: of the set.
+        utterances: by id.
+        durations: of the recordings in seconds.
+        allowed: whether segments that end far behind may be left out.
 
     Raises:
         DataError: for a segment that ends more than 0.1 s behind, or begins there.
     """
     clipped: dict[str, Utterance] = {}
-    beyond: list[str] = []
+    beyond, lost = [], []
     for key, each in utterances.items():
         length_s = durations[each.file]
-        if each.end_s > length_s:
-            if each.end_s > length_s + CLIP_TOLERANCE_S + ROUNDING_S or each.start_s >= length_s:
-                raise DataError(
-                    f"{each.shown_place}: {key} ends at {each.end_s:.2f} s but {each.file} ends at "
-                    f"{length_s:.2f} s; is this the recording of that transcript?"
-                )
+        if each.end_s <= length_s:
+            clipped[key] = each
+        elif each.start_s < length_s >= each.end_s - CLIP_TOLERANCE_S - ROUNDING_S:
+            clipped[key] = each._replace(end_s=length_s)
             beyond.append(key)
-            each = each._replace(end_s=length_s)
-        clipped[key] = each
+        else:
+            lost.append(key)
+    if lost:
+        first = utterances[lost[0]]
+        message = (
+            f"{first.shown_place}: {lost[0]} ends at {first.end_s:.2f} s but {first.file} ends at "
+            f"{durations[first.file]:.2f} s ({len(lost)} of {len(utterances)} segments end so)"
+        )
+        if not allowed:
+            raise DataError(f"{message}; is this the recording of that transcript?")
+        log.warning("%s: %s; left out", name, message)
     if beyond:
         log.warning(
             "%s: %d segments end up to %.1f s behind their recording and were clipped: %s",
