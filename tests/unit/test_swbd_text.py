@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,22 @@ def test_what_is_not_scored_is_a_neighbour_and_the_other_side_is_none():
     ignored = utterances((2.1, 3))
     both = utterances((1, 2)) | utterances((1.5, 2.5), side="B")
     assert times(extend(both, ignored, {"en_1": 10.0})) == [(0.9, 2.05), (1.4, 2.6)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 99)), min_size=1, max_size=12))
+def test_any_segments_stay_inside_and_meet_at_most(drawn: list[tuple[int, int]]):
+    given_times = {(start / 100, (start + length) / 100) for start, length in drawn}
+    before = utterances(*sorted(given_times))
+    after = extend(before, {}, {"en_1": 10.0})
+    assert list(after) == list(before)
+    for name, each in after.items():
+        old = before[name]
+        assert max(0, old.start_s - 0.1) <= each.start_s + 1e-9 <= old.start_s + 2e-9
+        assert old.end_s - 2e-9 <= each.end_s - 1e-9 <= min(10, old.end_s + 0.1)
+    names = sorted(before, key=lambda name: before[name][2:4])
+    for first, second in pairwise(names):
+        room = before[second].start_s - before[first].end_s
+        assert after[second].start_s - after[first].end_s >= min(0, room) - 1e-9
 
 
 def test_callers(tmp_path: Path):

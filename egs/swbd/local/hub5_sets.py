@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from swbd_audio import find_recordings
+from swbd_audio import AUDIO_SUFFIX, find_recordings
 from swbd_transcripts import Utterance, check_length, utterance_id
 from swbd_words import WordMap
 
@@ -65,7 +65,7 @@ def read_eval2000(folders: Iterable[Path]) -> Evaluation:
             pem and the stm.
     """
     folders = list(folders)
-    files = find_files(folders, (".sph", ".pem", ".stm", ".glm"))
+    files = find_files(folders, (AUDIO_SUFFIX, ".pem", ".stm", ".glm"))
     pem = _only(files, PEM, folders, "LDC2002S09")
     stm = _only(files, EVAL2000_STM, folders, "LDC2002T43")
     glm = _only(files, EVAL2000_GLM, folders, "LDC2002T43")
@@ -81,14 +81,13 @@ def read_rt03(folders: Iterable[Path]) -> Evaluation:
         DataError: for a missing or damaged file.
     """
     folders = list(folders)
-    files = find_files(folders, (".sph", ".stm", ".glm"))
+    files = find_files(folders, (AUDIO_SUFFIX, ".stm", ".glm"))
     glm = _only(files, RT03_GLM, folders, "LDC2007S10")
     chosen = [path for path in files if RT03_FOLDER in path.as_posix().lower()]
     stms = [path for path in chosen if path.suffix.lower() == ".stm"]
     if not stms:
         raise DataError(f"{_shown(folders)} has no {RT03_FOLDER}*.stm: is this LDC2007S10?")
-    audio = [path for path in chosen if path.suffix.lower() == ".sph"]
-    return _read(stms, glm, find_recordings(audio, RT03_RECORDING))
+    return _read(stms, glm, find_recordings(chosen, RT03_RECORDING))
 
 
 def extend(

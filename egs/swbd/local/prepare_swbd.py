@@ -19,7 +19,14 @@ from pathlib import Path
 
 from fisher_text import find_transcripts, sentences
 from hub5_sets import Evaluation, extend, read_eval2000, read_rt03
-from swbd_audio import clip, durations_of, find_recordings, require_sox, with_audio
+from swbd_audio import (
+    AUDIO_SUFFIX,
+    clip,
+    durations_of,
+    find_recordings,
+    require_sox,
+    with_audio,
+)
 from swbd_folders import PreparedSet, build, hours, segments_table, write_all
 from swbd_speakers import read_callers, speakers_of
 from swbd_split import limit_repeats, split
@@ -79,14 +86,12 @@ def prepare_switchboard(
         DataError: for whatever is missing, damaged or contradicts itself.
     """
     shown = " and ".join(map(str, folders))
-    files = find_files(folders, (".sph", SUFFIX, DICTIONARY))
-    audio = [path for path in files if path.suffix.lower() == ".sph"]
-    recordings = find_recordings(audio, RECORDING)
+    files = find_files(folders, (AUDIO_SUFFIX, SUFFIX, DICTIONARY))
+    recordings = find_recordings(files, RECORDING)
     if not recordings:
         raise DataError(f"{shown} has no sw0*.sph: is this LDC97S62?")
-    texts = [path for path in files if path.suffix.lower() != ".sph"]
     log.info("Switchboard: %d recordings; reading the transcripts", len(recordings))
-    utterances = read_transcripts(texts)
+    utterances = read_transcripts(files)
     if not utterances:
         raise DataError(
             f"{shown} has no sw*-ms98-a{SUFFIX} with words: name the folder of "

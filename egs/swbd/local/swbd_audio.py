@@ -12,12 +12,13 @@ from pathlib import Path
 from swbd_transcripts import Utterance
 
 from cascade_asr.data.audio import CLIP_TOLERANCE_S
-from cascade_asr.data.corpus_files import find_files, read_headers, shown
+from cascade_asr.data.corpus_files import read_headers, shown
 from cascade_asr.data.sphere import frame_count
 from cascade_asr.errors import ConfigError, DataError
 
 SAMPLE_RATE = 8000  # Hz
 ROUNDING_S = 1e-6
+AUDIO_SUFFIX = ".sph"
 CHANNELS = {"A": 1, "B": 2}
 UPSAMPLE = "sox -R -D -t wav - -r 16000 -t wav - |"  # as deterministic as the rest
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def find_recordings(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[str, Path]:
-    """Recordings by lower-case name without the suffix, of those that match a pattern.
+    """SPHERE files by lower-case name without the suffix, where that matches a pattern.
 
     Raises:
         DataError: if two files have one name.
@@ -33,17 +34,12 @@ def find_recordings(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[str
     found: dict[str, Path] = {}
     for path in files:
         name = path.stem.lower()
-        if not pattern.fullmatch(name):
+        if path.suffix.lower() != AUDIO_SUFFIX or not pattern.fullmatch(name):
             continue
         other = found.setdefault(name, path)
         if not other.samefile(path):
             raise DataError(f"recording {name} is both {other} and {path}; remove one")
     return found
-
-
-def find_audio(folders: Iterable[Path]) -> list[Path]:
-    """All SPHERE files, at any depth, in any case."""
-    return find_files(folders, ".sph")
 
 
 def with_audio(
