@@ -63,7 +63,7 @@ class Stm:
 
 
 def find_sctk(folder: Path | None = None) -> Path:
-    """The folder that holds hubscr.pl and its companions.
+    """The folder that holds hubscr.pl and its companions, absolute.
 
     Raises:
         ConfigError: where there is none; says how to install it.
@@ -74,7 +74,7 @@ def find_sctk(folder: Path | None = None) -> Path:
         candidates.insert(0, Path(on_path).parent)
     for candidate in candidates:
         if (candidate / "hubscr.pl").is_file() and (candidate / "sclite").is_file():
-            return candidate
+            return candidate.absolute()  # it runs in another folder
     raise ConfigError(
         f"hubscr.pl not found in {', '.join(map(str, candidates))}; Hub5 scoring needs NIST's "
         "SCTK: 'apt-get install sctk' on Debian or Ubuntu, elsewhere build "

@@ -277,6 +277,7 @@ def test_specaugment_warps_time(finished: Path):
 def test_decoding_and_language_model_options_are_read():
     assert load_decode_config(CONF / "decode.yaml").lm_weight == 0
     assert load_decode_config(CONF / "decode_lm.yaml").lm == "exp/lm/full"
+    assert load_decode_config(CONF / "decode_fast.yaml").search == "ctc_best_path"
     check_lm_config(load_lm_config(CONF / "train_lm.yaml"), "train_lm.yaml")
     for name, rate in (("fbank", 8000), ("fbank_16k", 16000)):
         assert read_fbank_options(CONF / f"{name}.conf").frame_opts.samp_freq == rate

@@ -250,3 +250,10 @@ def test_damaged_alignments_are_named(tmp_path: Path) -> None:
 def test_missing_sctk_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="apt-get install sctk.*--sctk"):
         find_sctk(tmp_path)
+
+
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_sctk_may_be_named_by_a_relative_path(files: Path) -> None:
+    (files / "sctk").symlink_to(SCTK)
+    done = score(files, "--set", "eval2000", "--sctk", "sctk")
+    assert done.returncode == 0 and "all      WER   4.3" in done.stdout
