@@ -278,6 +278,24 @@ def test_what_can_be_done_without(corpora: Corpora, tmp_path: Path):
     assert rows(tmp_path / "data/rt03/text")["sw_45097-B_000250-000390"] == "said so"
 
 
+def test_the_release_that_lacks_three_transcribed_conversations(corpora: Corpora, tmp_path: Path):
+    folder = corpora.find("sw02006.sph").parent
+    there = len([*corpora.folder.glob("LDC97S62/**/[Ss][Ww]0*")])
+    for number in range(2435 - there):
+        (folder / f"sw0{5000 + number}.sph").touch()
+    corpora.find("sw04940.SPH".upper()).rename(folder / "sw09999.sph")
+    options = ["--swbd", corpora.tree.swbd, "--sets", "train_nodup"]
+    done = prepare(tmp_path / "data", *options)
+    assert done.returncode == 0, done.stderr
+    assert "Switchboard: 1 of 6 files missing, first: sw04940.sph (" in done.stderr
+    assert " recordings (LDC's" not in done.stderr
+    assert "sw04940-A" not in (tmp_path / "data/train_nodup/wav.scp").read_text()
+    (folder / "sw09999.sph").unlink()
+    done = prepare(tmp_path / "data", *options)
+    assert done.returncode == 1
+    assert "; copy them, or use --allow-missing" in done.stderr
+
+
 def test_nothing_left_is_not_allowed(corpora: Corpora, tmp_path: Path):
     for path in corpora.folder.rglob("fsh_60262.sph"):
         path.unlink()

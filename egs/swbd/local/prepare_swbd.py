@@ -30,7 +30,7 @@ from swbd_audio import (
 from swbd_folders import PreparedSet, build, hours, segments_table, write_all
 from swbd_speakers import read_callers, speakers_of
 from swbd_split import limit_repeats, split
-from swbd_transcripts import DICTIONARY, SUFFIX, read_transcripts
+from swbd_transcripts import DICTIONARY, SUFFIX, Utterance, read_transcripts
 
 from cascade_asr.cli import command
 from cascade_asr.data.corpus_files import find_files
@@ -45,13 +45,21 @@ EVALUATIONS: dict[str, Callable[[Iterable[Path]], Evaluation]] = {
 SETS = (TRAIN, DEV, *EVALUATIONS)
 DEFAULT_SETS = (TRAIN, DEV, "eval2000")
 RECORDING = re.compile(r"sw0\d{4}")
-# What LDC's corpora hold; side B of 2167 is almost all silence and may have no segment.
-COUNTS = {
-    "Switchboard": {"recordings": (2435, 2438), "segments": (264333,), "sides": (4870, 4869)},
+# What LDC's corpora hold. Of 2438 conversations that are transcribed, one release has
+# 2435; side B of 2167 is almost all silence and may have no segment.
+SMALL_RELEASE, LARGE_RELEASE = 2435, 2438
+RELEASE = {
+    "recordings": (SMALL_RELEASE, LARGE_RELEASE),
+    "segments": (264333,),
+    "sides": (2 * SMALL_RELEASE, 2 * SMALL_RELEASE - 1),
+}
+# How many segments the three more conversations have is not known.
+RELEASES = {LARGE_RELEASE: {"sides": (2 * LARGE_RELEASE, 2 * LARGE_RELEASE - 1)}}
+EVALUATION_COUNTS = {
     "eval2000": {"recordings": (40,), "segments": (4459,), "sides": (80,)},
     "rt03": {"segments": (8420,)},
-    "Fisher": {"transcripts": (11699,)},
 }
+FISHER_COUNTS = {"transcripts": (11699,)}
 
 log = logging.getLogger(__name__)
 
@@ -77,48 +85,66 @@ class Choices:
     dev_utterances: int = 4000
 
 
-def prepare_switchboard(
-    folders: list[Path], names: list[str], callers: dict[str, str] | None, choices: Choices
-) -> dict[str, PreparedSet]:
-    """The training and the development set.
+def read_switchboard(
+    folders: list[Path], choices: Choices
+) -> tuple[dict[str, Utterance], dict[str, Path]]:
+    """All utterances that have audio, by id, and their recordings by file name.
 
     Raises:
         DataError: for whatever is missing, damaged or contradicts itself.
     """
-    shown = " and ".join(map(str, folders))
+    places = " and ".join(map(str, folders))
     files = find_files(folders, (AUDIO_SUFFIX, SUFFIX, DICTIONARY))
     recordings = find_recordings(files, RECORDING)
     if not recordings:
-        raise DataError(f"{shown} has no sw0*.sph: is this LDC97S62?")
+        raise DataError(f"{places} has no sw0*.sph: is this LDC97S62?")
     log.info("Switchboard: %d recordings; reading the transcripts", len(recordings))
     utterances = read_transcripts(files)
     if not utterances:
         raise DataError(
-            f"{shown} has no sw*-ms98-a{SUFFIX} with words: name the folder of "
+            f"{places} has no sw*-ms98-a{SUFFIX} with words: name the folder of "
             "swb_ms98_transcriptions (https://www.openslr.org/5) in --swbd too"
         )
-    utterances = with_audio("Switchboard", utterances, recordings, choices.allow_missing)
-    sides = {each.recording for each in utterances.values()}
-    found = {"recordings": len(recordings), "segments": len(utterances), "sides": len(sides)}
-    check_counts("Switchboard", found, choices.strict)
+    absent = {each.file for each in utterances.values()} - recordings.keys()
+    known_gap = len(absent) <= LARGE_RELEASE - len(recordings) == LARGE_RELEASE - SMALL_RELEASE
+    allowed = choices.allow_missing or known_gap
+    utterances = with_audio("Switchboard", utterances, recordings, allowed)
+    found = {
+        "recordings": len(recordings),
+        "segments": len(utterances),
+        "sides": len({each.recording for each in utterances.values()}),
+    }
+    check_counts("Switchboard", found, RELEASES.get(len(recordings), RELEASE), choices.strict)
     used = {each.file: recordings[each.file] for each in utterances.values()}
     utterances = clip("Switchboard", utterances, durations_of(used), choices.allow_missing)
     log.info("Switchboard: %d segments, %.1f h", len(utterances), hours(utterances.values()))
-    dev, others = split(utterances, choices.dev_utterances)
-    spoken = {name: utterances[name].text for name in others}
-    train = limit_repeats(spoken, choices.max_repeats, choices.seed)
+    return utterances, used
+
+
+def prepare_switchboard(
+    folders: list[Path], names: list[str], callers: dict[str, str] | None, choices: Choices
+) -> dict[str, PreparedSet]:
+    """The training and the development set, as far as they are wanted.
+
+    Raises:
+        DataError: for whatever is missing, damaged or contradicts itself.
+    """
+    utterances, recordings = read_switchboard(folders, choices)
+    texts = {name: each.text for name, each in utterances.items()}
+    dev, others = split(texts, choices.dev_utterances)
+    train = limit_repeats({name: texts[name] for name in others}, choices.max_repeats, choices.seed)
     log.info(
         "%s: %d utterances left out, of texts that occur more than %d times",
         TRAIN, len(others) - len(train), choices.max_repeats,
     )  # fmt: skip
-    speakers = speakers_of(sides, callers)
-    return {
-        name: PreparedSet(
-            build(name, {key: utterances[key] for key in chosen}, speakers, used, choices.upsample)
-        )
-        for name, chosen in ((TRAIN, train), (DEV, dev))
-        if name in names
-    }
+    speakers = speakers_of({each.recording for each in utterances.values()}, callers)
+    prepared = {}
+    for name, chosen in ((TRAIN, train), (DEV, dev)):
+        if name in names:
+            part = {key: utterances[key] for key in chosen}
+            data = build(name, part, speakers, recordings, choices.upsample)
+            prepared[name] = PreparedSet(data)
+    return prepared
 
 
 def prepare_evaluation(name: str, folders: list[Path], choices: Choices) -> PreparedSet:
@@ -132,7 +158,7 @@ def prepare_evaluation(name: str, folders: list[Path], choices: Choices) -> Prep
     files = {each.file for each in scored.values()}
     sides = {each.recording for each in scored.values()}
     found = {"recordings": len(files), "segments": len(scored), "sides": len(sides)}
-    check_counts(name, found, choices.strict)
+    check_counts(name, found, EVALUATION_COUNTS[name], choices.strict)
     used = {file: evaluation.recordings[file] for file in files}
     durations = durations_of(used)
     clipped = clip(name, scored, durations)
@@ -154,16 +180,24 @@ def prepare_evaluation(name: str, folders: list[Path], choices: Choices) -> Prep
     )
 
 
-def check_counts(name: str, found: Mapping[str, int], strict: bool) -> None:
+def check_counts(
+    name: str, found: Mapping[str, int], expected: Mapping[str, tuple[int, ...]], strict: bool
+) -> None:
     """Compare with LDC's corpora.
+
+    Args:
+        name: of the corpus or set.
+        found: numbers by what they count.
+        expected: numbers that are right, of what is known.
+        strict: whether another number stops.
 
     Raises:
         DataError: with ``--strict``, if a number differs.
     """
     differing = [
-        f"{count} {what} (LDC's corpus: {' or '.join(map(str, COUNTS[name][what]))})"
+        f"{count} {what} (LDC's corpus: {' or '.join(map(str, expected[what]))})"
         for what, count in found.items()
-        if what in COUNTS[name] and count not in COUNTS[name][what]
+        if what in expected and count not in expected[what]
     ]
     if not differing:
         return
@@ -252,7 +286,7 @@ def main() -> None:
     fisher = None
     if options.fisher:
         fisher = find_transcripts(folders_of("fisher", options.fisher))
-        check_counts("Fisher", {"transcripts": len(fisher)}, choices.strict)
+        check_counts("Fisher", {"transcripts": len(fisher)}, FISHER_COUNTS, choices.strict)
     prepared: dict[str, PreparedSet] = {}
     for name in evaluations:
         prepared[name] = prepare_evaluation(name, folders[name], choices)

@@ -67,7 +67,7 @@ class WordMap:
                 add file and line.
         """
         words = []
-        for word in _ASIDE.sub(" ", text).split():
+        for word in _ASIDE.sub(" ", text.replace("&amp;", "&")).split():
             mapped = self._known.get(word)
             if mapped is None:
                 mapped = self._known[word] = " ".join(
