@@ -59,8 +59,14 @@ corpus_identity() {
 }
 
 prepare_data() {
-  if [[ " $test_sets " == *" eval2000 "* || " $test_sets " == *" rt03 "* ]]; then
-    # better told now than after days of training
+  [[ -n $swbd ]] || die "--swbd: which folder has LDC97S62?"
+  local name evaluated=false
+  for name in eval2000 rt03; do
+    [[ " $test_sets " == *" $name "* ]] || continue
+    evaluated=true
+    [[ -n ${!name} ]] || die "--$name: where is it? Or leave it out: --test-sets train_dev"
+  done
+  if $evaluated; then # better told now than after days of training
     python -m cascade_asr.cli.score_hub5 --check ${sctk:+--sctk "$sctk"} >/dev/null
   fi
   local -a options=()

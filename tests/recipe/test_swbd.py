@@ -208,6 +208,19 @@ def test_a_missing_scorer_is_told_before_anything_is_done(finished: Path, tree, 
     assert "decoding train_dev" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [([], "--swbd: which folder has LDC97S62?"),
+     (["--swbd", "x"], "--eval2000: where is it? Or leave it out: --test-sets train_dev"),
+     (["--swbd", "x", "--test-sets", "rt03"], "--rt03: where is it?"),
+     (["--swbd", "/absent", "--test-sets", "train_dev"], "--swbd /absent: no such folder")],
+)  # fmt: skip
+def test_a_missing_corpus_is_named(given: list[str], message: str, tmp_path: Path):
+    recipe = make_recipe(tmp_path)
+    done = call(recipe, "./run.sh", *given, "--stop-stage", "0")
+    assert done.returncode == 1 and message in done.stderr and not (recipe / "data").exists()
+
+
 def test_upsampling_gives_features_of_16_khz(tree, tmp_path: Path):
     recipe = make_recipe(tmp_path)
     options = ("--swbd", tree.swbd, "--upsample", "true", "--test-sets", "train_dev")
