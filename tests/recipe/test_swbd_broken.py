@@ -194,6 +194,10 @@ BROKEN: dict[str, tuple[Callable[[Corpora], object] | str, ...]] = {
         lambda corpora: corpora.change(STM, "en_4156_B 2.00 2.70", "en_4156_B 2.00"),
         f"/{STM}:9: expected 'file channel speaker begin end <label> words', found 'en_4156 B en_",
     ),
+    "time that is none": (
+        lambda corpora: corpora.change("sw_45097.stm", "2.2 3.3", "nan 3.3"),
+        "/sw_45097.stm:5: expected 'file channel speaker begin end <label> words', found 'sw_45097",
+    ),
     "bad channel": (
         lambda corpora: corpora.change(STM, SECOND, SECOND.replace(" B ", " 3 ")),
         f"/{STM}:9: channel '3'; expected A or B, or 1 or 2",

@@ -38,6 +38,10 @@ WB d ah b ax l y uw b iy
 I ay
 I's ay z
 us ah s
+cbs s iy b iy eh s
+tv t iy v iy
+ga jh iy ey
+a's ey z
 
 """
 ACRONYMS = read_acronyms(DICTIONARY.splitlines(), "dict")
@@ -96,7 +100,8 @@ def test_words(raw: str, words: str):
         ("IBM IBM's", "i b m i b m's"),
         ("BBC's CD's TVs", "b b c's c d's t vs"),
         ("AIDS NASA us US WB", "aids nasa us u s w b"),
-        ("I I's A", "i i's a"),
+        ("I I's A a's", "i i's a a's"),
+        ("cbs tv tv's gas CBS", "c b s t v t v's gas cbs"),
         ("i._b._m. I.B.M. u.s.'s d._v._d.s", "i b m i b m u s's d v ds"),
         ("I. B. M.", "i b m"),
         ("mr. etc.", "mr. etc."),
@@ -108,6 +113,13 @@ def test_acronyms_by_the_dictionary(raw: str, words: str):
 
 def test_acronyms_without_a_dictionary_are_the_words_in_capitals():
     assert WordMap()("IBM NASA's I us BBCs AT&T") == "i b m n a s a's i us b b cs at&t"
+
+
+def test_acronyms_of_the_dictionary():
+    assert ACRONYMS == {
+        "BBC's": "b b c's", "CD's": "c d's", "IBM": "i b m", "TVs": "t vs", "US": "u s",
+        "WB": "w b", "cbs": "c b s", "tv": "t v", "ga": "g a",
+    }  # fmt: skip
 
 
 def test_a_dictionary_without_words():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,6 @@ _ALTERNATIVES = re.compile(r"\{([^{}/]*)/[^{}]*\}")
 _NO_WORD = re.compile(r"<[be]_aside>|[(){}@]", re.IGNORECASE)
 _MARKER = re.compile(r"\[[^\[\]]*\]|<[^<>]*>|\S*[\[\]<>]\S*")
 _HESITATION = re.compile(r"%hesitation", re.IGNORECASE)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,19 @@ def _read(stms: list[Path], glm: Path, recordings: dict[str, Path]) -> Evaluatio
     )
 
 
-def _read_segments(path: Path, words: WordMap) -> Iterable[tuple[Utterance, list[str]]]:
+def _seconds(text: str) -> float:
+    """A time of an stm or a pem.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(f"'{text}' is no time")
+    return value
+
+
+def _read_segments(path: Path, words: WordMap) -> Iterator[tuple[Utterance, list[str]]]:
     """Utterances of an stm with the fields of their labels; gaps are passed over."""
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith(";;") or GAP in line.lower():
@@ -174,7 +184,7 @@ def _read_segments(path: Path, words: WordMap) -> Iterable[tuple[Utterance, list
         place = f"{path}:{number}"
         try:
             file, channel, _, start, end, *rest = line.split(None, 5)
-            start_s, end_s = float(start), float(end)
+            start_s, end_s = _seconds(start), _seconds(end)
         except ValueError:
             raise DataError(
                 f"{place}: expected 'file channel speaker begin end <label> words', found "
@@ -223,7 +233,7 @@ def _read_pem(path: Path) -> dict[str, str]:
         place = f"{path}:{number}"
         try:
             file, channel, _, start, end = line.split()
-            times = float(start), float(end)
+            times = _seconds(start), _seconds(end)
         except ValueError:
             raise DataError(
                 f"{place}: expected 'file channel speaker begin end', found '{line[:60]}'"

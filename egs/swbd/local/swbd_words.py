@@ -8,7 +8,7 @@ stays; of the sounds, three markers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 from cascade_asr.errors import DataError
@@ -29,7 +29,9 @@ _BRACKET = re.compile(r"[\[\]{}<>()]")
 
 _DOTTED = re.compile(r"((?:[a-z]\._?)+)('?s)?", re.IGNORECASE)  # i._b._m.'s
 _CAPITALS = re.compile(r"([A-Z]{2,})('?s)?")
-_SPELLED = re.compile(r"([A-Za-z]{2,}?)('?s)?")
+_POSSESSIVE = re.compile(r"([A-Z]{2,})('?s)|([a-z]{2,})('s)")
+_LETTERS_ALONE = re.compile(r"([A-Za-z]{2,})()")
+_LETTERS_AND_S = re.compile(r"([A-Za-z]{2,})('?s)")
 
 # How the dictionary of the transcripts writes the names of the letters.
 _LETTERS = {
@@ -90,15 +92,19 @@ class WordMap:
 
     def _spelled(self, word: str) -> str:
         """The letters of an acronym, separated by spaces; empty for another word."""
-        if self._acronyms is not None and word in self._acronyms:
-            return self._acronyms[word]
-        dotted, capitals = _DOTTED.fullmatch(word), _CAPITALS.fullmatch(word)
+        dotted = _DOTTED.fullmatch(word)
         if dotted:
             return " ".join(re.findall("[a-z]", dotted[1].lower())) + (dotted[2] or "")
-        if capitals and self._acronyms is None:
-            return " ".join(capitals[1].lower()) + (capitals[2] or "")
-        if capitals and capitals[1] in self._acronyms:
-            return self._acronyms[capitals[1]] + (capitals[2] or "")
+        if self._acronyms is None:
+            capitals = _CAPITALS.fullmatch(word)
+            return " ".join(capitals[1].lower()) + (capitals[2] or "") if capitals else ""
+        if word in self._acronyms:
+            return self._acronyms[word]
+        possessive = _POSSESSIVE.fullmatch(word)
+        if possessive:
+            base, ending = filter(None, possessive.groups())
+            if base in self._acronyms:
+                return self._acronyms[base] + ending
         return ""
 
 
@@ -142,13 +148,19 @@ def read_acronyms(lines: Iterable[str], place: str) -> dict[str, str]:
         if word.startswith("#") or not phones:
             continue
         count += 1
-        match = _SPELLED.fullmatch(word)
-        if match:
-            letters, ending = match[1], match[2] or ""
-            if ending and (len(letters) < 2 or not phones.pop() in ("s", "z")):
-                continue
-            if " ".join(phones) in map(" ".join, product(*(_LETTERS[x] for x in letters.lower()))):
-                acronyms[word] = " ".join(letters.lower()) + ending
+        for letters, ending in _readings(word, phones):
+            acronyms[word] = " ".join(letters) + ending
     if not count:
         raise DataError(f"{place}: holds no word; copy the transcripts again")
     return acronyms
+
+
+def _readings(word: str, phones: list[str]) -> Iterator[tuple[str, str]]:
+    """Letters and ending of a word, where it sounds like the names of these letters."""
+    for pattern, sounds in ((_LETTERS_ALONE, phones), (_LETTERS_AND_S, phones[:-1])):
+        match = pattern.fullmatch(word)
+        if not match or (match[2] and phones[-1] not in ("s", "z")):
+            continue
+        letters = match[1].lower()
+        if " ".join(sounds) in map(" ".join, product(*(_LETTERS[each] for each in letters))):
+            yield letters, match[2]
