@@ -4,71 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from conftest import ROOT, environment, write_yaml
-
-TINY = {
-    "lm_conf": {
-        "embedding_size": 12, "hidden_size": 16, "num_layers": 2, "embedding_dropout": 0.05,
-        "input_dropout": 0.1, "hidden_dropout": 0.1, "output_dropout": 0.1, "weight_drop": 0.1,
-    },
-    "batch_size": 4, "bptt": 10, "grad_clip": 1.0, "max_epoch": 5, "log_interval": 20,
-    "optim_conf": {"lr": 6.0, "nonmonotone_interval": 1}, "use_tensorboard": False,
-}  # fmt: skip
-CASCADE = {"tying": "untie", "cuts": ["softmax", "rnn.1"], "train": {"max_epoch": 1}}
-
-
-def make_corpus(folder: Path, names: tuple[str, str, str], lines: int = 400) -> Path:
-    """Sentences in which each word follows from the one before, and blank lines."""
-    folder.mkdir()
-    random = np.random.default_rng(1)
-    words = ["the", "cat", "<unk>", "sat", "on", "a", "mat", "today"]
-    for name, count in zip(names, (lines, lines // 4, lines // 4), strict=True):
-        text = []
-        for _ in range(count):
-            start, length = int(random.integers(8)), int(random.integers(0, 12))
-            text.append(" ".join(words[(start + 3 * n) % 8] for n in range(length)))
-        (folder / name).write_text("".join(f" {line} \n" for line in text))
-    return folder
+from wikitext2_recipe import make_corpus, make_recipe, run
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe's own copy, so that the user's is not touched; with small configurations."""
-    folder = tmp_path_factory.mktemp("tree")
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, folder / name)
-    directory = folder / "egs/wikitext2"
-    ignored = shutil.ignore_patterns("data", "dump", "exp", "__pycache__")
-    shutil.copytree(ROOT / "egs/wikitext2", directory, ignore=ignored)
-    write_yaml(directory / "tiny.yaml", TINY)
-    write_yaml(directory / "cascade.yaml", CASCADE)
-    write_yaml(directory / "evaluate.yaml", {"batch_size": 3, "cache_window": 20})
-    return directory
+    """The recipe's own copy, so that the user's is not touched."""
+    return make_recipe(tmp_path_factory.mktemp("tree"))
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus") / "wikitext-2"
     return make_corpus(folder, ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"))
-
-
-def run(recipe: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [
-            "./run.sh", "--train-config", "tiny.yaml", "--cascade-config", "cascade.yaml",
-            "--evaluate-config", "evaluate.yaml", "--ngpu", "0", "--seed", "5",
-            *map(str, arguments),
-        ],
-        cwd=recipe, capture_output=True, text=True, env=environment(), timeout=900,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +84,8 @@ def test_a_second_run_skips_every_stage_and_one_stage_runs_alone(
     assert (finished / "RESULTS.md").is_file()
 
 
-def test_without_a_corpus_it_says_what_works(recipe: Path, tmp_path: Path):
-    fresh = tmp_path / "egs/wikitext2"
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, tmp_path / name)
-    shutil.copytree(recipe, fresh, ignore=shutil.ignore_patterns("data", "dump", "exp"))
+def test_without_a_corpus_it_says_what_works(tmp_path: Path):
+    fresh = make_recipe(tmp_path)
     done = run(fresh)
     assert done.returncode == 1
     for part in ("no corpus given", "--wikitext2 DIR", "wikitext-2-v1", "--text DIR",
