@@ -35,6 +35,7 @@ from cascade_asr.encoders.self_attention import (
     TransformerEncoder,
 )
 from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.espnet import quiet_espnet
 from cascade_asr.interfaces import Encoder
 from cascade_asr.signatures import check_conf
 
@@ -71,6 +72,7 @@ def build_encoder(name: str, input_size: int, conf: Mapping[str, Any]) -> Encode
     if problems:
         raise ConfigError("\n".join(problems))
     try:
-        return ENCODERS[name](input_size=input_size, **conf)
+        with quiet_espnet():
+            return ENCODERS[name](input_size=input_size, **conf)
     except (ValueError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"encoder_conf: {name} refuses this configuration: {error}") from error

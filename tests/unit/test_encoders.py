@@ -236,3 +236,10 @@ def test_whole_numbers_are_numbers() -> None:
 
 def test_names_are_espnet2s() -> None:
     assert set(ENCODERS) == {"vgg_rnn", "rnn", "transformer", "conformer", "e_branchformer"}
+
+
+@pytest.mark.parametrize("name", ["transformer", "conformer"])
+def test_espnets_own_notices_do_not_reach_our_logs(name: str, caplog) -> None:
+    with caplog.at_level("INFO"):
+        build_encoder(name, WIDTH, {"num_blocks": 1, "output_size": 8, "attention_heads": 2})
+    assert not caplog.records
