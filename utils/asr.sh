@@ -70,13 +70,14 @@ declare_kind_paths() {
 features_of() {
   local name=$1
   log "features of $name"
-  split_data.sh "data/$name" "$nj"
   local jobs
-  jobs=$(find "data/$name/split$nj" -mindepth 1 -maxdepth 1 -type d | wc -l)
+  jobs=$(wc -l <"data/$name/spk2utt") # a speaker is not divided
+  jobs=$((jobs < nj ? jobs : nj))
+  split_data.sh "data/$name" "$jobs"
   # shellcheck disable=SC2086 # a command of several words
   $train_cmd "JOB=1:$jobs" "dump/$name/log/fbank.JOB.log" \
     python -m cascade_asr.cli.fbank --config "$fbank_config" \
-    "data/$name/split$nj/JOB" "dump/$name/fbank.JOB"
+    "data/$name/split$jobs/JOB" "dump/$name/fbank.JOB"
   local complete=true
   [[ $name != "$train_set" ]] || complete=false
   python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" --complete "$complete"
