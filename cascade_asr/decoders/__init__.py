@@ -14,6 +14,7 @@ from cascade_asr.decoders.attention import check_attention
 from cascade_asr.decoders.rnn import RNNDecoder
 from cascade_asr.decoders.transformer import TransformerDecoder
 from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.espnet import quiet_espnet
 from cascade_asr.interfaces import Decoder
 from cascade_asr.signatures import check_conf
 
@@ -55,6 +56,7 @@ def build_decoder(
         raise ConfigError("\n".join(problems))
     sizes = {"vocab_size": vocabulary_size, "encoder_output_size": encoder_output_size}
     try:
-        return DECODERS[name](**sizes, **conf)
+        with quiet_espnet():
+            return DECODERS[name](**sizes, **conf)
     except (ValueError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"decoder_conf: {name} refuses this configuration: {error}") from error

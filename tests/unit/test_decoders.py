@@ -223,3 +223,13 @@ def test_configuration_errors_come_all_at_once() -> None:
 
 def test_names_are_espnet2s() -> None:
     assert set(DECODERS) == {"rnn", "transformer"}
+
+
+def test_espnets_own_notices_do_not_reach_our_logs(caplog) -> None:
+    name, conf = CONFIGURATIONS[3]
+    with caplog.at_level("INFO"):
+        DECODERS[name](vocab_size=VOCABULARY, encoder_output_size=WIDTH, **conf)
+        assert "Gradient checkpoint layers" in caplog.text
+        caplog.clear()
+        build(name, conf)
+    assert not caplog.records
