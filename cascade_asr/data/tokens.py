@@ -10,6 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from cascade_asr.data.atomic import atomic_write, write_json
@@ -29,7 +30,7 @@ class Tokenizer:
         token_list: path of the tokens, one a line.
         token_type: ``char`` or ``bpe``.
         non_linguistic_symbols: path of symbols such as ``<NOISE>`` that are one
-            token each, one a line; only for ``char``.
+            token each, one a line.
         bpe_model: path of the sentencepiece model; only for ``bpe``.
 
     Raises:
@@ -47,6 +48,10 @@ class Tokenizer:
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         self._splitter = _build_splitter(token_type, non_linguistic_symbols, bpe_model)
         self._unknown_id = self._ids[UNKNOWN]
+        words = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
+        if token_type == "bpe":
+            words.append(UNKNOWN)
+        self._words = frozenset(words) - {SPACE}
 
     @classmethod
     def from_directory(cls, directory: Path) -> Tokenizer:
@@ -55,11 +60,13 @@ class Tokenizer:
         if not path.is_file():
             raise ConfigError(f"{path}: no tokens; run stage 2")
         content = json.loads(path.read_text())
-        files = {
-            name: directory / content[name] if content[name] else None
-            for name in ("non_linguistic_symbols", "bpe_model")
-        }
-        return cls(directory / "tokens.txt", content["token_type"], **files)
+        symbols = directory / NON_LINGUISTIC_SYMBOLS
+        return cls(
+            directory / "tokens.txt",
+            content["token_type"],
+            symbols if symbols.is_file() else None,
+            directory / content["bpe_model"] if content["bpe_model"] else None,
+        )
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``; what the list lacks becomes ``<unk>``."""
@@ -72,10 +79,20 @@ class Tokenizer:
         return [token for token in self._splitter.text2tokens(text) if token not in self._ids]
 
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Text of ``token_ids``; blanks and sentence edges are left out."""
+        """Text of ``token_ids``; blanks and sentence edges are left out.
+
+        A non-linguistic symbol is a word, also where no space was recognised beside
+        it, so that scoring can leave it out; so is ``<unk>`` among pieces.
+        """
         edge = len(self.tokens) - 1
         tokens = [self.tokens[index] for index in token_ids if index not in (BLANK_ID, edge)]
-        return self._splitter.tokens2text(tokens)
+        if self._words.isdisjoint(tokens):
+            return self._splitter.tokens2text(tokens)
+        parts: list[str] = []
+        for is_word, run in groupby(tokens, self._words.__contains__):
+            pieces = list(run)
+            parts += pieces if is_word else [self._splitter.tokens2text(pieces).strip(" ")]
+        return " ".join(filter(None, parts))
 
 
 def _build_splitter(

@@ -118,6 +118,41 @@ def test_symbols_are_whole_pieces(tmp_path: Path):
     assert json.loads((tmp_path / "t/tokens.json").read_text())["non_linguistic_symbols"] is None
 
 
+@pytest.mark.parametrize(
+    ("recognised", "text"),
+    [
+        ("▁ka <NOISE> ▁lo", "ka <NOISE> lo"),  # the piece of the word boundary is missing
+        ("▁ka ▁ <NOISE> lo", "ka <NOISE> lo"),
+        ("<NOISE> <NOISE>", "<NOISE> <NOISE>"),
+        ("▁ <NOISE> ▁ <NOISE> ▁", "<NOISE> <NOISE>"),
+        ("▁ka <unk> ▁lo", "ka <unk> lo"),  # sentencepiece prints " ⁇ "
+        ("▁ka lo", "kalo"),
+    ],
+)
+def test_symbols_and_what_is_unknown_are_words_of_their_own(
+    recognised: str, text: str, tmp_path: Path
+):
+    """Scoring leaves out whole words: kalo<NOISE> would be an error in both."""
+    texts = ["ka lo", "kalo <NOISE>", "ka ka lo lo"] * 20
+    made = write_token_directory(tmp_path / "t", texts, "bpe", 10, symbols(tmp_path, "<NOISE>"))
+    for tokenizer in (made, Tokenizer.from_directory(tmp_path / "t")):
+        pieces = [piece for piece in recognised.split() for piece in _known(piece, tokenizer)]
+        assert tokenizer.decode(map(tokenizer.tokens.index, pieces)) == text
+
+
+def _known(piece: str, tokenizer: Tokenizer) -> list[str]:
+    """The piece, or its characters where it was not learned."""
+    return [piece] if piece in tokenizer.tokens else list(piece)
+
+
+def test_a_symbol_beside_letters_is_a_word(tmp_path: Path):
+    tokenizer = write_token_directory(
+        tmp_path / "t", ["AB <NOISE> B"], "char", non_linguistic_symbols=symbols(tmp_path, "<NOISE>")
+    )
+    recognised = ["A", "B", "<NOISE>", "B", "<space>", "A"]
+    assert tokenizer.decode(map(tokenizer.tokens.index, recognised)) == "AB <NOISE> B A"
+
+
 def test_a_vocabulary_too_large_for_the_text_is_told(tmp_path: Path):
     with pytest.raises(
         DataError, match="sentencepiece cannot train 4000 pieces: .*(4000|too high)"
