@@ -25,6 +25,7 @@ from cascade_asr.errors import DataError, nearest
 # Tables that can be computed again: where incomplete they are dropped, instead of
 # the utterances that they lack.
 DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
+_SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
 
 
 def fix(path: Path | str) -> list[str]:
@@ -332,8 +333,8 @@ def _faster(segment: str, factor: float) -> str:
 
 def _sox_pipe(audio: str, factor: float) -> str:
     if audio.endswith("|"):
-        return f"{audio} sox -t wav - -t wav - speed {factor:g} |"
+        return f"{audio} {_SOX} -t wav - -t wav - speed {factor:g} |"
     if ARCHIVE_ENTRY.match(audio) and not os.path.exists(audio):
         raise DataError(f"wav.scp: cannot change the speed of '{audio}', a part of an archive")
     kind = "-t wav " if audio.lower().endswith(".wav") else ""
-    return f"sox {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"
+    return f"{_SOX} {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"

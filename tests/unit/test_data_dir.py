@@ -447,8 +447,8 @@ def test_speed_perturbation(segmented, tmp_path):
     assert validate(tmp_path / "slow", feats=False) == []
     audio = read_table(tmp_path / "slow/wav.scp")
     assert audio == {
-        "sp0.9-r1": f"sox -t wav {tmp_path}/r.wav -t wav - speed 0.9 |",
-        "sp0.9-r2": f"cat {tmp_path}/r.wav | sox -t wav - -t wav - speed 0.9 |",
+        "sp0.9-r1": f"sox -R -D -t wav {tmp_path}/r.wav -t wav - speed 0.9 |",
+        "sp0.9-r2": f"cat {tmp_path}/r.wav | sox -R -D -t wav - -t wav - speed 0.9 |",
     }
     assert read_table(tmp_path / "slow/segments") == {
         "sp0.9-a-1": "sp0.9-r1 0.000000 1.666667",
