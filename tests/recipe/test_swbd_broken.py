@@ -153,7 +153,12 @@ BROKEN: dict[str, tuple[Callable[[Corpora], object] | str, ...]] = {
     "end beyond the audio": (
         lambda corpora: corpora.change(TRANS, "21.863500", "24.75"),
         ("sw02001-A_002122-002475 ends at 24.75 s but sw02001 ends at 24.62 s (1 of 153 segments "
-         "end so); is this the recording"),
+         "end so); is this the recording of that transcript? --allow-missing leaves them out"),
+    ),
+    "end of an evaluation's segment beyond the audio": (
+        lambda corpora: corpora.change("sw_45097.stm", "4.9 6.3 ", "4.9 7.5 "),
+        "sw_45097-B_000490-000750 ends at 7.50 s but sw_45097 ends at ",
+        "segments end so); is this the recording of that transcript?\n",
     ),
     "table of callers": (
         lambda corpora: corpora.change("conv_tab.csv", "2005,Y", "Conversation,Y"),

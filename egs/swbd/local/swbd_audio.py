@@ -96,7 +96,7 @@ def clip(
     name: str,
     utterances: Mapping[str, Utterance],
     durations: Mapping[str, float],
-    allowed: bool = False,
+    allowed: bool | None = None,
 ) -> dict[str, Utterance]:
     """End segments with their recordings, where they end a little behind.
 
@@ -104,7 +104,8 @@ def clip(
         name: of the set.
         utterances: by id.
         durations: of the recordings in seconds.
-        allowed: whether segments that end far behind may be left out.
+        allowed: whether segments that end far behind are left out, by --allow-missing;
+            None where they must not, because all of the set is scored.
 
     Raises:
         DataError: for a segment that ends more than 0.1 s behind, or begins there.
@@ -127,7 +128,8 @@ def clip(
             f"{durations[first.file]:.2f} s ({len(lost)} of {len(utterances)} segments end so)"
         )
         if not allowed:
-            raise DataError(f"{message}; is this the recording of that transcript?")
+            remedy = "" if allowed is None else " --allow-missing leaves them out"
+            raise DataError(f"{message}; is this the recording of that transcript?{remedy}")
         log.warning("%s: %s; left out", name, message)
     if beyond:
         log.warning(
