@@ -291,6 +291,7 @@ def fisher(folder: Path, text: str, name: str = "data/trans/000/fe_03_00001.txt"
         ("7.38 8.78 A: and so: on", ["and so: on"]),
         ("7.38 8.78 B1: Yes [Laugh]", ["yes [laughter]"]),
         ("7.38 8.78 B:", []),
+        (" 7.38\t8.78  A:\tyes", ["yes"]),
         ("7.38 8.78 B: (( no )) yes", []),
         ("7 8.7 A: [sigh] [cough] a [mn] [breath] [lipsmack]",
          ["[noise] [noise] a [noise] [noise] [noise]"]),
@@ -309,6 +310,10 @@ def test_fisher_takes_the_final_transcripts(tmp_path: Path):
     fisher(tmp_path, "y", "data/bbn_orig/000/fe_03_00001.txt")
     fisher(tmp_path, "y", "doc/readme.txt")
     assert find_transcripts([tmp_path]) == [first]
+    deep = fisher(tmp_path / "Trans", "x")  # the site's own folder
+    fisher(tmp_path / "Trans", "y", "data/bbn_orig/000/fe_03_00001.txt")
+    assert find_transcripts([tmp_path / "Trans"]) == [deep]
+    assert find_transcripts([deep.parent]) == [deep]
     other = fisher(tmp_path / "again", "z")
     with pytest.raises(DataError, match=f"{first} and {other} are the same conversation"):
         find_transcripts([tmp_path / "data", tmp_path / "again"])

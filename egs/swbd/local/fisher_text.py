@@ -14,7 +14,7 @@ from cascade_asr.data.corpus_files import find_files, read_lines
 from cascade_asr.errors import DataError
 
 FILE = re.compile(r"fe_03_\d{5}\.txt", re.IGNORECASE)
-LINE = re.compile(r"\d+\.?\d* +\d+\.?\d* +[AB]\d*: ?(.*)")
+LINE = re.compile(r"\d+\.?\d*\s+\d+\.?\d*\s+[AB]\d*:\s*(.*)")
 UNCLEAR = "(("  # the transcriber guessed
 NOISES = ("sigh", "cough", "mn", "breath", "lipsmack")
 _SOUNDS = {"[laugh]": "[laughter]", **{f"[{name}]": "[noise]" for name in NOISES}}
@@ -38,7 +38,9 @@ def find_transcripts(folders: Iterable[Path]) -> list[Path]:
         paths = [path for path in find_files([folder], ".txt") if FILE.fullmatch(path.name)]
         if not paths:
             raise DataError(f"{folder} has no fe_03_*.txt: is this LDC2004T19 or LDC2005T19?")
-        final = [path for path in paths if "trans" in map(str.lower, path.parts)]
+        final = [
+            path for path in paths if "trans" in map(str.lower, path.relative_to(folder).parts)
+        ]
         for path in final or paths:
             other = found.setdefault(path.name.lower(), path)
             if not other.samefile(path):
