@@ -309,6 +309,7 @@ def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
         if math.isnan(test.p):
             spread = "no variance over seeds: no test"
         else:
-            spread = f"95 % interval {test.low:+.2f} to {test.high:+.2f}, p {test.p:.3f}"
+            p_value = "p < 0.001" if test.p < 0.001 else f"p {test.p:.3f}"
+            spread = f"95 % interval {test.low:+.2f} to {test.high:+.2f}, {p_value}"
         lines.append(f"- cascade against {test.branch}, {what}: {test.difference:+.2f} ({spread})")
     return lines

@@ -11,6 +11,7 @@ import pytest
 from cascade_asr.branch_results import (
     branch_table,
     headline,
+    paired_lines,
     paired_tests,
     read_experiment,
     seeds_table,
@@ -128,6 +129,17 @@ def test_mean_deviation_and_paired_test_by_hand(seeds):
     half = 4.302653 / math.sqrt(3)  # the table's t for 97.5 % and two degrees of freedom
     assert (test.low, test.high) == pytest.approx((-2 - half, -2 + half), abs=1e-4)
     assert tests["continue", "test WER"].difference == pytest.approx(1.0)
+    lines = paired_lines(results)
+    assert "- cascade against full, dev wer_ctc: -2.00 (95 % interval -4.48 to +0.48, p 0.074)" in lines
+
+
+def test_a_small_p_value_is_not_shown_as_nothing(tmp_path: Path):
+    results = [
+        read_experiment(experiment(tmp_path / name, 12.0, value))
+        for name, value in (("a", 10.0), ("b", 10.001), ("c", 9.999))
+    ]
+    (line,) = [each for each in paired_lines(results) if "full, dev" in each]
+    assert line.endswith("p < 0.001)")
 
 
 def test_no_variance_gives_no_test(tmp_path: Path):
