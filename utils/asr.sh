@@ -21,6 +21,8 @@ stage_names=("data preparation" "features" "tokens and batches" "full training"
 # Stages: 0 data, 1 features, 2 tokens and batches, 3 full training,
 # 4 cascade stages, 5 decoding, 6 scoring and report
 decode_config=conf/decode.yaml    # decoding options
+gpu_inference=false               # decode on GPUs: --nj jobs share those of this machine; on slurm
+                                  # each job has its own
 sctk=                             # folder of NIST's hubscr.pl, for sets that it scores; none: on
                                   # PATH, or Debian's
 # Features and tokens
@@ -154,6 +156,8 @@ stage_5() {
   require_scorer
   local models model name output jobs
   local -a decoding
+  local gpus=0
+  if $gpu_inference; then gpus=1; fi
   read -ra decoding <<<"$(decoding_files)"
   models=$(python -m cascade_asr.cli.stages "$exp")
   for model in $models; do
@@ -170,9 +174,9 @@ stage_5() {
       log "decoding $name with $model"
       marker_remove "$output/.done"
       # shellcheck disable=SC2086 # a command of several words
-      $decode_cmd "JOB=1:$jobs" "$output/log/decode.JOB.log" \
+      $decode_cmd --gpu "$gpus" "JOB=1:$jobs" "$output/log/decode.JOB.log" \
         python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
-        --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs"
+        --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs" --ngpu "$gpus"
       python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
       marker_write "$output/.done" "$output/text"
     done

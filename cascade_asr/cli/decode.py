@@ -58,7 +58,9 @@ def decode(arguments: argparse.Namespace) -> None:
     if train_config.normalize == "speaker_mvn":
         speaker_cmvn = arguments.set / "cmvn_speaker.ark"
     if arguments.ngpu and not torch.cuda.device_count():
-        raise ConfigError("--ngpu 1: this machine has no GPU; use --ngpu 0")
+        raise ConfigError(
+            "--ngpu 1: this machine has no GPU; use --ngpu 0 (in a recipe: --gpu-inference false)"
+        )
     if arguments.ngpu:
         model = model.to(f"cuda:{(arguments.job - 1) % torch.cuda.device_count()}")
     else:

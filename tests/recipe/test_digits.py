@@ -146,6 +146,18 @@ def test_changed_options_run_again_and_say_why(recipe: Path, fsdd: Path):
     assert "stage 6 (scoring and report)" in done.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_decoding_on_a_gpu_that_is_not_there_is_told(recipe: Path, fsdd: Path):
+    write_yaml(recipe / "other.yaml", {"search": "ctc_best_path"})
+    done = run(recipe, fsdd, "--stage", "5", "--gpu-inference", "true",
+               "--decode-config", "other.yaml")  # fmt: skip
+    assert done.returncode == 1
+    log = (recipe / "exp/tiny/full/decode_test_seen/log/decode.1.log").read_text()
+    assert "this machine has no GPU; use --ngpu 0 (in a recipe: --gpu-inference false)" in log
+    done = run(recipe, fsdd, "--stage", "5")
+    assert done.returncode == 0, done.stderr  # decoded again as before
+
+
 def test_an_interrupted_stage_is_not_taken_for_finished(recipe: Path, fsdd: Path):
     (recipe / "dump/dev/feats.scp").unlink()
     done = run(recipe, fsdd, "--stage", "1", "--stop-stage", "1")
