@@ -100,6 +100,18 @@ stage_0() {
   for name in "$original_train_set" "${sets[@]:1}"; do
     validate_data_dir.sh --no-feats "data/$name"
   done
+  for name in "${sets[@]:1}"; do
+    if [[ -d data/$name/hub5 ]]; then score_reference "$name"; fi
+  done
+}
+
+# score_reference SET: what NIST's programs cannot read is better known before training
+score_reference() {
+  log "$1: the reference scored by itself; its error rates should be 0"
+  python -m cascade_asr.cli.score_hub5 --strict ${sctk:+--sctk "$sctk"} --set "$1" \
+    --hyp "data/$1/text" --segments "data/$1/hub5/segments" --stm "data/$1/hub5/stm" \
+    --glm "data/$1/hub5/glm" --reco2file-and-channel "data/$1/reco2file_and_channel" \
+    --outdir "data/$1/hub5/reference"
 }
 
 stage_1() {
