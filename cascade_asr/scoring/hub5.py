@@ -36,6 +36,9 @@ SUBSETS = {
 }
 IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
 _ASIDE = re.compile(r"<[BE]_ASIDE>", re.IGNORECASE)
+# [WEBSTER'S] => [{WEBSTER'S / WEBSTER IS}: the second bracket is not closed
+_UNCLOSED = re.compile(r"([^=]*=>\s*)\[(\{[^{}\[\]]*\})\s*(/\s*\[[^{}]*)?")
+_ANYWHERE = "/ [ ] __ [ ]"  # a rule for whole words
 _LABEL = re.compile(r';;\s*LABEL\s+"([^"]*)"')
 REPORTS = ("sys", "raw", "pra", "dtl", "lur", "sgml")
 
@@ -141,6 +144,26 @@ def _balance(text: str) -> str:
     return before + re.sub(r"^\S+", r"(\g<0>)", word)
 
 
+def read_glm(path: Path, report: Report) -> str:
+    """Word mapping rules, all brackets closed.
+
+    NIST's en20030506.glm forgets one: where the word occurs, be it in a hypothesis
+    alone, sclite dies.
+
+    Args:
+        report: takes a warning for each rule that was repaired.
+    """
+    lines = path.read_text("latin-1").splitlines()
+    for number, line in enumerate(lines, 1):
+        rule, comment, rest = line.partition(";;")
+        unclosed = _UNCLOSED.fullmatch(rule.rstrip())
+        if unclosed:
+            word, alternatives, context = unclosed.groups()
+            lines[number - 1] = f"{word}[{alternatives}] {context or _ANYWHERE} {comment}{rest}"
+            report(f"{path}:{number}: a bracket is not closed; read as closed")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _is_time(field: str) -> bool:
     return re.fullmatch(r"\d*\.?\d+|\d+\.", field) is not None
 
@@ -212,8 +235,9 @@ def score_hub5(
     hypotheses = read_hypotheses(text)
     check_coverage(reference, hypotheses, report, strict)
     words = make_ctm(hypotheses, reference.segments, report, strict)
+    glm = read_glm(reference.glm, report)
     return {
-        subset: score_subset(sctk, reference, words, prefix, outdir / subset)
+        subset: score_subset(sctk, reference.stm, glm, words, prefix, outdir / subset)
         for subset, prefix in reference.subsets.items()
     }
 
@@ -255,7 +279,7 @@ def check_coverage(
 
 
 def score_subset(
-    sctk: Path, reference: Hub5Reference, words: list[TimedWord], prefix: str, outdir: Path
+    sctk: Path, stm: Stm, glm: str, words: list[TimedWord], prefix: str, outdir: Path
 ) -> ScoreResult:
     """Run hubscr.pl on the files whose names begin with ``prefix`` and keep its reports.
 
@@ -267,9 +291,9 @@ def score_subset(
     chosen = [word for word in words if word.file.startswith(prefix)]
     with tempfile.TemporaryDirectory(prefix="hub5.") as name:
         folder = Path(name)
-        (folder / "stm").write_text(reference.stm.subset(prefix), "latin-1")
+        (folder / "stm").write_text(stm.subset(prefix), "latin-1")
         (folder / "hyp.ctm").write_text("".join(f"{word}\n" for word in chosen), "utf-8")
-        shutil.copyfile(reference.glm, folder / "glm")
+        (folder / "glm").write_text(glm, "latin-1")
         _run_hubscr(sctk, folder)
         outdir.mkdir(parents=True, exist_ok=True)
         for kept in ("stm", "hyp.ctm", *(f"hyp.ctm.filt.{suffix}" for suffix in REPORTS)):

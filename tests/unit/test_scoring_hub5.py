@@ -236,6 +236,20 @@ def test_alignments_are_read_word_by_word(files: Path) -> None:
     )
 
 
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_a_rule_that_is_not_closed(files: Path) -> None:
+    """As in NIST's en20030506.glm: sclite dies where the word occurs, also in a hypothesis."""
+    rule = "[RIGHT'S] => [{RIGHT'S / RIGHT IS}"
+    (files / "glm").write_text(f"{GLM}{rule}\n[SO] => [{{SO / SEW}} / [ ] __ [ ] ;; [not\n")
+    (files / "stm").write_text(STM.replace("RIGHT", "RIGHT'S"))
+    (files / "text").write_text(TEXT.replace("right wh-", "right is").replace(" so ", " sew "))
+    said: list[str] = []
+    scores = score_hub5(SCTK, reference(files), files / "text", files / "out", said.append, True)
+    assert scores["swbd"].total.errors == 1  # GOES/went
+    assert said == [f"{files / 'glm'}:{number}: a bracket is not closed; read as closed"
+                    for number in (11, 12)]  # fmt: skip
+
+
 def test_damaged_alignments_are_named(tmp_path: Path) -> None:
     report = tmp_path / "x.sgml"
     path = '<SPEAKER id="a">\n<PATH id="(a-000)" word_cnt="1">\n'
