@@ -104,6 +104,7 @@ def test_words(raw: str, words: str):
         ("cbs tv tv's gas CBS", "c b s t v t v's gas cbs"),
         ("i._b._m. I.B.M. u.s.'s d._v._d.s", "i b m i b m u s's d v ds"),
         ("I. B. M.", "i b m"),
+        ("T. V.'S", "t v's"),
         ("mr. etc.", "mr. etc."),
     ],
 )

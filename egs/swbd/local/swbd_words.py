@@ -94,7 +94,7 @@ class WordMap:
         """The letters of an acronym, separated by spaces; empty for another word."""
         dotted = _DOTTED.fullmatch(word)
         if dotted:
-            return " ".join(re.findall("[a-z]", dotted[1].lower())) + (dotted[2] or "")
+            return " ".join(re.findall("[a-z]", dotted[1].lower())) + (dotted[2] or "").lower()
         if self._acronyms is None:
             capitals = _CAPITALS.fullmatch(word)
             return " ".join(capitals[1].lower()) + (capitals[2] or "") if capitals else ""
