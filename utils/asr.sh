@@ -60,9 +60,12 @@ declare_kind_paths() {
     [[ " ${sets[*]} " == *" $name "* ]] || sets+=("$name")
   done
   original_train_set=$train_set
+  local -a others=() # than 1, which is the data themselves: ESPnet's users write "0.9 1.0 1.1"
   for factor in $speed_perturb_factors; do
     [[ $factor =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--speed-perturb-factors: '$factor' is no number"
+    [[ $factor =~ ^1(\.0+)?$ ]] || others+=("$factor")
   done
+  speed_perturb_factors=${others[*]-}
   if [[ -n $speed_perturb_factors ]]; then
     train_set=${train_set}_sp
     sets=("$train_set" "${sets[@]:1}")

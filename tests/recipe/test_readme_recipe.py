@@ -65,11 +65,13 @@ def test_it_makes_data_features_and_tokens(tmp_path: Path):
 
     wrong = run("--mycorpus", "/no/such", "--stop-stage", "0")
     assert wrong.returncode == 1 and "--mycorpus '/no/such': no such folder" in wrong.stderr
-    done = run("--mycorpus", str(tmp_path / "corpus"), "--stop-stage", "2")
+    done = run("--mycorpus", str(tmp_path / "corpus"), "--stop-stage", "2",
+               "--speed-perturb-factors", "0.9 1.0")  # fmt: skip
     assert done.returncode == 0, done.stderr
     tokens = (recipe / "dump/tokens/tokens.txt").read_text().split()
     assert set(tokens[2:-1]) == {"o", "n", "e", "t", "w", "<space>"}
-    manifest = (recipe / "dump/train/manifest.tsv").read_text().splitlines()
-    assert len(manifest) == 8
+    manifest = (recipe / "dump/train_sp/manifest.tsv").read_text().splitlines()
+    speeds = {line.split("\t")[0].rpartition("s-")[0] for line in manifest}
+    assert len(manifest) == 16 and speeds == {"", "sp0.9-"}  # a factor of 1 is the data themselves
     helped = run("--help")
     assert "--mycorpus" in helped.stdout and "folder of the corpus" in helped.stdout
