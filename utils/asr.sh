@@ -171,8 +171,8 @@ stage_5() {
   require_scorer
   local models model name output jobs
   local -a decoding
-  local gpus=0
-  if $gpu_inference; then gpus=1; fi
+  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
+  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
   read -ra decoding <<<"$(decoding_files)"
   models=$(python -m cascade_asr.cli.stages "$exp")
   for model in $models; do
@@ -189,7 +189,7 @@ stage_5() {
       log "decoding $name with $model"
       marker_remove "$output/.done"
       # shellcheck disable=SC2086 # a command of several words
-      $decode_cmd --gpu "$gpus" "JOB=1:$jobs" "$output/log/decode.JOB.log" \
+      $decode_cmd $on_gpu "JOB=1:$jobs" "$output/log/decode.JOB.log" \
         python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
         --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs" --ngpu "$gpus"
       python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
