@@ -16,12 +16,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from processor_time import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -70,18 +68,6 @@ def take_sides(data: Path, part: Path, sides: int) -> None:
     for table in ("text", "utt2spk"):
         lines = (data / table).read_text().splitlines(keepends=True)
         (part / table).write_text("".join(each for each in lines if each.split()[0] in utterances))
-
-
-@contextmanager
-def measured(what: str, results: dict[str, float]) -> Iterator[None]:
-    """Processor seconds of the commands inside, with those that they start."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    yield
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    results[what] = seconds
-    wall = time.monotonic() - start
-    print(f"{what}: {seconds:.1f} s of processor time, {wall:.1f} s passed", flush=True)
 
 
 def main() -> None:

@@ -15,12 +15,10 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from processor_time import measured
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -58,18 +56,6 @@ def make_discs(folder: Path, files: int) -> None:
     path = discs / "11-13.1/wsj0/doc/indices/train/tr_s_wv1.ndx"
     path.parent.mkdir(parents=True)
     path.write_text("".join(index))
-
-
-@contextmanager
-def measured(what: str, results: dict[str, float]) -> Iterator[None]:
-    """Processor seconds of the commands inside, with those that they start."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    yield
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    results[what] = seconds
-    wall = time.monotonic() - start
-    print(f"{what}: {seconds:.1f} s of processor time, {wall:.1f} s passed", flush=True)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,11 @@ import pytest
 import yaml
 
 from cascade_asr.cli.tokens import write_set
-from cascade_asr.data.cmvn import Statistics, write_global_statistics, write_speaker_statistics
+from cascade_asr.data.cmvn import (
+    Statistics,
+    write_global_statistics,
+    write_speaker_statistics,
+)
 from cascade_asr.data.data_dir import write_table
 from cascade_asr.data.tokens import write_token_directory
 
@@ -149,3 +154,18 @@ def training_arguments(
     if cascade is not None:
         arguments += ["--cascade-config", str(write_yaml(folder / "cascade.yaml", cascade))]
     return [*arguments, *more]
+
+
+def link_project(folder: Path) -> None:
+    """Make a folder look like the project's root to recipes in it."""
+    for name in ("cascade_asr", "utils", "conf", "path.sh"):
+        (folder / name).symlink_to(ROOT / name)
+
+
+def copy_recipe(folder: Path, name: str) -> Path:
+    """The project with its own copy of ``egs/NAME``, so that the user's is not touched."""
+    link_project(folder)
+    recipe = folder / "egs" / name
+    ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
+    shutil.copytree(ROOT / "egs" / name, recipe, ignore=ignored)
+    return recipe

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
-from conftest import ROOT, environment, write_yaml
+from conftest import copy_recipe, environment, write_yaml
 
 TINY = {
     "lm_conf": {
@@ -37,11 +35,7 @@ def make_corpus(folder: Path, names: tuple[str, str, str], lines: int = 400) -> 
 
 def make_recipe(folder: Path) -> Path:
     """The project with its own copy of egs/wikitext2, with small configurations."""
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, folder / name)
-    directory = folder / "egs/wikitext2"
-    ignored = shutil.ignore_patterns("data", "dump", "exp", "__pycache__")
-    shutil.copytree(ROOT / "egs/wikitext2", directory, ignore=ignored)
+    directory = copy_recipe(folder, "wikitext2")
     write_yaml(directory / "tiny.yaml", TINY)
     write_yaml(directory / "cascade.yaml", CASCADE)
     write_yaml(directory / "evaluate.yaml", {"batch_size": 3, "cache_window": 20})

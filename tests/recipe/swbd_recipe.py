@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
-from conftest import ROOT, environment, write_yaml
+from conftest import copy_recipe, environment, write_yaml
 
 TINY = {
     "encoder": "transformer",
@@ -48,11 +46,7 @@ TINY_LM = {
 
 def make_recipe(folder: Path) -> Path:
     """The project with its own copy of egs/swbd, with small configurations beside its own."""
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, folder / name)
-    recipe = folder / "egs/swbd"
-    ignored = shutil.ignore_patterns("data", "dump", "exp", "__pycache__")
-    shutil.copytree(ROOT / "egs/swbd", recipe, ignore=ignored)
+    recipe = copy_recipe(folder, "swbd")
     write_yaml(recipe / "tiny.yaml", TINY)
     write_yaml(recipe / "tiny_lm.yaml", TINY_LM)
     write_yaml(recipe / "cuts.yaml", {"cuts": ["encoder.block1"], "train": {"max_epoch": 1}})

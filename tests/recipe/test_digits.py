@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, environment, write_yaml
+from conftest import ROOT, copy_recipe, environment, write_yaml
 
 TINY = {
     "encoder": "vgg_rnn",
@@ -35,16 +34,6 @@ TINY = {
 }
 
 
-def make_tree(folder: Path) -> Path:
-    """The project with its own copy of egs/digits, so that the user's is not touched."""
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, folder / name)
-    recipe = folder / "egs/digits"
-    ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
-    shutil.copytree(ROOT / "egs/digits", recipe, ignore=ignored)
-    return recipe
-
-
 @pytest.fixture(scope="session")
 def fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FSDD where it is at hand, else a few synthetic takes of the same layout."""
@@ -61,7 +50,7 @@ def fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory, fsdd: Path) -> Path:
-    folder = make_tree(tmp_path_factory.mktemp("tree"))
+    folder = copy_recipe(tmp_path_factory.mktemp("tree"), "digits")
     write_yaml(folder / "tiny.yaml", TINY)
     write_yaml(folder / "fast.yaml", {"beam_size": 2, "ctc_weight": 0.5, "maxlenratio": 0.5})
     done = run(folder, fsdd)
@@ -178,7 +167,7 @@ def test_other_jobs_for_the_same_features_train_nothing_again(recipe: Path, fsdd
 
 
 def test_single_stages_in_a_new_shell_say_what_they_need(tmp_path: Path, fsdd: Path):
-    folder = make_tree(tmp_path)
+    folder = copy_recipe(tmp_path, "digits")
     write_yaml(folder / "tiny.yaml", TINY)
     write_yaml(folder / "fast.yaml", {})
     for stage, needed in (
@@ -231,7 +220,7 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
     ],
 )
 def test_a_broken_corpus_leaves_no_data(change: str, message: str, tmp_path: Path):
-    folder = make_tree(tmp_path)
+    folder = copy_recipe(tmp_path, "digits")
     write_yaml(folder / "tiny.yaml", TINY)
     write_yaml(folder / "fast.yaml", {})
     corpus = tmp_path / "corpus"
@@ -285,7 +274,7 @@ def test_a_classifier_comes_from_another_corpus_with_its_tokens(
     recipe: Path, fsdd: Path, tmp_path: Path
 ):
     """Fewer strings by another seed, the tokens and the frozen classifier of the first run."""
-    other = make_tree(tmp_path)
+    other = copy_recipe(tmp_path, "digits")
     source = recipe / "exp/tiny/full"
     write_yaml(other / "tiny.yaml", TINY | {"max_epoch": 1})
     cascade = {"cuts": ["classifier"], "first_source": str(source)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from conftest import ROOT, environment
+from conftest import ROOT, environment, link_project
 
 LOCAL_DATA = """#!/usr/bin/env bash
 set -euo pipefail
@@ -45,8 +44,7 @@ def test_it_makes_data_features_and_tokens(tmp_path: Path):
     readme = (ROOT / "README.md").read_text()
     (text,) = re.findall(r"## A new recipe in 20 lines\n\n```bash\n(.*?)```", readme, re.DOTALL)
     assert len(text.splitlines()) <= 20
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, tmp_path / name)
+    link_project(tmp_path)
     recipe = tmp_path / "egs/mycorpus"
     (recipe / "local").mkdir(parents=True)
     for name in ("path.sh", "cmd.sh"):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import wsj_expected as expected
-from conftest import ROOT, environment, write_yaml
+from conftest import ROOT, copy_recipe, environment, write_yaml
 
 TINY = {
     "encoder": "vgg_rnn",
@@ -47,11 +45,7 @@ TINY_LM = {
 
 def make_recipe(folder: Path) -> Path:
     """The project with its own copy of egs/wsj, with small configurations beside its own."""
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        os.symlink(ROOT / name, folder / name)
-    recipe = folder / "egs/wsj"
-    ignored = shutil.ignore_patterns("data", "dump", "exp", "__pycache__")
-    shutil.copytree(ROOT / "egs/wsj", recipe, ignore=ignored)
+    recipe = copy_recipe(folder, "wsj")
     write_yaml(recipe / "tiny.yaml", TINY)
     write_yaml(recipe / "tiny_lm.yaml", TINY_LM)
     write_yaml(recipe / "cuts.yaml", {"cuts": ["decoder"], "train": {"max_epoch": 1}})

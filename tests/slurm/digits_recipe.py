@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE: a plugin that tests import too.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_CONFIG, environment, write_yaml
+from conftest import ROOT, TINY_CONFIG, copy_recipe, environment, write_yaml
 from private_slurm import PrivateSlurm
 
 ON_SLURM = ("--cmd", "slurm", "--nj", "2", "--job-options=--mem 1500M")
@@ -52,11 +51,7 @@ class DigitsRun:
 
 def make_recipe(folder: Path) -> Path:
     """The project with its own copy of egs/digits, so that the user's is not touched."""
-    for name in ("cascade_asr", "utils", "conf", "path.sh"):
-        (folder / name).symlink_to(ROOT / name)
-    recipe = folder / "egs/digits"
-    ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
-    shutil.copytree(ROOT / "egs/digits", recipe, ignore=ignored)
+    recipe = copy_recipe(folder, "digits")
     write_yaml(recipe / "cascade.yaml", {"cuts": ["decoder", "encoder.rnn1"]})
     write_yaml(recipe / "tiny.yaml", {**TINY_CONFIG, "max_epoch": 2})
     write_yaml(recipe / "fast.yaml", {"beam_size": 1, "ctc_weight": 0.5, "maxlenratio": 0.3})
