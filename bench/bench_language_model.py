@@ -18,10 +18,10 @@ import time
 import torch
 from torch import nn
 
-from cascade_asr.language_model.averaging import NTASGD
-from cascade_asr.language_model.batches import TextBatch
-from cascade_asr.language_model.cross_entropy import softmax_cross_entropy
-from cascade_asr.language_model.objective import LanguageModel
+from cascade_asr.lm.batches import TextBatch
+from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.networks.fast.cross_entropy import softmax_cross_entropy
+from cascade_asr.training.averaging import NTASGD
 
 VOCABULARY = 33_278
 

@@ -24,7 +24,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from cascade_asr.data.cmvn import Statistics, write_global_statistics  # noqa: E402
+from cascade_asr.data.features.cmvn import Statistics, write_global_statistics  # noqa: E402
 
 MEAN_FRAMES = 400
 FRAMES_A_WORD = 30

@@ -18,9 +18,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from cascade_asr.decoders import build_decoder
-from cascade_asr.encoders import build_encoder
-from cascade_asr.espnet import espnet_module
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.encoders import build_encoder
+from cascade_asr.networks.espnet import espnet_module
 
 BATCH, FRAMES, TOKENS, VOCABULARY = 12, 330, 40, 50
 

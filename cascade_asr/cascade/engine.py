@@ -6,15 +6,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cascade_asr.cascade.branches import Branch
-from cascade_asr.cascade.config import CascadeConfig
-from cascade_asr.cascade.lineage import DoneStage, read_done, require_done
+from cascade_asr.cascade.controls import Branch
 from cascade_asr.cascade.names import CASCADE
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.data.atomic import locked, write_json
 from cascade_asr.errors import ConfigError
+from cascade_asr.files import locked, write_json
+from cascade_asr.training.finished import DoneStage, read_done, require_done
 
 logger = logging.getLogger(__name__)
 

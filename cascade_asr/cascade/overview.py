@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.planning import Plan
-from cascade_asr.interfaces import Layer
-from cascade_asr.results import duration
+from cascade_asr.networks.layer import Layer
+from cascade_asr.training.state import duration
 
 
 @dataclass(frozen=True)

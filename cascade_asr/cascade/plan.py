@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cascade_asr.cascade.config import CascadeConfig, override, stage_seed
 from cascade_asr.cascade.names import CASCADE
-from cascade_asr.config import TrainingOptions
+from cascade_asr.cascade.options import CascadeConfig, override, stage_seed
 from cascade_asr.errors import ConfigError
-from cascade_asr.freezing import find_layer
-from cascade_asr.interfaces import Layer
+from cascade_asr.networks.layer import Layer
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.freezing import find_layer
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.cascade.branches import Branch, plan_branches
-from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.controls import Branch, plan_branches
 from cascade_asr.cascade.names import CASCADE
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan, plan_cascade
-from cascade_asr.config import TrainingOptions
-from cascade_asr.data.atomic import write_json
+from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError, nearest
-from cascade_asr.interfaces import CascadeModel, Layer, Task
-from cascade_asr.training_checks import check_criteria
+from cascade_asr.files import write_json
+from cascade_asr.networks.layer import Layer
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.checks import check_criteria
+from cascade_asr.training.protocols import CascadeModel
 
 
 @dataclass(frozen=True)

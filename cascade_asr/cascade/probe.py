@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.freezing import take_over
-from cascade_asr.interfaces import CascadeModel, Layer
-from cascade_asr.trainer import Trainer
+from cascade_asr.networks.layer import Layer
+from cascade_asr.training.freezing import take_over
+from cascade_asr.training.protocols import CascadeModel
+from cascade_asr.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

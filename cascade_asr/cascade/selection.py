@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cascade_asr.cascade.lineage import DoneStage
 from cascade_asr.errors import ConfigError
-from cascade_asr.training_state import signed
+from cascade_asr.training.finished import DoneStage
+from cascade_asr.training.state import signed
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from cascade_asr import checkpoint, device
-from cascade_asr.cascade.lineage import (
+from cascade_asr.cascade.plan import StagePlan
+from cascade_asr.cascade.task import Task
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import atomic_write, read_json, write_json
+from cascade_asr.networks.layer import Layer
+from cascade_asr.training import checkpoint, device
+from cascade_asr.training.fencing import may_always_write
+from cascade_asr.training.finished import (
     DoneStage,
     changed_keys,
     code_version,
     read_done,
     set_aside,
 )
-from cascade_asr.cascade.plan import StagePlan
-from cascade_asr.data.atomic import atomic_write, read_json, write_json
-from cascade_asr.errors import ConfigError
-from cascade_asr.fencing import may_always_write
-from cascade_asr.freezing import (
+from cascade_asr.training.freezing import (
     check_unchanged,
     fingerprint,
     freeze,
@@ -37,11 +39,11 @@ from cascade_asr.freezing import (
     take_over,
     tensor_digest,
 )
-from cascade_asr.history import History
-from cascade_asr.interfaces import CascadeModel, Layer, Task
-from cascade_asr.interruption import Interruption
-from cascade_asr.trainer import Trainer
-from cascade_asr.training_state import FitResult
+from cascade_asr.training.history import History
+from cascade_asr.training.interruption import Interruption
+from cascade_asr.training.protocols import CascadeModel
+from cascade_asr.training.state import FitResult
+from cascade_asr.training.trainer import Trainer
 
 if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
     from lightning_fabric import Fabric

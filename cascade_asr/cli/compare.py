@@ -12,16 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cascade_asr.branch_results import (
-    headline,
-    paired_lines,
-    read_experiment,
-    seeds_table,
-)
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
 from cascade_asr.errors import ConfigError
-from cascade_asr.results import compare_models
+from cascade_asr.files import atomic_write
+from cascade_asr.results.branches import headline, read_experiment, seeds_table
+from cascade_asr.results.markdown import compare_models
+from cascade_asr.results.paired_tests import paired_lines
 
 
 def seeds(arguments: argparse.Namespace) -> None:

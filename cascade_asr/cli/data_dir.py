@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.data_dir import load_data_dir
-from cascade_asr.data.edit_data_dir import (
+from cascade_asr.data.kaldi.data_dir import load_data_dir
+from cascade_asr.data.kaldi.edit import (
     combine,
     fix,
     listed_utterances,
@@ -17,7 +17,7 @@ from cascade_asr.data.edit_data_dir import (
     select_utterances,
     split,
 )
-from cascade_asr.data.validate_data_dir import validate
+from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
 
 SCRIPTS = {

@@ -16,19 +16,21 @@ from pathlib import Path
 
 import torch
 
-from cascade_asr import checkpoint
-from cascade_asr.cascade.lineage import require_done
 from cascade_asr.cli import command
-from cascade_asr.config import load_train_config
-from cascade_asr.data.data_dir import write_table
+from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.loader import UtteranceDataset
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoding.config import DecodeConfig, load_decode_config
-from cascade_asr.decoding.recognizer import Recognizer
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.experiment import build_model, feature_dimension
-from cascade_asr.model import ASRModel
+from cascade_asr.lm.fusion import load_fusion_scorer
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
+from cascade_asr.speech.loading import feature_dimension
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.speech.recogniser import Recognizer
+from cascade_asr.training import checkpoint
+from cascade_asr.training.finished import require_done
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,10 @@ def decode(arguments: argparse.Namespace) -> None:
         model = model.to(f"cuda:{(arguments.job - 1) % torch.cuda.device_count()}")
     else:
         torch.set_num_threads(1)  # jobs run side by side
-    recognizer = Recognizer(model, config)
+    language_model = None
+    if config.lm_weight > 0.0 and config.search != "ctc_best_path":
+        language_model = load_fusion_scorer(Path(config.lm or ""), model.tokenizer.tokens)
+    recognizer = Recognizer(model, config, language_model)
     dataset = UtteranceDataset(manifest, dimension, speaker_cmvn)
     texts, scores = {}, {}
     started = last_report = time.monotonic()

@@ -15,13 +15,13 @@ from collections import defaultdict
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.cmvn import (
+from cascade_asr.data.features.cmvn import (
     Statistics,
     read_features,
     write_global_statistics,
     write_speaker_statistics,
 )
-from cascade_asr.data.data_dir import invert, read_table, write_table
+from cascade_asr.data.kaldi.tables import invert, read_table, write_table
 from cascade_asr.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -22,12 +22,12 @@ import torch
 
 from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
-from cascade_asr.data.log_mel import option_lines
-from cascade_asr.device import make_fabric
+from cascade_asr.data.features.log_mel import option_lines
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet2_config import read_espnet2_config
-from cascade_asr.espnet2_import import Source, import_model, read_source, write_config
-from cascade_asr.espnet2_models import CONFIG, WEIGHTS, Exported, export_model
+from cascade_asr.espnet2.config import read_espnet2_config
+from cascade_asr.espnet2.export import CONFIG, WEIGHTS, Exported, export_model
+from cascade_asr.espnet2.import_model import Source, import_model, read_source, write_config
+from cascade_asr.training.device import make_fabric
 
 logger = logging.getLogger(__name__)
 

@@ -11,96 +11,30 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import kaldiio
-import numpy as np
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
-from cascade_asr.data.audio import SegmentReader
-from cascade_asr.data.data_dir import Segment, parse_segment, read_table, write_table
-from cascade_asr.data.fbank import compute_fbank, feature_type, read_fbank_options
-from cascade_asr.errors import DataError
+from cascade_asr.data.features.extraction import (
+    SPEECH_FEATURE,
+    compute_all,
+    finish,
+    read_extractor,
+    read_segments,
+)
+from cascade_asr.data.kaldi.tables import read_table
+from cascade_asr.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-SHOWN_FAULTS = 20
-REPORT_INTERVAL_S = 30
-SPEECH_FEATURE = 2  # Kaldi's compression method for features: 8 bits a value
-
-# samples, their rate in Hz and the utterance's id to features (T, D)
-Extract = Callable[[np.ndarray, int, str], np.ndarray]
 
 
-def read_extractor(path: Path) -> Extract:
-    """The features that an option file asks for."""
-    if feature_type(path) == "espnet2":
-        # torch takes seconds to load, and Kaldi's features do without
-        import torch
-
-        from cascade_asr.data.log_mel import compute_log_mel, read_log_mel_options
-
-        torch.set_num_threads(1)  # jobs run side by side
-        log_mel = read_log_mel_options(path)
-        return lambda samples, rate, utterance: compute_log_mel(samples, rate, log_mel, utterance)
-    options = read_fbank_options(path)
-    return lambda samples, rate, utterance: compute_fbank(samples, rate, options, utterance)
 
 
-def read_segments(directory: Path, recordings: dict[str, str]) -> dict[str, Segment]:
-    """Utterances of a data folder by recording; without ``segments`` each recording is one."""
-    path = directory / "segments"
-    if not path.is_file():
-        return {name: Segment(name, 0.0, None) for name in recordings}
-    segments = {}
-    for utterance, line in read_table(path).items():
-        try:
-            segments[utterance] = parse_segment(line)
-        except ValueError as error:
-            raise DataError(f"{path}: utterance '{utterance}': {error}") from error
-    return dict(sorted(segments.items(), key=lambda each: each[1].recording))
 
 
-def compute_all(
-    recordings: dict[str, str],
-    segments: dict[str, Segment],
-    extract: Extract,
-    write: Callable[[str, np.ndarray], None],
-) -> dict[str, int]:
-    """Compute and write the features of every utterance.
 
-    Returns:
-        Frames of each utterance; those shorter than one frame are left out.
-
-    Raises:
-        DataError: after all utterances were tried, naming those that failed.
-    """
-    reader = SegmentReader(recordings)
-    frames: dict[str, int] = {}
-    faults: list[str] = []
-    started = last_report = time.monotonic()
-    for number, (utterance, segment) in enumerate(segments.items(), start=1):
-        try:
-            samples, rate = reader.read(utterance, segment)
-            features = extract(samples, rate, utterance)
-        except DataError as error:
-            faults.append(str(error))
-            continue
-        if len(features):
-            write(utterance, features)
-            frames[utterance] = len(features)
-        else:
-            logger.warning("%s: shorter than one frame; dropped", utterance)
-        if time.monotonic() - last_report > REPORT_INTERVAL_S:
-            last_report = time.monotonic()
-            logger.info("%d of %d utterances, %.0f s", number, len(segments), last_report - started)
-    if faults:
-        more = len(faults) - SHOWN_FAULTS
-        shown = faults[:SHOWN_FAULTS] + ([f"and {more} more"] if more > 0 else [])
-        raise DataError(f"{len(faults)} of {len(segments)} utterances failed:\n" + "\n".join(shown))
-    return frames
 
 
 def main() -> None:
@@ -135,16 +69,6 @@ def main() -> None:
     logger.info("%d utterances in %.1f s", len(frames), time.monotonic() - started)
 
 
-def finish(temporary: Path, ark: Path, prefix: Path, frames: dict[str, int]) -> None:
-    """Give the archive its final name, then write the tables that point into it."""
-    offsets = {}
-    for line in Path(f"{temporary}.scp").read_text().splitlines():
-        utterance, entry = line.split(None, 1)
-        offsets[utterance] = entry.rpartition(":")[2]
-    temporary.replace(ark)
-    names = sorted(frames)
-    write_table(f"{prefix}.utt2num_frames", {name: str(frames[name]) for name in names})
-    write_table(f"{prefix}.scp", {name: f"{ark}:{offsets[name]}" for name in names})
 
 
 if __name__ == "__main__":

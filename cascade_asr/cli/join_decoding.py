@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.data_dir import read_table, write_table
+from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.errors import DataError
 

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
-from cascade_asr.text_report import collect_texts, text_html, text_markdown
+from cascade_asr.files import atomic_write
+from cascade_asr.results.text import collect_texts, text_html, text_markdown
 
 
 def main() -> None:

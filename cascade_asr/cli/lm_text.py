@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
 from cascade_asr.errors import DataError
-from cascade_asr.language_model import corpus
-from cascade_asr.language_model.corpus import PARTS, Vocabulary
+from cascade_asr.files import atomic_write
+from cascade_asr.lm import corpus
+from cascade_asr.lm.corpus import PARTS, Vocabulary
 
 logger = logging.getLogger(__name__)
 

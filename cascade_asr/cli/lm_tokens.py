@@ -18,9 +18,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
 from cascade_asr.data.tokens import SENTENCE_EDGE, Tokenizer
 from cascade_asr.errors import DataError
+from cascade_asr.files import atomic_write
 
 CHUNK = 1 << 20  # token ids written at a time
 

@@ -16,10 +16,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.checkpoint import file_digest
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import read_json, write_json
-from cascade_asr.language_model.evaluation import (
+from cascade_asr.files import read_json, write_json
+from cascade_asr.lm.evaluate import (
     EvaluationConfig,
     evaluate_text,
     load_evaluation_config,
@@ -27,6 +26,7 @@ from cascade_asr.language_model.evaluation import (
     pick_device,
     token_path,
 )
+from cascade_asr.training.checkpoint import file_digest
 
 logger = logging.getLogger(__name__)
 

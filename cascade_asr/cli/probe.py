@@ -18,19 +18,19 @@ from pathlib import Path
 
 import torch
 
-from cascade_asr import checkpoint
-from cascade_asr.branch_results import table
-from cascade_asr.cascade.lineage import require_done
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.probe import evaluator, probe_layers
 from cascade_asr.cascade.stage import StageRunner
+from cascade_asr.cascade.task import Task
 from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
-from cascade_asr.data.atomic import atomic_write, read_json
-from cascade_asr.device import make_fabric
 from cascade_asr.errors import ConfigError
-from cascade_asr.interfaces import Task
-from cascade_asr.interruption import Interruption
+from cascade_asr.files import atomic_write, read_json
+from cascade_asr.results.columns import table
+from cascade_asr.training import checkpoint
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.finished import require_done
+from cascade_asr.training.interruption import Interruption
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ import argparse
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
-from cascade_asr.report import html
-from cascade_asr.results import collect, markdown
+from cascade_asr.files import atomic_write
+from cascade_asr.results.collect import collect
+from cascade_asr.results.html import html
+from cascade_asr.results.markdown import markdown
 
 
 def main() -> None:

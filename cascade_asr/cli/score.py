@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cascade_asr.cli import command
 from cascade_asr.errors import DataError
-from cascade_asr.scoring.comparison import changes, write_changes
+from cascade_asr.scoring.changes import changes, write_changes
 from cascade_asr.scoring.options import ENCODINGS, ID_TYPES, ScoringOptions
 from cascade_asr.scoring.output import result_record, write_record, write_reports
-from cascade_asr.scoring.result import ScoreResult
+from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.scorer import score_transcripts
 from cascade_asr.scoring.significance import UNITS, compare, interval
 from cascade_asr.scoring.transcripts import Transcripts, read_speakers, read_transcripts

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from cascade_asr.cli import command
 from cascade_asr.errors import ConfigError
-from cascade_asr.scoring.hub5 import SUBSETS, Hub5Reference, find_sctk, score_hub5
+from cascade_asr.scoring.hub5.hub5 import SUBSETS, Hub5Reference, find_sctk, score_hub5
 from cascade_asr.scoring.output import hub5_record, write_record
-from cascade_asr.scoring.result import Counts
+from cascade_asr.scoring.score import Counts
 
 log = logging.getLogger("score_hub5")
 

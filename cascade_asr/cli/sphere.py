@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.sphere import choose_channel, read_sphere, wav_bytes
+from cascade_asr.data.audio.sphere import choose_channel, read_sphere, wav_bytes
 
 
 def main() -> None:

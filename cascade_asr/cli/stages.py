@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import read_json
 from cascade_asr.errors import ConfigError
+from cascade_asr.files import read_json
 
 
 def main() -> None:

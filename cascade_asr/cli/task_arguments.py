@@ -7,12 +7,12 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from cascade_asr.cascade.config import CascadeConfig, load_cascade_config
-from cascade_asr.config import TrainingOptions
-from cascade_asr.experiment import Experiment
-from cascade_asr.interfaces import Task
-from cascade_asr.speech_task import SpeechTask
-from cascade_asr.text_task import TextTask
+from cascade_asr.cascade.options import CascadeConfig, load_cascade_config
+from cascade_asr.cascade.task import Task
+from cascade_asr.lm.task import TextTask
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.speech.task import SpeechTask
+from cascade_asr.training.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 

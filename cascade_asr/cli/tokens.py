@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_asr.cli import command
-from cascade_asr.data.data_dir import read_table
+from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.manifest import write_manifest
 from cascade_asr.data.token_transfer import copy_tokens
 from cascade_asr.data.tokens import Tokenizer, write_token_directory

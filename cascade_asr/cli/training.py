@@ -8,7 +8,7 @@ Examples:
 
 from __future__ import annotations
 
-from cascade_asr.interruption import Interruption
+from cascade_asr.training.interruption import Interruption
 
 interruption = Interruption().install()  # before torch is imported, which takes seconds
 
@@ -25,17 +25,13 @@ from cascade_asr.cascade.names import (  # noqa: E402
 )
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
+from cascade_asr.cascade.task import Task  # noqa: E402
 from cascade_asr.cli import command  # noqa: E402
-from cascade_asr.cli.task_arguments import (  # noqa: E402
-    add_task_arguments,
-    make_task,
-    read_configs,
-)
-from cascade_asr.config import TrainingOptions  # noqa: E402
-from cascade_asr.device import make_fabric  # noqa: E402
+from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
-from cascade_asr.fencing import Fence, may_always_write  # noqa: E402
-from cascade_asr.interfaces import Task  # noqa: E402
+from cascade_asr.options.training import TrainingOptions  # noqa: E402
+from cascade_asr.training.device import make_fabric  # noqa: E402
+from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cascade_asr.data.batches import epoch_order
-from cascade_asr.data.cmvn import load_features, read_speaker_statistics
+from cascade_asr.data.features.cmvn import load_features, read_speaker_statistics
 from cascade_asr.data.manifest import Manifest
 from cascade_asr.data.tokens import IGNORE_ID
 from cascade_asr.errors import DataError

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cascade_asr.data.atomic import atomic_write
 from cascade_asr.errors import DataError
+from cascade_asr.files import atomic_write
 
 
 @dataclass

@@ -6,7 +6,6 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cascade_asr.data.atomic import atomic_write, read_json, write_json
 from cascade_asr.data.tokens import (
     BLANK,
     NON_LINGUISTIC_SYMBOLS,
@@ -18,6 +17,7 @@ from cascade_asr.data.tokens import (
     read_token_list,
 )
 from cascade_asr.errors import ConfigError
+from cascade_asr.files import atomic_write, read_json, write_json
 from cascade_asr.yaml_file import read_yaml
 
 WORD_START = "\u2581"  # of sentencepiece

@@ -1,7 +1,7 @@
 """Token lists and the way from text to token ids and back.
 
 The token list is ESPnet2's: one token a line, ``<blank>`` first, ``<unk>``
-second, ``<sos/eos>`` last. Splitting is done by ESPnet's tokenizers.
+second, ``<sos/eos>`` last.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from cascade_asr.data.atomic import atomic_write, write_json
+from cascade_asr.data.splitters import SPACE, CharacterSplitter, PieceSplitter, Splitter
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.espnet import espnet_module
+from cascade_asr.files import atomic_write, write_json
 
-BLANK, UNKNOWN, SPACE, SENTENCE_EDGE = "<blank>", "<unk>", "<space>", "<sos/eos>"
+BLANK, UNKNOWN, SENTENCE_EDGE = "<blank>", "<unk>", "<sos/eos>"
 BLANK_ID = 0
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
 NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; not scored
@@ -97,18 +97,14 @@ class Tokenizer:
 
 def _build_splitter(
     token_type: str, non_linguistic_symbols: Path | None, bpe_model: Path | None
-):
+) -> Splitter:
     if token_type == "char":
-        symbols = []
-        if non_linguistic_symbols:
-            symbols = read_symbols(non_linguistic_symbols)
-        kind = espnet_module("espnet2.text.char_tokenizer").CharTokenizer
-        return kind(non_linguistic_symbols=symbols, space_symbol=SPACE)
+        symbols = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
+        return CharacterSplitter(symbols)
     if token_type == "bpe":
         if bpe_model is None or not bpe_model.is_file():
             raise ConfigError(f"token_type bpe needs a sentencepiece model; not found: {bpe_model}")
-        kind = espnet_module("espnet2.text.sentencepiece_tokenizer").SentencepiecesTokenizer
-        return kind(str(bpe_model))
+        return PieceSplitter(bpe_model)
     raise ConfigError(f"unknown token_type '{token_type}'; expected char or bpe")
 
 

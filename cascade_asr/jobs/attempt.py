@@ -8,10 +8,10 @@ import re
 import time
 
 from cascade_asr.errors import CascadeError
-from cascade_asr.fencing import SUPERSEDED, Fence, Superseded
-from cascade_asr.interruption import STOPPED_RESUMABLE
 from cascade_asr.jobs import slurm
 from cascade_asr.jobs.record import JobFolder, JobRecord
+from cascade_asr.training.fencing import SUPERSEDED, Fence, Superseded
+from cascade_asr.training.interruption import STOPPED_RESUMABLE
 
 logger = logging.getLogger(__name__)
 

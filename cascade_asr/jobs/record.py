@@ -4,7 +4,7 @@ The folder is not inside the training's own, which is set aside as a whole when
 it is trained again with other options.
 
     job.json      what was submitted, under which names and ids
-    attempt       token of the latest attempt (see `cascade_asr.fencing`)
+    attempt       token of the latest attempt (see `cascade_asr.training.fencing`)
     state.json    what the latest attempt said last
     log           of all attempts
     job.sh        what Slurm runs
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr.cascade.names import CASCADE
-from cascade_asr.data.atomic import read_json, write_json
 from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.files import read_json, write_json
 
 FULL = "full"
 

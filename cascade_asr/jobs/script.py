@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 
-from cascade_asr.data.atomic import atomic_write
+from cascade_asr.files import atomic_write
 from cascade_asr.jobs.record import JobFolder, JobRecord
 
 # srun: steps do not inherit --cpus-per-task of sbatch; the launching node is that of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr.cascade.names import CASCADE, parse_controls, parse_stage_numbers
-from cascade_asr.data.atomic import read_json
+from cascade_asr.files import read_json
 from cascade_asr.jobs.record import FULL
 
 

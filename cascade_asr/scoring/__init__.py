@@ -6,7 +6,7 @@
 """
 
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.result import Counts, Interval, ScoreResult, Utterance
+from cascade_asr.scoring.score import Counts, Interval, ScoreResult, Utterance
 from cascade_asr.scoring.scorer import score_texts, score_transcripts
 from cascade_asr.scoring.significance import Comparison, Mapsswe, compare, interval
 

@@ -11,15 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.words import (
-    NULL,
-    Report,
-    Word,
-    clean,
-    make_word,
-    split_characters,
-    tokens,
-)
+from cascade_asr.scoring.words import NULL, Report, Word, clean, make_word, split_characters, tokens
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cascade_asr.scoring.detail import detail_report
-from cascade_asr.scoring.reports import alignment_report, count_report, percent_report
-from cascade_asr.scoring.result import Counts, Interval, ScoreResult
+from cascade_asr.scoring.sclite_detail import detail_report
+from cascade_asr.scoring.sclite_reports import alignment_report, count_report, percent_report
+from cascade_asr.scoring.score import Counts, Interval, ScoreResult
 from cascade_asr.scoring.significance import Comparison
 
 

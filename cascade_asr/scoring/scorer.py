@@ -8,7 +8,7 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.alignment import Alignment, align_networks, align_words
 from cascade_asr.scoring.network import read_network
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.result import ScoreResult, Utterance
+from cascade_asr.scoring.score import ScoreResult, Utterance
 from cascade_asr.scoring.transcripts import Transcripts, from_texts, speaker_of
 from cascade_asr.scoring.words import Report, plain_words
 

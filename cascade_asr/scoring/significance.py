@@ -16,7 +16,7 @@ import numpy as np
 
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.scoring.alignment import CORRECT, INSERTION
-from cascade_asr.scoring.result import Interval, ScoreResult
+from cascade_asr.scoring.score import Interval, ScoreResult
 
 CONFIDENCE = 0.95
 CRITICAL_Z = 1.96

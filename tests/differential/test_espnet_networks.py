@@ -13,11 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from cascade_asr.ctc import CTC
-from cascade_asr.decoders import build_decoder
-from cascade_asr.encoders import build_encoder
-from cascade_asr.espnet import espnet_module
-
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.encoders import build_encoder
+from cascade_asr.networks.espnet import espnet_module
 
 WIDTH, VOCABULARY = 20, 9
 LENGTHS = torch.tensor([30, 61, 17])

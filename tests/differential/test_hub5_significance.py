@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_sclite_significance import MISSING, RESULT, SCLITE, VOCABULARY, recognise
 
-from cascade_asr.scoring.hub5 import Hub5Reference, score_hub5
+from cascade_asr.scoring.hub5.hub5 import Hub5Reference, score_hub5
 from cascade_asr.scoring.significance import compare
 
 pytestmark = pytest.mark.skipif(SCLITE is None, reason=MISSING)

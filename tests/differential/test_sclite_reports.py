@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.scoring.detail import detail_report
 from cascade_asr.scoring.options import ID_TYPES, ScoringOptions
-from cascade_asr.scoring.reports import (
+from cascade_asr.scoring.sclite_detail import detail_report
+from cascade_asr.scoring.sclite_reports import (
     alignment_report,
     count_report,
     percent_report,

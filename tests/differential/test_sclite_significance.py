@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.result import ScoreResult
+from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.scorer import score_texts
 from cascade_asr.scoring.significance import compare
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import swbd_tree
 from swbd_recipe import make_recipe, run
 
-from cascade_asr.data.data_dir import read_table
+from cascade_asr.data.kaldi.tables import read_table
 
 
 def test_features_of_a_set_with_fewer_speakers_than_jobs(tmp_path: Path):

@@ -16,21 +16,21 @@ from conftest import ROOT, command
 from swbd_recipe import call, make_recipe, run
 from torch.nn import functional
 
-from cascade_asr.cascade.config import load_cascade_config
+from cascade_asr.cascade.options import load_cascade_config
 from cascade_asr.cascade.plan import plan_cascade
-from cascade_asr.config import load_train_config
-from cascade_asr.data.data_dir import read_table
-from cascade_asr.data.fbank import read_fbank_options
+from cascade_asr.data.features.fbank import read_fbank_options
+from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.loader import UtteranceDataset, collate
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoding.config import load_decode_config
 from cascade_asr.errors import ConfigError
-from cascade_asr.evaluation import Hub5Set
-from cascade_asr.experiment import SpecAug, build_model, check_config
-from cascade_asr.language_model.config import check_lm_config, load_lm_config
-from cascade_asr.optimization import build_optimizer
-from cascade_asr.scoring.hub5 import find_sctk
+from cascade_asr.lm.config import check_lm_config, load_lm_config
+from cascade_asr.results.test_sets import Hub5Set
+from cascade_asr.scoring.hub5.hub5 import find_sctk
+from cascade_asr.speech.build import SpecAug, build_model, check_config
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.decode_config import load_decode_config
+from cascade_asr.training.optimization import build_optimizer
 
 CONF = ROOT / "egs/swbd/conf"
 SUBSETS = {"eval2000": ["swbd", "callhm", "all"], "rt03": ["fsh", "swbd", "all"]}

@@ -17,11 +17,11 @@ from swbd_stage0 import DEV_UTTERANCES, SETS, check_data, prepare, utterances_of
 from swbd_tree import SwbdTree
 from wsj_recipe import rows
 
-from cascade_asr.data.audio import SegmentReader
-from cascade_asr.data.data_dir import load_data_dir
-from cascade_asr.data.validate_data_dir import validate
+from cascade_asr.data.audio.audio import SegmentReader
+from cascade_asr.data.kaldi.data_dir import load_data_dir
+from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
-from cascade_asr.scoring.hub5 import find_sctk
+from cascade_asr.scoring.hub5.hub5 import find_sctk
 
 try:
     SCTK = find_sctk()

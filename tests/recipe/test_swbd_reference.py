@@ -10,7 +10,7 @@ import swbd_tree
 from swbd_recipe import make_recipe, run
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.scoring.hub5 import find_sctk
+from cascade_asr.scoring.hub5.hub5 import find_sctk
 
 try:
     find_sctk()

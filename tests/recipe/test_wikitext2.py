@@ -43,7 +43,7 @@ def test_it_ends_with_a_table_of_all_stages(recipe: Path, finished: Path):
 
 
 def test_perplexities_are_those_of_a_loop_over_the_text(recipe: Path, finished: Path):
-    from cascade_asr.language_model.evaluation import load_language_model
+    from cascade_asr.lm.evaluate import load_language_model
 
     model, vocabulary = load_language_model(finished / "stage2")
     words = (recipe / "data/test.txt").read_text().split("\n")[:-1]

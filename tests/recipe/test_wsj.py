@@ -15,14 +15,14 @@ import wsj_tree
 from conftest import ROOT, write_yaml
 from wsj_recipe import call, check_data, make_recipe, rows, run
 
-from cascade_asr.cascade.config import load_cascade_config
+from cascade_asr.cascade.options import load_cascade_config
 from cascade_asr.cascade.plan import plan_cascade
-from cascade_asr.config import load_train_config
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoding.config import load_decode_config
-from cascade_asr.experiment import build_model
-from cascade_asr.language_model.config import check_lm_config, load_lm_config
-from cascade_asr.results import collect
+from cascade_asr.lm.config import check_lm_config, load_lm_config
+from cascade_asr.results.collect import collect
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.decode_config import load_decode_config
 
 
 @pytest.fixture(scope="session")

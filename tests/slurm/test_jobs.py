@@ -16,7 +16,7 @@ from private_slurm import PrivateSlurm, is_alive, started, wait_until
 from tiny_recipe import JOB_OPTIONS, Recipe, identical, release
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.fencing import SUPERSEDED, Fence
+from cascade_asr.training.fencing import SUPERSEDED, Fence
 
 pytest_plugins = ("private_slurm", "tiny_recipe", "digits_recipe", "long_waits")
 pytestmark = pytest.mark.usefixtures("long_waits")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from cascade_asr.best_epochs import BestEpochs
+from cascade_asr.training.best_epochs import BestEpochs
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:

@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.branch_results import (
-    branch_table,
-    headline,
-    paired_lines,
-    paired_tests,
-    read_experiment,
-    seeds_table,
-)
 from cascade_asr.errors import DataError
+from cascade_asr.results.branches import branch_table, headline, read_experiment, seeds_table
+from cascade_asr.results.paired_tests import paired_lines, paired_tests
 
 
 def training(folder: Path, name: str, dev: float, wer: float, updates: int) -> dict:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from test_cascade_plan import CONFIG, LAYERS, names
 
-from cascade_asr.cascade.branches import Branch, available_controls, plan_branches
-from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.controls import Branch, available_controls, plan_branches
 from cascade_asr.cascade.names import CONTROLS
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import plan_cascade
-from cascade_asr.config import TrainConfig
+from cascade_asr.speech.config import TrainConfig
 
 UPDATES_PER_EPOCH = 30
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_asr.cascade.config import CascadeConfig, load_cascade_config, stage_seed
+from cascade_asr.cascade.options import CascadeConfig, load_cascade_config, stage_seed
 from cascade_asr.cascade.plan import StagePlan, plan_cascade
-from cascade_asr.config import TrainConfig
 from cascade_asr.errors import ConfigError
-from cascade_asr.interfaces import Layer
+from cascade_asr.networks.layer import Layer
+from cascade_asr.speech.config import TrainConfig
 
 LAYERS = [
     Layer("encoder.conv1", ("c1.w",)),

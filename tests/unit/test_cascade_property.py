@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_dump
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cascade_asr.cascade.branches import Branch
-from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.controls import Branch
 from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan, plan_cascade
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.config import ModelConf, TrainConfig
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.device import make_fabric
-from cascade_asr.experiment import Experiment, build_model
-from cascade_asr.interruption import Interruption
-from cascade_asr.speech_task import SpeechTask
-from conftest import make_dump
-
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import ModelConf, TrainConfig
+from cascade_asr.speech.task import SpeechTask
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.interruption import Interruption
 
 ATTENTION = {"atype": "location", "adim": 4, "aconv_chans": 2, "aconv_filts": 3}
 Weights = dict[str, torch.Tensor]

@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_cascade_property import few, trainings  # noqa: F401 (few is a fixture)
 
-from cascade_asr.branch_results import branch_table, headline, read_experiment
-from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.config import TrainConfig
-from cascade_asr.device import make_fabric
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import Experiment
-from cascade_asr.interruption import Interrupted, Interruption
-from cascade_asr.speech_task import SpeechTask
+from cascade_asr.results.branches import branch_table, headline, read_experiment
+from cascade_asr.speech.config import TrainConfig
+from cascade_asr.speech.task import SpeechTask
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.interruption import Interrupted, Interruption
 
 
 class StopAfter(Interruption):

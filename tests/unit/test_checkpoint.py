@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import nn
 
-from cascade_asr import checkpoint
-from cascade_asr.data.atomic import atomic_write
 from cascade_asr.errors import ConfigError, TrainingError
-from cascade_asr.optimization import OPTIMIZERS, SCHEDULERS, Schedule, build_optimizer
+from cascade_asr.files import atomic_write
+from cascade_asr.training import checkpoint
+from cascade_asr.training.optimization import OPTIMIZERS, SCHEDULERS, Schedule, build_optimizer
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -191,7 +191,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path):
 def test_files_are_utf8_whatever_the_locale(tmp_path: Path):
     """Recipes sort under LC_ALL=C, and some machines have Latin-1."""
     code = (
-        "from pathlib import Path; from cascade_asr.data.atomic import *\n"
+        "from pathlib import Path; from cascade_asr.files import *\n"
         "with atomic_write(Path('list')) as stream: stream.write('\\u6f22\\u00e9')\n"
         "write_json(Path('x.json'), {'J\\u00fcrgen': '\\u6f22'}); assert read_json(Path('x.json'))"
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.cascade.config import load_cascade_config, override, stage_seed
-from cascade_asr.config import TrainConfig, load_train_config
+from cascade_asr.cascade.options import load_cascade_config, override, stage_seed
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import check_config
+from cascade_asr.speech.build import check_config
+from cascade_asr.speech.config import TrainConfig, load_train_config
 
 ESPNET2_STYLE = """\
 # an ESPnet2 training file of an RNN recipe

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sphere_files import write_sphere
 
-from cascade_asr.data import corpus_files
-from cascade_asr.data.corpus_files import AnyCase, find_files, read_headers, read_lines, shown
-from cascade_asr.data.sphere import frame_count, read_header
+from cascade_asr.data.audio import corpus_files
+from cascade_asr.data.audio.corpus_files import AnyCase, find_files, read_headers, read_lines, shown
+from cascade_asr.data.audio.sphere import frame_count, read_header
 from cascade_asr.errors import DataError
 
 CODES = np.full((1000, 2), 255, np.uint8)

@@ -12,14 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_asr.data.data_dir import (
-    Segment,
-    load_data_dir,
-    parse_segment,
-    read_table,
-    write_table,
-)
-from cascade_asr.data.edit_data_dir import (
+from cascade_asr.data.kaldi.data_dir import load_data_dir
+from cascade_asr.data.kaldi.edit import (
     combine,
     fix,
     listed_utterances,
@@ -27,7 +21,8 @@ from cascade_asr.data.edit_data_dir import (
     select_utterances,
     split,
 )
-from cascade_asr.data.validate_data_dir import validate
+from cascade_asr.data.kaldi.tables import Segment, parse_segment, read_table, write_table
+from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import DataError
 
 

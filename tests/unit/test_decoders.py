@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from cascade_asr.ctc import CTC
-from cascade_asr.decoders import DECODERS, build_decoder
 from cascade_asr.errors import ConfigError
-
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import DECODERS, build_decoder
 
 VOCABULARY, WIDTH = 9, 12
 ENCODER_LENGTHS = torch.tensor([11, 6, 9])

@@ -25,6 +25,7 @@ import digit_strings  # noqa: E402
 import fsdd  # noqa: E402
 import prepare_digits  # noqa: E402
 import synthesise_digits  # noqa: E402
+
 from cascade_asr.errors import DataError  # noqa: E402
 
 ARCHIVE = "free-spoken-digit-dataset.tar.gz"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from torch import nn
 
-from cascade_asr.encoders import ENCODERS, build_encoder
-from cascade_asr.encoders.padding import PaddedBatch
-from cascade_asr.encoders.recurrent import _run_packed, run_recurrent
 from cascade_asr.errors import ConfigError
-
+from cascade_asr.networks.encoders import ENCODERS, build_encoder
+from cascade_asr.networks.encoders.padding import PaddedBatch
+from cascade_asr.networks.encoders.recurrent import _run_packed, run_recurrent
 
 WIDTH = 20
 LENGTHS = torch.tensor([30, 61, 17, 44])

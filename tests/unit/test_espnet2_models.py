@@ -11,34 +11,31 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from conftest import DIMENSION, TINY_CONFIG, write_yaml
 
-from cascade_asr import checkpoint
-from cascade_asr.cascade.config import CascadeConfig
 from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cli import espnet2 as command
 from cascade_asr.cli import tokens as tokens_command
-from cascade_asr.config import load_train_config
-from cascade_asr.data.log_mel import LogMelOptions, mel_matrix
+from cascade_asr.data.features.log_mel import LogMelOptions, mel_matrix
 from cascade_asr.data.token_transfer import copy_tokens, find_beside
 from cascade_asr.data.tokens import Tokenizer, train_bpe, write_token_directory
-from cascade_asr.decoders import DECODERS
-from cascade_asr.device import make_fabric
-from cascade_asr.encoders import ENCODERS
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet import espnet_module
-from cascade_asr.espnet2_config import differences, read_espnet2_config, to_espnet2
-from cascade_asr.espnet2_import import Source, import_model, read_source, read_weights
-from cascade_asr.espnet2_models import (
-    build_espnet_model,
-    compare_with_espnet,
-    export_model,
-)
-from cascade_asr.experiment import Experiment, build_model
-from cascade_asr.interruption import Interruption
-from cascade_asr.speech_task import SpeechTask
-from conftest import DIMENSION, TINY_CONFIG, write_yaml
+from cascade_asr.espnet2.config import differences, read_espnet2_config, to_espnet2
+from cascade_asr.espnet2.export import build_espnet_model, compare_with_espnet, export_model
+from cascade_asr.espnet2.import_model import Source, import_model, read_source, read_weights
+from cascade_asr.networks.decoders import DECODERS
+from cascade_asr.networks.encoders import ENCODERS
+from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.task import SpeechTask
+from cascade_asr.training import checkpoint
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.interruption import Interruption
 
 BLOCKS = {"output_size": 16, "attention_heads": 2, "num_blocks": 1, "linear_units": 16}
 RECURRENT = {"num_layers": 2, "hidden_size": 10, "output_size": 12, "dropout": 0.1}
@@ -179,7 +176,7 @@ def test_an_export_that_fails_its_check_leaves_nothing(
 ):
     broken = tmp_path / "exp/full"
     shutil.copytree(trained.parent, broken.parent)
-    monkeypatch.setattr("cascade_asr.espnet2_models.TOLERANCE", -1.0)
+    monkeypatch.setattr("cascade_asr.espnet2.export.TOLERANCE", -1.0)
     with pytest.raises(ConfigError, match="encoder output of ESPnet differs by"):
         export_model(broken, tmp_path / "out", archive=True)
     assert [path.name for path in tmp_path.iterdir()] == ["exp"]

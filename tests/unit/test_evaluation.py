@@ -10,14 +10,15 @@ import pytest
 from test_scoring_hub5 import GLM, SCTK, SEGMENTS, STM, TEXT
 
 from cascade_asr.cli.tokens import write_set
-from cascade_asr.data.atomic import write_json
-from cascade_asr.data.data_dir import write_table
+from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import write_token_directory
 from cascade_asr.errors import DataError
-from cascade_asr.evaluation import open_set
-from cascade_asr.report import html
-from cascade_asr.results import Results, collect, compare_models, markdown
+from cascade_asr.files import write_json
+from cascade_asr.results.collect import Results, collect
+from cascade_asr.results.html import html
+from cascade_asr.results.markdown import compare_models, markdown
+from cascade_asr.results.test_sets import open_set
 
 needs_sctk = pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
 DEV = {"dev-1": "a b c d", "dev-2": "[laughter] e"}

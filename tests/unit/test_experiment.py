@@ -10,27 +10,25 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import TINY_CONFIG, make_dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_asr import checkpoint
-from cascade_asr.cascade.config import stage_seed
-from cascade_asr.config import ModelConf, TrainConfig, load_train_config
+from cascade_asr.cascade.options import stage_seed
 from cascade_asr.data.loader import UtteranceDataset, collate
 from cascade_asr.data.manifest import Manifest, read_manifest
 from cascade_asr.data.tokens import Tokenizer, write_token_directory
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.experiment import (
-    Experiment,
-    build_model,
-    check_config,
+from cascade_asr.speech.build import build_model, check_config
+from cascade_asr.speech.config import ModelConf, TrainConfig, load_train_config
+from cascade_asr.speech.loading import (
     feature_dimension,
     make_loader,
     plan_loader,
     usable_utterances,
 )
-from conftest import TINY_CONFIG, make_dump
-
+from cascade_asr.training import checkpoint
+from cascade_asr.training.experiment import Experiment
 
 BLOCKS = {"output_size": 8, "attention_heads": 2, "num_blocks": 1, "linear_units": 8}
 RECURRENT = {"num_layers": 1, "hidden_size": 4, "output_size": 6}

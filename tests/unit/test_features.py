@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from cascade_asr.data.audio import SegmentReader, read_audio
-from cascade_asr.data.cmvn import (
+from cascade_asr.data.audio.audio import SegmentReader, read_audio
+from cascade_asr.data.features.cmvn import (
     Statistics,
     mean_and_deviation,
     read_speaker_statistics,
     write_global_statistics,
     write_speaker_statistics,
 )
-from cascade_asr.data.data_dir import Segment
-from cascade_asr.data.fbank import compute_fbank, read_fbank_options
+from cascade_asr.data.features.fbank import compute_fbank, read_fbank_options
+from cascade_asr.data.kaldi.tables import Segment
 from cascade_asr.errors import ConfigError, DataError
 
 RATE = 8000

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from cascade_asr.ctc import CTC
 from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoders import build_decoder
-from cascade_asr.encoders import build_encoder
 from cascade_asr.errors import ConfigError, TrainingError
-from cascade_asr.freezing import (
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.encoders import build_encoder
+from cascade_asr.networks.layer import Layer
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.training.freezing import (
     check_unchanged,
     find_layer,
     fingerprint,
@@ -23,9 +25,6 @@ from cascade_asr.freezing import (
     tensor_digest,
     trainable_parameters,
 )
-from cascade_asr.interfaces import Layer
-from cascade_asr.model import ASRModel
-
 
 WIDTH, DROPOUT = 20, 0.3
 CONFORMER = (

@@ -10,16 +10,17 @@ import pytest
 import torch
 import yaml
 
-from cascade_asr import checkpoint
-from cascade_asr.config import ModelConf, TrainConfig
-from cascade_asr.data.atomic import write_json
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoding.config import DecodeConfig, load_decode_config
-from cascade_asr.decoding.recognizer import Recognizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import build_model
-from cascade_asr.language_model.objective import LanguageModel
-from cascade_asr.model import ASRModel
+from cascade_asr.files import write_json
+from cascade_asr.lm.fusion import load_fusion_scorer
+from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import ModelConf, TrainConfig
+from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.speech.recogniser import Recognizer
+from cascade_asr.training import checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]
@@ -77,6 +78,14 @@ def language_score(model: LanguageModel, text: list[int]) -> float:
     return float(scores[torch.arange(len(text) + 1), tokens[1:]].sum())
 
 
+def fused(model: ASRModel, config: DecodeConfig) -> Recognizer:
+    """The recogniser with the language model that its options name."""
+    scorer = None
+    if config.lm_weight > 0.0:
+        scorer = load_fusion_scorer(Path(config.lm), model.tokenizer.tokens)
+    return Recognizer(model, config, scorer)
+
+
 @torch.no_grad()
 def ctc_scores(model: ASRModel, features: torch.Tensor) -> dict[tuple[int, ...], float]:
     """Log-probability of every text under CTC, by the sum over all paths."""
@@ -100,7 +109,7 @@ def test_the_score_is_that_of_both_models_by_hand(seed: int, tokenizer, tmp_path
         for text, score in ctc_scores(model, features).items()
     }
     config = DecodeConfig(beam_size=5, lm_weight=0.7, lm=str(tmp_path / "lm/full"))
-    text, score = Recognizer(model, config).recognize(features)
+    text, score = fused(model, config).recognize(features)
     assert score == pytest.approx(expected[text], abs=1e-4)
     best = sorted(expected.values(), reverse=True)
     assert score >= best[3]  # a beam of 5 may lose the best, which is seldom far ahead
@@ -114,7 +123,7 @@ def test_the_language_model_decides_where_it_weighs_more(tokenizer, tmp_path: Pa
 
     def score_of(weight: float) -> float:
         config = DecodeConfig(beam_size=4, lm_weight=weight, lm=lm, maxlenratio=0.5)
-        text, _ = Recognizer(model, config).recognize(features)
+        text, _ = fused(model, config).recognize(features)
         return language_score(language_model, tokenizer.encode(text))
 
     assert score_of(20.0) > score_of(0.0) + 0.1
@@ -134,7 +143,7 @@ def test_other_orders_of_tokens_give_the_same(tokenizer, tmp_path: Path):
     write_json(tmp_path / "other/full/done.json", content)
     features = torch.randn(8, 4, generator=torch.Generator().manual_seed(2))
     results = [
-        Recognizer(
+        fused(
             recogniser_of(tokenizer, 0.5),
             DecodeConfig(beam_size=4, lm_weight=0.5, lm=str(tmp_path / name / "full")),
         ).recognize(features)
@@ -147,10 +156,10 @@ def test_other_orders_of_tokens_give_the_same(tokenizer, tmp_path: Path):
 def test_what_is_missing_is_named(tokenizer, tmp_path: Path):
     model = recogniser_of(tokenizer, 0.5)
     with pytest.raises(ConfigError, match="lm: .*/lm/full: no such folder; expected one such as"):
-        Recognizer(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "lm/full")))
+        fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "lm/full")))
     write_language_model(tmp_path / "words", [*TOKENS[:2], "the", "<sos/eos>"])
     with pytest.raises(ConfigError, match="does not know 3 of 6 tokens of the recogniser .a b"):
-        Recognizer(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "words/full")))
+        fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "words/full")))
     path = tmp_path / "decode.yaml"
     path.write_text("lm_weight: 0.5\nctc_weight: 2\n")
     with pytest.raises(ConfigError) as caught:

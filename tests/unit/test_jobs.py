@@ -26,12 +26,7 @@ from cascade_asr.jobs.options import (
 )
 from cascade_asr.jobs.record import JobFolder, JobRecord, find_folder, job_folders
 from cascade_asr.jobs.submission import resubmit
-from cascade_asr.jobs.tasks import (
-    Training,
-    branch_tasks,
-    full_task,
-    planned_tasks,
-)
+from cascade_asr.jobs.tasks import Training, branch_tasks, full_task, planned_tasks
 
 COMMAND = ("python", "-m", "cascade_asr.cli.training", "--exp", "exp/x")
 

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.freezing import freeze, set_training_mode, take_over
-from cascade_asr.language_model.batches import TextBatch
-from cascade_asr.language_model.cross_entropy import softmax_cross_entropy
-from cascade_asr.language_model.dropout import keep_mask
-from cascade_asr.language_model.objective import LanguageModel
-from cascade_asr.language_model.recurrent import DropConnectLSTM, pack
+from cascade_asr.lm.batches import TextBatch
+from cascade_asr.lm.dropout import keep_mask
+from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.lm.recurrent import DropConnectLSTM, pack
+from cascade_asr.networks.fast.cross_entropy import softmax_cross_entropy
+from cascade_asr.training.freezing import freeze, set_training_mode, take_over
 
 V, E, H, T, B = 11, 6, 8, 9, 3
 SIZES = {"vocabulary_size": V, "embedding_size": E, "hidden_size": H, "num_layers": 3}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.language_model.averaging import NTASGD
+from cascade_asr.training.averaging import NTASGD
 
 
 def make_weights() -> list[nn.Parameter]:

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet import espnet_module
-from cascade_asr.language_model.awd_lstm import AWDLSTM
-from cascade_asr.language_model.cache import cache_log_probabilities, cache_perplexity
-from cascade_asr.language_model.corpus import Vocabulary
-from cascade_asr.language_model.perplexity import score_text
-from cascade_asr.language_model.scorer import IMPOSSIBLE, LanguageModelScorer
+from cascade_asr.lm.awd_lstm import AWDLSTM
+from cascade_asr.lm.cache import cache_log_probabilities, cache_perplexity
+from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.perplexity import score_text
+from cascade_asr.lm.scorer import IMPOSSIBLE, LanguageModelScorer
+from cascade_asr.networks.espnet import espnet_module
 
 V, EOS = 13, 0
 
@@ -90,7 +90,7 @@ def test_evaluation_draws_no_random_numbers_and_leaves_the_weights():
 
 @pytest.mark.parametrize("window", [1, 5, 1000])
 def test_cache_is_that_of_a_loop(window, monkeypatch):
-    monkeypatch.setattr("cascade_asr.language_model.cache.BLOCK", 16)
+    monkeypatch.setattr("cascade_asr.lm.cache.BLOCK", 16)
     model, tokens = make_model(), make_text(60)
     theta, weight = 0.7, 0.2
     scores, hidden = token_by_token(model, tokens)

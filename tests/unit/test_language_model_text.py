@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from cascade_asr.errors import DataError
-from cascade_asr.language_model import corpus
-from cascade_asr.language_model.batches import TextLoader, sequence_lengths
-from cascade_asr.language_model.corpus import Vocabulary
+from cascade_asr.lm import corpus
+from cascade_asr.lm.batches import TextLoader, sequence_lengths
+from cascade_asr.lm.corpus import Vocabulary
 
 LAYOUTS = {
     "tokens": ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"),

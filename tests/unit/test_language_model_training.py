@@ -12,22 +12,22 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from cascade_asr import checkpoint
-from cascade_asr.cascade.config import CascadeConfig, load_cascade_config
 from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.options import CascadeConfig, load_cascade_config
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.device import make_fabric
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import Experiment
-from cascade_asr.interruption import Interrupted, Interruption
-from cascade_asr.language_model.batches import TextLoader, WholeText, WholeTextLoader
-from cascade_asr.language_model.config import LMConfig, check_lm_config, load_lm_config
-from cascade_asr.language_model.corpus import Vocabulary
-from cascade_asr.language_model.evaluation import load_evaluation_config
-from cascade_asr.language_model.objective import LanguageModel
-from cascade_asr.text_task import TextTask
-from cascade_asr.trainer import Trainer
+from cascade_asr.lm.batches import TextLoader, WholeText, WholeTextLoader
+from cascade_asr.lm.config import LMConfig, check_lm_config, load_lm_config
+from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.evaluate import load_evaluation_config
+from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.lm.task import TextTask
+from cascade_asr.training import checkpoint
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.interruption import Interrupted, Interruption
+from cascade_asr.training.trainer import Trainer
 
 V, EOS = 9, 0
 SMALL = {

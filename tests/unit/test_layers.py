@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from cascade_asr.ctc import CTC
-from cascade_asr.decoders import build_decoder
-from cascade_asr.encoders import build_encoder
-
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.encoders import build_encoder
 
 WIDTH, VOCABULARY = 20, 9
 LENGTHS = torch.tensor([30, 61, 44])

@@ -14,12 +14,7 @@ import pytest
 import torch
 
 from cascade_asr.data.batches import BatchOptions, plan_batches
-from cascade_asr.data.loader import (
-    Batch,
-    BatchLoader,
-    UtteranceDataset,
-    explain_lost_workers,
-)
+from cascade_asr.data.loader import Batch, BatchLoader, UtteranceDataset, explain_lost_workers
 from cascade_asr.data.manifest import Manifest, read_manifest, write_manifest
 from cascade_asr.errors import DataError
 

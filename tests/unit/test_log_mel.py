@@ -10,9 +10,10 @@ import kaldiio
 import numpy as np
 import pytest
 import soundfile
+from conftest import environment
 
-from cascade_asr.cli.fbank import read_extractor
-from cascade_asr.data.log_mel import (
+from cascade_asr.data.features.extraction import read_extractor
+from cascade_asr.data.features.log_mel import (
     LogMelOptions,
     compute_log_mel,
     from_frontend_conf,
@@ -21,7 +22,6 @@ from cascade_asr.data.log_mel import (
     read_log_mel_options,
 )
 from cascade_asr.errors import ConfigError, DataError
-from conftest import environment
 
 NARROW = {"fs": 8000, "n_fft": 256, "hop_length": 80, "win_length": 200, "n_mels": 23, "fmin": 20,
           "fmax": 3800, "htk": True}  # fmt: skip

@@ -11,13 +11,12 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from cascade_asr.config import ModelConf, TrainConfig
 from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import build_model, check_config
-from cascade_asr.model import ASRModel, add_sentence_edges, error_statistics
-
+from cascade_asr.speech.build import build_model, check_config
+from cascade_asr.speech.config import ModelConf, TrainConfig
+from cascade_asr.speech.model import ASRModel, add_sentence_edges, error_statistics
 
 WIDTH = 20
 TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from cascade_asr.config import ModelConf, TrainConfig
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.decoding.config import DecodeConfig, load_decode_config
-from cascade_asr.decoding.recognizer import Recognizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import build_model
-from cascade_asr.model import ASRModel
-
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import ModelConf, TrainConfig
+from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.speech.recogniser import Recognizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]

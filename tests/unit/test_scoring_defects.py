@@ -8,8 +8,8 @@ import pytest
 
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.reports import alignment_report, percent_report
-from cascade_asr.scoring.result import ScoreResult
+from cascade_asr.scoring.sclite_reports import alignment_report, percent_report
+from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.scorer import score_transcripts
 from cascade_asr.scoring.transcripts import read_transcripts
 

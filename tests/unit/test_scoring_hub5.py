@@ -12,7 +12,7 @@ import pytest
 
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.scoring.alignment import Alignment
-from cascade_asr.scoring.ctm import (
+from cascade_asr.scoring.hub5.ctm import (
     Segment,
     counts_in_hub5,
     make_ctm,
@@ -20,14 +20,14 @@ from cascade_asr.scoring.ctm import (
     read_segments,
     spread,
 )
-from cascade_asr.scoring.hub5 import (
+from cascade_asr.scoring.hub5.hub5 import (
     Hub5Reference,
     check_coverage,
     find_sctk,
     read_stm,
     score_hub5,
 )
-from cascade_asr.scoring.sgml import read_sgml
+from cascade_asr.scoring.hub5.sgml import read_sgml
 
 ROOT = Path(__file__).resolve().parents[2]
 try:

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from cascade_asr.errors import DataError
-from cascade_asr.scoring.comparison import changes
+from cascade_asr.scoring.changes import changes
 from cascade_asr.scoring.scorer import score_texts
 from cascade_asr.scoring.significance import compare, interval, segment_differences
 

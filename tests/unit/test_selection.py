@@ -10,22 +10,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import TINY_CONFIG, write_yaml
 
-from cascade_asr.cascade.branches import Branch
-from cascade_asr.cascade.config import CascadeConfig
+from cascade_asr.cascade.controls import Branch
 from cascade_asr.cascade.engine import Engine
-from cascade_asr.cascade.lineage import DoneStage, code_version
+from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import plan_cascade
 from cascade_asr.cascade.selection import judge, selected, stages_without_gain
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.config import load_train_config
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.device import make_fabric
 from cascade_asr.errors import ConfigError
-from cascade_asr.experiment import Experiment, build_model
-from cascade_asr.interruption import Interruption
-from cascade_asr.speech_task import SpeechTask
-from conftest import TINY_CONFIG, write_yaml
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.task import SpeechTask
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.finished import DoneStage, code_version
+from cascade_asr.training.interruption import Interruption
 
 NAN = float("nan")
 FEED_FORWARD = {

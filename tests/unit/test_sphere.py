@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sphere_files import header, shorten, sphere_bytes, write_sphere
 
-from cascade_asr.data import sphere
-from cascade_asr.data.audio import read_audio
-from cascade_asr.data.sphere import read_header, read_sphere
+from cascade_asr.data.audio import sphere
+from cascade_asr.data.audio.audio import read_audio
+from cascade_asr.data.audio.sphere import read_header, read_sphere
 from cascade_asr.errors import DataError
 
 SHORTEN = "pcm,embedded-shorten-v2.00"

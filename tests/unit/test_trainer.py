@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from cascade_asr.config import TrainConfig
 from cascade_asr.data.batches import BatchOptions, plan_batches
 from cascade_asr.data.loader import Batch, BatchLoader, UtteranceDataset
 from cascade_asr.data.manifest import read_manifest
-from cascade_asr.device import make_fabric
 from cascade_asr.errors import TrainingError
-from cascade_asr.history import Progress
-from cascade_asr.interruption import Interrupted, Interruption
-from cascade_asr.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
+from cascade_asr.speech.config import TrainConfig
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.history import Progress
+from cascade_asr.training.interruption import Interrupted, Interruption
+from cascade_asr.training.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
 
 DIMENSION = 8
 

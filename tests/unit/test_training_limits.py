@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cascade_asr.cli import tokens as command
-from cascade_asr.data.data_dir import write_table
+from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.errors import DataError
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from fsdd import DIGITS, SAMPLE_RATE, Recording
 
 from cascade_asr.errors import DataError
-from fsdd import DIGITS, SAMPLE_RATE, Recording
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SETS = ("train", "dev", "test_seen", "test_unseen")

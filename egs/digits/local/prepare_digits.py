@@ -20,13 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 import fsdd
+import numpy as np
 import synthesise_digits
+from digit_strings import SETS, DigitString, Mixing, deal, mix, split
+
 from cascade_asr.cli import command
 from cascade_asr.errors import ConfigError, DataError
-from digit_strings import SETS, DigitString, Mixing, deal, mix, split
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cascade_asr.cli import command
-from cascade_asr.errors import DataError
 from digit_strings import WORDS
 from fsdd import DIGITS, SAMPLE_RATE, TAKES, Recording, complete_set
+
+from cascade_asr.cli import command
+from cascade_asr.errors import DataError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from swbd_words import MARKERS, WordMap
 
-from cascade_asr.data.corpus_files import find_files, read_lines
+from cascade_asr.data.audio.corpus_files import find_files, read_lines
 from cascade_asr.errors import DataError
 
 FILE = re.compile(r"fe_03_\d{5}\.txt", re.IGNORECASE)

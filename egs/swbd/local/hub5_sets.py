@@ -13,10 +13,10 @@ from swbd_audio import AUDIO_SUFFIX, find_recordings
 from swbd_transcripts import Utterance, check_length, utterance_id
 from swbd_words import WordMap
 
-from cascade_asr.data.corpus_files import find_files, read_lines, warn_of_file
+from cascade_asr.data.audio.corpus_files import find_files, read_lines, warn_of_file
 from cascade_asr.errors import DataError
-from cascade_asr.scoring.ctm import CHANNELS
-from cascade_asr.scoring.hub5 import IGNORED, Stm, read_stm
+from cascade_asr.scoring.hub5.ctm import CHANNELS
+from cascade_asr.scoring.hub5.hub5 import IGNORED, Stm, read_stm
 
 EXTENSION_S = 0.1  # at both ends of a segment of eval2000, as far as there is room
 PEM, EVAL2000_STM, EVAL2000_GLM = (

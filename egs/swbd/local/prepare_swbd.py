@@ -33,9 +33,9 @@ from swbd_split import limit_repeats, split
 from swbd_transcripts import DICTIONARY, SUFFIX, Utterance, read_transcripts
 
 from cascade_asr.cli import command
-from cascade_asr.data.corpus_files import find_files
+from cascade_asr.data.audio.corpus_files import find_files
 from cascade_asr.errors import ConfigError, DataError, nearest
-from cascade_asr.scoring.hub5 import Stm
+from cascade_asr.scoring.hub5.hub5 import Stm
 
 TRAIN, DEV = "train_nodup", "train_dev"
 EVALUATIONS: dict[str, Callable[[Iterable[Path]], Evaluation]] = {

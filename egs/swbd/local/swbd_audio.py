@@ -11,9 +11,9 @@ from pathlib import Path
 
 from swbd_transcripts import Utterance
 
-from cascade_asr.data.audio import CLIP_TOLERANCE_S
-from cascade_asr.data.corpus_files import read_headers, shown
-from cascade_asr.data.sphere import frame_count
+from cascade_asr.data.audio.audio import CLIP_TOLERANCE_S
+from cascade_asr.data.audio.corpus_files import read_headers, shown
+from cascade_asr.data.audio.sphere import frame_count
 from cascade_asr.errors import ConfigError, DataError
 
 SAMPLE_RATE = 8000  # Hz

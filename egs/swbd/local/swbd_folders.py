@@ -12,7 +12,7 @@ from pathlib import Path
 from swbd_audio import wav_entry
 from swbd_transcripts import Utterance
 
-from cascade_asr.data.data_dir import DataDir
+from cascade_asr.data.kaldi.data_dir import DataDir
 
 STAGING = ".prepare_swbd.tmp"
 FISHER = "lm/fisher.txt"

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from cascade_asr.data.corpus_files import read_lines, shown
+from cascade_asr.data.audio.corpus_files import read_lines, shown
 from cascade_asr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from swbd_words import WordMap, read_acronyms
 
-from cascade_asr.data.corpus_files import THREADS, read_lines
+from cascade_asr.data.audio.corpus_files import THREADS, read_lines
 from cascade_asr.errors import DataError
 
 SUFFIX = "-trans.text"

@@ -20,9 +20,9 @@ from prepare_wsj import add_roots, roots_of
 from wsj_discs import Corpus
 
 from cascade_asr.cli import command
-from cascade_asr.data.atomic import atomic_write
-from cascade_asr.data.data_dir import read_table
+from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.errors import DataError
+from cascade_asr.files import atomic_write
 
 DISC = "13-32.1"
 FOLDER = "wsj1/doc/lng_modl/lm_train/np_data"

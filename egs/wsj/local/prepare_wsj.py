@@ -21,9 +21,9 @@ from wsj_speakers import read_genders
 from wsj_transcripts import Transcript, normalise, read_transcripts
 
 from cascade_asr.cli import command
-from cascade_asr.data.corpus_files import read_headers, shown
-from cascade_asr.data.data_dir import DataDir
-from cascade_asr.data.sphere import SphereHeader
+from cascade_asr.data.audio.corpus_files import read_headers, shown
+from cascade_asr.data.audio.sphere import SphereHeader
+from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.errors import ConfigError, DataError, nearest
 
 SAMPLE_RATE = 16000  # Hz

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from cascade_asr.data.corpus_files import AnyCase, find_files
+from cascade_asr.data.audio.corpus_files import AnyCase, find_files
 from cascade_asr.errors import ConfigError, DataError
 
 DISC_FOLDER = re.compile(r"(1[13])[-_](\d+)[._](\d)")

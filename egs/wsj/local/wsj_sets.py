@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from wsj_discs import Corpus
 
-from cascade_asr.data.corpus_files import read_lines
+from cascade_asr.data.audio.corpus_files import read_lines
 from cascade_asr.errors import DataError
 
 AUDIO_SUFFIX = ".wv1"  # the first microphone; .wv2 is the second

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wsj_discs import Corpus
 
-from cascade_asr.data.corpus_files import read_lines
+from cascade_asr.data.audio.corpus_files import read_lines
 from cascade_asr.errors import ConfigError
 
 # Not on the discs: the speakers of si84, which LDC published in wsj0-train-spkrinfo.txt.

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from cascade_asr.data.corpus_files import THREADS, read_lines
+from cascade_asr.data.audio.corpus_files import THREADS, read_lines
 from cascade_asr.errors import DataError
 
 NOISE = "<NOISE>"

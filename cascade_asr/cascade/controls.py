@@ -1,0 +1,256 @@
+"""Branches of a plan: the cascade, and the controls that it is compared with.
+
+A cascade is also more training and a search over several models. Each control
+has one of these without the cascade, at the same number of updates:
+
+``longer``       one full training as long as full training and all stages together
+``continue``     the stages with all layers trainable, from where they are
+``best-of-n``    full trainings from other seeds, as many as cost the cascade's updates
+``bottom-up``    the foil: the lower layers are frozen, the upper ones start anew
+``random-top``   the frozen layers have random weights: a classifier that learnt nothing
+``keep``         the frozen layers as in the cascade, the others go on from where they are
+
+Full training is shared; where it is not part of a control's compute (``longer``)
+it is no candidate of its selection either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cascade_asr.cascade.names import CASCADE, CONTROLS
+from cascade_asr.cascade.options import CascadeConfig, override
+from cascade_asr.cascade.plan import StagePlan
+from cascade_asr.networks.layer import Layer
+from cascade_asr.options.training import TrainingOptions
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Trainings that are run and selected together.
+
+    Attributes:
+        name: ``cascade`` or a control.
+        title: in words.
+        stages: full training first, then the branch's own, by number.
+        with_full: full training is a candidate of the selection.
+    """
+
+    name: str
+    title: str
+    stages: tuple[StagePlan, ...]
+    with_full: bool = True
+
+    @property
+    def own(self) -> tuple[StagePlan, ...]:
+        """The trainings of this branch alone."""
+        return self.stages[1:]
+
+
+def available_controls(cascade: CascadeConfig) -> list[str]:
+    """Names of the controls that are not the cascade itself."""
+    return [name for name in CONTROLS if not _is_the_cascade(name, cascade)]
+
+
+def plan_branches(
+    stages: list[StagePlan],
+    layers: list[Layer],
+    cascade: CascadeConfig,
+    updates_per_epoch: Callable[[TrainingOptions], int],
+) -> dict[str, Branch]:
+    """The cascade and every control that differs from it, by name.
+
+    Args:
+        stages: of `plan_cascade`, full training first.
+        layers: of the stages' model, bottom to top.
+        cascade: options that the stages were planned with.
+        updates_per_epoch: of a training with these options; decides what equal
+            compute is.
+    """
+    makers = {
+        "longer": _longer,
+        "continue": _continue,
+        "best-of-n": _best_of_n,
+        "bottom-up": _bottom_up,
+        "random-top": _random_top,
+        "keep": _keep,
+    }
+    branches = {CASCADE: Branch(CASCADE, f"{cascade.direction} cascade", tuple(stages))}
+    given = _Given(stages, layers, cascade, updates_per_epoch)
+    for name in available_controls(cascade):
+        branches[name] = makers[name](given)
+    return branches
+
+
+def _is_the_cascade(control: str, cascade: CascadeConfig) -> bool:
+    """Whether a control is what the cascade does anyway, or has no counterpart in it."""
+    return {
+        "bottom-up": cascade.direction != "top-down",
+        "random-top": cascade.top == "random" or cascade.direction == "reset",
+        "keep": cascade.below == "keep" or cascade.direction == "reset",
+    }.get(control, False)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What controls are made of."""
+
+    stages: list[StagePlan]
+    layers: list[Layer]
+    cascade: CascadeConfig
+    updates_per_epoch: Callable[[TrainingOptions], int]
+
+    @property
+    def full(self) -> StagePlan:
+        return self.stages[0]
+
+    def updates(self, stages: Sequence[StagePlan]) -> int:
+        """Planned updates, without early stopping."""
+        return sum(each.config.max_epoch * self.updates_per_epoch(each.config) for each in stages)
+
+
+def branch_seed(seed: int, branch: str, number: int) -> int:
+    """The seed of a control's training: of its own for each branch and number."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(branch.encode()), number])
+    return int(sequence.generate_state(1)[0] % 2**31)
+
+
+def _seeded(stage: StagePlan, seed: int, **changes: object) -> StagePlan:
+    return dataclasses.replace(
+        stage, seed=seed, config=override(stage.config, {"seed": seed}, "seed"), **changes
+    )
+
+
+def _longer(given: _Given) -> Branch:
+    """One full training with another seed: the sum of all epochs."""
+    updates, full = given.updates(given.stages), given.full
+    epochs = math.ceil(updates / given.updates_per_epoch(full.config))
+    config = override(full.config, {"max_epoch": epochs}, "control longer")
+    stage = _seeded(
+        dataclasses.replace(full, config=config),
+        branch_seed(full.seed, "longer", 1),
+        number=1,
+        branch="longer",
+        words=f"longer: full training of {epochs} epochs",
+    )
+    return Branch("longer", "one training of the cascade's length", (full, stage), with_full=False)
+
+
+def _continue(given: _Given) -> Branch:
+    """Each stage again, with every layer trainable and nothing started anew."""
+    stages = [given.full]
+    for stage in given.stages[1:]:
+        stages.append(
+            _seeded(
+                stage,
+                branch_seed(given.full.seed, "continue", stage.number),
+                frozen=(),
+                trained=tuple(given.layers),
+                reinitialise=False,
+                random_top=False,
+                reset=(),
+                source="previous",
+                branch="continue",
+                words=f"continue {stage.number}: all layers, warm restart",
+            )
+        )
+    return Branch("continue", "all layers trainable, warm restarts", tuple(stages))
+
+
+def _best_of_n(given: _Given) -> Branch:
+    """Full trainings until at least the cascade's updates are spent."""
+    full = given.full
+    count = max(2, math.ceil(given.updates(given.stages) / given.updates([full])))
+    stages = [full]
+    for number in range(1, count):
+        stages.append(
+            _seeded(
+                full,
+                branch_seed(full.seed, "best-of-n", number),
+                number=number,
+                branch="best-of-n",
+                words=f"best of n: full training {number + 1} of {count}",
+            )
+        )
+    return Branch("best-of-n", f"best of {count} full trainings", tuple(stages))
+
+
+def _variant(given: _Given, name: str, title: str, **changes: object) -> Branch:
+    """The cascade with one option changed."""
+    stages = [given.full]
+    for stage in given.stages[1:]:
+        stages.append(
+            _seeded(stage, branch_seed(given.full.seed, name, stage.number), branch=name, **changes)
+        )
+    return Branch(name, title, tuple(stages))
+
+
+def _random_top(given: _Given) -> Branch:
+    branch = _variant(given, "random-top", "frozen layers with random weights")
+    stages = [
+        dataclasses.replace(
+            stage,
+            random_top=bool(stage.frozen),
+            words=f"random top {stage.number}: {_names(stage.frozen)} random and frozen",
+        )
+        for stage in branch.own
+    ]
+    return dataclasses.replace(branch, stages=(given.full, *stages))
+
+
+def _keep(given: _Given) -> Branch:
+    branch = _variant(given, "keep", "frozen as in the cascade, the others not started anew")
+    stages = [
+        dataclasses.replace(
+            stage,
+            reinitialise=False,
+            words=f"keep {stage.number}: {_names(stage.frozen)} frozen, warm below"
+            if stage.frozen
+            else f"keep {stage.number}: fine-tuning of all layers",
+        )
+        for stage in branch.own
+    ]
+    return dataclasses.replace(branch, stages=(given.full, *stages))
+
+
+def _bottom_up(given: _Given) -> Branch:
+    """The cascade's cuts from the other side: what a stage froze starts anew there.
+
+    At a cut between two layers the top-down stage trains what is below it and
+    the bottom-up stage what is above it; the stages go upward.
+    """
+    own = [stage for stage in given.stages[1:] if stage.frozen]
+    stages = [given.full]
+    for number, mirrored in enumerate(reversed(own), start=1):
+        like = own[number - 1]  # its length and options
+        stages.append(
+            _seeded(
+                like,
+                branch_seed(given.full.seed, "bottom-up", number),
+                frozen=mirrored.trained,
+                trained=mirrored.frozen,
+                branch="bottom-up",
+                words=f"bottom-up {number}: {_names(mirrored.trained)} frozen",
+            )
+        )
+    for stage in given.stages[1 + len(own) :]:  # fine-tuning
+        stages.append(
+            _seeded(
+                stage,
+                branch_seed(given.full.seed, "bottom-up", stage.number),
+                branch="bottom-up",
+                words=f"bottom-up {stage.number}: fine-tuning of all layers",
+            )
+        )
+    return Branch("bottom-up", "the lower layers frozen instead", tuple(stages))
+
+
+def _names(layers: Sequence[Layer]) -> str:
+    return ", ".join(layer.name for layer in reversed(layers))
+

@@ -1,0 +1,137 @@
+"""The options of a cascade, as conf/cascade.yaml writes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.options.schema import from_mapping, option
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.yaml_file import read_yaml
+
+Options = TypeVar("Options", bound=TrainingOptions)
+
+CHOICES = {
+    "direction": ("top-down", "bottom-up", "unfreeze", "reset"),
+    "grain": ("layer", "module", "fine"),
+    "below": ("reinitialise", "keep"),
+    "top": ("trained", "random"),
+    "stop": ("exhaustive", "patience"),
+}
+TYINGS = ("untie", "freeze", "train")
+
+
+@dataclass
+class CascadeConfig:
+    """A cascade; defaults are the paper's algorithm as we read it."""
+
+    direction: str = option(
+        "top-down",
+        "freeze the upper layers first; bottom-up: the lower; unfreeze: the lower, fewer in each "
+        "stage; reset: freeze nothing, start the upper layers anew",
+    )
+    cuts: str | list[str] = option("auto", "auto, or the lowest frozen layer of each stage")
+    grain: str = option("layer", "what a layer is: layer, module (encoder, classifier), or fine")
+    tying: str | None = option(None, "tied weights in the stages: untie, freeze or train")
+    repeats: int = option(1, "how often the cuts are gone through, for direction reset")
+    source: str = option("previous", "previous, best, full, or a folder with a trained model")
+    first_source: str | None = option(None, "source of stage 1 alone, where it is another one")
+    below: str = option("reinitialise", "reinitialise or keep the layers that are trained")
+    top: str = option("trained", "trained, or random: a frozen classifier that learnt nothing")
+    frozen_dropout: bool = option(True, "dropout inside frozen layers")
+    stop: str = option("exhaustive", "exhaustive, or patience")
+    patience: int = option(1, "stages without improvement before stop: patience ends it")
+    select: list[str] = option([], "dev metric and min or max; empty: wer_ctc, or acc without CTC")
+    finetune: bool = option(False, "a last stage that trains all layers from where they are")
+    probe: list[str] = option([], "what cli.probe replaces single layers with; it trains nothing")
+    train: dict[str, Any] = option({}, "training options of every stage that differ")
+    stages: dict[str, Any] = option({}, "training options of single stages, by number")
+
+    def digest(self) -> str:
+        """A hash of the options."""
+        content = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def load_cascade_config(path: Path) -> CascadeConfig:
+    """Read a cascade configuration.
+
+    Raises:
+        ConfigError: with every unknown key and every value that is not allowed.
+    """
+    content, lines = read_yaml(path)
+    if isinstance(content.get("stages"), dict):
+        content["stages"] = {str(key): value or {} for key, value in content["stages"].items()}
+    config = from_mapping(CascadeConfig, content, str(path), lines)
+    problems = []
+    if config.tying not in (None, *TYINGS):
+        problems.append(
+            f"{path}:{lines.get('tying', 0)}: tying is '{config.tying}', expected "
+            f"{', '.join(TYINGS[:-1])} or {TYINGS[-1]}"
+        )
+    for name, allowed in CHOICES.items():
+        value = getattr(config, name)
+        if value not in allowed:
+            problems.append(
+                f"{path}:{lines.get(name, 0)}: {name} is '{value}', expected {' or '.join(allowed)}"
+            )
+    for number, changes in config.stages.items():
+        if not isinstance(changes, dict):
+            problems.append(
+                f"{path}:{lines.get(f'stages.{number}', 0)}: stages.{number} expects training "
+                f"options such as {{max_epoch: 5}}, found {changes!r}"
+            )
+    if config.repeats < 1 or (config.repeats > 1 and config.direction != "reset"):
+        problems.append(
+            f"{path}:{lines.get('repeats', 0)}: repeats is {config.repeats}, expected 1"
+            + (" or more" if config.direction == "reset" else "; more is for direction reset")
+        )
+    if config.patience < 1:
+        problems.append(
+            f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, expected 1 or more"
+        )
+    if isinstance(config.cuts, str) and config.cuts != "auto":
+        config.cuts = [config.cuts]
+    if config.select and (len(config.select) != 2 or config.select[1] not in ("min", "max")):
+        problems.append(
+            f"{path}:{lines.get('select', 0)}: select expects a metric and min or max, "
+            f"such as [wer_ctc, min], found {config.select}"
+        )
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def override(config: Options, changes: dict[str, Any], where: str) -> Options:
+    """A training configuration with some keys changed; ``*_conf`` blocks are merged.
+
+    Raises:
+        ConfigError: for an unknown key or a value of a wrong type.
+    """
+    if not changes:
+        return config
+    content = dataclasses.asdict(config)
+    for key, value in changes.items():
+        if isinstance(content.get(key), dict) and isinstance(value, dict):
+            content[key] = {**content[key], **value}
+        else:
+            content[key] = value
+    return from_mapping(type(config), content, where, {})
+
+
+def stage_seed(seed: int, stage: int) -> int:
+    """The seed of a cascade stage; stage 0, full training, has the user's own.
+
+    Every stage needs another one: rebuilding a network with the same seed
+    gives the "fresh" weights that it already had.
+    """
+    if stage == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0] % 2**31)

@@ -1,0 +1,1 @@
+"""Audio files: SPHERE, what libsndfile reads, pipes, and where corpora keep them."""

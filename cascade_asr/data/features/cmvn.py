@@ -1,0 +1,96 @@
+"""Cepstral mean and variance statistics, accumulated in float64.
+
+Global statistics are stored as ESPnet2 stores them (``count``, ``sum``,
+``sum_square`` in an .npz), speaker statistics as Kaldi does (2 x (D+1) matrices
+in an ark), so that either toolkit reads them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+
+from cascade_asr.errors import DataError
+from cascade_asr.files import atomic_write
+
+VARIANCE_FLOOR = 1e-20
+
+
+class Statistics:
+    """Running count, sum and sum of squares of features of D dimensions."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum: np.ndarray | float = 0.0
+        self.sum_square: np.ndarray | float = 0.0
+
+    def add(self, features: np.ndarray) -> None:
+        """Accumulate one utterance, shape (T, D)."""
+        features = features.astype(np.float64)
+        self.count += len(features)
+        self.sum = self.sum + features.sum(axis=0)
+        self.sum_square = self.sum_square + np.square(features).sum(axis=0)
+
+    def kaldi_matrix(self) -> np.ndarray:
+        """The statistics in Kaldi's form, shape (2, D+1)."""
+        matrix = np.zeros((2, len(self.sum) + 1))
+        matrix[0, :-1], matrix[0, -1], matrix[1, :-1] = self.sum, self.count, self.sum_square
+        return matrix
+
+
+def read_features(feats_scp: dict[str, str]) -> Iterable[tuple[str, np.ndarray]]:
+    """Yield (utterance, features (T, D)) for the entries of a feats.scp."""
+    for utterance, entry in feats_scp.items():
+        yield utterance, load_features(entry, utterance)
+
+
+def load_features(entry: str, utterance: str) -> np.ndarray:
+    """Load one feats.scp entry, shape (T, D) float32.
+
+    Raises:
+        DataError: naming the utterance and the archive, if it cannot be read.
+    """
+    try:
+        return kaldiio.load_mat(entry)
+    except Exception as error:  # kaldiio raises whatever its parser stumbles on
+        raise DataError(
+            f"utterance '{utterance}': features {entry} cannot be read ({error}); run stage 1 again"
+        ) from error
+
+
+def write_global_statistics(path: Path, statistics: Statistics) -> None:
+    """Write the statistics of a whole set as ESPnet2's stats file."""
+    with atomic_write(path, "wb") as stream:
+        np.savez(
+            stream,
+            count=np.array(statistics.count),
+            sum=statistics.sum,
+            sum_square=statistics.sum_square,
+        )
+
+
+def write_speaker_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
+    """Write one matrix a speaker to an ark, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    kaldiio.save_ark(temporary, {name: each.kaldi_matrix() for name, each in statistics.items()})
+    os.replace(temporary, path)
+
+
+def read_speaker_statistics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read mean and standard deviation, each of shape (D,), of every speaker."""
+    if not path.is_file():
+        raise DataError(f"{path}: no speaker statistics; run stage 1")
+    return {name: mean_and_deviation(matrix) for name, matrix in kaldiio.load_ark(str(path))}
+
+
+def mean_and_deviation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation from Kaldi's (2, D+1) statistics."""
+    count = matrix[0, -1]
+    mean = matrix[0, :-1] / count
+    variance = np.maximum(matrix[1, :-1] / count - mean**2, VARIANCE_FLOOR)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)

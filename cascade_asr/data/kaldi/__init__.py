@@ -1,0 +1,1 @@
+"""Kaldi data folders: tables, checks, and edits."""

@@ -1,0 +1,140 @@
+"""Kaldi data folders: the tables that describe a set of utterances.
+
+A table is a text file of lines ``id value``, sorted by id in byte order
+(``LC_ALL=C sort``). The format is documented at
+https://kaldi-asr.org/doc/data_prep.html. This module reads and writes single
+tables and whole folders; `validate_data_dir` checks a folder, `edit_data_dir`
+makes folders from folders. Nothing here imports torch or numpy: a command on
+600,000 utterances takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.data.kaldi.tables import Segment, invert, parse_segment, scan_table, write_table
+from cascade_asr.errors import DataError
+
+UTTERANCE_TABLES = (
+    "utt2spk", "text", "segments", "feats.scp", "utt2num_frames", "utt2dur",
+    "utt2uniq", "utt2lang", "vad.scp",
+)  # fmt: skip
+RECORDING_TABLES = ("wav.scp", "reco2file_and_channel", "reco2dur")
+SPEAKER_TABLES = ("spk2gender", "cmvn.scp")
+# spk2utt is utt2spk inverted: it is read for checking and written anew each time.
+TABLES = (*UTTERANCE_TABLES, *RECORDING_TABLES, *SPEAKER_TABLES)
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+@dataclass
+class DataDir:
+    """The tables of a data folder in memory.
+
+    Attributes:
+        path: the folder, for messages.
+        tables: file name (of `TABLES`) to id to value; absent files are absent.
+    """
+
+    path: Path
+    tables: dict[str, dict[str, str]]
+
+    @property
+    def utterances(self) -> list[str]:
+        """Utterance ids in the order of utt2spk."""
+        return list(self.tables["utt2spk"])
+
+    def segment(self, utterance: str) -> Segment:
+        """Where an utterance lies; without ``segments`` it is a whole recording.
+
+        Raises:
+            DataError: if the line of ``segments`` is malformed.
+        """
+        if "segments" not in self.tables:
+            return Segment(utterance, 0.0, None)
+        try:
+            return parse_segment(self.tables["segments"][utterance])
+        except ValueError as error:
+            raise DataError(f"{self.path}/segments: utterance '{utterance}': {error}") from error
+
+    def select(self, utterances: Iterable[str]) -> DataDir:
+        """Keep these utterances with their recordings and speakers.
+
+        Costs time in proportion to the selection, not to the folder.
+        """
+        chosen = sorted(utterances)
+        utt2spk = self.tables["utt2spk"]
+        if "segments" in self.tables:
+            segments = self.tables["segments"]
+            recordings = {segments[name].split(" ", 1)[0] for name in chosen if name in segments}
+        else:
+            recordings = set(chosen)
+        speakers = {utt2spk[name] for name in chosen}
+        tables: dict[str, dict[str, str]] = {}
+        for name, table in self.tables.items():
+            if name in UTTERANCE_TABLES:
+                keys: Iterable[str] = chosen
+            elif name in RECORDING_TABLES:
+                keys = sorted(recordings)
+            elif name == "cmvn.scp":  # by speaker, or by utterance
+                keys = sorted(speakers.union(chosen))
+            else:
+                keys = sorted(speakers)
+            tables[name] = {key: table[key] for key in keys if key in table}
+        return DataDir(self.path, tables)
+
+    def write(self, path: Path | str) -> None:
+        """Write all tables and spk2utt into a folder, replacing those it holds.
+
+        Tables that the folder has and this one has not are removed, so that none
+        of an earlier set stays behind. utt2spk comes last: a folder whose writing
+        was interrupted has none and does not pass for a finished one.
+        """
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        for name in {"utt2spk", "spk2utt", *TABLES} - (self.tables.keys() - {"utt2spk"}):
+            (path / name).unlink(missing_ok=True)
+        for name, table in self.tables.items():
+            if name != "utt2spk":
+                write_table(path / name, table)
+        write_table(path / "spk2utt", invert(self.tables["utt2spk"]))
+        write_table(path / "utt2spk", self.tables["utt2spk"])
+
+
+def load_data_dir(path: Path | str) -> DataDir:
+    """Read the tables of a data folder, without checking them against each other.
+
+    Raises:
+        DataError: if the folder or its utt2spk is missing or empty, or a table is
+            malformed; the message lists every fault of form with file and line.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such data folder")
+    if not (path / "utt2spk").is_file():
+        raise DataError(f"{path}/utt2spk: missing; a data folder names each utterance's speaker")
+    scanned = {name: scan_table(path / name) for name in TABLES if (path / name).is_file()}
+    faults = [fault for table in scanned.values() for fault in table.faults]
+    if faults:
+        raise DataError("\n".join(faults))
+    if not scanned["utt2spk"].values:
+        raise DataError(f"{path}/utt2spk: empty")
+    return DataDir(path, {name: table.values for name, table in scanned.items()})

@@ -1,0 +1,333 @@
+"""Make Kaldi data folders from data folders: fix, subset, combine, split, perturb."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cascade_asr.data.kaldi.data_dir import TABLES, UTTERANCE_TABLES, DataDir, load_data_dir
+from cascade_asr.data.kaldi.tables import Table, parse_segment, scan_table
+from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY
+from cascade_asr.errors import DataError, nearest
+
+# Tables that can be computed again: where incomplete they are dropped, instead of
+# the utterances that they lack.
+DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
+_SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
+
+
+def fix(path: Path | str) -> list[str]:
+    """Repair a data folder in place, after a copy into its folder ``.backup``.
+
+    Sorts, drops blank and repeated lines, segments that are malformed or whose
+    recording is missing, and utterances that not all tables have; writes spk2utt.
+
+    Returns:
+        What was done, one sentence each; empty where nothing had to be.
+
+    Raises:
+        DataError: on faults that only a person can repair (text that is not UTF-8,
+            one id with two values), and if no utterance would be left. Nothing
+            is changed then.
+    """
+    path = Path(path)
+    if not (path / "utt2spk").is_file():
+        raise DataError(f"{path}/utt2spk: missing; a data folder names each utterance's speaker")
+    scanned = {name: scan_table(path / name) for name in TABLES if (path / name).is_file()}
+    hopeless = [
+        fault
+        for table in scanned.values()
+        for fault in table.faults
+        if fault in table.conflicts or "not UTF-8" in fault
+    ]
+    if hopeless:
+        raise DataError("\n".join(hopeless))
+    before = {name: table.path.read_bytes() for name, table in scanned.items()}
+    if (path / "spk2utt").is_file():
+        before["spk2utt"] = (path / "spk2utt").read_bytes()
+
+    notes = [f"dropped {len(table.faults)} malformed or repeated lines of {table.path}"
+             for table in scanned.values() if table.faults]  # fmt: skip
+    data = DataDir(path, {name: table.values for name, table in scanned.items()})
+    _drop_bad_segments(scanned, notes)
+    fixed = data.select(_common_utterances(data, notes))
+    for name in DERIVED_TABLES:
+        expected = fixed.tables["wav.scp" if name.startswith("reco") else "utt2spk"]
+        if name in fixed.tables and fixed.tables[name].keys() != expected.keys():
+            del fixed.tables[name]
+            notes.append(f"removed the incomplete {path}/{name}")
+
+    backup = path / ".backup"
+    backup.mkdir(exist_ok=True)
+    for name, content in before.items():
+        (backup / name).write_bytes(content)
+    fixed.write(path)
+    for name in [*fixed.tables, "spk2utt"]:
+        if (path / name).read_bytes() != before.get(name):
+            notes.append(f"wrote {path}/{name}: {len(fixed.tables.get(name, ()))} lines"
+                         if name in fixed.tables else f"wrote {path}/{name}")  # fmt: skip
+    return notes
+
+
+def _drop_bad_segments(scanned: dict[str, Table], notes: list[str]) -> None:
+    """Remove the lines of ``segments`` that no recording can serve."""
+    if "segments" not in scanned:
+        return
+    values = scanned["segments"].values
+    recordings = scanned["wav.scp"].values if "wav.scp" in scanned else None
+    for utterance in list(values):
+        try:
+            segment = parse_segment(values[utterance])
+        except ValueError as error:
+            notes.append(f"removed the segment of '{utterance}': {error}")
+            del values[utterance]
+            continue
+        if recordings is not None and segment.recording not in recordings:
+            notes.append(f"removed the segment of '{utterance}': no '{segment.recording}' in wav.scp")
+            del values[utterance]
+
+
+def _common_utterances(data: DataDir, notes: list[str]) -> set[str]:
+    names = [name for name in UTTERANCE_TABLES if name in data.tables and name not in DERIVED_TABLES]
+    if "segments" not in data.tables and "wav.scp" in data.tables:
+        names.append("wav.scp")
+    common = set(data.tables["utt2spk"]).intersection(*(data.tables[name] for name in names))
+    if not common:
+        raise DataError(f"{data.path}: no utterance is in all of {', '.join(names)}")
+    for name in names:
+        dropped = len(data.tables[name]) - len(common)
+        if dropped:
+            notes.append(f"kept {len(common)} utterances of {data.path}/{name}, dropped {dropped}")
+    return common
+
+
+def select_utterances(data: DataDir, count: int, how: str, seed: int = 0) -> list[str]:
+    """Choose utterances of a data folder.
+
+    Args:
+        data: the folder.
+        count: how many, or with ``per-spk`` how many at most of each speaker.
+        how: ``random`` (by seed), ``first``, ``last``, ``shortest`` (by
+            utt2num_frames, utt2dur or segments), ``per-spk`` (random), or ``speakers``
+            (whole speakers, random, until there are at least ``count``).
+        seed: the choice is the same for the same seed, on every machine.
+
+    Raises:
+        DataError: if there are fewer utterances than wanted.
+    """
+    names = sorted(data.utterances)
+    if count < 1:
+        raise DataError(f"cannot choose {count} utterances; expected 1 or more")
+    if how != "per-spk" and count > len(names):
+        raise DataError(f"{data.path} has {len(names)} utterances, fewer than the {count} wanted")
+    generator = random.Random(seed)
+    if how == "random":
+        return generator.sample(names, count)
+    if how == "first":
+        return names[:count]
+    if how == "last":
+        return names[-count:]
+    if how == "shortest":
+        length = _lengths(data)
+        return sorted(names, key=lambda name: (length[name], name))[:count]
+    by_speaker = _by_speaker(data)
+    if how == "per-spk":
+        return [name for group in by_speaker.values()
+                for name in generator.sample(group, min(count, len(group)))]  # fmt: skip
+    assert how == "speakers", how
+    chosen: list[str] = []
+    for speaker in generator.sample(list(by_speaker), len(by_speaker)):
+        if len(chosen) >= count:
+            break
+        chosen += by_speaker[speaker]
+    return chosen
+
+
+def _by_speaker(data: DataDir) -> dict[str, list[str]]:
+    """Speakers in sorted order with their utterances in sorted order."""
+    utt2spk = data.tables["utt2spk"]
+    by_speaker: dict[str, list[str]] = {speaker: [] for speaker in sorted(set(utt2spk.values()))}
+    for name in sorted(utt2spk):
+        by_speaker[utt2spk[name]].append(name)
+    return by_speaker
+
+
+def _lengths(data: DataDir) -> dict[str, float]:
+    for name in ("utt2num_frames", "utt2dur"):
+        if name in data.tables:
+            return {key: float(value) for key, value in data.tables[name].items()}
+    segments = {name: data.segment(name) for name in data.utterances}
+    if any(segment.end_s is None for segment in segments.values()):
+        raise DataError(f"{data.path}: no utt2num_frames, utt2dur or segments tell the lengths")
+    return {name: segment.end_s - segment.start_s for name, segment in segments.items()}
+
+
+def listed_utterances(data: DataDir, list_path: Path | str, speakers: bool = False) -> list[str]:
+    """Utterances whose id, or whose speaker's id, begins a line of a file.
+
+    Raises:
+        DataError: naming file and line of the ids that the folder does not have.
+    """
+    listed = scan_table(Path(list_path))
+    known = set(data.tables["utt2spk"].values()) if speakers else set(data.utterances)
+    kind = "speaker" if speakers else "utterance"
+    faults = [
+        f"{list_path}:{line}: {kind} '{name}' is not in {data.path}/utt2spk{nearest(name, known)}"
+        for name, line in listed.lines_of(listed.values.keys() - known)[:20]
+    ]
+    if faults:
+        raise DataError("\n".join(faults))
+    if not speakers:
+        return list(listed.values)
+    return [name for name, spk in data.tables["utt2spk"].items() if spk in listed.values]
+
+
+def combine(sources: Sequence[Path | str]) -> DataDir:
+    """Unite data folders.
+
+    A table that not all folders have is left out with a warning, except
+    ``segments`` (folders without it get one segment for each whole recording) and
+    ``utt2uniq`` (there each utterance is its own original). An id may stand in
+    several folders with the same value.
+
+    Raises:
+        DataError: listing every id that has two different values.
+    """
+    folders = [load_data_dir(source) for source in sources]
+    if any("segments" in data.tables for data in folders):
+        for data in folders:
+            data.tables.setdefault("segments", _whole_recordings(data))
+    if any("utt2uniq" in data.tables for data in folders):
+        for data in folders:
+            data.tables.setdefault("utt2uniq", {name: name for name in data.utterances})
+    tables: dict[str, dict[str, str]] = {}
+    conflicts = []
+    for name in TABLES:
+        lacking = [data.path for data in folders if name not in data.tables]
+        if lacking:
+            if len(lacking) < len(folders):
+                logging.warning("%s left out: %s has none", name, ", ".join(map(str, lacking)))
+            continue
+        united = tables[name] = dict(folders[0].tables[name])
+        for data in folders[1:]:
+            for key, value in data.tables[name].items():
+                if united.setdefault(key, value) != value:
+                    conflicts.append(
+                        f"{data.path}/{name}: '{key}' has the value '{value}', but "
+                        f"'{united[key]}' in another folder"
+                    )
+    if conflicts:
+        raise DataError("\n".join(conflicts))
+    return DataDir(folders[0].path, tables)
+
+
+def _whole_recordings(data: DataDir) -> dict[str, str]:
+    durations = data.tables.get("utt2dur", {})
+    return {name: f"{name} 0 {durations.get(name, '-1')}" for name in data.utterances}
+
+
+def split(path: Path | str, parts: int, per_utterance: bool = False) -> Path:
+    """Split a data folder into ``splitN/1`` … ``splitN/N`` of about equal size.
+
+    Args:
+        path: the folder.
+        parts: number of parts.
+        per_utterance: divide speakers too; the folder is then ``splitNutt``.
+
+    Returns:
+        The folder that holds the parts, which replaces an earlier one at once.
+
+    Raises:
+        DataError: if there are fewer speakers (or utterances) than parts.
+    """
+    path = Path(path)
+    data = load_data_dir(path)
+    groups = [[name] for name in sorted(data.utterances)] if per_utterance \
+        else list(_by_speaker(data).values())  # fmt: skip
+    if not 1 <= parts <= len(groups):
+        kind = "utterances" if per_utterance else "speakers"
+        advice = "" if per_utterance else "; --per-utt divides speakers too"
+        raise DataError(f"{path} has {len(groups)} {kind}: cannot make {parts} parts{advice}")
+    destination = path / f"split{parts}{'utt' if per_utterance else ''}"
+    temporary = path / f".{destination.name}.{os.getpid()}.tmp"
+    try:
+        for number, part in enumerate(_even_parts(groups, parts), 1):
+            data.select(part).write(temporary / str(number))
+        shutil.rmtree(destination, ignore_errors=True)
+        temporary.rename(destination)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return destination
+
+
+def _even_parts(groups: Sequence[Sequence[str]], parts: int) -> Iterable[list[str]]:
+    """Cut a list of groups into runs whose sizes are as even as the groups allow."""
+    remaining = sum(map(len, groups))
+    position = 0
+    for left in range(parts, 0, -1):
+        goal = remaining / left
+        part = list(groups[position])
+        position += 1
+        # One group at least must stay for each of the parts to come.
+        while position <= len(groups) - left and len(part) + len(groups[position]) / 2 <= goal:
+            part += groups[position]
+            position += 1
+        if left == 1:
+            part += [name for group in groups[position:] for name in group]
+        remaining -= len(part)
+        yield part
+
+
+def perturb_speed(data: DataDir, factor: float) -> DataDir:
+    """Describe the same utterances spoken ``factor`` times as fast, with sox pipes.
+
+    Ids of utterances, speakers and recordings get the prefix ``sp0.9-``, times
+    are divided by the factor, and features are left out. ``utt2uniq`` keeps
+    the original utterance (Ko et al., "Audio augmentation for speech recognition",
+    Interspeech 2015).
+
+    Raises:
+        DataError: for a factor that is not positive or is 1, a folder without
+            wav.scp, or audio inside an archive.
+    """
+    if not 0 < factor < 10 or factor == 1:
+        raise DataError(f"cannot perturb by the speed {factor:g}; expected, for example, 0.9 or 1.1")
+    if "wav.scp" not in data.tables:
+        raise DataError(f"{data.path}/wav.scp: missing; speed is changed in the audio")
+    prefix = f"sp{factor:g}-"
+    original = data.tables.get("utt2uniq", {})
+    tables = {"utt2uniq": {prefix + name: original.get(name, name) for name in data.utterances}}
+    for name, table in data.tables.items():
+        if name in ("feats.scp", "vad.scp", "cmvn.scp", "utt2num_frames", "utt2uniq"):
+            continue
+        changed = {prefix + key: value for key, value in table.items()}
+        if name == "utt2spk":
+            changed = {key: prefix + speaker for key, speaker in changed.items()}
+        elif name in ("utt2dur", "reco2dur"):
+            changed = {key: f"{float(value) / factor:.6f}" for key, value in changed.items()}
+        elif name == "segments":
+            changed = {key: prefix + _faster(value, factor) for key, value in changed.items()}
+        elif name == "wav.scp":
+            changed = {key: _sox_pipe(value, factor) for key, value in changed.items()}
+        tables[name] = changed
+    return DataDir(data.path, tables)
+
+
+def _faster(segment: str, factor: float) -> str:
+    recording, start_s, end_s = parse_segment(segment)
+    end = "-1" if end_s is None else f"{end_s / factor:.6f}"
+    return f"{recording} {start_s / factor:.6f} {end}"
+
+
+def _sox_pipe(audio: str, factor: float) -> str:
+    if audio.endswith("|"):
+        return f"{audio} {_SOX} -t wav - -t wav - speed {factor:g} |"
+    if ARCHIVE_ENTRY.match(audio) and not os.path.exists(audio):
+        raise DataError(f"wav.scp: cannot change the speed of '{audio}', a part of an archive")
+    kind = "-t wav " if audio.lower().endswith(".wav") else ""
+    return f"{_SOX} {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"

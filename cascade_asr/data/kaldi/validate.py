@@ -1,0 +1,311 @@
+"""Find everything that is wrong with a Kaldi data folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from cascade_asr.data.kaldi.data_dir import RECORDING_TABLES, TABLES, UTTERANCE_TABLES
+from cascade_asr.data.kaldi.tables import Table, invert, parse_segment, scan_table
+
+DURATION_TOLERANCE_S = 0.1  # between a duration and frames x frame shift
+DEFAULT_FRAME_SHIFT_S = 0.01
+ARCHIVE_ENTRY = re.compile(r"(?P<path>.+):(?P<offset>\d+)(\[[\d:,]*\])?$")
+
+
+def validate(path: Path | str, wav: bool = True, text: bool = True, feats: bool = True) -> list[str]:
+    """List all faults of a data folder, none where it is in order.
+
+    A fault that ``utils/fix_data_dir.sh`` repairs says so. What is only unusual
+    (speaker ids that do not begin their utterances' ids, empty transcripts,
+    Windows line ends) is logged as a warning.
+
+    Args:
+        path: the data folder.
+        wav, text, feats: whether ``wav.scp``, ``text``, ``feats.scp`` must be
+            there; a table that is there is checked in any case.
+    """
+    return _Validation(Path(path)).run({"wav.scp": wav, "text": text, "feats.scp": feats})
+
+
+class _Validation:
+    """One run over one folder, which gathers faults."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.faults: list[str] = []
+        self.tables: dict[str, Table] = {}
+        self.remedy = f"; run utils/fix_data_dir.sh {path}"
+
+    def run(self, required: Mapping[str, bool]) -> list[str]:
+        if not self.path.is_dir():
+            return [f"{self.path}: no such data folder"]
+        _file_size.cache_clear()
+        self._read(["utt2spk", "spk2utt", *(name for name in required if required[name])])
+        utt2spk = self.tables.get("utt2spk")
+        if utt2spk is None:
+            return self.faults
+        self._check_ids(utt2spk.values.keys())
+        self._check_speakers(utt2spk)
+        for name, check in self._value_checks().items():
+            if name in self.tables:
+                self._check_values(self.tables[name], check)
+        self._check_durations()
+        self._warn()
+        return self.faults
+
+    def _read(self, required: list[str]) -> None:
+        """Read all tables: presence, emptiness, form and order."""
+        for name in dict.fromkeys([*required, "spk2utt", *TABLES]):
+            path = self.path / name
+            if not path.is_file():
+                if name in required:
+                    remedy = self.remedy if name == "spk2utt" else ""
+                    self.faults.append(f"{path}: missing{remedy}")
+                continue
+            table = scan_table(path)
+            if not table.values:
+                self.faults.append(f"{path}: empty")
+            conflicts = set(table.conflicts)
+            self.faults += [
+                fault if fault in conflicts or "not UTF-8" in fault else fault + self.remedy
+                for fault in table.faults
+            ]
+            for (first, second), line in zip(
+                pairwise(table.values), table.line_numbers[1:], strict=False
+            ):
+                if first > second:
+                    self.faults.append(
+                        f"{path}:{line}: not sorted: '{second}' after '{first}'{self.remedy}"
+                    )
+                    break
+            self.tables[name] = table
+
+    def _check_ids(self, utterances: Iterable[str]) -> None:
+        """Every table must name the same utterances, and the same recordings."""
+        utterances = set(utterances)
+        recordings, origin = utterances, "utt2spk"
+        if "segments" in self.tables:
+            values = self.tables["segments"].values.values()
+            recordings, origin = {value.split(" ", 1)[0] for value in values}, "segments"
+        for name, table in self.tables.items():
+            if name in UTTERANCE_TABLES and name != "utt2spk":
+                self._compare(table, utterances, "utterance", "utt2spk")
+            elif name in RECORDING_TABLES:
+                self._compare(table, recordings, "recording", origin)
+
+    def _compare(self, table: Table, expected: set[str], kind: str, origin: str) -> None:
+        name = table.path.name
+        repairable = name not in ("reco2file_and_channel", "reco2dur")
+        for identifier, line in table.lines_of(table.values.keys() - expected):
+            self.faults.append(
+                f"{table.path}:{line}: {kind} '{identifier}' is not in {origin}{self.remedy}"
+            )
+        missing = expected - table.values.keys()
+        remedy = self.remedy if repairable else ""
+        if kind == "recording" and origin == "segments":
+            segments = self.tables["segments"]
+            for (utterance, value), line in zip(
+                segments.values.items(), segments.line_numbers, strict=True
+            ):
+                recording = value.split(" ", 1)[0]
+                if recording in missing:
+                    self.faults.append(
+                        f"{segments.path}:{line}: recording '{recording}' of utterance "
+                        f"'{utterance}' is not in {name}{remedy}"
+                    )
+            return
+        for identifier, line in self.tables[origin].lines_of(missing):
+            self.faults.append(
+                f"{self.path}/{origin}:{line}: {kind} '{identifier}' is not in {name}{remedy}"
+            )
+
+    def _check_speakers(self, utt2spk: Table) -> None:
+        """spk2utt must be utt2spk inverted; spk2gender must name its speakers."""
+        for (utterance, speaker), line in zip(
+            utt2spk.values.items(), utt2spk.line_numbers, strict=True
+        ):
+            if not speaker or " " in speaker or "\t" in speaker:
+                self.faults.append(
+                    f"{utt2spk.path}:{line}: expected 'utterance speaker', found "
+                    f"{len(speaker.split()) + 1} words for '{utterance}'"
+                )
+        expected = invert(utt2spk.values)
+        if "spk2utt" in self.tables:
+            spk2utt = self.tables["spk2utt"]
+            for speaker, line in zip(spk2utt.values, spk2utt.line_numbers, strict=True):
+                if speaker not in expected:
+                    self.faults.append(
+                        f"{spk2utt.path}:{line}: speaker '{speaker}' is not in utt2spk{self.remedy}"
+                    )
+                elif sorted(spk2utt.values[speaker].split()) != expected[speaker].split():
+                    self.faults.append(
+                        f"{spk2utt.path}:{line}: speaker '{speaker}' has other utterances "
+                        f"than in utt2spk{self.remedy}"
+                    )
+            for speaker in sorted(expected.keys() - spk2utt.values.keys()):
+                self.faults.append(f"{spk2utt.path}: speaker '{speaker}' is missing{self.remedy}")
+        if "spk2gender" in self.tables:
+            genders = self.tables["spk2gender"]
+            for speaker, line in genders.lines_of(genders.values.keys() - expected.keys()):
+                self.faults.append(
+                    f"{genders.path}:{line}: speaker '{speaker}' is not in utt2spk{self.remedy}"
+                )
+            for speaker in sorted(expected.keys() - genders.values.keys()):
+                self.faults.append(f"{genders.path}: speaker '{speaker}' is missing")
+
+    def _value_checks(self) -> dict[str, Callable[[str], str]]:
+        """For each table, a function that tells what is wrong with a value, or ""."""
+        return {
+            "segments": _segment_fault,
+            "wav.scp": _audio_fault,
+            "feats.scp": _archive_fault,
+            "vad.scp": _archive_fault,
+            "cmvn.scp": _archive_fault,
+            "utt2num_frames": _frames_fault,
+            "utt2dur": _duration_fault,
+            "reco2dur": _duration_fault,
+            "reco2file_and_channel": _channel_fault,
+            "spk2gender": lambda value: "" if value in ("m", "f") else f"'{value}' is not m or f",
+            "utt2lang": lambda value: "" if value else "no language",
+            "utt2uniq": lambda value: "" if value else "no original utterance",
+        }
+
+    def _check_values(self, table: Table, check: Callable[[str], str]) -> None:
+        remedy = self.remedy if table.path.name == "segments" else ""
+        for (identifier, value), line in zip(
+            table.values.items(), table.line_numbers, strict=True
+        ):
+            fault = check(value)
+            if fault:
+                self.faults.append(f"{table.path}:{line}: '{identifier}': {fault}{remedy}")
+
+    def _check_durations(self) -> None:
+        """utt2num_frames must fit the durations in utt2dur, else in segments."""
+        if "utt2num_frames" not in self.tables:
+            return
+        durations = self._durations_s()
+        shift_s = self._frame_shift_s()
+        frames = self.tables["utt2num_frames"]
+        for (utterance, value), line in zip(
+            frames.values.items(), frames.line_numbers, strict=True
+        ):
+            duration_s = durations.get(utterance)
+            if duration_s is None or _frames_fault(value):
+                continue
+            if abs(int(value) * shift_s - duration_s) > DURATION_TOLERANCE_S:
+                self.faults.append(
+                    f"{frames.path}:{line}: '{utterance}': {value} frames of {shift_s:g} s do not "
+                    f"fit its duration of {duration_s:.2f} s"
+                )
+
+    def _durations_s(self) -> dict[str, float]:
+        if "utt2dur" in self.tables:
+            values = self.tables["utt2dur"].values
+            return {name: float(v) for name, v in values.items() if not _duration_fault(v)}
+        durations = {}
+        if "segments" in self.tables:
+            for utterance, value in self.tables["segments"].values.items():
+                if not _segment_fault(value):
+                    segment = parse_segment(value)
+                    if segment.end_s is not None:
+                        durations[utterance] = segment.end_s - segment.start_s
+        return durations
+
+    def _frame_shift_s(self) -> float:
+        path = self.path / "frame_shift"
+        if not path.is_file():
+            return DEFAULT_FRAME_SHIFT_S
+        fault = _duration_fault(path.read_text().strip())
+        if fault:
+            self.faults.append(f"{path}:1: {fault}")
+            return DEFAULT_FRAME_SHIFT_S
+        return float(path.read_text())
+
+    def _warn(self) -> None:
+        utt2spk = self.tables["utt2spk"].values
+        other = [name for name, speaker in utt2spk.items() if not name.startswith(speaker)]
+        if other:
+            logging.warning(
+                "%s/utt2spk: %d of %d utterance ids do not begin with their speaker's id ('%s'); "
+                "tools that sort by speaker may see another order",
+                self.path, len(other), len(utt2spk), other[0],
+            )  # fmt: skip
+        if "text" in self.tables:
+            empty = [name for name, words in self.tables["text"].values.items() if not words]
+            if empty:
+                logging.warning(
+                    "%s/text: %d empty transcripts, such as '%s'", self.path, len(empty), empty[0]
+                )
+
+
+def _segment_fault(value: str) -> str:
+    try:
+        parse_segment(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _audio_fault(value: str) -> str:
+    if not value:
+        return "no audio file"
+    if value.endswith("|"):
+        return "" if value.rstrip("| ") else "an empty pipe"
+    if value.startswith("|") or value == "-":
+        return f"cannot be read from '{value}'"
+    try:
+        status = os.stat(value)
+    except OSError:
+        return _archive_fault(value, missing="no such audio file")
+    return "" if status.st_size else f"empty audio file: {value}"
+
+
+def _archive_fault(value: str, missing: str = "no such file") -> str:
+    if not value:
+        return "no file"
+    if value.endswith("|"):
+        return ""
+    match = ARCHIVE_ENTRY.match(value)
+    path = match["path"] if match else value
+    size = _file_size(path)
+    if size is None:
+        return f"{missing}: {path}"
+    if match and int(match["offset"]) >= size:
+        return f"the archive {path} ends before byte {match['offset']}: it is truncated"
+    return "" if size else f"empty file: {path}"
+
+
+@cache
+def _file_size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _frames_fault(value: str) -> str:
+    if value.isascii() and value.isdecimal() and int(value) > 0:
+        return ""
+    return f"'{value}' is not a number of frames"
+
+
+def _duration_fault(value: str) -> str:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if math.isfinite(seconds) and seconds > 0:
+        return ""
+    return f"'{value}' is not a duration in seconds"
+
+
+def _channel_fault(value: str) -> str:
+    words = len(value.split())
+    return "" if words == 2 else f"expected 'recording file channel', found {words + 1} words"

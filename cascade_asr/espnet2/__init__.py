@@ -1,0 +1,1 @@
+"""ESPnet2's models: configuration, import and export."""

@@ -1,0 +1,87 @@
+"""The training of a language model, as conf/train_*.yaml writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.options.schema import from_mapping, option
+from cascade_asr.options.signatures import check_conf
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.checks import check_training_options, out_of_range
+from cascade_asr.yaml_file import read_yaml
+
+MODELS = {"awd_lstm": LanguageModel}
+_BEST = ["valid", "perplexity", "min"]
+
+
+@dataclass
+class LMConfig(TrainingOptions):
+    """A language model and how it is trained; the defaults are the published ones."""
+
+    lm: str = option("awd_lstm", "model")
+    lm_conf: dict[str, Any] = option({}, "arguments of the model")
+    batch_size: int = option(80, "columns of text side by side")
+    bptt: int = option(70, "usual length of a sequence, in tokens")
+    valid_batch_size: int = option(10, "columns of the dev text; without effect on the result")
+
+    optim: str = option("nt_asgd", "optimizer")
+    optim_conf: dict[str, Any] = option(
+        {"lr": 30.0, "weight_decay": 1.2e-6}, "arguments of the optimizer; lr is the learning rate"
+    )
+    max_epoch: int = option(750, "epochs")
+    grad_clip: float = option(0.25, "largest norm of the gradient; 0 does not clip")
+    val_scheduler_criterion: list[str] = option(
+        _BEST[:2], "what a plateau schedule and the start of averaging watch"
+    )
+    early_stopping_criterion: list[str] = option(_BEST, "what patience watches")
+    best_model_criterion: list[list[str]] = option(
+        [_BEST], "what ranks epochs; the first one names the averaged model"
+    )
+    keep_nbest_models: int = option(1, "epochs that are averaged into the final model")
+
+    without_effect = (*TrainingOptions.without_effect, "valid_batch_size")
+
+
+def load_lm_config(path: Path) -> LMConfig:
+    """Read a training configuration.
+
+    Raises:
+        ConfigError: listing every unknown key and every value of a wrong type,
+            each with file and line.
+    """
+    content, lines = read_yaml(path)
+    return from_mapping(LMConfig, content, str(path), lines)
+
+
+def check_lm_config(config: LMConfig, where: str) -> None:
+    """Check a configuration against everything it names, before anything is built.
+
+    Raises:
+        ConfigError: with all problems, one a line.
+    """
+    problems = []
+    if config.lm not in MODELS:
+        problems.append(f"unknown lm '{config.lm}'; there is: {', '.join(MODELS)}")
+    else:
+        problems += check_conf(MODELS[config.lm], config.lm_conf, "lm_conf", ("vocabulary_size",))
+        problems += _probabilities(config.lm_conf)
+    problems += check_training_options(config)
+    problems += out_of_range(config, {"batch_size": 1, "bptt": 5, "valid_batch_size": 1})
+    if config.accum_grad > 1:
+        problems.append("accum_grad: a language model's updates are one sequence each; set it to 1")
+    if problems:
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+
+
+def _probabilities(lm_conf: dict[str, Any]) -> list[str]:
+    return [
+        f"lm_conf.{name} is {value}, expected 0 to 1"
+        for name, value in lm_conf.items()
+        if ("dropout" in name or name == "weight_drop")
+        and isinstance(value, (int, float))
+        and not 0.0 <= value <= 1.0
+    ]

@@ -1,0 +1,68 @@
+"""An LSTM layer with DropConnect on its recurrent weights, in the fused kernels."""
+
+from __future__ import annotations
+
+import torch
+from torch import _VF, nn
+
+from cascade_asr.lm.dropout import DropConnect
+
+# (h, c), each (1, B, H)
+LayerState = tuple[torch.Tensor, torch.Tensor]
+
+
+class DropConnectLSTM(nn.LSTM):
+    """One LSTM layer whose hidden-to-hidden weights are dropped, once a sequence.
+
+    The parameters are those of a one-layer ``nn.LSTM``, names included, and
+    hold the weights before dropout. The dropped matrix goes to PyTorch's fused
+    LSTM (oneDNN or cuDNN) as one of its arguments, so no parameter is ever
+    replaced and gradients reach the raw weights through the mask.
+
+    Args:
+        input_size, hidden_size: D and H.
+        weight_drop: probability with which a recurrent weight is dropped.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, weight_drop: float = 0.0) -> None:
+        super().__init__(input_size, hidden_size)
+        self.drop_connect = DropConnect(weight_drop)
+
+    def forward(
+        self, inputs: torch.Tensor, state: LayerState
+    ) -> tuple[torch.Tensor, LayerState]:
+        """(T, B, D) and the state before it to (T, B, H) and the state after it."""
+        recurrent = self.drop_connect(self.weight_hh_l0)
+        weights = [self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0]
+        if recurrent is not self.weight_hh_l0 and inputs.is_cuda:
+            weights = pack(*weights)
+        output, hidden, cell = _VF.lstm(
+            inputs, state, weights, True, 1, 0.0, self.training, False, False
+        )
+        return output, (hidden, cell)
+
+
+def pack(*weights: torch.Tensor) -> list[torch.Tensor]:
+    """Copy weights one after another into one block of memory, as cuDNN wants them.
+
+    For one LSTM layer that is: input, recurrent, and both biases. Weights that lie
+    elsewhere are copied by PyTorch at every call, with a warning. Gradients pass.
+    """
+    return list(_Pack.apply(*weights))
+
+
+class _Pack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        block = weights[0].new_empty(sum(weight.numel() for weight in weights))
+        packed, start = [], 0
+        for weight in weights:
+            part = block[start : start + weight.numel()].view_as(weight)
+            part.copy_(weight)
+            packed.append(part)
+            start += weight.numel()
+        return tuple(packed)
+
+    @staticmethod
+    def backward(ctx, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return gradients

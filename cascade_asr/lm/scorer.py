@@ -1,0 +1,79 @@
+"""The language model as a scorer of ESPnet's beam search, for shallow fusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from cascade_asr.data.tokens import BLANK, SENTENCE_EDGE
+from cascade_asr.errors import ConfigError
+from cascade_asr.lm.awd_lstm import AWDLSTM, State, full_precision
+from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.networks.espnet import espnet_module
+
+BatchScorerInterface = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
+
+IMPOSSIBLE = -1.0e10  # score of a token that no text contains
+
+
+class LanguageModelScorer(nn.Module, BatchScorerInterface):
+    """Scores the next token of hypotheses, each from its own cached state.
+
+    A state holds (h, c) of every layer after the tokens read so far, so each
+    step reads one token, however long the hypothesis is.
+
+    Args:
+        model: trained on text in the tokens of the speech recogniser.
+        vocabulary: of the model.
+        tokens: the recogniser's, ``<blank>`` first, ``<sos/eos>`` last. They may stand
+            in another order than the model's, whose ``<eos>`` is ``<sos/eos>``.
+
+    Raises:
+        ConfigError: if the model lacks a token.
+    """
+
+    def __init__(self, model: AWDLSTM, vocabulary: Vocabulary, tokens: list[str]) -> None:
+        super().__init__()
+        self.model = model.eval()
+        known = {**vocabulary.ids, SENTENCE_EDGE: vocabulary.eos}
+        missing = [token for token in tokens if token not in known and token != BLANK]
+        if missing:
+            raise ConfigError(
+                f"the language model does not know {len(missing)} of {len(tokens)} tokens of the "
+                f"recogniser ({' '.join(missing[:5])}); train it on text in these tokens"
+            )
+        ids = [known.get(token, vocabulary.eos) for token in tokens]
+        self.register_buffer("ids", torch.tensor(ids), persistent=False)
+        impossible = [index for index, token in enumerate(tokens) if token == BLANK]
+        self.register_buffer(
+            "impossible", torch.tensor(impossible, dtype=torch.int64), persistent=False
+        )
+
+    def init_state(self, encoder_output: torch.Tensor) -> State:
+        """The state before ``<sos>``."""
+        return [tuple(each[:, 0] for each in pair) for pair in self.model.initial_state(1)]
+
+    batch_init_state = init_state
+
+    @torch.no_grad()
+    def score(
+        self, prefix: torch.Tensor, state: State, encoder_output: torch.Tensor
+    ) -> tuple[torch.Tensor, State]:
+        """Tokens so far (U,) and the state before the last to log-probabilities (V,) and the next."""
+        scores, states = self.batch_score(prefix.unsqueeze(0), [state], encoder_output)
+        return scores[0], states[0]
+
+    @torch.no_grad()
+    def batch_score(
+        self, prefixes: torch.Tensor, states: list[State], encoder_outputs: torch.Tensor
+    ) -> tuple[torch.Tensor, list[State]]:
+        """Tokens so far (B, U) and B states to log-probabilities (B, V) and B states."""
+        stacked = [
+            tuple(torch.stack(parts, dim=1) for parts in zip(*layer, strict=True))
+            for layer in zip(*states, strict=True)
+        ]  # (h, c) a layer, each (1, B, H)
+        raw, _, after = self.model.outputs(self.ids[prefixes[:, -1:]].t(), stacked)
+        scores = full_precision(self.model.softmax(raw[0])).log_softmax(dim=1)[:, self.ids]
+        scores = scores.index_fill(1, self.impossible, IMPOSSIBLE)
+        rows = range(prefixes.size(0))
+        return scores, [[tuple(each[:, row] for each in pair) for pair in after] for row in rows]

@@ -1,0 +1,176 @@
+"""Language modelling as a task of the cascade: model, data and transfer of one experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.lm.batches import TextLoader, WholeText, WholeTextLoader
+from cascade_asr.lm.config import MODELS, LMConfig, check_lm_config, load_lm_config
+from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.evaluate import token_path
+from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.networks.layer import Layer, merged
+from cascade_asr.training.checkpoint import file_digest
+from cascade_asr.training.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """A language model on the texts of an experiment; a `Task`.
+
+    Attributes:
+        experiment: folders and data.
+    """
+
+    experiment: Experiment
+    kind = "text"
+
+    @property
+    def directory(self) -> Path:
+        """``exp/TAG``."""
+        return self.experiment.directory
+
+    def adopt(self) -> None:
+        """Copy the vocabulary into the experiment."""
+        self.experiment.adopt()
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of this experiment's models."""
+        return Vocabulary.read(self._vocabulary_path)
+
+    def tokens(self, name: str) -> np.ndarray:
+        """Token ids (N,) of a text.
+
+        Raises:
+            DataError: if they are not there or empty.
+        """
+        path = token_path(self.experiment.dump, name)
+        tokens = np.load(path)
+        if not len(tokens):
+            raise DataError(f"{path}: the text has no tokens")
+        return tokens
+
+    def data_digest(self) -> str:
+        """Hash of the token ids of both texts and of the vocabulary."""
+        names = (self.experiment.train_set, self.experiment.dev_set)
+        paths = [token_path(self.experiment.dump, name) for name in names] + [self._vocabulary_path]
+        return "-".join(file_digest(path)[:16] for path in paths)
+
+    def load_config(self, path: Path) -> tuple[LMConfig, list[str]]:
+        """A configuration of a language model."""
+        return load_lm_config(path), []
+
+    def check_config(self, config: LMConfig, where: str) -> None:
+        """Check a configuration against everything it names."""
+        check_lm_config(config, where)
+
+    def build_model(self, config: LMConfig, seed: int) -> LanguageModel:
+        """A model with new weights; the caller's random state is left alone."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return MODELS[config.lm](len(self.vocabulary), **config.lm_conf)
+
+    def stage_layers(
+        self, model: LanguageModel, config: LMConfig, grain: str, tying: str | None
+    ) -> tuple[LMConfig, list[Layer]]:
+        """The layers of the stages; with ``untie`` those of a model of two matrices.
+
+        Raises:
+            ConfigError: if the weights are tied and ``tying`` is left open, or
+                the other way round; for a ``grain`` that this model lacks.
+        """
+        if grain == "fine":
+            raise ConfigError("grain: fine: a language model has the grains layer and module")
+        if not model.tie_weights:
+            if tying is not None:
+                raise ConfigError(f"tying: {tying}: lm_conf.tie_weights is false; leave tying out")
+            return config, _of_grain(model.layers(), grain)
+        if tying is None:
+            raise ConfigError(
+                "tying: embedding and softmax share one matrix (lm_conf.tie_weights), so the top "
+                "layer is the bottom one; choose what the cascade does with it: untie (two "
+                "matrices from the first stage on), freeze (frozen with the softmax) or train "
+                "(trained with the embedding)"
+            )
+        if tying in ("freeze", "train"):
+            return config, _of_grain(model.layers(tying), grain)
+        untied = dataclasses.replace(config, lm_conf={**config.lm_conf, "tie_weights": False})
+        return untied, _of_grain(self.build_model(untied, untied.seed).layers(), grain)
+
+    def default_select(self, model: LanguageModel) -> list[str]:
+        """Dev perplexity."""
+        return ["perplexity", "min"]
+
+    def loaders(
+        self, model: LanguageModel, config: LMConfig, rank: int, world_size: int, directory: Path
+    ) -> tuple[TextLoader, WholeTextLoader]:
+        """Sequences of the training text, and the dev text as a whole.
+
+        Raises:
+            ConfigError: for more than one process: a text is read in its order.
+        """
+        if world_size > 1:
+            raise ConfigError(
+                f"a language model trains in one process, not in {world_size}; leave out "
+                "--processes and --nodes, and use one GPU"
+            )
+        eos = self.vocabulary.eos
+        dev = WholeText(self.tokens(self.experiment.dev_set), eos, config.valid_batch_size)
+        return self._train_loader(config), WholeTextLoader(dev)
+
+    def _train_loader(self, config: LMConfig) -> TextLoader:
+        tokens = self.tokens(self.experiment.train_set)
+        return TextLoader(tokens, config.batch_size, config.bptt, config.seed, self.vocabulary.eos)
+
+    def describe_data(self, model: LanguageModel, config: LMConfig) -> list[str]:
+        """A line a text."""
+        loader = self._train_loader(config)
+        total = len(self.tokens(self.experiment.train_set))
+        train, dev = self.experiment.train_set, self.experiment.dev_set
+        return [
+            f"vocabulary: {len(self.vocabulary)} tokens",
+            (
+                f"{train}: {total} tokens in {config.batch_size} columns of "
+                f"{loader.column_length}, about {len(loader)} updates an epoch"
+            ),
+            f"{dev}: {len(self.tokens(dev))} tokens",
+        ]
+
+    def updates_per_epoch(self, model: LanguageModel, config: LMConfig) -> int:
+        """Sequences of the training text, on average over epochs."""
+        return len(self._train_loader(config))
+
+    def check_same_outputs(self, other: Path) -> None:
+        """Require the vocabulary of a model in another folder to be ours.
+
+        Raises:
+            ConfigError: if it differs, or is not there.
+        """
+        path = other.parent / "tokens" / "tokens.txt"
+        if not path.is_file() or path.read_bytes() != self._vocabulary_path.read_bytes():
+            raise ConfigError(
+                f"source '{other}': its vocabulary ({path}) is not that of "
+                f"{self._vocabulary_path}; a classifier can only be transferred to the same tokens"
+            )
+
+    @property
+    def _vocabulary_path(self) -> Path:
+        return self.experiment.tokens / "tokens.txt"
+
+
+def _of_grain(layers: list[Layer], grain: str) -> list[Layer]:
+    """The LSTM layers one by one, or as one layer ``rnn`` for the grain ``module``."""
+    if grain == "layer":
+        return layers
+    recurrent = [layer for layer in layers if layer.name.startswith("rnn.")]
+    first = layers.index(recurrent[0])
+    others = [layer for layer in layers if layer not in recurrent]
+    return [*others[:first], merged("rnn", recurrent), *others[first:]]

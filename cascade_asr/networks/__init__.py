@@ -1,0 +1,1 @@
+"""Encoders, decoders and CTC: ESPnet's classes with ordered layers."""

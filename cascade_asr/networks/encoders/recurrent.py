@@ -1,0 +1,135 @@
+"""LSTM and GRU layers over padded batches, in any order of lengths.
+
+On a CPU each direction runs over the padded batch by itself, the backward one
+over utterances reversed within their own lengths: the same values as packed
+sequences give, at a fraction of their time (bench/bench_networks.py). On a GPU
+cuDNN takes packed sequences as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from cascade_asr.networks.masking import valid_positions
+
+PARAMETERS_PER_DIRECTION = 4  # weight_ih, weight_hh, bias_ih, bias_hh
+
+
+def run_recurrent(
+    network: nn.RNNBase,
+    sequence: torch.Tensor,
+    lengths: torch.Tensor,
+    dropouts: list[nn.Dropout],
+) -> torch.Tensor:
+    """Run all layers of an LSTM or GRU, each utterance within its own length.
+
+    Args:
+        network: ``nn.LSTM`` or ``nn.GRU`` with ``batch_first`` and biases.
+        sequence: (B, T, D).
+        lengths: (B,) int64 on the CPU.
+        dropouts: what is applied between the layers, one fewer than layers.
+            The network's own dropout number is not used.
+
+    Returns:
+        (B, T, H x directions). What lies beyond a length is undefined.
+    """
+    if sequence.is_cuda and _same_state(dropouts):
+        active = dropouts[0].p if dropouts and dropouts[0].training else 0.0
+        return _run_packed(network, range(network.num_layers), sequence, lengths, active)
+    for layer in range(network.num_layers):
+        if sequence.is_cuda:
+            sequence = _run_packed(network, [layer], sequence, lengths, dropout=0.0)
+        else:
+            sequence = _run_padded(network, layer, sequence, lengths)
+        if layer < network.num_layers - 1:
+            sequence = dropouts[layer](sequence)
+    return sequence
+
+
+def _same_state(dropouts: list[nn.Dropout]) -> bool:
+    return len({(dropout.training, dropout.p) for dropout in dropouts}) <= 1
+
+
+def _run_packed(
+    network: nn.RNNBase,
+    layers: range | list[int],
+    sequence: torch.Tensor,
+    lengths: torch.Tensor,
+    dropout: float,
+) -> torch.Tensor:
+    packed = pack_padded_sequence(
+        sequence, lengths.clamp(min=1), batch_first=True, enforce_sorted=False
+    )
+    per_layer = PARAMETERS_PER_DIRECTION * (2 if network.bidirectional else 1)
+    weights = network._flat_weights[layers[0] * per_layer : (layers[-1] + 1) * per_layer]
+    output = _call(
+        network,
+        (packed.data, packed.batch_sizes),
+        _zero_state(network, packed.data, len(layers), sequence.size(0)),
+        weights,
+        (True, len(layers), dropout, torch.is_grad_enabled(), network.bidirectional),
+    )
+    packed = PackedSequence(
+        output, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
+    )
+    return pad_packed_sequence(packed, batch_first=True, total_length=sequence.size(1))[0]
+
+
+def _run_padded(
+    network: nn.RNNBase, layer: int, sequence: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    directions = 2 if network.bidirectional else 1
+    with torch.autocast("cpu", enabled=False):
+        sequence = sequence.to(network.weight_ih_l0.dtype)
+        outputs = []
+        for direction in range(directions):
+            first = (layer * directions + direction) * PARAMETERS_PER_DIRECTION
+            weights = network._flat_weights[first : first + PARAMETERS_PER_DIRECTION]
+            # the last flags: one layer, no dropout, gradients, one direction, batch first
+            flags = (True, 1, 0.0, torch.is_grad_enabled(), False, True)
+            state = _zero_state(network, sequence, 1, sequence.size(0), directions=1)
+            steps = _reverse(sequence, lengths) if direction else sequence
+            output = _call(network, (steps,), state, weights, flags)
+            outputs.append(_reverse(output, lengths) if direction else output)
+    return torch.cat(outputs, dim=2) if directions == 2 else outputs[0]
+
+
+def _zero_state(
+    network: nn.RNNBase,
+    sequence: torch.Tensor,
+    layers: int,
+    batch: int,
+    directions: int | None = None,
+) -> torch.Tensor:
+    directions = directions or (2 if network.bidirectional else 1)
+    return sequence.new_zeros(layers * directions, batch, network.hidden_size)
+
+
+def _call(
+    network: nn.RNNBase,
+    steps: tuple[torch.Tensor, ...],
+    state: torch.Tensor,
+    weights: list[torch.Tensor],
+    flags: tuple,
+) -> torch.Tensor:
+    """PyTorch's recurrent kernel; its train flag is on whenever gradients are.
+
+    (cuDNN cannot run backward through a call without that flag.)
+    """
+    if isinstance(network, nn.LSTM):
+        return torch._VF.lstm(*steps, (state, state), weights, *flags)[0]
+    return torch._VF.gru(*steps, state, weights, *flags)[0]
+
+
+def _reverse(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Reverse each utterance within its length; the padding stays behind it."""
+    size = sequence.size(1)
+    if bool((lengths == size).all()):
+        return sequence.flip(1)
+    position = torch.arange(size)
+    reversed_position = torch.where(
+        valid_positions(lengths, size), lengths.unsqueeze(1) - 1 - position, position
+    )
+    return sequence.gather(1, reversed_position.unsqueeze(2).expand_as(sequence))

@@ -1,0 +1,190 @@
+"""ESPnet's ``rnn`` and ``vgg_rnn`` encoders, independent of padding and faster.
+
+Differences from ESPnet 202511, each on purpose:
+
+- utterances may come in any order of lengths;
+- an utterance's output does not depend on the batch that it is padded into
+  (ESPnet's VGG block lets the padding leak in through its biases);
+- dropout between projected layers acts in training only (ESPnet's is always on).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cascade_asr.networks.encoders.recurrent import run_recurrent
+from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.layer import Layer, layer_of
+from cascade_asr.networks.masking import valid_positions, zero_padding
+
+_espnet_rnn = espnet_module("espnet2.asr.encoder.rnn_encoder")
+_espnet_vgg_rnn = espnet_module("espnet2.asr.encoder.vgg_rnn_encoder")
+
+
+class _RecurrentEncoder(nn.Module):
+    """What both encoders share: the recurrent stack is the last entry of ``enc``."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        rate = self.enc[-1].dropout if self.use_projection else self.enc[-1].nbrnn.dropout
+        between = range(self._number_of_recurrent_layers() - 1)
+        # without parameters, so that the state dict stays ESPnet's
+        self.recurrent_dropouts = nn.ModuleList(nn.Dropout(rate) for _ in between)
+
+    def _number_of_recurrent_layers(self) -> int:
+        stack = self.enc[-1]
+        return stack.elayers if self.use_projection else stack.nbrnn.num_layers
+
+    def _subsampling(self) -> list[int]:
+        """Keep every n-th frame behind each recurrent layer."""
+        if self.use_projection:
+            return [int(factor) for factor in self.enc[-1].subsample[1:]]
+        return [1] * self._number_of_recurrent_layers()
+
+    def _input_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
+        return feature_lengths
+
+    def output_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
+        """T' for each T, (B,) int64; 0 where T is too short."""
+        lengths = self._input_lengths(feature_lengths)
+        for factor in self._subsampling():
+            lengths = (lengths + 1) // factor if factor > 1 else lengths
+        return lengths
+
+    def _run_stack(
+        self, sequence: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) and (B,) on the CPU to (B, T', H), zero beyond (B,) on the CPU."""
+        stack = self.enc[-1]
+        sequence = sequence[:, : max(1, int(lengths.max()))]
+        if not self.use_projection:
+            sequence = run_recurrent(
+                stack.nbrnn, sequence, lengths, list(self.recurrent_dropouts)
+            )
+            return zero_padding(torch.tanh(stack.l_last(sequence)), lengths), lengths
+
+        last = stack.elayers - 1
+        for index, factor in enumerate(self._subsampling()):
+            network = getattr(stack, f"{self._projected_name()}{index}")
+            sequence = run_recurrent(network, sequence, lengths, [])
+            if factor > 1:
+                lengths = (lengths + 1) // factor
+                sequence = sequence[:, ::factor][:, : max(1, int(lengths.max()))]
+            sequence = getattr(stack, f"bt{index}")(sequence)
+            if index < last:
+                sequence = torch.tanh(self.recurrent_dropouts[index](sequence))
+        return zero_padding(sequence, lengths), lengths
+
+    def _projected_name(self) -> str:
+        return "birnn" if self.bidirectional else "rnn"
+
+    def _recurrent_layers(self) -> list[Layer]:
+        prefix = f"enc.{len(self.enc) - 1}"
+        number = self._number_of_recurrent_layers()
+        layers = []
+        for index in range(number):
+            if self.use_projection:
+                owners = [f"{prefix}.{self._projected_name()}{index}", f"{prefix}.bt{index}"]
+            else:
+                owners = [
+                    f"{prefix}.nbrnn.{kind}_l{index}{direction}"
+                    for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                    for direction in ("", "_reverse")
+                ]
+                owners += [f"{prefix}.l_last"] if index == number - 1 else []
+            dropouts = [f"recurrent_dropouts.{index}"] if index < number - 1 else []
+            layers.append(layer_of(self, f"rnn{index}", owners, dropouts=dropouts))
+        return layers
+
+    def classifier_layers(self) -> list[str]:
+        """Names of the layers that go with the classifier: none."""
+        return []
+
+
+class RNNEncoder(_RecurrentEncoder, _espnet_rnn.RNNEncoder):
+    """LSTM or GRU layers, optionally with projection and subsampling."""
+
+    def forward(
+        self, features: torch.Tensor, feature_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) and (B,) to (B, T', H), zero beyond the returned (B,) int64 lengths."""
+        output, lengths = self._run_stack(features, feature_lengths.long().cpu())
+        return output, lengths.to(features.device)
+
+    def layers(self) -> list[Layer]:
+        """``rnn0``, ``rnn1``, ..., bottom to top."""
+        return self._recurrent_layers()
+
+
+class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
+    """Two blocks of convolutions that keep a quarter of the frames, then LSTM layers."""
+
+    def _input_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
+        return (feature_lengths + 3) // 4  # two poolings by 2, each rounding up
+
+    def forward(
+        self, features: torch.Tensor, feature_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) and (B,) to (B, T', H), zero beyond the returned (B,) int64 lengths."""
+        lengths = feature_lengths.long().cpu()
+        features = features[:, : max(1, int(lengths.max()))]
+        sequence = self._convolve(features, lengths)
+        output, lengths = self._run_stack(sequence, self._input_lengths(lengths))
+        return output, lengths.to(features.device)
+
+    def _convolve(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) to (B, T/4, 128 x D/4), each length rounded up."""
+        block = self.enc[0]
+        batch, frames, width = features.shape
+        maps = features.view(batch, frames, block.in_channel, width // block.in_channel)
+        maps = maps.transpose(1, 2)  # (B, C, T, D)
+        if bool((lengths < frames).any()):
+            maps = maps * valid_positions(lengths, frames).to(maps)[:, None, :, None]
+        for convolutions in ((block.conv1_1, block.conv1_2), (block.conv2_1, block.conv2_2)):
+            for convolution in convolutions:
+                maps = _ValidReLU.apply(_channels_last(convolution, maps), lengths)
+            maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
+            lengths = (lengths + 1) // 2
+        maps = maps.transpose(1, 2)  # (B, T', C, D')
+        return maps.reshape(batch, maps.size(1), -1)
+
+    def layers(self) -> list[Layer]:
+        """``conv1``, ``conv2``, ``rnn0``, ``rnn1``, ..., bottom to top."""
+        convolutions = [
+            layer_of(self, f"conv{block}", [f"enc.0.conv{block}_1", f"enc.0.conv{block}_2"])
+            for block in (1, 2)
+        ]
+        return convolutions + self._recurrent_layers()
+
+
+def _channels_last(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
+    """The convolution in the memory layout that is fastest (bench/bench_networks.py)."""
+    weight = convolution.weight.contiguous(memory_format=torch.channels_last)
+    return functional.conv2d(maps, weight, convolution.bias, padding=convolution.padding)
+
+
+class _ValidReLU(torch.autograd.Function):
+    """ReLU in place, and zero beyond the lengths, so that no convolution sees the padding.
+
+    One pass forward and one backward: the maps are the largest tensors of the
+    whole model, and each pass over them costs.
+    """
+
+    @staticmethod
+    def forward(context, maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, D) and (B,) on the CPU to (B, C, T, D)."""
+        maps.relu_()
+        for utterance, length in zip(maps, lengths.tolist(), strict=True):
+            if length < maps.size(2):
+                utterance[:, length:].zero_()
+        context.mark_dirty(maps)
+        context.save_for_backward(maps)
+        return maps
+
+    @staticmethod
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Zero where the output is zero."""
+        (maps,) = context.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, maps, 0), None

@@ -1,0 +1,1 @@
+"""Typed configuration: schemas, signatures, and the options of a training."""

@@ -1,0 +1,51 @@
+"""How to train, whatever is trained: the options of the training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cascade_asr.options.schema import option
+
+
+@dataclass
+class TrainingOptions:
+    """How to train, whatever is trained."""
+
+    optim: str = option("adadelta", "optimizer")
+    optim_conf: dict[str, Any] = option({}, "arguments of the optimizer; lr is the learning rate")
+    scheduler: str | None = option(None, "learning-rate schedule or null")
+    scheduler_conf: dict[str, Any] = option({}, "arguments of the schedule (steps are updates)")
+    max_epoch: int = option(40, "epochs")
+    patience: int | None = option(None, "stop after so many epochs without improvement")
+    grad_clip: float = option(5.0, "largest norm of the gradient; 0 does not clip")
+    grad_clip_type: float = option(2.0, "order of that norm")
+    accum_grad: int = option(1, "batches an update is made of")
+    precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
+
+    val_scheduler_criterion: list[str] = option(
+        ["valid", "loss"], "what a plateau schedule watches"
+    )
+    early_stopping_criterion: list[str] = option(["valid", "loss", "min"], "what patience watches")
+    best_model_criterion: list[list[str]] = option(
+        [["valid", "loss", "min"]], "what ranks epochs; the first one names the averaged model"
+    )
+    keep_nbest_models: int = option(5, "epochs that are averaged into the final model")
+
+    seed: int = option(0, "seed of initial weights, batch order and dropout")
+    log_interval: int = option(50, "updates between two lines of the log")
+    checkpoint_interval_s: float = option(300.0, "seconds between checkpoints inside an epoch")
+    use_tensorboard: bool = option(True, "write TensorBoard files")
+
+    # options that do not change what a training ends with
+    without_effect = ("num_workers", "log_interval", "checkpoint_interval_s", "use_tensorboard")
+
+    def digest(self) -> str:
+        """A hash of everything that decides the result, for `done` markers."""
+        content = dataclasses.asdict(self)
+        for name in self.without_effect:
+            content.pop(name, None)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

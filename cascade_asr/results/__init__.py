@@ -1,0 +1,1 @@
+"""From decoded sets to tables, tests and reports."""

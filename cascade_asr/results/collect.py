@@ -1,0 +1,179 @@
+"""The results of an experiment: scores of every stage on every test set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cascade_asr.files import read_json, write_json
+from cascade_asr.results.test_sets import (
+    BOOTSTRAP_SAMPLES,
+    Hub5Set,
+    PlainSet,
+    decoded_folder,
+    open_set,
+)
+from cascade_asr.scoring.changes import changes, write_changes
+from cascade_asr.scoring.score import Interval, ScoreResult
+from cascade_asr.scoring.significance import Comparison, compare, interval
+
+
+@dataclass
+class Score:
+    """One stage on one test set.
+
+    Attributes:
+        result: alignments and counts.
+        interval: 95 % bootstrap interval of the WER.
+        versus_full: comparison with the full training; None for itself.
+    """
+
+    result: ScoreResult
+    interval: Interval | None
+    versus_full: Comparison | None
+
+
+@dataclass
+class Stage:
+    """A finished stage with its scores.
+
+    Attributes:
+        name, title: ``stage1`` and what it is.
+        directory: its folder.
+        dev_value: the dev metric that selects.
+        kept, selected: by that metric.
+        lineage: content of ``lineage.json``.
+        scores: by test set, or by set and subset.
+        characters: CER in percent by test set, where it is scored.
+    """
+
+    name: str
+    title: str
+    directory: Path
+    dev_value: float
+    kept: bool
+    selected: bool
+    lineage: dict
+    scores: dict[str, Score] = field(default_factory=dict)
+    characters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Results:
+    """All of an experiment.
+
+    Attributes:
+        directory: ``exp/TAG``.
+        metric: the dev metric that selects.
+        stages: full training and the cascade's stages.
+        sets: test sets; of those that are scored in subsets, each subset.
+        controls: the selected training of each control that was run.
+        notes: what is particular about the scores of a set.
+    """
+
+    directory: Path
+    metric: str
+    stages: list[Stage]
+    sets: list[str]
+    controls: list[Stage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def collect(
+    directory: Path,
+    dump: Path,
+    sets: list[str],
+    data: Path | None = None,
+    sctk: Path | None = None,
+) -> Results:
+    """Score every decoded stage on every set and compare it with full training.
+
+    Writes sclite's reports into ``STAGE/decode_SET/score_wer`` and ``score_cer``, or
+    hubscr.pl's into ``score_hub5``, ``changes.tsv`` of the utterances that differ, and
+    ``STAGE/scores.json``. The selected training of every control is scored too.
+
+    Args:
+        directory: ``exp/TAG``.
+        dump: folder of stages 1 and 2.
+        sets: test sets inside it.
+        data: folder of stage 0, where sets that are scored as Hub5 have their reference.
+        sctk: folder of hubscr.pl; None looks for it.
+
+    Raises:
+        DataError: if one of them has not been decoded.
+    """
+    selection = read_json(directory / "selection.json")
+    stages = [
+        read_stage(directory, entry, entry["name"] == selection["selected"])
+        for entry in selection["stages"]
+    ]
+    chosen = []
+    for control in selection.get("controls", {}).values():
+        entry = next(each for each in control["stages"] if each["name"] == control["selected"])
+        if entry["name"] not in {each.name for each in (*stages, *chosen)}:
+            chosen.append(read_stage(directory, entry, False))
+    opened = {name: open_set(name, dump, data, sctk) for name in sets}
+    for name, each in opened.items():
+        _score_set(name, each, [*stages, *chosen])
+    for stage in (*stages, *chosen):
+        write_json(stage.directory / "scores.json", _rates(stage))
+    columns = [column for each in opened.values() for column in each.columns]
+    notes = [each.note for each in opened.values() if each.note]
+    return Results(directory, selection["metric"], stages, columns, chosen, notes)
+
+
+def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
+    """A finished training, from its entry in ``selection.json``; not scored yet."""
+    folder = directory / entry["name"]
+    return Stage(
+        entry["name"],
+        entry["title"],
+        folder,
+        entry["value"],
+        entry["kept"],
+        is_selected,
+        read_json(folder / "lineage.json"),
+    )
+
+
+def _score_set(name: str, test_set: PlainSet | Hub5Set, stages: list[Stage]) -> None:
+    """Score stages on one set, full training first."""
+    full: dict[str, ScoreResult] = {}
+    unit = test_set.bootstrap_unit
+    for stage in stages:
+        folder = decoded_folder(stage.directory, name)
+        score = test_set.score(folder)
+        if score.characters is not None:
+            stage.characters[name] = score.characters
+        for column, result in score.words.items():
+            comparison = None
+            if stage is not stages[0]:
+                comparison = compare(full[column], result, BOOTSTRAP_SAMPLES, unit=unit)
+                table = changes(full[column], result)
+                write_changes(test_set.report_folder(folder, column) / "changes.tsv", table)
+            spread = interval(result, BOOTSTRAP_SAMPLES, unit=unit)
+            stage.scores[column] = Score(result, spread, comparison)
+        full = full or score.words
+
+
+def _rates(stage: Stage) -> dict[str, float]:
+    """Error rates in percent, as tables of branches and seeds read them."""
+    return {f"{name} WER": score.result.error_rate for name, score in stage.scores.items()} | {
+        f"{name} CER": rate for name, rate in stage.characters.items()
+    }
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+

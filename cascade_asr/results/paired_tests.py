@@ -1,0 +1,77 @@
+"""The cascade against other branches over seeds: paired t-tests."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cascade_asr.cascade.names import CASCADE
+from cascade_asr.results.branches import (
+    ExperimentResult,
+    common_branches,
+    common_metrics,
+    values_of,
+)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The cascade against another branch over seeds.
+
+    Attributes:
+        branch, metric: what is compared; metric None is dev.
+        difference: mean of cascade minus branch.
+        low, high: its 95 % interval by Student's t.
+        p: two-sided p-value of the paired t-test; NaN with fewer than two seeds or
+            no variance.
+    """
+
+    branch: str
+    metric: str | None
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_tests(results: Sequence[ExperimentResult]) -> list[PairedTest]:
+    """Paired t-tests of the cascade against every other branch (pairs are seeds)."""
+    tests = []
+    for name in common_branches(results):
+        if name == CASCADE:
+            continue
+        for metric in common_metrics(results):
+            own, other = (values_of(results, each, metric) for each in (CASCADE, name))
+            tests.append(_paired(name, metric, own, other))
+    return tests
+
+
+def _paired(name: str, metric: str | None, own: list[float], other: list[float]) -> PairedTest:
+    differences = [a - b for a, b in zip(own, other, strict=True)]
+    mean = statistics.mean(differences)
+    if len(differences) < 2 or statistics.stdev(differences) == 0:
+        return PairedTest(name, metric, mean, math.nan, math.nan, math.nan)
+    from scipy import stats  # takes half a second to import
+
+    with warnings.catch_warnings():  # SciPy warns where all differences are nearly equal
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.ttest_rel(own, other)
+        interval = test.confidence_interval(0.95)
+    return PairedTest(name, metric, mean, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
+    """The tests in sentences."""
+    lines = []
+    for test in paired_tests(results):
+        what = f"dev {results[0].metric}" if test.metric is None else test.metric
+        if math.isnan(test.p):
+            spread = "no variance over seeds: no test"
+        else:
+            p_value = "p < 0.001" if test.p < 0.001 else f"p {test.p:.3f}"
+            spread = f"95 % interval {test.low:+.2f} to {test.high:+.2f}, {p_value}"
+        lines.append(f"- cascade against {test.branch}, {what}: {test.difference:+.2f} ({spread})")
+    return lines

@@ -1,0 +1,202 @@
+"""How stage 6 scores a test set: by the bundled scorer, or by NIST's rules for Hub5.
+
+A set with a folder ``data/SET/hub5`` is scored by hubscr.pl, a column a subset; any
+other set by its ``text``, in one column.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.data.kaldi.tables import read_table
+from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS, read_symbols
+from cascade_asr.errors import DataError
+from cascade_asr.scoring.hub5.hub5 import Hub5Reference, find_sctk, score_hub5
+from cascade_asr.scoring.options import ScoringOptions
+from cascade_asr.scoring.output import hub5_record, result_record, write_record, write_reports
+from cascade_asr.scoring.score import ScoreResult
+from cascade_asr.scoring.scorer import score_texts
+from cascade_asr.scoring.significance import interval
+
+BOOTSTRAP_SAMPLES = 1000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """One hypothesis on one set.
+
+    Attributes:
+        words: by column of a table: the set, or the set and a subset.
+        characters: character error rate in percent; None where it is not scored.
+    """
+
+    words: dict[str, ScoreResult]
+    characters: float | None = None
+
+
+class PlainSet:
+    """A set that is scored by its own text, as sclite does.
+
+    Args:
+        name: of the set.
+        dump: folder of stages 1 and 2. Its non-linguistic symbols, such as
+            ``<NOISE>``, are no words: they count on neither side.
+    """
+
+    bootstrap_unit = "utterance"
+    note = None
+
+    def __init__(self, name: str, dump: Path) -> None:
+        self.columns = [name]
+        path = dump / "tokens" / NON_LINGUISTIC_SYMBOLS
+        self._unscored = frozenset(read_symbols(path)) if path.is_file() else frozenset()
+        self._reference = self._texts(dump / name / "text")
+        self._speakers = read_table(dump / name / "utt2spk")
+
+    def score(self, decoded: Path) -> SetScore:
+        """Score ``decoded/text`` and write sclite's files beside it."""
+        hypothesis = self._texts(decoded / "text")
+        words, characters = (
+            self._written(decoded / folder, hypothesis, each)
+            for folder, each in (("score_wer", False), ("score_cer", True))
+        )
+        return SetScore({self.columns[0]: words}, characters.error_rate)
+
+    def words(self, decoded: Path) -> dict[str, ScoreResult]:
+        """Score the words of ``decoded/text`` and write nothing."""
+        hypothesis = self._texts(decoded / "text")
+        return {self.columns[0]: self._scored(hypothesis, ScoringOptions(encoding="utf-8"))}
+
+    def report_folder(self, decoded: Path, column: str) -> Path:
+        """Where `score` leaves its word reports."""
+        return decoded / "score_wer"
+
+    def _texts(self, path: Path) -> dict[str, list[str]]:
+        return {
+            name: [word for word in text.split() if word not in self._unscored]
+            for name, text in read_table(path).items()
+        }
+
+    def _scored(
+        self, hypothesis: dict[str, list[str]], options: ScoringOptions, title: str = "hypothesis"
+    ) -> ScoreResult:
+        return score_texts(
+            self._reference, hypothesis, self._speakers, options, title=title, strict=True
+        )
+
+    def _written(
+        self, folder: Path, hypothesis: dict[str, list[str]], characters: bool
+    ) -> ScoreResult:
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ScoringOptions(encoding="utf-8", characters=characters)
+        result = self._scored(hypothesis, options, f"{folder}/hyp.trn")
+        write_reports(folder, result)
+        record = result_record(result, interval(result, BOOTSTRAP_SAMPLES))
+        write_record(folder / "result.json", record)
+        return result
+
+
+class Hub5Set:
+    """A set of telephone conversations, scored by hubscr.pl in subsets.
+
+    Intervals and comparisons draw whole conversation sides: what one person says in
+    one call is no independent sample. There is no character error rate.
+
+    Args:
+        name: of the set, such as ``eval2000``.
+        data: its data folder, with ``hub5/{segments,stm,glm}``.
+        sctk: folder of hubscr.pl; None looks for it.
+
+    Raises:
+        ConfigError: if hubscr.pl is not installed.
+    """
+
+    bootstrap_unit = "speaker"
+
+    def __init__(self, name: str, data: Path, sctk: Path | None = None) -> None:
+        self._sctk = find_sctk(sctk)
+        recordings = data / "reco2file_and_channel"
+        self._reference = Hub5Reference.read(
+            name,
+            *(data / "hub5" / each for each in ("segments", "stm", "glm")),
+            recordings if recordings.is_file() else None,
+        )
+        self._subsets = {f"{name} {subset}": subset for subset in self._reference.subsets}
+        self.columns = list(self._subsets)
+        self.note = (
+            f"{name}: scored by NIST's hubscr.pl; its intervals and comparisons draw whole "
+            "conversation sides"
+        )
+
+    def score(self, decoded: Path) -> SetScore:
+        """Score ``decoded/text`` and keep hubscr.pl's reports beside it.
+
+        Raises:
+            DataError: if a segment or a conversation side was not decoded.
+        """
+        folder = decoded / "score_hub5"
+        warnings: list[str] = []
+        words = self._scored(decoded, folder, warnings)
+        write_record(
+            folder / "result.json",
+            hub5_record(
+                self._reference.name,
+                words,
+                {
+                    subset: interval(result, BOOTSTRAP_SAMPLES, unit=self.bootstrap_unit)
+                    for subset, result in words.items()
+                },
+                warnings,
+            ),
+        )
+        return SetScore({column: words[subset] for column, subset in self._subsets.items()})
+
+    def words(self, decoded: Path) -> dict[str, ScoreResult]:
+        """Score the words of ``decoded/text`` and keep no reports."""
+        with tempfile.TemporaryDirectory(prefix="hub5.") as folder:
+            words = self._scored(decoded, Path(folder), [])
+        return {column: words[subset] for column, subset in self._subsets.items()}
+
+    def report_folder(self, decoded: Path, column: str) -> Path:
+        """Where `score` leaves the reports of a column."""
+        return decoded / "score_hub5" / self._subsets[column]
+
+    def _scored(self, decoded: Path, folder: Path, warnings: list[str]) -> dict[str, ScoreResult]:
+        results = score_hub5(
+            self._sctk, self._reference, decoded / "text", folder, warnings.append, strict=True
+        )
+        for warning in warnings:
+            logger.warning("%s: %s", decoded, warning)
+        return results
+
+
+def open_set(
+    name: str, dump: Path, data: Path | None = None, sctk: Path | None = None
+) -> PlainSet | Hub5Set:
+    """The set of that name, as it is scored.
+
+    Args:
+        dump: folder of stages 1 and 2.
+        data: folder of stage 0; None where there are no Hub5 sets.
+        sctk: folder of hubscr.pl; None looks for it.
+    """
+    if data is not None and (data / name / "hub5").is_dir():
+        return Hub5Set(name, data / name, sctk)
+    return PlainSet(name, dump)
+
+
+def decoded_folder(model: Path, name: str) -> Path:
+    """Where stage 5 put what a model recognised.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    folder = model / f"decode_{name}"
+    if not (folder / "text").is_file():
+        raise DataError(f"{folder}/text: not decoded; run stage 5")
+    return folder

@@ -1,0 +1,1 @@
+"""Hub5 scoring of telephone conversations with NIST's tools."""

@@ -1,0 +1,337 @@
+"""Hub5 scoring of eval2000 and rt03 with NIST's own tools.
+
+The published numbers come from hubscr.pl: GLM word mapping on both sides, then
+``sclite -F -D``. This module prepares what that needs, runs it and checks what
+it does not check itself: coverage, labels, agreement of its reports.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.scoring.hub5.ctm import (
+    CHANNELS,
+    Segment,
+    TimedWord,
+    make_ctm,
+    read_hypotheses,
+    read_segments,
+)
+from cascade_asr.scoring.hub5.sgml import read_sgml
+from cascade_asr.scoring.score import Counts, ScoreResult
+from cascade_asr.scoring.words import Report
+
+DEBIAN_FOLDER = Path("/usr/lib/sctk/bin")
+# Subsets by the beginning of the file name, in the order of published tables.
+SUBSETS = {
+    "eval2000": {"swbd": "sw_", "callhm": "en_", "all": ""},
+    "rt03": {"fsh": "fsh_", "swbd": "sw_", "all": ""},
+}
+IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
+_ASIDE = re.compile(r"<[BE]_ASIDE>", re.IGNORECASE)
+# [WEBSTER'S] => [{WEBSTER'S / WEBSTER IS}: the second bracket is not closed
+_UNCLOSED = re.compile(r"([^=]*=>\s*)\[(\{[^{}\[\]]*\})\s*(/\s*\[[^{}]*)?")
+_ANYWHERE = "/ [ ] __ [ ]"  # a rule for whole words
+_LABEL = re.compile(r';;\s*LABEL\s+"([^"]*)"')
+REPORTS = ("sys", "raw", "pra", "dtl", "lur", "sgml")
+
+
+@dataclass(frozen=True)
+class Stm:
+    """A reference in stm form, ready for csrfilt.
+
+    Attributes:
+        header: comment lines, with a LABEL line for each tag in use.
+        lines: (file, channel, line) of each segment.
+    """
+
+    header: list[str]
+    lines: list[tuple[str, str, str]]
+
+    def sides(self) -> set[tuple[str, str]]:
+        """Conversation sides with words to score."""
+        return {(file, channel) for file, channel, line in self.lines if IGNORED not in line}
+
+    def subset(self, prefix: str) -> str:
+        """The stm of all files whose name begins so."""
+        lines = [line for file, _, line in self.lines if file.startswith(prefix)]
+        return "\n".join([*self.header, *lines]) + "\n"
+
+
+def find_sctk(folder: Path | None = None) -> Path:
+    """The folder that holds hubscr.pl and its companions, absolute.
+
+    Raises:
+        ConfigError: where there is none; says how to install it.
+    """
+    candidates = [folder] if folder else [DEBIAN_FOLDER]
+    on_path = shutil.which("hubscr.pl")
+    if not folder and on_path:
+        candidates.insert(0, Path(on_path).parent)
+    for candidate in candidates:
+        if (candidate / "hubscr.pl").is_file() and (candidate / "sclite").is_file():
+            return candidate.absolute()  # it runs in another folder
+    raise ConfigError(
+        f"hubscr.pl not found in {', '.join(map(str, candidates))}; Hub5 scoring needs NIST's "
+        "SCTK: 'apt-get install sctk' on Debian or Ubuntu, elsewhere build "
+        "https://github.com/usnistgov/SCTK and put its bin folder on PATH, or give it with --sctk"
+    )
+
+
+def read_stm(path: Path) -> Stm:
+    """Read and repair a reference.
+
+    ``((`` and parentheses without their partner make csrfilt abort, asides would
+    count as words, segments between the scored ones are not wanted, channels 1 and
+    2 are A and B, and each tag needs a LABEL line.
+
+    Raises:
+        DataError: for a damaged line or a file without segments.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    header: list[str] = []
+    lines: list[tuple[str, str, str]] = []
+    tags: dict[str, None] = {}
+    for number, line in enumerate(path.read_text("latin-1").splitlines(), 1):
+        if not line.strip() or "inter_segment_gap" in line.lower():
+            continue
+        if line.startswith(";;"):
+            header.append(line)
+            continue
+        fields = line.split(None, 5)
+        if len(fields) < 5 or not _is_time(fields[3]) or not _is_time(fields[4]):
+            raise DataError(
+                f"{path}:{number}: expected 'file channel speaker begin end [<tags>] text'"
+            )
+        file, channel, rest = fields[0], CHANNELS.get(fields[1], fields[1]), fields[5:]
+        text = rest[0] if rest else ""
+        label = re.match(r"<([^>]*)>", text)
+        if label:
+            tags.update(dict.fromkeys(tag for tag in label[1].split(",") if tag))
+        text = _balance(_ASIDE.sub("", text))
+        lines.append((file, channel, " ".join([file, channel, *fields[2:5], text])))
+    if not lines:
+        raise DataError(f"{path}: holds no segment")
+    return Stm([*header, *_missing_labels(header, tags)], lines)
+
+
+def _balance(text: str) -> str:
+    """Single parentheses in pairs; one that is not closed ends with its word.
+
+    >>> _balance("((i guess)) yes ((maybe so")
+    '(i guess) yes (maybe) so'
+    """
+    kept, opened = [], -1
+    for character in text:
+        if character == "(" and opened < 0:
+            opened = len(kept)
+        elif character == ")" and opened >= 0:
+            opened = -1
+        elif character in "()":
+            continue
+        kept.append(character)
+    if opened < 0:
+        return "".join(kept)
+    before, word = "".join(kept[:opened]), "".join(kept[opened + 1 :])
+    return before + re.sub(r"^\S+", r"(\g<0>)", word)
+
+
+def read_glm(path: Path, report: Report) -> str:
+    """Word mapping rules, all brackets closed.
+
+    NIST's en20030506.glm forgets one: where the word occurs, be it in a hypothesis
+    alone, sclite dies.
+
+    Args:
+        report: takes a warning for each rule that was repaired.
+    """
+    lines = path.read_text("latin-1").splitlines()
+    for number, line in enumerate(lines, 1):
+        rule, comment, rest = line.partition(";;")
+        unclosed = _UNCLOSED.fullmatch(rule.rstrip())
+        if unclosed:
+            word, alternatives, context = unclosed.groups()
+            lines[number - 1] = f"{word}[{alternatives}] {context or _ANYWHERE} {comment}{rest}"
+            report(f"{path}:{number}: a bracket is not closed; read as closed")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_time(field: str) -> bool:
+    return re.fullmatch(r"\d*\.?\d+|\d+\.", field) is not None
+
+
+def _missing_labels(header: Iterable[str], tags: Iterable[str]) -> list[str]:
+    known = {match[1].upper() for match in map(_LABEL.match, header) if match}
+    return [f';; LABEL "{tag}" "{tag}" "{tag}"' for tag in tags if tag.upper() not in known]
+
+
+@dataclass(frozen=True)
+class Hub5Reference:
+    """What a Hub5 test set is scored against.
+
+    Attributes:
+        name: of the set; decides the subsets.
+        segments: by utterance, with the evaluation's original times.
+        stm: the repaired reference.
+        glm: file of word mapping rules.
+    """
+
+    name: str
+    segments: dict[str, Segment]
+    stm: Stm
+    glm: Path
+
+    @classmethod
+    def read(
+        cls, name: str, segments: Path, stm: Path, glm: Path, recordings: Path | None = None
+    ) -> Hub5Reference:
+        """Read and check all files; see `read_segments` and `read_stm`.
+
+        Raises:
+            DataError: if one is missing or damaged.
+        """
+        if not glm.is_file():
+            raise DataError(f"{glm}: no such file")
+        return cls(name, read_segments(segments, recordings), read_stm(stm), glm)
+
+    @property
+    def subsets(self) -> dict[str, str]:
+        """Beginning of the file names, by subset; only those that the stm holds."""
+        files = {file for file, _ in self.stm.sides()}
+        return {
+            subset: prefix
+            for subset, prefix in SUBSETS.get(self.name, {"all": ""}).items()
+            if any(file.startswith(prefix) for file in files)
+        }
+
+
+def score_hub5(
+    sctk: Path, reference: Hub5Reference, text: Path, outdir: Path, report: Report, strict: bool
+) -> dict[str, ScoreResult]:
+    """Score a hypothesis on every subset of a set.
+
+    Args:
+        sctk: folder of hubscr.pl, from `find_sctk`.
+        text: Kaldi text of the hypotheses.
+        outdir: gets the reports of each subset in a folder of its own.
+        report: takes warnings.
+        strict: a segment or a conversation side without a hypothesis is an error,
+            not a warning. An empty hypothesis is one.
+
+    Returns:
+        Alignments and counts by subset.
+
+    Raises:
+        DataError: for hypotheses of another set, or if hubscr.pl fails.
+    """
+    hypotheses = read_hypotheses(text)
+    check_coverage(reference, hypotheses, report, strict)
+    words = make_ctm(hypotheses, reference.segments, report, strict)
+    glm = read_glm(reference.glm, report)
+    return {
+        subset: score_subset(sctk, reference.stm, glm, words, prefix, outdir / subset)
+        for subset, prefix in reference.subsets.items()
+    }
+
+
+def check_coverage(
+    reference: Hub5Reference, decoded: Collection[str], report: Report, strict: bool
+) -> None:
+    """Compare conversation sides: hubscr.pl counts a missing one as deletions.
+
+    Args:
+        decoded: utterances with a hypothesis, be it empty.
+
+    Raises:
+        DataError: if no side is common, or, with ``strict``, if one is missing.
+    """
+    spoken = {
+        (segment.file, segment.channel)
+        for utterance, segment in reference.segments.items()
+        if utterance in decoded
+    }
+    stm = reference.stm
+    missing = sorted(stm.sides() - spoken)
+    strangers = sorted(spoken - {(file, channel) for file, channel, _ in stm.lines})
+    if spoken and not spoken & stm.sides():
+        raise DataError(
+            f"no conversation side is in both: reference {' '.join(missing[0])}, "
+            f"hypothesis {' '.join(min(spoken))}; are they of the same set?"
+        )
+    if strangers:
+        report(f"{len(strangers)} sides are not in the stm, first {' '.join(strangers[0])}")
+    if missing:
+        message = (
+            f"{len(missing)} of {len(stm.sides())} conversation sides of the stm have no "
+            f"hypothesis, first {' '.join(missing[0])}"
+        )
+        if strict:
+            raise DataError(f"{message}; prepare and decode all of them")
+        report(f"{message}: all their words count as deletions")
+
+
+def score_subset(
+    sctk: Path, stm: Stm, glm: str, words: list[TimedWord], prefix: str, outdir: Path
+) -> ScoreResult:
+    """Run hubscr.pl on the files whose names begin with ``prefix`` and keep its reports.
+
+    Where no word was recognised in them, all are deletions.
+
+    Raises:
+        DataError: if hubscr.pl fails, or its reports contradict each other.
+    """
+    chosen = [word for word in words if word.file.startswith(prefix)]
+    with tempfile.TemporaryDirectory(prefix="hub5.") as name:
+        folder = Path(name)
+        (folder / "stm").write_text(stm.subset(prefix), "latin-1")
+        (folder / "hyp.ctm").write_text("".join(f"{word}\n" for word in chosen), "utf-8")
+        (folder / "glm").write_text(glm, "latin-1")
+        _run_hubscr(sctk, folder)
+        outdir.mkdir(parents=True, exist_ok=True)
+        for kept in ("stm", "hyp.ctm", *(f"hyp.ctm.filt.{suffix}" for suffix in REPORTS)):
+            if (folder / kept).exists():
+                shutil.copyfile(folder / kept, outdir / kept)
+    result = read_sgml(outdir / "hyp.ctm.filt.sgml", f"{outdir}/hyp.ctm")
+    counts = read_counts(outdir / "hyp.ctm.filt.raw")
+    if result.total != counts:
+        raise DataError(
+            f"{outdir}: sclite's reports disagree: {counts} in hyp.ctm.filt.raw, "
+            f"{result.total} in hyp.ctm.filt.sgml"
+        )
+    return result
+
+
+def _run_hubscr(sctk: Path, folder: Path) -> None:
+    command = [str(sctk / "hubscr.pl"), "-p", str(sctk), "-V", "-l", "english", "-h", "hub5"]
+    command += ["-g", "glm", "-r", "stm", "hyp.ctm"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    if run.returncode or not (folder / "hyp.ctm.filt.raw").exists():
+        tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-15:])
+        raise DataError(
+            f"hubscr.pl failed with status {run.returncode}; its last words:\n{tail}\n"
+            "(csrfilt.sh may have left /tmp/hs_filt.* behind)"
+        )
+
+
+def read_counts(path: Path) -> Counts:
+    """The totals of a .raw report.
+
+    Raises:
+        DataError: if the report has no Sum row.
+    """
+    for line in path.read_text("utf-8", "replace").splitlines():
+        fields = re.findall(r"[^\s|]+", line)
+        if fields[:1] == ["Sum"]:
+            utterances, _, correct, substitutions, deletions, insertions, _, wrong = (
+                int(field) for field in fields[1:9]
+            )
+            return Counts(correct, substitutions, deletions, insertions, utterances, wrong)
+    raise DataError(f"{path}: no Sum row; sclite did not finish")

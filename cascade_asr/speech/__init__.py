@@ -1,0 +1,1 @@
+"""Speech recognition: its model, data and decoding."""

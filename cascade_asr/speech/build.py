@@ -1,0 +1,144 @@
+"""Check the configuration of a speech model, and build it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import build_decoder, check_decoder
+from cascade_asr.networks.encoders import build_encoder, check_encoder
+from cascade_asr.networks.espnet import espnet_module, quiet_espnet
+from cascade_asr.options.signatures import check_conf
+from cascade_asr.speech.config import TrainConfig
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.training.checks import check_training_options, out_of_range
+
+NORMALIZATIONS = {
+    "utterance_mvn": espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN,
+    "global_mvn": espnet_module("espnet2.layers.global_mvn").GlobalMVN,
+}
+
+
+SpecAug = espnet_module("espnet2.asr.specaug.specaug").SpecAug
+
+
+def check_config(config: TrainConfig, where: str) -> None:
+    """Check a configuration against everything it names, before anything is built.
+
+    Raises:
+        ConfigError: with all problems, one a line.
+    """
+    problems = []
+    weight = config.model_conf.ctc_weight
+    if not 0.0 <= weight <= 1.0:
+        problems.append(f"model_conf.ctc_weight is {weight}, expected 0 to 1")
+    problems += check_encoder(config.encoder, config.encoder_conf)
+    if weight < 1.0:
+        problems += check_decoder(config.decoder, config.decoder_conf)
+    problems += check_conf(CTC, config.ctc_conf, "ctc_conf", ("odim", "encoder_output_size"))
+    known_mvn = (*NORMALIZATIONS, "speaker_mvn")
+    if config.normalize is not None and config.normalize not in known_mvn:
+        problems.append(
+            f"unknown normalize '{config.normalize}'{nearest(config.normalize, known_mvn)}"
+        )
+    elif config.normalize in NORMALIZATIONS:
+        kind = NORMALIZATIONS[config.normalize]
+        problems += check_conf(kind, config.normalize_conf, "normalize_conf", ("stats_file",))
+    if config.specaug not in (None, "specaug"):
+        problems.append(f"unknown specaug '{config.specaug}'; expected specaug or null")
+    elif config.specaug:
+        problems += check_conf(SpecAug, config.specaug_conf, "specaug_conf") or _refusal(
+            lambda: SpecAug(**config.specaug_conf), "specaug_conf"
+        )
+    problems += check_training_options(config)
+    problems += out_of_range(
+        config,
+        {
+            "batch_bins": 1,
+            "batch_size": 1,
+            "valid_batch_bins": 1,
+            "num_workers": 0,
+            "short_first_epochs": 0,
+        },
+    )
+    if not 0.0 <= config.model_conf.lsm_weight < 1.0:
+        problems.append(
+            f"model_conf.lsm_weight is {config.model_conf.lsm_weight}, expected 0 to below 1"
+        )
+    if len(config.fold_length) != 2 or min(config.fold_length) < 1:
+        problems.append(f"fold_length is {config.fold_length}, expected two numbers of 1 or more")
+    if problems:
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+
+
+def _refusal(build: Callable[[], object], where: str) -> list[str]:
+    """What a constructor says against values that its signature allows."""
+    try:
+        build()
+    except (ValueError, TypeError, AssertionError) as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def build_model(
+    config: TrainConfig, tokenizer: Tokenizer, input_size: int, global_cmvn: Path, seed: int
+) -> ASRModel:
+    """Build a model with new weights.
+
+    Args:
+        config: checked with `check_config`.
+        tokenizer: of the recipe.
+        input_size: D of the features.
+        global_cmvn: statistics, read where ``normalize`` is ``global_mvn``.
+        seed: of the initial weights; the caller's random state is left alone.
+    """
+    vocabulary_size = len(tokenizer.tokens)
+    weight = config.model_conf.ctc_weight
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = build_encoder(config.encoder, input_size, config.encoder_conf)
+        width = encoder.output_size()
+        decoder = None
+        if weight < 1.0:
+            decoder = build_decoder(config.decoder, vocabulary_size, width, config.decoder_conf)
+        ctc = None
+        if weight > 0.0:
+            ctc = CTC(odim=vocabulary_size, encoder_output_size=width, **config.ctc_conf)
+        model = ASRModel(
+            tokenizer,
+            encoder,
+            decoder,
+            ctc,
+            ctc_weight=weight,
+            lsm_weight=config.model_conf.lsm_weight,
+            length_normalized_loss=config.model_conf.length_normalized_loss,
+            normalize=_build_normalization(config, global_cmvn),
+            specaug=SpecAug(**config.specaug_conf) if config.specaug else None,
+        )
+        if config.init:
+            _initialize(model, config.init)
+    return model.float()
+
+
+def _initialize(model: ASRModel, name: str) -> None:
+    """New weights by ESPnet's scheme of that name."""
+    try:
+        with quiet_espnet():
+            espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
+    except ValueError as error:
+        raise ConfigError(f"init: {error}") from error
+
+
+def _build_normalization(config: TrainConfig, global_cmvn: Path) -> torch.nn.Module | None:
+    if config.normalize == "global_mvn":
+        if not global_cmvn.is_file():
+            raise ConfigError(f"{global_cmvn}: no global CMVN statistics; run stage 1 and stage 3")
+        return NORMALIZATIONS["global_mvn"](stats_file=global_cmvn, **config.normalize_conf)
+    if config.normalize == "utterance_mvn":
+        return NORMALIZATIONS["utterance_mvn"](**config.normalize_conf)
+    return None

@@ -1,0 +1,135 @@
+"""Training configuration: dataclasses filled from YAML with ESPnet2's keys.
+
+An ESPnet2 training file works as it is. Every problem of a file is reported,
+each with its line; an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.options.schema import from_mapping, option
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.yaml_file import read_yaml
+
+
+@dataclass
+class ModelConf:
+    """``model_conf``: the hybrid CTC/attention objective."""
+
+    ctc_weight: float = option(0.5, "share of the CTC loss: 1 is pure CTC, 0 pure attention")
+    lsm_weight: float = option(0.0, "label smoothing: probability spread over the other tokens")
+    length_normalized_loss: bool = option(False, "divide the attention loss by tokens, not B")
+
+
+
+
+@dataclass
+class TrainConfig(TrainingOptions):
+    """The training of a speech recognition model, as conf/train_*.yaml writes it."""
+
+    encoder: str = option("vgg_rnn", "encoder of cascade_asr.networks.encoders")
+    encoder_conf: dict[str, Any] = option({}, "arguments of the encoder")
+    decoder: str = option("rnn", "decoder of cascade_asr.networks.decoders")
+    decoder_conf: dict[str, Any] = option({}, "arguments of the decoder")
+    ctc_conf: dict[str, Any] = option({}, "arguments of the CTC layer")
+    model_conf: ModelConf = field(default_factory=ModelConf, metadata={"help": "the objective"})
+    init: str | None = option(
+        None, "xavier_uniform, xavier_normal, kaiming_uniform, ...; or PyTorch's"
+    )
+    normalize: str | None = option(
+        "utterance_mvn", "utterance_mvn, speaker_mvn, global_mvn or null"
+    )
+    normalize_conf: dict[str, Any] = option({}, "arguments of the normalisation")
+    specaug: str | None = option(None, "specaug or null")
+    specaug_conf: dict[str, Any] = option({}, "arguments of SpecAugment (frames, mel bins)")
+
+    use_amp: bool = option(False, "ESPnet2's name for mixed precision on a GPU")
+
+    batch_type: str = option("numel", "numel, length, folded, sorted or unsorted")
+    batch_bins: int = option(1_000_000, "padded elements of a batch, for numel and length")
+    batch_size: int = option(20, "utterances of a batch, for folded, sorted and unsorted")
+    valid_batch_bins: int | None = option(None, "batch_bins of the dev set; null: as batch_bins")
+    fold_length: list[int] = option([800, 150], "frames and tokens that halve a folded batch")
+    short_first_epochs: int = option(0, "first epochs that go from short to long utterances")
+    num_workers: int = option(1, "processes that read features")
+
+
+# Keys of ESPnet2 that change nothing here; a file with them works, and says so.
+WITHOUT_EFFECT = {
+    "num_att_plot": "the report draws attention",
+    "log_level": "set by the command",
+    "print_config": "use --help",
+    "unused_parameters": "frozen and absent parts are known",
+    "cudnn_benchmark": "off: results are reproducible",
+    "cudnn_deterministic": "on: results are reproducible",
+    "sort_in_batch": "batches are sorted as the network needs",
+    "sort_batch": "see short_first_epochs",
+    "valid_batch_type": "as batch_type",
+    "resume": "a training always resumes where a checkpoint exists",
+    "use_matplotlib": "the report draws",
+    "report_cer": "CER and WER are always logged",
+    "report_wer": "CER and WER are always logged",
+    "token_type": "given by the recipe",
+    "nbest_averaging_interval": "averaging happens at the end",
+}
+
+
+def load_train_config(path: Path) -> tuple[TrainConfig, list[str]]:
+    """Read a training configuration.
+
+    Returns:
+        The configuration and notes on ESPnet2 keys that have no effect.
+
+    Raises:
+        ConfigError: listing every unknown key and every value of a wrong type,
+            each with file and line.
+    """
+    return train_config_from(*read_yaml(path), str(path))
+
+
+def train_config_from(
+    content: dict[str, Any], lines: dict[str, int], where: str
+) -> tuple[TrainConfig, list[str]]:
+    """A training configuration from what a YAML file says; as `load_train_config`.
+
+    Args:
+        content: keys and values; changed in place.
+        lines: line of each dotted key.
+        where: the file, for the messages.
+    """
+    notes = []
+    model_conf = content.get("model_conf") or {}
+    for mapping, prefix in ((content, ""), (model_conf, "model_conf.")):
+        for key in [key for key in mapping if key in WITHOUT_EFFECT]:
+            line = lines[prefix + key]
+            notes.append(f"{where}:{line}: '{key}' has no effect ({WITHOUT_EFFECT[key]})")
+            del mapping[key]
+    _simplify_espnet_forms(content)
+    config = from_mapping(TrainConfig, content, where, lines)
+    if config.use_amp and config.precision == "32-true":
+        config.precision = "16-mixed"
+    return config, notes
+
+
+def _simplify_espnet_forms(content: dict[str, Any]) -> None:
+    """ESPnet2 allows lists where one value is meant (``keep_nbest_models: [10]``)."""
+    value = content.get("keep_nbest_models")
+    if isinstance(value, list) and value:
+        content["keep_nbest_models"] = max(value)
+    for key in ("specaug", "normalize", "scheduler", "init"):
+        if content.get(key) in ("none", "None", ""):
+            content[key] = None
+    folds = content.get("fold_length")
+    if isinstance(folds, int):
+        content["fold_length"] = [folds, folds]
+
+
+
+
+
+
+
+

@@ -1,0 +1,115 @@
+"""Save and load weights so that no fault leaves half a file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cascade_asr.errors import ConfigError, TrainingError
+from cascade_asr.files import atomic_write
+
+StateDict = dict[str, torch.Tensor]
+
+
+def save(path: Path, content: Any) -> None:
+    """Write a checkpoint atomically; the one before stays until the new one is whole.
+
+    Raises:
+        TrainingError: if the disk is full or cannot be written.
+    """
+    try:
+        with atomic_write(path, "wb") as stream:
+            torch.save(content, stream)
+    except (OSError, RuntimeError) as error:
+        reason = str(error)
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError) and cause.errno is not None:
+            reason = errno_text(cause)
+        kept = f"; {path} of before is kept" if path.exists() else ""
+        raise TrainingError(f"cannot write {path}: {reason}{kept}") from error
+
+
+def errno_text(error: OSError) -> str:
+    """A file error in words, with the remedy for a full disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{error.strerror}; free some space and start again: training resumes"
+    return str(error.strerror or error)
+
+
+def load(path: Path) -> Any:
+    """Load a checkpoint to the CPU.
+
+    Raises:
+        ConfigError: if it is missing or damaged.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such checkpoint")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"{path}: damaged checkpoint ({reason}); remove it to train again"
+        ) from error
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Load a state dict that must fit exactly (`check_weights`)."""
+    check_weights(model, weights, source)
+    model.load_state_dict(dict(weights))
+
+
+def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Require that a state dict has the names and shapes of a model.
+
+    Raises:
+        ConfigError: if it is of another architecture, naming what differs.
+    """
+    own = model.state_dict()
+    problems = [f"'{name}' is missing" for name in own if name not in weights]
+    problems += [f"'{name}' is not in this model" for name in weights if name not in own]
+    problems += [
+        f"'{name}' is {tuple(weights[name].shape)}, this model has {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:4])
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ConfigError(
+            f"{source}: checkpoint of another architecture: {shown}{more}; use the configuration "
+            "that it was trained with, or another --tag"
+        )
+
+
+def average(states: list[StateDict], unchanged: Iterable[str] = ()) -> StateDict:
+    """Average checkpoints, best first.
+
+    The mean of n equal float32 tensors is not always that tensor, so tensors
+    that training left alone are copied. Counters are the best checkpoint's.
+
+    Args:
+        states: state dicts of one architecture.
+        unchanged: names of frozen tensors, equal in all of them.
+    """
+    unchanged = set(unchanged)
+    result = {}
+    for name, first in states[0].items():
+        if name in unchanged or not first.is_floating_point() or len(states) == 1:
+            result[name] = first.clone()
+        else:
+            total = torch.stack([state[name].double() for state in states]).mean(dim=0)
+            result[name] = total.to(first.dtype)
+    return result
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""Checks of training options that need no data, before hours are spent on training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.optimization import check_optimization
+from cascade_asr.training.protocols import CascadeModel
+
+SMALLEST = {
+    "max_epoch": 1,
+    "accum_grad": 1,
+    "log_interval": 1,
+    "keep_nbest_models": 1,
+    "patience": 1,
+    "seed": 0,
+}
+
+
+def check_training_options(config: TrainingOptions) -> list[str]:
+    """Problems of optimizer, schedule and single numbers."""
+    problems = check_optimization(
+        config.optim, config.optim_conf, config.scheduler, config.scheduler_conf
+    )
+    return problems + out_of_range(config, SMALLEST)
+
+
+def out_of_range(config: Any, smallest: dict[str, int]) -> list[str]:
+    """Problems of numbers that are below the least that they may be; None is not checked."""
+    return [
+        f"{name} is {value}, expected {least} or more"
+        for name, least in smallest.items()
+        if (value := getattr(config, name)) is not None and value < least
+    ]
+
+
+def check_criteria(config: TrainingOptions, model: CascadeModel, where: str) -> None:
+    """Check that every metric which a configuration watches will be logged.
+
+    Raises:
+        ConfigError: listing those that will, before hours are spent on training.
+    """
+    known = {split: model.metric_names(split) for split in ("train", "valid")}
+    problems = []
+    for option, criteria in (
+        ("best_model_criterion", config.best_model_criterion),
+        ("early_stopping_criterion", [config.early_stopping_criterion]),
+        ("val_scheduler_criterion", [config.val_scheduler_criterion]),
+    ):
+        for criterion in criteria:
+            length = 2 if option == "val_scheduler_criterion" else 3
+            if len(criterion) != length or (length == 3 and criterion[2] not in ("min", "max")):
+                form = "[valid, loss]" if length == 2 else "[valid, loss, min]"
+                problems.append(f"{option}: expected {form}, found {criterion}")
+            elif criterion[1] not in known.get(criterion[0], []):
+                listing = "; ".join(f"{split}: {', '.join(known[split])}" for split in known)
+                problems.append(
+                    f"{option}: metric '{criterion[0]} {criterion[1]}' is not logged; there are {listing}"
+                )
+    if problems:
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))

@@ -1,0 +1,111 @@
+"""Where an experiment's data and results are, and how its model is built."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.data.manifest import content_digest
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import atomic_write
+from cascade_asr.training.checkpoint import file_digest
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The folders of one experiment.
+
+    Attributes:
+        directory: ``exp/TAG``; holds a copy of all that its models need.
+        dump: ``dump``, made by stages 1 and 2.
+        train_set, dev_set: sets inside ``dump``.
+    """
+
+    directory: Path
+    dump: Path
+    train_set: str
+    dev_set: str
+
+    @property
+    def tokens(self) -> Path:
+        """Token folder of this experiment's models."""
+        return self.directory / "tokens"
+
+    @property
+    def global_cmvn(self) -> Path:
+        """Global CMVN statistics of this experiment's models."""
+        return self.directory / "cmvn.npz"
+
+    @property
+    def fbank_options(self) -> Path:
+        """Options that the features of this experiment's models were computed with."""
+        return self.directory / "fbank.conf"
+
+    def manifest_path(self, name: str) -> Path:
+        """Manifest of a set."""
+        return self.dump / name / "manifest.tsv"
+
+    def adopt(self) -> None:
+        """Copy tokens and statistics of ``dump`` into the experiment.
+
+        Raises:
+            ConfigError: if the experiment has models of other tokens.
+        """
+        source = self.dump / "tokens"
+        if not (source / "tokens.txt").is_file():
+            raise ConfigError(f"{source}/tokens.txt: no tokens; run stage 2")
+        if (self.tokens / "tokens.txt").is_file():
+            # all files: two sentencepiece models may have the same pieces and split otherwise
+            if _contents(self.tokens) != _contents(source):
+                raise ConfigError(
+                    f"{self.directory} holds models of other tokens than {source}/tokens.txt; "
+                    "use another --tag, or remove that folder"
+                )
+        else:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            temporary = self.directory / ".tokens.partial"
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(source, temporary)
+            temporary.rename(self.tokens)
+        for name, target in (("cmvn.npz", self.global_cmvn), ("fbank.conf", self.fbank_options)):
+            source = self.dump / self.train_set / name
+            if source.is_file():
+                with atomic_write(target, "wb") as stream:
+                    stream.write(source.read_bytes())
+
+    def data_digest(self) -> str:
+        """Hash of texts, lengths and features of both sets: what a model has seen.
+
+        Features enter through their CMVN statistics, which no change leaves alone.
+        """
+        digests = []
+        for name in (self.train_set, self.dev_set):
+            digests.append(content_digest(self.manifest_path(name))[:16])
+            statistics = self.dump / name / "cmvn.npz"
+            digests.append(file_digest(statistics)[:16] if statistics.is_file() else "none")
+        return "-".join(digests)
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+

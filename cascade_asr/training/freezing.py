@@ -1,0 +1,147 @@
+"""Take layers over from a trained model, freeze them, and prove that they stayed so.
+
+``requires_grad = False`` alone is no freezing: BatchNorm statistics and dropout
+go on, and an optimizer that still holds the weight decays it. So three things
+belong together: `freeze` before the optimizer is built (give it only what
+`trainable_parameters` returns), `set_training_mode` whenever the model goes
+back to training, and `fingerprint` before and after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cascade_asr.errors import ConfigError, TrainingError, nearest
+from cascade_asr.networks.layer import Layer
+
+
+def find_layer(layers: list[Layer], name: str) -> int:
+    """Index of the layer that a user calls ``name``.
+
+    Raises:
+        ConfigError: if there is none; it lists the layers that exist, top first.
+    """
+    for index, layer in enumerate(layers):
+        if name == layer.name or name in layer.aliases:
+            return index
+    known = [known for layer in layers for known in (layer.name, *layer.aliases)]
+    listing = ", ".join(
+        layer.name + (f" (= {' + '.join(layer.aliases)})" if layer.aliases else "")
+        for layer in reversed(layers)
+    )
+    raise ConfigError(f"no layer '{name}'{nearest(name, known)}; this model has: {listing}")
+
+
+def freeze(model: nn.Module, layers: Iterable[Layer]) -> list[str]:
+    """Exclude layers from training.
+
+    Call this before building the optimizer: a gradient left over from an
+    earlier step, or weight decay, would still move a frozen weight.
+
+    Args:
+        model: changed in place.
+        layers: layers of this model.
+
+    Returns:
+        Names of the parameters now frozen, in model order.
+    """
+    names = {name for layer in layers for name in layer.parameters}
+    frozen = []
+    for name, parameter in model.named_parameters():
+        if name in names:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+            frozen.append(name)
+    assert len(frozen) == len(names), f"layers name unknown parameters: {names - set(frozen)}"
+    return frozen
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that an optimizer may see."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout: bool) -> None:
+    """Put a partly frozen model into training mode.
+
+    Normalisation layers whose weights are frozen go to evaluation, so that
+    their statistics stay; recurrent layers stay in training, because cuDNN
+    cannot run their backward pass otherwise.
+
+    Args:
+        model: changed in place.
+        frozen: its frozen layers.
+        frozen_dropout: keep dropout inside frozen layers.
+    """
+    model.train()
+    modules = dict(model.named_modules())
+    for layer in frozen:
+        for buffer in layer.buffers:
+            owner = modules[buffer.rpartition(".")[0]]
+            if isinstance(owner, _BatchNorm):
+                owner.eval()
+        if not frozen_dropout:
+            for name in layer.dropouts:
+                modules[name].eval()
+
+
+def take_over(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], layers: Iterable[Layer]
+) -> list[str]:
+    """Give layers of a newly built model the weights and buffers of a trained one.
+
+    What is not among ``layers`` keeps its new weights: re-initialisation is what
+    is left when nothing is taken over.
+
+    Args:
+        model: changed in place.
+        weights: state dict of the same architecture.
+        layers: layers of this model.
+
+    Returns:
+        Names of the parameters and buffers that were taken over.
+    """
+    names = [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
+    target = _tensors(model)
+    with torch.no_grad():
+        for name in names:
+            target[name].copy_(weights[name])
+    return names
+
+
+def fingerprint(model: nn.Module, layers: Iterable[Layer]) -> dict[str, str]:
+    """SHA-256 of the bytes of every parameter and buffer of ``layers``, by name."""
+    tensors = _tensors(model)
+    names = [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
+    return {name: tensor_digest(tensors[name]) for name in names}
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """SHA-256 of dtype, shape and bytes of a tensor, wherever it lives."""
+    tensor = tensor.detach().cpu().contiguous()
+    content = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    content.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return content.hexdigest()
+
+
+def check_unchanged(before: dict[str, str], after: dict[str, str]) -> None:
+    """Fail where a frozen parameter or buffer has moved.
+
+    Raises:
+        TrainingError: naming every tensor that differs.
+    """
+    moved = [name for name in before if before[name] != after.get(name)]
+    if moved:
+        raise TrainingError(
+            f"frozen tensors changed during training: {', '.join(moved)}; this is a bug, and the "
+            "stage is not used"
+        )
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -1,0 +1,125 @@
+"""What a training logs: JSON lines, TensorBoard, a progress bar or plain lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from cascade_asr.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+
+class History:
+    """``history.jsonl`` and TensorBoard files of one training.
+
+    Args:
+        directory: where they are.
+        epoch, start_update: where the training goes on. Entries of later updates,
+            and the summary of an epoch that is not over, are dropped: a killed
+            training logged them and its successor will do so again.
+        tensorboard: write TensorBoard files too.
+    """
+
+    def __init__(self, directory: Path, epoch: int, start_update: int, tensorboard: bool) -> None:
+        self.path = directory / "history.jsonl"
+        self._writer = None
+        kept = [
+            entry
+            for entry in read_history(self.path)
+            if entry["update"] <= start_update
+            and (entry["split"] == "train" or entry["epoch"] < epoch)
+        ]
+        with atomic_write(self.path) as stream:
+            stream.writelines(json.dumps(entry) + "\n" for entry in kept)
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(
+                str(directory / "tensorboard"), purge_step=start_update + 1
+            )
+
+    def add(self, split: str, epoch: int, update: int, values: dict[str, float]) -> None:
+        """Append one entry."""
+        entry: dict[str, Any] = {"split": split, "epoch": epoch, "update": update, **values}
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(f"{split}/{name}", value, update)
+
+    def close(self) -> None:
+        """Flush the TensorBoard files."""
+        if self._writer:
+            self._writer.close()
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Entries of a ``history.jsonl``; a last line that a kill cut off is left out."""
+    entries = []
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return entries
+
+
+class Progress:
+    """A bar with the time left on a terminal, plain lines in a log.
+
+    Args:
+        title: of the training.
+        total: updates in all.
+        done: updates already done.
+        interval: updates between two plain lines.
+        enabled: show anything; False on all ranks but the first.
+    """
+
+    def __init__(self, title: str, total: int, done: int, interval: int, enabled: bool) -> None:
+        self.title, self.total, self.interval, self.enabled = title, total, interval, enabled
+        self._started, self._first = time.monotonic(), done
+        self._bar = None
+        if enabled and sys.stderr.isatty():
+            self._bar = tqdm(total=total, initial=done, desc=title, unit="update", leave=False)
+
+    def advance(self, update: int, epoch: int, values: dict[str, float]) -> None:
+        """Show that ``update`` is done."""
+        shown = " ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self._bar is not None:
+            self._bar.update(update - self._bar.n)
+            if shown:
+                self._bar.set_postfix_str(f"epoch {epoch} {shown}")
+        elif self.enabled and values:
+            pace = (time.monotonic() - self._started) / max(update - self._first, 1)
+            minutes, seconds = divmod(round(pace * max(self.total - update, 0)), 60)
+            left = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+            logger.info(
+                "%s: epoch %d update %d/%d %s, %.2f s/update, %s left",
+                self.title,
+                epoch,
+                update,
+                self.total,
+                shown,
+                pace,
+                left,
+            )
+
+    def message(self, text: str) -> None:
+        """A line of its own."""
+        if self._bar is not None:
+            self._bar.clear()
+        if self.enabled:
+            logger.info("%s: %s", self.title, text)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,162 @@
+"""Optimizers and learning-rate schedules by ESPnet2's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+
+from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.options.signatures import check_conf
+from cascade_asr.training.averaging import NTASGD
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adadelta": torch.optim.Adadelta,
+    "adagrad": torch.optim.Adagrad,
+    "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
+    "adamw": torch.optim.AdamW,
+    "asgd": torch.optim.ASGD,
+    "nt_asgd": NTASGD,
+    "rmsprop": torch.optim.RMSprop,
+    "rprop": torch.optim.Rprop,
+    "sgd": torch.optim.SGD,
+}
+
+
+class EpsDecay:
+    """Multiply Adadelta's eps when the watched dev metric does not improve.
+
+    ESPnet1's schedule for RNN recipes (``--eps-decay 0.01``).
+
+    Args:
+        optimizer: an Adadelta.
+        factor: by which eps is multiplied.
+        mode: ``min`` or ``max``: which direction of the metric is better.
+    """
+
+    def __init__(self, optimizer: Optimizer, factor: float = 0.01, mode: str = "min") -> None:
+        if "eps" not in optimizer.param_groups[0]:
+            raise ConfigError("scheduler epsdecay needs an optimizer with eps, such as adadelta")
+        if mode not in ("min", "max"):
+            raise ConfigError(f"scheduler epsdecay: mode is '{mode}', expected min or max")
+        self.optimizer = optimizer
+        self.factor = factor
+        self.sign = {"min": 1.0, "max": -1.0}[mode]
+        self.best = float("inf")
+
+    def step(self, metric: float) -> None:
+        """Look at the metric of an epoch."""
+        if self.sign * metric < self.best:
+            self.best = self.sign * metric
+            return
+        for group in self.optimizer.param_groups:
+            group["eps"] *= self.factor
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.best = state["best"]
+
+
+# name -> (class, when it steps)
+SCHEDULERS: dict[str, tuple[type, str]] = {
+    "cosineannealinglr": (lr_scheduler.CosineAnnealingLR, "epoch"),
+    "epsdecay": (EpsDecay, "metric"),
+    "exponentiallr": (lr_scheduler.ExponentialLR, "epoch"),
+    "multisteplr": (lr_scheduler.MultiStepLR, "epoch"),
+    "noamlr": (espnet_module("espnet2.schedulers.noam_lr").NoamLR, "update"),
+    "onecyclelr": (lr_scheduler.OneCycleLR, "update"),
+    "reducelronplateau": (lr_scheduler.ReduceLROnPlateau, "metric"),
+    "steplr": (lr_scheduler.StepLR, "epoch"),
+    "warmuplr": (espnet_module("espnet2.schedulers.warmup_lr").WarmupLR, "update"),
+}
+
+
+def check_optimization(
+    optim: str, optim_conf: dict[str, Any], scheduler: str | None, scheduler_conf: dict[str, Any]
+) -> list[str]:
+    """Problems of the optimizer and schedule options, found on a network of one weight."""
+    problems = []
+    if optim.lower() not in OPTIMIZERS:
+        problems.append(f"unknown optim '{optim}'{nearest(optim, OPTIMIZERS)}")
+    else:
+        problems += check_conf(OPTIMIZERS[optim.lower()], optim_conf, "optim_conf")
+    if scheduler is not None and scheduler.lower() not in SCHEDULERS:
+        problems.append(f"unknown scheduler '{scheduler}'{nearest(scheduler, SCHEDULERS)}")
+    elif scheduler is not None:
+        conf = dict(scheduler_conf)
+        if scheduler.lower() == "onecyclelr":
+            conf.setdefault("max_lr", 1.0)
+        problems += check_conf(SCHEDULERS[scheduler.lower()][0], conf, "scheduler_conf")
+    if problems:
+        return problems
+    place = f"optim {optim}, optim_conf"
+    try:
+        optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], optim, optim_conf)
+        place = f"scheduler {scheduler}, scheduler_conf"
+        Schedule(optimizer, scheduler, scheduler_conf, total_updates=1)
+    except (ValueError, TypeError, ConfigError) as error:
+        return [f"{place}: {error}"]
+    return []
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], name: str, conf: dict[str, Any]
+) -> Optimizer:
+    """Build an optimizer over the trainable parameters."""
+    return OPTIMIZERS[name.lower()](list(parameters), **conf)
+
+
+class Schedule:
+    """A learning-rate schedule that knows when it steps.
+
+    Args:
+        optimizer: whose learning rate changes.
+        name: of `SCHEDULERS`, or None for a constant rate.
+        conf: its arguments. A one-cycle schedule without ``total_steps`` lasts
+            the whole training, and without ``max_lr`` peaks at the optimizer's lr.
+        total_updates: updates of the whole training.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        name: str | None,
+        conf: dict[str, Any],
+        total_updates: int,
+    ) -> None:
+        self.when, self._scheduler = "never", None
+        if name is None:
+            return
+        kind, self.when = SCHEDULERS[name.lower()]
+        conf = dict(conf)
+        if kind is lr_scheduler.OneCycleLR:
+            if not {"total_steps", "epochs"} & set(conf):
+                conf["total_steps"] = total_updates + 1
+            conf.setdefault("max_lr", optimizer.param_groups[0]["lr"])
+        self._scheduler = kind(optimizer, **conf)
+
+    def after_update(self) -> None:
+        """Call after each update of the weights."""
+        if self.when == "update":
+            self._scheduler.step()
+
+    def after_epoch(self, metric: float | None) -> None:
+        """Call after each epoch with the watched dev metric."""
+        if self.when == "epoch":
+            self._scheduler.step()
+        elif self.when == "metric":
+            self._scheduler.step(metric)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._scheduler.state_dict() if self._scheduler else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._scheduler:
+            self._scheduler.load_state_dict(state)

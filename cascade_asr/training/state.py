@@ -1,0 +1,123 @@
+"""What a training knows of itself: where it stands, what it measured, what is random."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.training.protocols import Statistics
+
+
+@dataclass
+class Position:
+    """Where a training stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: counted from 1.
+        batch: batches of this epoch already used.
+        update: updates done in all.
+        best: per epoch kept on disk, its metric; best first.
+        stale_epochs: epochs since the watched metric improved.
+        watched_best: best value of the metric that patience watches.
+        bad_gradients: updates skipped in a row.
+        seconds: training time so far, over all attempts.
+        cpu_seconds: processor time of the first rank's process in it.
+        frames: feature frames trained on so far.
+        finished: no epoch is left.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    update: int = 0
+    best: list[list[float]] = field(default_factory=list)
+    stale_epochs: int = 0
+    watched_best: float | None = None
+    bad_gradients: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    frames: int = 0
+    finished: bool = False
+
+
+class Clock:
+    """Adds the time that passes to a position.
+
+    Args:
+        position: whose ``seconds`` and ``cpu_seconds`` grow.
+    """
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def add(self) -> float:
+        """Add what has passed since the last call; the time now, in seconds."""
+        wall, cpu = time.monotonic(), time.process_time()
+        self.position.seconds += wall - self._wall
+        self.position.cpu_seconds += cpu - self._cpu
+        self._wall, self._cpu = wall, cpu
+        return wall
+
+
+@dataclass
+class FitResult:
+    """What a training ended with.
+
+    Attributes:
+        metrics: dev metrics of the averaged model.
+        averaged_epochs: epochs that were averaged, best first.
+        epochs, updates, frames, seconds, cpu_seconds: how much was trained.
+    """
+
+    metrics: dict[str, float]
+    averaged_epochs: list[int]
+    epochs: int
+    updates: int
+    frames: int
+    seconds: float
+    cpu_seconds: float
+
+
+def seed_update(seed: int, update: int, rank: int) -> None:
+    """Make the randomness of an update a function of (seed, update, rank)."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, update, rank]).generate_state(1)[0]))
+
+
+def add_statistics(sums: dict[str, tuple[float, float]], statistics: Statistics) -> None:
+    """Add the (sum, weight) pairs of a batch to running ones, in float64."""
+    for name, (value, weight) in statistics.items():
+        so_far = sums.get(name, (0.0, 0.0))
+        sums[name] = (so_far[0] + float(value), so_far[1] + weight)
+
+
+def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> float:
+    """The metric that a criterion such as ``[valid, loss]`` names.
+
+    Raises:
+        ConfigError: if it is not logged; lists those that are.
+    """
+    split, name = criterion[:2]
+    if name not in metrics.get(split, {}):
+        known = ", ".join(f"{split} {name}" for split in metrics for name in metrics[split])
+        raise ConfigError(f"metric '{split} {name}' is not logged; there are: {known}")
+    return metrics[split][name]
+
+
+def signed(value: float, mode: str) -> float:
+    """A value of which less is better, NaN worst; ``mode`` is ``min`` or ``max``."""
+    if math.isnan(value):
+        return float("inf")
+    return value if mode == "min" else -value
+
+
+def duration(seconds: float) -> str:
+    """``4 min 05 s``, or ``2 h 13 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s"

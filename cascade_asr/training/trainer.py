@@ -1,0 +1,442 @@
+"""One explicit training loop; it knows nothing of cascades.
+
+Lightning Fabric places the model, casts to bf16 or fp16 and connects the
+ranks. Everything random in an update is drawn from (seed, update, rank), and
+the order of the batches from (seed, epoch), so a training that was killed and
+started again ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from cascade_asr.data.loader import BatchLoader, explain_lost_workers
+from cascade_asr.errors import TrainingError
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training import checkpoint, hooks
+from cascade_asr.training.best_epochs import BestEpochs
+from cascade_asr.training.fencing import may_always_write
+from cascade_asr.training.freezing import trainable_parameters
+from cascade_asr.training.history import History, Progress
+from cascade_asr.training.interruption import Interrupted, Interruption
+from cascade_asr.training.optimization import Schedule, build_optimizer
+from cascade_asr.training.protocols import Statistics, TrainingBatch
+from cascade_asr.training.state import (
+    Clock,
+    FitResult,
+    Position,
+    add_statistics,
+    read_metric,
+    seed_update,
+    signed,
+)
+
+if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+    from lightning_fabric import Fabric
+
+logger = logging.getLogger(__name__)
+
+BAD_GRADIENTS_IN_A_ROW = 20  # skipped updates after which training gives up
+
+
+class Trainer:
+    """Trains one model in one directory.
+
+    Args:
+        fabric: launched; decides device, precision and ranks.
+        config: how to train.
+        directory: for checkpoint, history and the averaged ``model.pth``.
+        title: of the log lines.
+        set_training_mode: puts the model into training mode; a partly frozen
+            one needs its own.
+        frozen: names of tensors that training leaves alone.
+        interruption: signals that ask to stop.
+        check_may_write: called before each write; raises where another attempt
+            has taken over.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: TrainingOptions,
+        directory: Path,
+        title: str = "training",
+        set_training_mode: Callable[[nn.Module], Any] = nn.Module.train,
+        frozen: frozenset[str] = frozenset(),
+        interruption: Interruption | None = None,
+        check_may_write: Callable[[], None] = may_always_write,
+    ) -> None:
+        self.fabric = fabric
+        self.config = config
+        self.directory = directory
+        self.title = title
+        self.set_training_mode = set_training_mode
+        self.frozen = frozen
+        self.interruption = interruption or Interruption()
+        self.check_may_write = check_may_write
+        self.position = Position()
+        self._sums: dict[str, tuple[float, float]] = {}
+
+    def fit(self, model: nn.Module, train: BatchLoader, valid: BatchLoader) -> FitResult:
+        """Train until the last epoch or until patience ends; average the best epochs.
+
+        It resumes from ``checkpoint.pt`` where there is one.
+
+        Args:
+            model: called as ``model(batch) -> (summed loss, statistics)``.
+            train: batches to train on.
+            valid: batches of the dev set.
+
+        Raises:
+            TrainingError: on a NaN loss (naming the utterances) or a full disk;
+                the last checkpoint is kept.
+            ConfigError: if the checkpoint is of another architecture, or a
+                criterion names a metric that is not logged.
+            DataError: if features cannot be read, or a process that reads them died.
+            Interrupted: after a signal, with the state saved.
+        """
+        self.model = model
+        optimizer = build_optimizer(
+            trainable_parameters(model), self.config.optim, self.config.optim_conf
+        )
+        total_updates = hooks.total_updates(
+            train, self.config.max_epoch, self.config.accum_grad
+        )
+        self.schedule = Schedule(
+            optimizer, self.config.scheduler, self.config.scheduler_conf, total_updates
+        )
+        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+        self._resume()
+        self.fabric.barrier()
+        is_first_rank = self.fabric.is_global_zero
+        self.history = (
+            History(
+                self.directory,
+                self.position.epoch,
+                self.position.update,
+                self.config.use_tensorboard,
+            )
+            if is_first_rank
+            else None
+        )
+        self.progress = Progress(
+            self.title, total_updates, self.position.update, self.config.log_interval, is_first_rank
+        )
+        try:
+            with explain_lost_workers():
+                while not self.position.finished:
+                    self._run_epoch(train, valid)
+                return self._finish(valid)
+        finally:
+            self.progress.close()
+            if self.history:
+                self.history.close()
+
+    # ---- one epoch -------------------------------------------------------
+
+    def _run_epoch(self, train: BatchLoader, valid: BatchLoader) -> None:
+        self.set_training_mode(self.model)
+        batches = train.epoch(self.position.epoch, self.position.batch)
+        self._last_save = time.monotonic()
+        clock = Clock(self.position)
+        while group := list(islice(batches, self.config.accum_grad)):
+            statistics = self._update(group)
+            self.position.batch += len(group)
+            self._add(statistics)
+            self._log_update()
+            self._save_where_due(clock.add())
+        train_values = self._means(self._sums)
+        valid_values = self.evaluate(valid, self._evaluation_weights)
+        clock.add()
+        self._end_epoch(train_values, valid_values)
+
+    def _update(self, group: list[TrainingBatch]) -> Statistics:
+        """One update of the weights from one or more batches."""
+        position = self.position
+        seed_update(self.config.seed, position.update, self.fabric.global_rank)
+        world_size = self.fabric.world_size
+        weight, frames = self._sum_over_ranks(
+            sum(len(batch) for batch in group),
+            sum(batch.frames for batch in group),
+        )
+        position.frames += int(frames)
+        total: Statistics = {}
+        for index, batch in enumerate(group):
+            batch = batch.to(self.fabric.device)
+            last = index == len(group) - 1
+            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
+                loss, statistics = self.wrapped(batch)
+                self._require_finite(loss, batch)
+                # DDP averages gradients over ranks; ours are sums over utterances
+                self.fabric.backward(loss * (world_size / weight))
+            for name, (value, count) in statistics.items():
+                so_far = total.get(name, (0.0, 0.0))
+                total[name] = (so_far[0] + value, so_far[1] + count)
+        self._step(group)
+        position.update += 1
+        self.schedule.after_update()
+        return total
+
+    def _step(self, group: list[TrainingBatch]) -> None:
+        """Clip, and move the weights unless the gradient is not finite.
+
+        In fp16 the scaler skips such an update and lowers its scale.
+        """
+        norm = self.fabric.clip_gradients(
+            self.wrapped,
+            self.optimizer,
+            max_norm=self.config.grad_clip if self.config.grad_clip > 0 else math.inf,
+            norm_type=self.config.grad_clip_type,
+            error_if_nonfinite=False,
+        )
+        if not torch.isfinite(norm) and self._scaler is None:
+            self._count_bad_gradient()
+            self.optimizer.zero_grad(set_to_none=True)
+            return
+        self.position.bad_gradients = 0
+        with hooks.scaled_learning_rate(self.optimizer, group):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _count_bad_gradient(self) -> None:
+        self.position.bad_gradients += 1
+        logger.warning(
+            "update %d: the gradient is not finite; the update is skipped", self.position.update
+        )
+        if self.position.bad_gradients >= BAD_GRADIENTS_IN_A_ROW:
+            raise TrainingError(
+                f"{BAD_GRADIENTS_IN_A_ROW} updates in a row had no finite gradient; lower the "
+                "learning rate (optim_conf.lr) or grad_clip; the last checkpoint is kept: "
+                f"{self._checkpoint_path}"
+            )
+
+    def _require_finite(self, loss: torch.Tensor, batch: TrainingBatch) -> None:
+        if not math.isfinite(loss.item()):
+            raise TrainingError(
+                f"loss is {loss.item()} in epoch {self.position.epoch}, update "
+                f"{self.position.update + 1}, {batch.description}; the last checkpoint is kept: "
+                f"{self._checkpoint_path}; look at these, or lower the learning rate (optim_conf.lr)"
+            )
+
+    def _log_update(self) -> None:
+        position = self.position
+        values: dict[str, float] = {}
+        if position.update % self.config.log_interval == 0:
+            values = self._means(self._sums)
+            values["lr"] = self.optimizer.param_groups[0]["lr"]
+            if self.history:
+                self.check_may_write()
+                self.history.add("train", position.epoch, position.update, values)
+        shown = {name: values[name] for name in ("loss", "acc", "perplexity", "lr") if name in values}
+        self.progress.advance(position.update, position.epoch, shown)
+
+    def _end_epoch(self, train: dict[str, float], valid: dict[str, float]) -> None:
+        """Log, rank and keep this epoch; decide whether it was the last."""
+        position, config = self.position, self.config
+        if self.history:
+            self.check_may_write()
+            self.history.add("train_epoch", position.epoch, position.update, train)
+            self.history.add("valid", position.epoch, position.update, valid)
+        shown = " ".join(f"{name} {value:.4g}" for name, value in valid.items())
+        self.progress.message(f"epoch {position.epoch}/{config.max_epoch} done; dev: {shown}")
+        metrics = {"train": train, "valid": valid}
+        watched = read_metric(metrics, config.val_scheduler_criterion)
+        self.schedule.after_epoch(watched)
+        if hooks.averaging_begins(self._bare_optimizer, watched):
+            self.progress.message("weights are averaged from now on")
+        self._keep_if_among_best(metrics)
+        self._count_stale_epochs(metrics)
+        stop = config.patience is not None and position.stale_epochs >= config.patience
+        if stop:
+            self.progress.message(f"no improvement for {config.patience} epochs: stopping")
+        position.finished = stop or position.epoch >= config.max_epoch
+        position.epoch += 1
+        position.batch = 0
+        self._sums = {}
+        self._save()
+        if self.fabric.is_global_zero:
+            self.check_may_write()
+            self._best.remove_dropped()
+        self._leave_if_asked()
+
+    def _count_stale_epochs(self, metrics: dict[str, dict[str, float]]) -> None:
+        split, name, mode = self.config.early_stopping_criterion
+        value = signed(read_metric(metrics, [split, name]), mode)
+        if self.position.watched_best is None or value < self.position.watched_best:
+            self.position.watched_best = value
+            self.position.stale_epochs = 0
+        else:
+            self.position.stale_epochs += 1
+
+    # ---- the best epochs --------------------------------------------------
+
+    @property
+    def _best(self) -> BestEpochs:
+        capacity = max(1, self.config.keep_nbest_models)
+        return BestEpochs(self.directory, self.position.best, capacity)
+
+    def _keep_if_among_best(self, metrics: dict[str, dict[str, float]]) -> None:
+        split, name, mode = self.config.best_model_criterion[0]
+        value = signed(read_metric(metrics, [split, name]), mode)
+        epoch = self.position.epoch
+        if self._best.rank(value, epoch) and self.fabric.is_global_zero:
+            self.check_may_write()
+            with self._evaluation_weights():
+                self._best.save(epoch, self.model.state_dict())
+
+    def _finish(self, valid: BatchLoader) -> FitResult:
+        """Average the best epochs, evaluate the average, write model.pth."""
+        epochs = self._best.epochs
+        averaged = self._best.average(self.frozen)
+        self.model.load_state_dict(averaged)
+        metrics = self.evaluate(valid)
+        if self.fabric.is_global_zero:
+            self.check_may_write()
+            checkpoint.save(self.directory / "model.pth", averaged)
+        self.fabric.barrier()
+        shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self.progress.message(f"average of epochs {', '.join(map(str, epochs))}; dev: {shown}")
+        return FitResult(
+            metrics=metrics,
+            averaged_epochs=epochs,
+            epochs=self.position.epoch - 1,
+            updates=self.position.update,
+            frames=self.position.frames,
+            seconds=round(self.position.seconds, 1),
+            cpu_seconds=round(self.position.cpu_seconds, 1),
+        )
+
+    # ---- evaluation and statistics -----------------------------------------
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        valid: BatchLoader,
+        weights: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> dict[str, float]:
+        """Dev metrics of the model as it is, or as it is within ``weights``."""
+        self.model.eval()
+        sums: dict[str, tuple[float, float]] = {}
+        for batch in valid.epoch(1):
+            with weights(), self.fabric.autocast():
+                _, statistics = self.model(batch.to(self.fabric.device))
+            add_statistics(sums, statistics)
+            self._leave_if_asked()
+        return self._means(sums)
+
+    @property
+    def _bare_optimizer(self) -> Optimizer:
+        """The optimizer without Fabric around it."""
+        return self.optimizer.optimizer
+
+    def _evaluation_weights(self) -> AbstractContextManager[None]:
+        return hooks.evaluation_weights(self._bare_optimizer)
+
+    def _add(self, statistics: Statistics) -> None:
+        add_statistics(self._sums, statistics)
+
+    def _means(self, sums: dict[str, tuple[float, float]]) -> dict[str, float]:
+        """Means over all ranks."""
+        means = {}
+        for name, (value, weight) in sorted(sums.items()):
+            value, weight = self._sum_over_ranks(value, weight)
+            means[name] = value / weight if weight else float("nan")
+        return means | hooks.derived_metrics(self.model, means)
+
+    def _sum_over_ranks(self, *values: float) -> list[float]:
+        if self.fabric.world_size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.fabric.device)
+        return self.fabric.all_reduce(tensor, reduce_op="sum").tolist()
+
+    # ---- checkpoints --------------------------------------------------------
+
+    @property
+    def _checkpoint_path(self) -> Path:
+        return self.directory / "checkpoint.pt"
+
+    @property
+    def _scaler(self) -> Any:
+        """The scaler of the loss in fp16; None in other precisions."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def _save_where_due(self, now: float) -> None:
+        self._leave_if_asked()
+        due = now - self._last_save >= self.config.checkpoint_interval_s
+        if self._any_rank(due):
+            self._save()
+            self._last_save = now
+
+    def _leave_if_asked(self) -> None:
+        if self._any_rank(self.interruption.signal_number is not None):
+            self._save()
+            self.fabric.barrier()  # a rank that left would have the others killed while they save
+            raise Interrupted(
+                self.interruption.exit_status,
+                f"stopped at epoch {self.position.epoch}, update {self.position.update}; saved in "
+                f"{self._checkpoint_path}; start again to go on",
+            )
+
+    def _any_rank(self, here: bool) -> bool:
+        return self._sum_over_ranks(float(here))[0] > 0
+
+    def _save(self) -> None:
+        # the first rank goes on with the sums of all ranks
+        sums = {
+            name: tuple(self._sum_over_ranks(*pair)) for name, pair in sorted(self._sums.items())
+        }
+        if not self.fabric.is_global_zero:
+            return
+        self.check_may_write()
+        scaler = self._scaler
+        checkpoint.save(
+            self._checkpoint_path,
+            {
+                "config": self.config.digest(),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": scaler.state_dict() if scaler is not None else {},
+                "position": asdict(self.position),
+                "sums": sums,
+                "model_state": hooks.training_state(self.model),
+            },
+        )
+
+    def _resume(self) -> None:
+        if self.fabric.is_global_zero:
+            for path in self.directory.glob(".*.tmp"):
+                path.unlink()  # a killed training left it half written
+        if not self._checkpoint_path.exists():
+            return
+        state = checkpoint.load(self._checkpoint_path)
+        checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        hooks.load_training_state(self.model, state.get("model_state"))
+        scaler = self._scaler
+        if scaler is not None and state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
+        self.position = Position(**state["position"])
+        # every rank has every name, because the ranks add them up one by one
+        self._sums = dict.fromkeys(state["sums"], (0.0, 0.0))
+        if self.fabric.is_global_zero:
+            self._sums = {name: tuple(pair) for name, pair in state["sums"].items()}
+            logger.info(
+                "%s: resuming at epoch %d, update %d",
+                self.title,
+                self.position.epoch,
+                self.position.update,
+            )
