@@ -1,7 +1,7 @@
 """The errors that are a user's to repair; everything else is a bug of ours.
 
 A command catches `CascadeError`, prints its text without a traceback and
-exits with status 1 (see `cascade_asr.cli.command`). Each message says what was
+exits with status 1 (see `cascade_asr.command`). Each message says what was
 wrong, where, what was expected and what to do.
 """
 

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.kaldi.data_dir import load_data_dir
 from cascade_asr.data.kaldi.edit import (
     combine,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.loader import UtteranceDataset
 from cascade_asr.data.manifest import read_manifest

@@ -14,7 +14,7 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.features.cmvn import (
     Statistics,
     read_features,

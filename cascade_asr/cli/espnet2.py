@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.data.features.log_mel import option_lines
 from cascade_asr.errors import ConfigError

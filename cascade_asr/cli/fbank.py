@@ -15,7 +15,7 @@ from pathlib import Path
 
 import kaldiio
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.features.extraction import (
     SPEECH_FEATURE,
     compute_all,

@@ -20,7 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs import slurm, status
 from cascade_asr.jobs.attempt import begin, end

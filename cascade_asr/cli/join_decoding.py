@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.errors import DataError

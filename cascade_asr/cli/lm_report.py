@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.files import atomic_write
 from cascade_asr.results.text import collect_texts, text_html, text_markdown
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write
 from cascade_asr.lm import corpus

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.tokens import SENTENCE_EDGE, Tokenizer
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write

@@ -16,7 +16,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.files import read_json, write_json
 from cascade_asr.lm.evaluate import (
     EvaluationConfig,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 
+from cascade_asr import command
 from cascade_asr.cascade.controls import available_controls
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.names import CASCADE, CONTROLS, parse_controls
@@ -20,7 +21,6 @@ from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cascade.task import Task
-from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.files import read_json
 from cascade_asr.training.interruption import Interruption

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
+from cascade_asr import command
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.probe import evaluator, probe_layers
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cascade.task import Task
-from cascade_asr.cli import command
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json

@@ -12,7 +12,7 @@ import gc
 import logging
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.changes import changes, write_changes
 from cascade_asr.scoring.options import ENCODINGS, ID_TYPES, ScoringOptions

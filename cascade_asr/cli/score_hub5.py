@@ -15,7 +15,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.scoring.hub5.hub5 import SUBSETS, Hub5Reference, find_sctk, score_hub5
 from cascade_asr.scoring.output import hub5_record, write_record

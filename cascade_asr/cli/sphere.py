@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.audio.sphere import choose_channel, read_sphere, wav_bytes
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json
 

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.manifest import write_manifest
 from cascade_asr.data.token_transfer import copy_tokens

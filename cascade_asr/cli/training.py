@@ -16,6 +16,7 @@ import argparse  # noqa: E402
 import logging  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+from cascade_asr import command  # noqa: E402
 from cascade_asr.cascade.engine import Engine  # noqa: E402
 from cascade_asr.cascade.names import (  # noqa: E402
     CASCADE,
@@ -26,7 +27,6 @@ from cascade_asr.cascade.names import (  # noqa: E402
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cascade.task import Task  # noqa: E402
-from cascade_asr.cli import command  # noqa: E402
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402

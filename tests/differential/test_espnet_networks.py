@@ -220,7 +220,7 @@ def test_later_espnets_keep_their_modules_elsewhere(tmp_path, monkeypatch) -> No
 
 
 def test_importing_espnet_prints_nothing() -> None:
-    code = "from cascade_asr import encoders, decoders, ctc"
+    code = "from cascade_asr.networks import encoders, decoders, ctc"
     finished = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

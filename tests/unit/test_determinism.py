@@ -9,10 +9,10 @@ from conftest import ROOT, environment
 
 PROGRAM = """
 import hashlib, sys, torch
-from cascade_asr.ctc import CTC
-from cascade_asr.decoders import build_decoder
-from cascade_asr.encoders import build_encoder
-from cascade_asr.model import add_sentence_edges
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.encoders import build_encoder
+from cascade_asr.speech.model import add_sentence_edges
 
 torch.manual_seed(0)
 torch.set_num_threads(2)

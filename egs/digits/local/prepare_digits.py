@@ -25,7 +25,7 @@ import numpy as np
 import synthesise_digits
 from digit_strings import SETS, DigitString, Mixing, deal, mix, split
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from pathlib import Path
 from digit_strings import WORDS
 from fsdd import DIGITS, SAMPLE_RATE, TAKES, Recording, complete_set
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.errors import DataError
 
 log = logging.getLogger(__name__)

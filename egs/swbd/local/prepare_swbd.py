@@ -32,7 +32,7 @@ from swbd_speakers import read_callers, speakers_of
 from swbd_split import limit_repeats, split
 from swbd_transcripts import DICTIONARY, SUFFIX, Utterance, read_transcripts
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.audio.corpus_files import find_files
 from cascade_asr.errors import ConfigError, DataError, nearest
 from cascade_asr.scoring.hub5.hub5 import Stm

@@ -19,7 +19,7 @@ from pathlib import Path
 from prepare_wsj import add_roots, roots_of
 from wsj_discs import Corpus
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write

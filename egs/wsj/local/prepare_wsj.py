@@ -20,7 +20,7 @@ from wsj_sets import SETS, Entry, read_set
 from wsj_speakers import read_genders
 from wsj_transcripts import Transcript, normalise, read_transcripts
 
-from cascade_asr.cli import command
+from cascade_asr import command
 from cascade_asr.data.audio.corpus_files import read_headers, shown
 from cascade_asr.data.audio.sphere import SphereHeader
 from cascade_asr.data.kaldi.data_dir import DataDir
