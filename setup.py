@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 root = Path(__file__).parent
-version = re.search(r'__version__ = "(.+)"', (root / "cascade_asr/__init__.py").read_text())[1]
+version = re.search(r'__version__ = "(.+)"', (root / "cascade_asr/version.py").read_text())[1]
 
 setup(
     name="cascade_asr",

@@ -1,6 +1,9 @@
 """Top-down cascade training for speech recognition and language models."""
 
 import os
+from typing import Any
+
+from cascade_asr.version import __version__ as __version__
 
 # On a CPU, PyTorch keeps compiled kernels for a thousand shapes of each kind; batches
 # of ever new lengths then fill gigabytes without being any faster. Read by its
@@ -8,4 +11,11 @@ import os
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 
-__version__ = "0.1.0"
+
+def __getattr__(name: str) -> Any:
+    """``cascade_asr.Cascade``, imported at first use: torch takes seconds."""
+    if name == "Cascade":
+        from cascade_asr.library.cascade import Cascade
+
+        return Cascade
+    raise AttributeError(f"module 'cascade_asr' has no attribute '{name}'")

@@ -66,10 +66,22 @@ def load_cascade_config(path: Path) -> CascadeConfig:
     Raises:
         ConfigError: with every unknown key and every value that is not allowed.
     """
-    content, lines = read_yaml(path)
+    return cascade_config_from(*read_yaml(path), str(path))
+
+
+def cascade_config_from(
+    content: dict[str, Any], lines: dict[str, int], path: str
+) -> CascadeConfig:
+    """A cascade configuration from a mapping; as `load_cascade_config`.
+
+    Args:
+        content: keys and values; changed in place.
+        lines: line of each dotted key.
+        path: where they are from, for the messages.
+    """
     if isinstance(content.get("stages"), dict):
         content["stages"] = {str(key): value or {} for key, value in content["stages"].items()}
-    config = from_mapping(CascadeConfig, content, str(path), lines)
+    config = from_mapping(CascadeConfig, content, path, lines)
     problems = []
     if config.tying not in (None, *TYINGS):
         problems.append(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_asr import __version__
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json
 from cascade_asr.training import checkpoint
+from cascade_asr.version import __version__
 
 
 @dataclass(frozen=True)

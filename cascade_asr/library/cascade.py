@@ -1,0 +1,201 @@
+"""Top-down cascade training of one's own PyTorch module, in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.names import CASCADE, parse_controls
+from cascade_asr.cascade.options import cascade_config_from
+from cascade_asr.cascade.planning import Plan, make_plan, write_plan
+from cascade_asr.cascade.stage import StageRunner
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import read_json, write_json
+from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.network import Measure
+from cascade_asr.library.task import ModuleOptions, ModuleTask
+from cascade_asr.options.schema import from_mapping
+from cascade_asr.results.branches import (
+    ExperimentResult,
+    branch_table,
+    headline,
+    read_experiment,
+)
+from cascade_asr.training import checkpoint
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.finished import require_done
+from cascade_asr.training.interruption import Interruption
+from cascade_asr.training.trainer import Trainer
+
+
+class Cascade:
+    """Full training, cascade stages and controls of a module in one folder.
+
+    Whatever is finished there with the same options and data is not trained again; a
+    training that was interrupted resumes. Changes of the *code* of ``build`` and
+    ``measure`` are not seen: use another folder after them.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from torch.nn.functional import cross_entropy
+        >>> def build():
+        ...     return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(),
+        ...                          nn.Linear(8, 2))
+        >>> def measure(network, inputs, targets):
+        ...     logits = network(inputs)
+        ...     return {"loss": cross_entropy(logits, targets, reduction="none"),
+        ...             "accuracy": (logits.argmax(1) == targets).float()}
+        >>> points = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> labels = (points[:, 0] * points[:, 1] > 0).long()
+        >>> cascade = Cascade("exp/xor", build, measure,  # doctest: +SKIP
+        ...     train=(points[:150], labels[:150]), dev=(points[150:], labels[150:]),
+        ...     metrics=["accuracy"], select=("accuracy", "max"),
+        ...     training={"optim": "adam", "optim_conf": {"lr": 0.01}, "max_epoch": 10})
+        >>> cascade.run(controls="longer,continue")  # doctest: +SKIP
+        >>> print(cascade.table())  # doctest: +SKIP
+
+    Args:
+        directory: of the experiment; made where it does not exist.
+        build: called without arguments, gives the module with new weights drawn from
+            torch's random state (each training sets its own seed before).
+        measure: called as ``measure(network, inputs, targets)`` with a batch; gives a
+            dict of tensors (B,), one value for each item. ``loss`` is what is trained.
+        train, dev: a dataset of (input, target) pairs, or two tensors (N, …).
+        metrics: what ``measure`` gives beside ``loss``.
+        select: dev metric that ranks epochs and stages, and ``min`` or ``max``.
+        layers: submodules from input to output, where `find_layers` guesses wrong.
+        training: options of training (`ModuleOptions`), such as ``max_epoch``, ``seed``.
+        cascade: options of the cascade, as conf/cascade.yaml has them.
+        ngpu: GPUs; 0 is the CPU; None takes those that are there.
+
+    Raises:
+        ConfigError: with every wrong option, before anything is trained.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        build: Callable[[], nn.Module],
+        measure: Measure,
+        train: Any,
+        dev: Any,
+        *,
+        metrics: Sequence[str] = (),
+        select: tuple[str, str] = ("loss", "min"),
+        layers: Sequence[str | Sequence[str]] | None = None,
+        training: dict[str, Any] | None = None,
+        cascade: dict[str, Any] | None = None,
+        ngpu: int | None = 0,
+    ) -> None:
+        self.directory = Path(directory)
+        self._options = _training_options(training or {}, select)
+        self._cascade = cascade_config_from(dict(cascade or {}), {}, "cascade")
+        names = tuple(dict.fromkeys(("loss", *metrics)))
+        self.task = ModuleTask(
+            self.directory,
+            build,
+            measure,
+            names,
+            as_dataset(train, "train"),
+            as_dataset(dev, "dev"),
+            select,
+            layers,
+        )
+        self.task.check_config(self._options, "training")
+        self._ngpu = ngpu
+        self._fabric = None
+        self.plan: Plan = make_plan(self.task, self._options, self._cascade)
+
+    def run(self, controls: str = "none") -> ExperimentResult:
+        """Train what is not finished: full training, all stages, and the controls.
+
+        Args:
+            controls: ``none``, ``all``, or names such as ``longer,continue``.
+
+        Raises:
+            ConfigError: for a control that does not exist.
+            TrainingError: where a training fails; what was finished stays.
+        """
+        known = [name for name in self.plan.branches if name != CASCADE]
+        chosen = parse_controls(controls, known)
+        self.task.adopt()
+        write_plan(self.directory / "plan.json", self.plan)
+        runner = StageRunner(self.task, self._device(), Interruption())
+        engine = Engine(runner, self.plan.branches, self._cascade, self.plan.select)
+        engine.train_full()
+        for name in (CASCADE, *chosen):
+            engine.run(range(1, len(self.plan.branches[name].stages)), name)
+        return self.results()
+
+    def results(self) -> ExperimentResult:
+        """What is finished so far."""
+        return read_experiment(self.directory)
+
+    def table(self) -> str:
+        """A headline and a Markdown table: full training, cascade and controls."""
+        results = self.results()
+        return f"{headline([results])}\n\n{branch_table(results)}"
+
+    @property
+    def selected(self) -> str:
+        """Name of the training that the dev metric selects, such as ``stage2``."""
+        return read_json(self.directory / "selection.json")["selected"]
+
+    def load(self, name: str | None = None) -> nn.Module:
+        """The module with the weights of a finished training, in evaluation mode.
+
+        Args:
+            name: such as ``full`` or ``stage1``; None is the selected one.
+        """
+        return self._trained(name).network.eval()
+
+    def evaluate(self, data: Any, name: str | None = None, as_set: str = "") -> dict[str, float]:
+        """Metrics of a finished training on other data.
+
+        Args:
+            data: a dataset of pairs, or two tensors.
+            name: of the training; None is the selected one.
+            as_set: a name for these data, such as ``test``: the metrics are then kept
+                and become columns of `table`.
+        """
+        chosen = name or self.selected
+        trainer = Trainer(self._device(), self._options, self.directory / chosen)
+        trainer.model = self._device().to_device(self._trained(chosen))
+        loader = ItemLoader(as_dataset(data, as_set or "data"), self._options.batch_size)
+        values = trainer.evaluate(loader)
+        if as_set:
+            path = self.directory / chosen / "scores.json"
+            kept = read_json(path) if path.is_file() else {}
+            write_json(path, kept | {f"{as_set} {key}": value for key, value in values.items()})
+        return values
+
+    def _trained(self, name: str | None) -> Any:
+        name = name or self.selected
+        stage = self.plan.stage(name)
+        done = require_done(self.directory / name, "loading a model")
+        model = self.task.build_model(stage.config, stage.seed)
+        checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
+        return model
+
+    def _device(self) -> Any:
+        if self._fabric is None:
+            self._fabric = make_fabric(self._ngpu, self._options.precision)
+        return self._fabric
+
+
+def _training_options(given: dict[str, Any], select: tuple[str, str]) -> ModuleOptions:
+    """Options of training; what ranks epochs follows ``select`` unless it is given."""
+    if len(select) != 2 or select[1] not in ("min", "max"):
+        raise ConfigError(f"select: expected a metric and min or max, found {select!r}")
+    criterion = ["valid", *select]
+    defaults = {
+        "best_model_criterion": [criterion],
+        "early_stopping_criterion": criterion,
+        "use_tensorboard": False,
+    }
+    return from_mapping(ModuleOptions, defaults | given, "training", {})

@@ -1,0 +1,145 @@
+"""Items of a dataset in batches whose order depends on seed and epoch alone."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from cascade_asr.errors import ConfigError
+
+
+@dataclass
+class ItemBatch:
+    """Some items of a dataset.
+
+    Attributes:
+        inputs, targets: (B, …) each, as `torch.utils.data.default_collate` makes them.
+        size: B.
+        description: for messages.
+    """
+
+    inputs: Any
+    targets: Any
+    size: int
+    description: str = ""
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def frames(self) -> int:
+        """Items, for the record of what was trained."""
+        return self.size
+
+    def to(self, device: torch.device) -> ItemBatch:
+        """The batch on ``device``."""
+        inputs, targets = _moved(self.inputs, device), _moved(self.targets, device)
+        return ItemBatch(inputs, targets, self.size, self.description)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {key: _moved(each, device) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(each, device) for each in value)
+    return value
+
+
+def _order_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+class ItemLoader:
+    """Batches of a dataset of (input, target) pairs, from any position of any epoch.
+
+    Args:
+        dataset: of pairs, with a length.
+        batch_size: items of a batch.
+        seed: of the order; None keeps the dataset's.
+        rank, world_size: which share of the batches is this process's.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._dataset = dataset
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank, self._world_size = rank, world_size
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same for each rank."""
+        return math.ceil(len(self._dataset) / (self._batch_size * self._world_size))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[ItemBatch]:
+        """Yield this rank's batches of an epoch.
+
+        Args:
+            epoch: counted from 1; decides the order.
+            start: skip so many batches, which a resumed training has seen.
+        """
+        total = len(self._dataset)
+        order = torch.arange(total)
+        if self._seed is not None:
+            generator = torch.Generator().manual_seed(_order_seed(self._seed, epoch))
+            order = torch.randperm(total, generator=generator)
+        step = self._batch_size * self._world_size
+        for number in range(start, len(self)):
+            chosen = order[number * step : (number + 1) * step][self._rank :: self._world_size]
+            if not len(chosen):  # every rank takes part in every update
+                chosen = order[:1]
+            yield self._batch(chosen)
+
+    def _batch(self, chosen: torch.Tensor) -> ItemBatch:
+        description = f"items {', '.join(map(str, chosen[:5].tolist()))}"
+        if isinstance(self._dataset, TensorDataset):
+            inputs, targets = (tensor[chosen] for tensor in self._dataset.tensors)
+        else:
+            inputs, targets = default_collate([self._dataset[int(index)] for index in chosen])
+        return ItemBatch(inputs, targets, len(chosen), description)
+
+
+def as_dataset(data: Any, name: str) -> Dataset:
+    """A dataset of pairs from a dataset, or from a pair of tensors (N, …).
+
+    Raises:
+        ConfigError: if it is empty, or of no pairs.
+    """
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        inputs, targets = (torch.as_tensor(each) for each in data)
+        if len(inputs) != len(targets):
+            raise ConfigError(f"{name}: {len(inputs)} inputs but {len(targets)} targets")
+        data = TensorDataset(inputs, targets)
+    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+        raise ConfigError(f"{name}: expected a dataset of (input, target) pairs, or two tensors")
+    if not len(data):
+        raise ConfigError(f"{name}: no items")
+    return data
+
+
+def digest(dataset: Dataset) -> str:
+    """A hash of all items of a dataset of tensors, or of what can be read from others."""
+    content = hashlib.sha256()
+    if isinstance(dataset, TensorDataset):
+        tensors = dataset.tensors
+    else:
+        tensors = [each for index in range(len(dataset)) for each in dataset[index]]
+    for each in tensors:
+        tensor = torch.as_tensor(each).contiguous()
+        content.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+        content.update(tensor.cpu().numpy().tobytes())
+    return content.hexdigest()[:16]

@@ -1,0 +1,124 @@
+"""One's own module and data as a task of the cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.library.data import ItemLoader, digest
+from cascade_asr.library.network import Measure, MeasuredNetwork
+from cascade_asr.networks.layer import Layer
+from cascade_asr.options.schema import from_mapping, option
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.checks import check_training_options, out_of_range
+from cascade_asr.yaml_file import read_yaml
+
+
+@dataclass
+class ModuleOptions(TrainingOptions):
+    """How to train one's own module."""
+
+    batch_size: int = option(32, "items of a batch")
+
+
+@dataclass(frozen=True)
+class ModuleTask:
+    """A module of the user on datasets of the user; a `cascade_asr.cascade.task.Task`.
+
+    Attributes:
+        directory: of the experiment.
+        build: makes the module with new weights, drawn from torch's random state.
+        measure, metrics, layer_names: see `MeasuredNetwork`.
+        train, dev: datasets of (input, target) pairs.
+        select: dev metric and ``min`` or ``max``.
+    """
+
+    directory: Path
+    build: Callable[[], nn.Module]
+    measure: Measure
+    metrics: tuple[str, ...]
+    train: Dataset
+    dev: Dataset
+    select: tuple[str, str]
+    layer_names: Sequence[str | Sequence[str]] | None = None
+    kind = "module"
+
+    def adopt(self) -> None:
+        """Make the experiment's folder; a module needs nothing else in it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def _digest(self) -> str:
+        return f"{digest(self.train)}-{digest(self.dev)}"
+
+    def data_digest(self) -> str:
+        """Hash of all items of both datasets."""
+        return self._digest
+
+    def load_config(self, path: Path) -> tuple[ModuleOptions, list[str]]:
+        """Training options from a YAML file."""
+        content, lines = read_yaml(path)
+        return from_mapping(ModuleOptions, content, str(path), lines), []
+
+    def check_config(self, config: ModuleOptions, where: str) -> None:
+        """Check optimizer, schedule and numbers."""
+        problems = check_training_options(config) + out_of_range(config, {"batch_size": 1})
+        if problems:
+            raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+
+    def build_model(self, config: ModuleOptions, seed: int) -> MeasuredNetwork:
+        """The module with new weights; the caller's random state is left alone."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = self.build()
+        return MeasuredNetwork(network, self.measure, self.metrics, self.layer_names)
+
+    def stage_layers(
+        self, model: MeasuredNetwork, config: ModuleOptions, grain: str, tying: str | None
+    ) -> tuple[ModuleOptions, list[Layer]]:
+        """The layers of the module, input to output.
+
+        Raises:
+            ConfigError: for options that speak of other models.
+        """
+        if grain != "layer":
+            raise ConfigError(f"grain: {grain}: one's own module has the grain layer")
+        if tying is not None:
+            raise ConfigError(f"tying: {tying}: one's own module has no tied weights; leave it out")
+        return config, model.layers()
+
+    def default_select(self, model: MeasuredNetwork) -> list[str]:
+        """The metric that was named when the cascade was made."""
+        return list(self.select)
+
+    def loaders(
+        self,
+        model: MeasuredNetwork,
+        config: ModuleOptions,
+        rank: int,
+        world_size: int,
+        directory: Path,
+    ) -> tuple[ItemLoader, ItemLoader]:
+        """Shuffled batches of the training items, and the dev items in their order."""
+        train = ItemLoader(self.train, config.batch_size, config.seed, rank, world_size)
+        return train, ItemLoader(self.dev, config.batch_size, None, rank, world_size)
+
+    def describe_data(self, model: MeasuredNetwork, config: ModuleOptions) -> list[str]:
+        """A line for each dataset."""
+        batches = len(ItemLoader(self.train, config.batch_size))
+        return [f"train: {len(self.train)} items, {batches} batches", f"dev: {len(self.dev)} items"]
+
+    def updates_per_epoch(self, model: MeasuredNetwork, config: ModuleOptions) -> int:
+        """Batches of the training items, divided by ``accum_grad``."""
+        return -(-len(ItemLoader(self.train, config.batch_size)) // config.accum_grad)
+
+    def check_same_outputs(self, other: Any) -> None:
+        """Outputs of one's own module are the user's business: shapes are compared anyway."""

@@ -1,0 +1,171 @@
+"""A third task: cascades of one's own module on vectors, through `cascade_asr.Cascade`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+
+import cascade_asr
+from cascade_asr.errors import ConfigError
+from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.network import find_layers
+from cascade_asr.training import checkpoint
+
+OPTIONS = {"optim": "adam", "optim_conf": {"lr": 0.02}, "max_epoch": 6, "keep_nbest_models": 1}
+
+
+def build() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1),
+        nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2),
+    )  # fmt: skip
+
+
+def measure(network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> dict:
+    logits = network(inputs)
+    return {
+        "loss": cross_entropy(logits, targets, reduction="none"),
+        "accuracy": (logits.argmax(dim=1) == targets).float(),
+    }
+
+
+def points(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points of the plane, and whether both coordinates have one sign."""
+    inputs = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
+    return inputs, (inputs[:, 0] * inputs[:, 1] > 0).long()
+
+
+def cascade_in(directory: Path, **changes) -> cascade_asr.Cascade:
+    options = {
+        "train": points(256, 0), "dev": points(100, 1), "metrics": ["accuracy"],
+        "select": ("accuracy", "max"), "training": OPTIONS,
+    }  # fmt: skip
+    return cascade_asr.Cascade(directory, build, measure, **(options | changes))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> cascade_asr.Cascade:
+    cascade = cascade_in(tmp_path_factory.mktemp("library") / "exp")
+    cascade.run(controls="continue")
+    return cascade
+
+
+def test_it_learns_and_selects(finished):
+    results = finished.results()
+    assert results.full.dev > 0.8  # 0.5 is chance
+    assert finished.selected in ("full", "stage1", "stage2")
+    values = finished.evaluate(points(200, 2), as_set="test")
+    assert values["accuracy"] > 0.8
+    table = finished.table()
+    assert "test accuracy" in table and "all layers trainable" in table
+
+
+def test_frozen_layers_are_bit_identical_and_the_lower_ones_new(finished):
+    weights = {
+        name: checkpoint.load(finished.directory / name / "model.pth")
+        for name in ("full", "stage1", "stage2")
+    }
+    same = {
+        name: all(torch.equal(weights["full"][key], weights[name][key])
+                  for key in weights["full"] if key.startswith("network.6"))
+        for name in weights
+    }  # fmt: skip
+    assert same == {"full": True, "stage1": True, "stage2": True}
+    assert not torch.equal(weights["full"]["network.0.weight"], weights["stage1"]["network.0.weight"])
+    assert torch.equal(weights["stage1"]["network.4.weight"], weights["stage2"]["network.4.weight"])
+
+
+def test_a_second_run_trains_nothing(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.directory.glob("*/model.pth")}
+    again = cascade_in(finished.directory)
+    again.run(controls="continue")
+    assert len(before) == 5
+    assert before == {path: path.stat().st_mtime_ns for path in again.directory.glob("*/model.pth")}
+
+
+def test_the_loaded_module_is_the_users_own(finished):
+    network = finished.load("stage1")
+    assert isinstance(network, nn.Sequential) and not network.training
+    inputs, targets = points(100, 1)
+    accuracy = measure(network, inputs, targets)["accuracy"].mean()
+    assert accuracy == pytest.approx(finished.evaluate((inputs, targets), "stage1")["accuracy"])
+
+
+def test_two_folders_give_the_same_weights(finished, tmp_path: Path):
+    other = cascade_in(tmp_path / "exp", cascade={"cuts": ["4"]})
+    other.run()
+    first, second = (
+        checkpoint.load(each.directory / "full/model.pth") for each in (finished, other)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_layers_are_found_with_their_normalisation_and_dropout():
+    layers = find_layers(build())
+    assert [layer.name for layer in layers] == ["0", "4", "6"]
+    assert layers[0].parameters == ("0.weight", "0.bias", "1.weight", "1.bias")
+    assert layers[0].buffers == ("1.running_mean", "1.running_var", "1.num_batches_tracked")
+    assert layers[0].dropouts == ("3",)
+
+
+def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
+    dataset = as_dataset(points(10, 0), "train")
+    loader = ItemLoader(dataset, 4, seed=3)
+    first, second = (torch.cat([b.inputs for b in loader.epoch(epoch)]) for epoch in (1, 2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort(0).values, second.sort(0).values)
+    assert torch.equal(torch.cat([b.inputs for b in loader.epoch(1, start=2)]), first[8:])
+    shares = [[len(b) for b in ItemLoader(dataset, 4, 3, rank, 2).epoch(1)] for rank in (0, 1)]
+    assert shares == [[4, 1], [4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": {"max_epochs": 3}}, "unknown key 'max_epochs'.*max_epoch"),
+        ({"training": {"optim": "adamm"}}, "adam"),
+        ({"cascade": {"cuts": ["5"]}}, "no layer '5'.*this model has: 6, 4, 0"),
+        ({"cascade": {"tying": "untie"}}, "no tied weights"),
+        ({"select": ("acuracy", "max")}, "acuracy.* is not logged"),
+        ({"select": ("accuracy", "best")}, "select: expected a metric and min or max"),
+        ({"train": (torch.zeros(3, 2), torch.zeros(2))}, "train: 3 inputs but 2 targets"),
+        ({"dev": (torch.zeros(0, 2), torch.zeros(0))}, "dev: no items"),
+        ({"layers": ["0", "4"]}, "1.weight.*6.bias.*in no layer"),
+        ({"layers": ["0", "1", "4", "6", "6"]}, "in more than one layer"),
+        ({"layers": ["first"]}, "no submodule 'first'; there are: 0, 1"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, changes: dict, message: str):
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        cascade_in(tmp_path / "exp", **changes)
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_loss_that_is_a_mean_is_refused(tmp_path: Path):
+    def mean(network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> dict:
+        return {"loss": cross_entropy(network(inputs), targets)}
+
+    cascade = cascade_asr.Cascade(tmp_path, build, mean, points(8, 0), points(8, 1))
+    with pytest.raises(ConfigError, match="'loss' has shape \\(\\), expected one value for each"):
+        cascade.run()
+
+
+def test_any_dataset_of_pairs_works(tmp_path: Path):
+    class Points(Dataset):
+        def __len__(self) -> int:
+            return 64
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            if not 0 <= index < 64:
+                raise IndexError(index)
+            inputs, targets = points(64, 0)
+            return inputs[index], int(targets[index])
+
+    cascade = cascade_in(tmp_path, train=Points(), training=OPTIONS | {"max_epoch": 1})
+    plain = cascade_in(tmp_path / "b", train=points(64, 0), training=OPTIONS | {"max_epoch": 1})
+    assert cascade.run().full.dev == plain.run().full.dev
