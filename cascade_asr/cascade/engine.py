@@ -11,6 +11,7 @@ from cascade_asr.cascade.names import CASCADE
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
+from cascade_asr.cascade.sources import outer_source
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import locked, write_json
@@ -77,15 +78,7 @@ class Engine:
                 self._require(branch, number, plan)
             before = {n: each for n, each in self.done(branch.name).items() if n < plan.number}
             return before[selected(judge(before, self.select))]
-        directory = Path(plan.source)
-        done = read_done(directory, verify=True)
-        if done is None:
-            raise ConfigError(
-                f"source '{plan.source}': no finished training there (done.json not found); "
-                "expected previous, best, full, or a folder such as exp/TAG/full"
-            )
-        self.runner.task.check_same_outputs(directory)
-        return done
+        return outer_source(self.runner.task, plan, branch.stages)
 
     def _require(self, branch: Branch, number: int, needed_by: StagePlan) -> DoneStage:
         """A finished stage that is what the options ask for, and so are those before it.
@@ -94,11 +87,12 @@ class Engine:
             ConfigError: if one of them is missing, or was trained with other options.
         """
         name = f"cascade stage {needed_by.number}" if branch.name == CASCADE else needed_by.name
+        require_done(self.runner.directory(branch.stages[number]), name)
         found: dict[int, DoneStage] = {}
         for each in sorted(_ancestors(branch, number)):
             plan = branch.stages[each]
             directory = self.runner.directory(plan)
-            done = require_done(directory, name, verify=each == number)
+            done = require_done(directory, name, verify=False)
             changed = self.runner.changes(plan, self._source_among(plan, found))
             if changed != []:
                 raise ConfigError(_stale(name, directory, changed))
