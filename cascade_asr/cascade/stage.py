@@ -27,6 +27,7 @@ from cascade_asr.training.finished import (
     code_version,
     read_done,
     repair_marker,
+    restored,
     set_aside,
 )
 from cascade_asr.training.freezing import (
@@ -101,7 +102,9 @@ class StageRunner:
         directory = self.directory(plan)
         identity = self._identity(plan, source)
         digest = identity_digest(identity)
-        done = read_done(directory) if self.is_current(plan, source) else None
+        done = None
+        if self.is_current(plan, source):
+            done = read_done(directory) or restored(directory)
         if done is not None:
             logger.info("%s: already done in %s; skipping", plan.title, directory)
             self._repair(directory, identity, done)
@@ -229,9 +232,12 @@ class StageRunner:
             changed = changes(started, identity, plan.config) if started else []
         if changed:
             return f"options changed ({'; '.join(changed)})"
-        if (directory / "done.json").is_file() and (directory / "model.pth").is_file():
-            return "done.json is damaged"  # else the stage would have been found finished
-        return ""
+        if not (directory / "model.pth").is_file():
+            return ""
+        unfinished = not (directory / "done.json").exists()
+        if unfinished and (directory / "checkpoint.pt").is_file():
+            return ""  # killed between the two: the checkpoint makes the same model again
+        return "done.json is missing or damaged"
 
     def _repair(self, directory: Path, identity: dict[str, Any], done: DoneStage) -> None:
         """Write again what is damaged of a finished stage."""

@@ -56,7 +56,7 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
     path = directory / "done.json"
     if not path.is_file():
         return None
-    done = _read_marker(path, "digest") or _restored(directory)
+    done = _read_marker(path, "digest") or restored(directory)
     if done is None:
         logger.warning(
             "%s: damaged, and lineage.json cannot replace it: the stage counts as not finished; "
@@ -87,19 +87,21 @@ def _read_marker(path: Path, digest: str) -> DoneStage | None:
         return None
 
 
-def _restored(directory: Path) -> DoneStage | None:
-    """A finished stage whose ``done.json`` is damaged, from what else its folder holds."""
+def restored(directory: Path) -> DoneStage | None:
+    """A finished stage whose ``done.json`` is damaged or missing, from what else is there."""
     done = _read_marker(directory / "lineage.json", "config")
     if done is None or not done.model_path.is_file():
         return None
     if checkpoint.file_digest(done.model_path) != done.model_sha256:
         return None
-    logger.warning("%s/done.json: damaged; lineage.json and model.pth are whole", directory)
+    logger.warning(
+        "%s/done.json: missing or damaged; lineage.json and model.pth are whole", directory
+    )
     return done
 
 
 def repair_marker(done: DoneStage) -> None:
-    """Write a damaged ``done.json`` again, from ``lineage.json``."""
+    """Write ``done.json`` again from ``lineage.json`` where it is damaged or missing."""
     path = done.directory / "done.json"
     if _read_marker(path, "digest") is not None:
         return

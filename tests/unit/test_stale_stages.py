@@ -152,17 +152,27 @@ def test_a_damaged_file_is_made_again_from_the_others(engine_of, name: str, dama
     assert json.loads(path.read_text()) == json.loads(content)
 
 
-@pytest.mark.parametrize("names", [["identity.json"], ["done.json"]])
-def test_following_the_old_advice_loses_no_model(engine_of, names: list[str]):
-    """Remove it and start again: the model is found finished, or kept."""
+@pytest.mark.parametrize("name", ["identity.json", "done.json"])
+def test_following_the_old_advice_trains_nothing_again(engine_of, name: str):
+    """Remove it and start again: the stage is found finished."""
     engine = engine_of()
     folder = engine.runner.task.directory
-    model = (folder / "full/model.pth").read_bytes()
-    for name in names:
+    before, content = made(folder), (folder / "full" / name).read_bytes()
+    (folder / "full" / name).unlink()
+    engine.train_full()
+    assert made(folder) == before
+    assert json.loads((folder / "full" / name).read_bytes()) == json.loads(content)
+
+
+def test_a_model_without_a_marker_is_set_aside(engine_of):
+    engine = engine_of()
+    folder = engine.runner.task.directory
+    before = made(folder)["full"]
+    for name in ("done.json", "lineage.json"):
         (folder / "full" / name).unlink()
     engine.train_full()
-    kept = [path.read_bytes() for path in folder.glob("full*/model.pth")]
-    assert model in kept
+    assert made(folder)["full.replaced.1"] == before
+    assert read_done(folder / "full") is not None
 
 
 def test_what_cannot_be_told_is_set_aside(engine_of, caplog):
