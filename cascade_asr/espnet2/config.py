@@ -176,6 +176,9 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
     taken["normalize_conf"] = dict(taken.get("normalize_conf") or {})
     taken["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights
     taken.setdefault("normalize", content.get("normalize"))
+    for name in ("normalize", "scheduler", "specaug"):
+        if name in taken and taken[name] in (None, "none", "None"):
+            taken.pop(f"{name}_conf", None)  # ESPnet2 does not look at it either
     pure_ctc = (content.get("model_conf") or {}).get("ctc_weight", ModelConf.ctc_weight) >= 1.0
     criteria = taken.get("best_model_criterion")
     if isinstance(criteria, list):

@@ -14,8 +14,10 @@ from conftest import ROOT, TINY_CONFIG, write_yaml
 from test_experiment import config_of, normalised
 
 from cascade_asr.cascade.options import load_cascade_config
+from cascade_asr.cli.espnet2 import usage
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
+from cascade_asr.espnet2.export import Exported
 from cascade_asr.lm.config import check_lm_config, load_lm_config
 from cascade_asr.lm.evaluate import load_evaluation_config
 from cascade_asr.speech.build import check_config
@@ -121,6 +123,13 @@ def test_speaker_normalisation_follows_its_options(
         if variances:
             expected = expected / before.std(axis=0)
         np.testing.assert_allclose(after, expected, atol=2e-3)
+
+
+def test_an_export_says_how_its_features_are_normalised():
+    exported = Exported(Path("out"), None, {}, [], 0.5, False)
+    lines = usage(exported, {"norm_vars": False})
+    assert any("apply-cmvn --norm-means=true --norm-vars=false " in line for line in lines)
+    assert not any("apply-cmvn" in line for line in usage(exported, None))
 
 
 def test_the_tests_own_configuration_is_complete():
