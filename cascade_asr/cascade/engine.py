@@ -11,10 +11,11 @@ from cascade_asr.cascade.names import CASCADE
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
+from cascade_asr.cascade.sources import outer_source
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import locked, write_json
-from cascade_asr.training.finished import DoneStage, read_done, require_done
+from cascade_asr.training.finished import DoneStage, how_to_run, read_done, require_done
 
 logger = logging.getLogger(__name__)
 
@@ -77,19 +78,26 @@ class Engine:
                 self._require(branch, number, plan)
             before = {n: each for n, each in self.done(branch.name).items() if n < plan.number}
             return before[selected(judge(before, self.select))]
-        directory = Path(plan.source)
-        done = read_done(directory, verify=True)
-        if done is None:
-            raise ConfigError(
-                f"source '{plan.source}': no finished training there (done.json not found); "
-                "expected previous, best, full, or a folder such as exp/TAG/full"
-            )
-        self.runner.task.check_same_outputs(directory)
-        return done
+        return outer_source(self.runner.task, plan, branch.stages)
 
     def _require(self, branch: Branch, number: int, needed_by: StagePlan) -> DoneStage:
+        """A finished stage that is what the options ask for, and so are those before it.
+
+        Raises:
+            ConfigError: if one of them is missing, or was trained with other options.
+        """
         name = f"cascade stage {needed_by.number}" if branch.name == CASCADE else needed_by.name
-        return require_done(self.runner.directory(branch.stages[number]), name)
+        require_done(self.runner.directory(branch.stages[number]), name)
+        found: dict[int, DoneStage] = {}
+        for each in sorted(_ancestors(branch, number)):
+            plan = branch.stages[each]
+            directory = self.runner.directory(plan)
+            done = require_done(directory, name, verify=False)
+            changed = self.runner.changes(plan, self._source_among(plan, found))
+            if changed != []:
+                raise ConfigError(_stale(name, directory, changed))
+            found[each] = done
+        return found[number]
 
     def _stop_before(self, branch: Branch, number: int) -> bool:
         if self.cascade.stop != "patience" or branch.name in ("longer", "best-of-n"):
@@ -103,14 +111,14 @@ class Engine:
         """The finished stages of a branch by number, full training among them.
 
         A stage that was trained with other options, or from a model that has been
-        trained again since, is none of them; full training always is.
+        trained again since, is none of them.
         """
         found: dict[int, DoneStage] = {}
         for plan in self.branches[branch].stages:
             done = read_done(self.runner.directory(plan))
             if done is None:
                 continue
-            if plan.number == 0 or self.runner.is_current(plan, self._source_among(plan, found)):
+            if self.runner.is_current(plan, self._source_among(plan, found)):
                 found[plan.number] = done
         return found
 
@@ -137,6 +145,7 @@ class Engine:
         with locked(self.runner.task.directory / ".selection.lock"):
             done = self.done()
             if 0 not in done:
+                self._warn_of_stale_full()
                 return
             content = {"metric": self.select[0], "mode": self.select[1]}
             content |= self._verdicts_of(self.branches[CASCADE], done)
@@ -163,12 +172,52 @@ class Engine:
             ", ".join(f"{each['name']} {each['value']:.4g}" for each in content["stages"]),
         )
 
+    def _warn_of_stale_full(self) -> None:
+        """Say why ``selection.json`` stays as it was, where full training is not this one."""
+        plan = self.branches[CASCADE].stages[0]
+        directory = self.runner.directory(plan)
+        changed = self.runner.changes(plan, None)
+        if changed and read_done(directory) is not None:
+            logger.warning(
+                "selection.json is not written: %s", _stale("the selection", directory, changed)
+            )
+
     def _verdicts_of(self, branch: Branch, done: dict[int, DoneStage]) -> dict:
         verdicts = judge(done, self.select)
         return {
             "selected": branch.stages[selected(verdicts)].name,
             "stages": [_entry(branch.stages[each.number], each) for each in verdicts],
         }
+
+
+def _ancestors(branch: Branch, number: int) -> set[int]:
+    """A stage of a branch and all that its weights come from."""
+    needed, waiting = set(), [number]
+    while waiting:
+        current = waiting.pop()
+        if current in needed:
+            continue
+        needed.add(current)
+        sources = {"previous": [current - 1], "full": [0], "best": range(current)}
+        waiting += sources.get(branch.stages[current].source, [])
+    return needed
+
+
+def _stale(needed_by: str, directory: Path, changed: list[str] | None) -> str:
+    """That a finished training is not the one which the options ask for, and what to do."""
+    what, command = how_to_run(directory.name)
+    if changed is None:
+        return (
+            f"{needed_by} needs {what}, and {directory}/identity.json, which says how it was "
+            f"trained, is missing or damaged; run {command} first: what is there is kept as "
+            f"{directory.name}.replaced.N"
+        )
+    return (
+        f"{needed_by} needs {what}, but {directory} was trained otherwise: {'; '.join(changed)}; "
+        f"run {command} to train it again (the old one is kept as {directory.name}.replaced.N), "
+        "or take the change back; what shall change in the cascade's stages alone belongs "
+        "under 'train' of the cascade configuration"
+    )
 
 
 def _entry(plan: StagePlan, verdict: Verdict) -> dict:

@@ -122,7 +122,9 @@ def cascade_config_from(
 
 
 def override(config: Options, changes: dict[str, Any], where: str) -> Options:
-    """A training configuration with some keys changed; ``*_conf`` blocks are merged.
+    """A training configuration with some keys changed; blocks are merged, at any depth.
+
+    A part that is left out (``scheduler: null``) takes its block of options with it.
 
     Raises:
         ConfigError: for an unknown key or a value of a wrong type.
@@ -131,11 +133,18 @@ def override(config: Options, changes: dict[str, Any], where: str) -> Options:
         return config
     content = dataclasses.asdict(config)
     for key, value in changes.items():
-        if isinstance(content.get(key), dict) and isinstance(value, dict):
-            content[key] = {**content[key], **value}
-        else:
-            content[key] = value
-    return from_mapping(type(config), content, where, {})
+        if value is None and f"{key}_conf" in content:
+            content[f"{key}_conf"] = {}
+    return from_mapping(type(config), _merged(content, changes), where, {})
+
+
+def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``content`` with the leaves of ``changes`` in it."""
+    result = dict(content)
+    for key, value in changes.items():
+        both = isinstance(result.get(key), dict) and isinstance(value, dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
 
 
 def stage_seed(seed: int, stage: int) -> int:

@@ -65,6 +65,12 @@ class StagePlan:
             return f"stage {self.number}: fine-tuning of all layers"
         return f"stage {self.number}: {_listed(self.frozen)} frozen"
 
+    def keeps(self, layer: str) -> bool:
+        """Whether a layer starts with the weights of the source model."""
+        if any(each.name == layer for each in self.frozen):
+            return not self.random_top
+        return not self.reinitialise and all(each.name != layer for each in self.reset)
+
 
 def _listed(layers: tuple[Layer, ...]) -> str:
     """Names, top layer first."""

@@ -11,12 +11,12 @@ from cascade_asr.cascade.controls import Branch, plan_branches
 from cascade_asr.cascade.names import CASCADE
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan, plan_cascade
+from cascade_asr.cascade.sources import check_stages
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.files import write_json
 from cascade_asr.networks.layer import Layer
 from cascade_asr.options.training import TrainingOptions
-from cascade_asr.training.checks import check_criteria
 from cascade_asr.training.protocols import CascadeModel
 
 
@@ -58,19 +58,18 @@ class Plan:
 
 
 def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Plan:
-    """Plan full training, the cascade's stages and all controls.
+    """Plan full training, the cascade's stages and all controls; build every model once.
 
     Raises:
         ConfigError: for anything that would stop a stage later: unknown layers,
-            cuts out of order, wrong training options, a metric that is not logged.
+            cuts out of order, wrong training options, a metric that is not logged,
+            a network that cannot be built or that does not fit its source.
     """
     model = task.build_model(config, config.seed)
     stage_config, layers = task.stage_layers(model, config, cascade.grain, cascade.tying)
     stages = plan_cascade(layers, cascade, config, stage_config)
-    for stage in stages[1:]:
-        task.check_config(stage.config, f"cascade stage {stage.number}")
-    for stage in stages:
-        check_criteria(stage.config, model, stage.title)
+    _check_precision(stages)
+    check_stages(task, stages, model)
     select = cascade.select or task.default_select(model)
     if select[0] not in model.metric_names("valid"):
         raise ConfigError(
@@ -80,6 +79,23 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
 
     branches = plan_branches(stages, layers, cascade, _updates_per_epoch(task, model))
     return Plan(model, layers, cascade, branches, select)
+
+
+def _check_precision(stages: list[StagePlan]) -> None:
+    """Require one precision: a process trains all its stages in that of its device.
+
+    Raises:
+        ConfigError: naming the stage and the option.
+    """
+    for stage in stages[1:]:
+        for name in ("precision", "use_amp"):
+            full, own = (getattr(each.config, name, None) for each in (stages[0], stage))
+            if own != full:
+                raise ConfigError(
+                    f"cascade stage {stage.number}: {name} is {own}, that of full training is "
+                    f"{full}; all stages train in one precision: set it in the training "
+                    "configuration, not in the cascade's 'train' or 'stages'"
+                )
 
 
 def _updates_per_epoch(task: Task, model: CascadeModel) -> Callable[[TrainingOptions], int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -20,15 +18,16 @@ import yaml
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write, read_json, write_json
+from cascade_asr.files import atomic_write, write_json
 from cascade_asr.networks.layer import Layer
 from cascade_asr.training import checkpoint, device
 from cascade_asr.training.fencing import may_always_write
 from cascade_asr.training.finished import (
     DoneStage,
-    changed_keys,
     code_version,
     read_done,
+    repair_marker,
+    restored,
     set_aside,
 )
 from cascade_asr.training.freezing import (
@@ -40,6 +39,15 @@ from cascade_asr.training.freezing import (
     tensor_digest,
 )
 from cascade_asr.training.history import History
+from cascade_asr.training.identity import (
+    changes,
+    checkpoint_identity,
+    deciding_options,
+    holds_weights,
+    identity_digest,
+    read_identity,
+    recorded_digest,
+)
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.protocols import CascadeModel
 from cascade_asr.training.state import FitResult
@@ -76,7 +84,8 @@ class StageRunner:
     def run(self, plan: StagePlan, source: DoneStage | None) -> DoneStage:
         """Train a stage, resume it, or find it done with the same options.
 
-        A folder of another training of that name is set aside, not deleted.
+        A folder of another training of that name is set aside, not deleted, and only
+        once the new model is built and has its source's weights.
 
         Args:
             plan: what to freeze, start anew and train.
@@ -92,15 +101,19 @@ class StageRunner:
         self.check_may_write()
         directory = self.directory(plan)
         identity = self._identity(plan, source)
-        digest = _digest_of(identity)
-        done = self._claim(directory, identity, digest, plan.title)
+        digest = identity_digest(identity)
+        done = None
+        if self.is_current(plan, source):
+            done = read_done(directory) or restored(directory)
         if done is not None:
             logger.info("%s: already done in %s; skipping", plan.title, directory)
+            self._repair(directory, identity, done)
             return done
         model = self.task.build_model(plan.config, plan.seed)
         frozen_names = self._take_over(model, plan, source)
         before = fingerprint(model, plan.frozen)
-        result = self._train(model, plan, directory, frozen_names)
+        self._claim(plan, directory, identity)
+        result = self._train(model, plan, directory, frozen_names, identity)
         if self.fabric.is_global_zero:
             after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
             check_unchanged(before, after)
@@ -142,7 +155,7 @@ class StageRunner:
             history.add("valid", 0, 0, metrics)
             history.close()
             result = FitResult(metrics, [], 0, 0, 0, 0.0, 0.0)
-            self._record(plan, None, temporary, _digest_of(identity), result, {}, origin)
+            self._record(plan, None, temporary, identity_digest(identity), result, {}, origin)
             temporary.rename(directory)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -155,6 +168,7 @@ class StageRunner:
         """Everything that decides the result of a stage."""
         return {
             "config": plan.config.digest(),
+            "options": deciding_options(plan.config),
             "seed": plan.seed,
             "frozen": [layer.name for layer in plan.frozen],
             "reinitialise": plan.reinitialise,
@@ -170,34 +184,68 @@ class StageRunner:
         """Of the data as they were when this process began."""
         return self.task.data_digest()
 
+    def changes(self, plan: StagePlan, source: DoneStage | None) -> list[str] | None:
+        """What differs between the training in a stage's folder and the one that is asked for.
+
+        Returns:
+            ``option: old -> new``; empty for the same training; None where the folder
+            holds none, or does not say which.
+        """
+        identity = self._identity(plan, source)
+        found = self._found(self.directory(plan), identity)
+        return None if found is None else changes(found, identity, plan.config)
+
     def is_current(self, plan: StagePlan, source: DoneStage | None) -> bool:
         """Whether the folder of a stage holds a training with these options and source."""
-        path = self.directory(plan) / "identity.json"
-        return path.is_file() and read_json(path) == self._identity(plan, source)
+        return self.changes(plan, source) == []
 
-    def _claim(
-        self, directory: Path, identity: dict[str, Any], digest: str, title: str
-    ) -> DoneStage | None:
-        """Take the folder for this training, or return the finished one in it."""
-        path = directory / "identity.json"
-        if directory.exists() and path.is_file():
-            found = read_json(path)
-            if found == identity:
-                return read_done(directory)
-            self.fabric.barrier()  # until all ranks have read it
-            if self.fabric.is_global_zero:
+    def _found(self, directory: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+        """The identity of the training in a folder, from its marker where the file is lost."""
+        found = read_identity(directory)
+        if found is None and recorded_digest(directory) == identity_digest(identity):
+            return identity
+        return found if found is not None else checkpoint_identity(directory)
+
+    def _claim(self, plan: StagePlan, directory: Path, identity: dict[str, Any]) -> None:
+        """Take the folder for this training; set aside the weights of any other."""
+        reason = self._reason_to_set_aside(plan, directory, identity)
+        self.fabric.barrier()  # until all ranks have read it
+        if self.fabric.is_global_zero:
+            if reason:
                 aside = set_aside(directory)
                 logger.warning(
-                    "%s: options changed (%s); training again, the old one is now %s",
-                    title,
-                    "; ".join(changed_keys(found, identity)),
-                    aside,
+                    "%s: %s; training again, the old one is now %s", plan.title, reason, aside
                 )
+            write_json(directory / "identity.json", identity)
         self.fabric.barrier()
-        if self.fabric.is_global_zero:
-            write_json(path, identity)
-        self.fabric.barrier()
-        return None
+
+    def _reason_to_set_aside(
+        self, plan: StagePlan, directory: Path, identity: dict[str, Any]
+    ) -> str:
+        """Why what is in a folder is not this training; empty where it is, or is nothing."""
+        found = self._found(directory, identity)
+        if found is None:
+            return "identity.json is missing or damaged" if holds_weights(directory) else ""
+        changed = changes(found, identity, plan.config)
+        if not changed:
+            started = checkpoint_identity(directory)
+            changed = changes(started, identity, plan.config) if started else []
+        if changed:
+            return f"options changed ({'; '.join(changed)})"
+        if not (directory / "model.pth").is_file():
+            return ""
+        unfinished = not (directory / "done.json").exists()
+        if unfinished and (directory / "checkpoint.pt").is_file():
+            return ""  # killed between the two: the checkpoint makes the same model again
+        return "done.json is missing or damaged"
+
+    def _repair(self, directory: Path, identity: dict[str, Any], done: DoneStage) -> None:
+        """Write again what is damaged of a finished stage."""
+        if not self.fabric.is_global_zero:
+            return
+        if read_identity(directory) is None:
+            write_json(directory / "identity.json", identity)
+        repair_marker(done)
 
     def _take_over(
         self, model: CascadeModel, plan: StagePlan, source: DoneStage | None
@@ -219,7 +267,12 @@ class StageRunner:
         )
 
     def _train(
-        self, model: CascadeModel, plan: StagePlan, directory: Path, frozen: frozenset[str]
+        self,
+        model: CascadeModel,
+        plan: StagePlan,
+        directory: Path,
+        frozen: frozenset[str],
+        identity: dict[str, Any],
     ) -> FitResult:
         ranks = (self.fabric.global_rank, self.fabric.world_size)
         train, valid = self.task.loaders(model, plan.config, *ranks, directory)
@@ -245,6 +298,7 @@ class StageRunner:
             frozen,
             self.interruption,
             self.check_may_write,
+            identity,
         )
         return trainer.fit(model, train, valid)
 
@@ -302,10 +356,6 @@ class StageRunner:
         for path in directory.glob("epoch*.pth"):
             path.unlink()
         (directory / "checkpoint.pt").unlink(missing_ok=True)
-
-
-def _digest_of(identity: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str]:

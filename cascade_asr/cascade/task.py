@@ -67,3 +67,12 @@ class Task(Protocol):
 
     def check_same_outputs(self, other: Path) -> None:
         """Raise ConfigError unless a model in ``other`` predicts the same tokens."""
+
+    def differences(self, trained: Any, given: Any, reads_input: bool) -> list[str]:
+        """Options of ``given`` with which weights would compute something else.
+
+        Args:
+            trained: the configuration that the weights were trained with.
+            given: the one that they are to be used with.
+            reads_input: the weights are those of the lowest layer too.
+        """

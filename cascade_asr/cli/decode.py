@@ -71,7 +71,7 @@ def decode(arguments: argparse.Namespace) -> None:
     if config.lm_weight > 0.0 and config.search != "ctc_best_path":
         language_model = load_fusion_scorer(Path(config.lm or ""), model.tokenizer.tokens)
     recognizer = Recognizer(model, config, language_model)
-    dataset = UtteranceDataset(manifest, dimension, speaker_cmvn)
+    dataset = UtteranceDataset(manifest, dimension, speaker_cmvn, train_config.normalize_conf)
     texts, scores = {}, {}
     started = last_report = time.monotonic()
     share = range(arguments.job - 1, len(dataset), arguments.jobs)

@@ -27,6 +27,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.config import read_espnet2_config
 from cascade_asr.espnet2.export import CONFIG, WEIGHTS, Exported, export_model
 from cascade_asr.espnet2.import_model import Source, import_model, read_source, write_config
+from cascade_asr.speech.config import load_train_config
 from cascade_asr.training.device import make_fabric
 
 logger = logging.getLogger(__name__)
@@ -53,18 +54,27 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def usage(exported: Exported, normalize_by_speaker: bool) -> list[str]:
-    """How ESPnet2 decodes with what was written."""
+def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[str]:
+    """How ESPnet2 decodes with what was written.
+
+    Args:
+        exported: what was written.
+        normalize_conf: of the normalisation by speaker; None where there is none.
+    """
     folder = exported.folder
     speech = "dump/SET/feats.scp,speech,kaldi_ark"
     if exported.from_waveforms:
         speech = "AUDIO.scp,speech,sound"  # a file an utterance
     lines = []
-    if normalize_by_speaker:
+    if normalize_conf is not None:
+        means, variances = (
+            str(normalize_conf.get(name, True)).lower() for name in ("norm_means", "norm_vars")
+        )
         speech = "FEATURES.scp,speech,kaldi_ark"
         lines += [
             "features normalised by speaker, by Kaldi's apply-cmvn:",
-            "  apply-cmvn --norm-vars=true --utt2spk=ark:dump/SET/utt2spk \\",
+            f"  apply-cmvn --norm-means={means} --norm-vars={variances} "
+            "--utt2spk=ark:dump/SET/utt2spk \\",
             "    ark:dump/SET/cmvn_speaker.ark scp:dump/SET/feats.scp ark,scp:FEATURES.ark,FEATURES.scp",
         ]
     weight = exported.ctc_weight if exported.ctc_weight in (0.0, 1.0) else 0.3
@@ -84,8 +94,9 @@ def run_export(arguments: argparse.Namespace) -> None:
         logger.warning(note)
     for name, difference in exported.differences.items():
         print(f"ESPnet's {name} and ours differ by at most {difference:.1e}")
-    by_speaker = any("speaker_mvn" in note for note in exported.notes)
-    print("\n".join(usage(exported, by_speaker)))
+    config, _ = load_train_config(arguments.stage / "config.yaml")
+    by_speaker = config.normalize == "speaker_mvn"
+    print("\n".join(usage(exported, config.normalize_conf if by_speaker else None)))
     if exported.archive:
         print(f"to pass on: {exported.archive}, ESPnet2's model archive")
 

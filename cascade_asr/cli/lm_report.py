@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from cascade_asr import command
-from cascade_asr.files import atomic_write
+from cascade_asr.results.provenance import write_results
 from cascade_asr.results.text import collect_texts, text_html, text_markdown
 
 
@@ -22,12 +22,9 @@ def main() -> None:
     parser.add_argument("texts", nargs="+", help="texts that stage 5 evaluated")
     arguments = parser.parse_args()
     results = collect_texts(arguments.exp, arguments.texts)
-    for name, content in (
-        ("report.html", text_html(results)),
-        ("RESULTS.md", text_markdown(results)),
-    ):
-        with atomic_write(arguments.exp / name) as stream:
-            stream.write(content)
+    write_results(
+        arguments.exp, {"report.html": text_html(results), "RESULTS.md": text_markdown(results)}
+    )
 
 
 if __name__ == "__main__":

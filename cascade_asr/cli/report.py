@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 
 from cascade_asr import command
-from cascade_asr.files import atomic_write
 from cascade_asr.results.collect import collect
 from cascade_asr.results.html import html
 from cascade_asr.results.markdown import markdown
+from cascade_asr.results.provenance import write_results
 
 
 def main() -> None:
@@ -31,9 +31,9 @@ def main() -> None:
     results = collect(
         arguments.exp, arguments.dump, arguments.sets, arguments.data, arguments.sctk
     )
-    for name, content in (("report.html", html(results)), ("RESULTS.md", markdown(results))):
-        with atomic_write(arguments.exp / name) as stream:
-            stream.write(content)
+    write_results(
+        arguments.exp, {"report.html": html(results), "RESULTS.md": markdown(results)}
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Nothing but the batches in flight is held in memory, however large the corpus.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cascade_asr.data.batches import epoch_order
-from cascade_asr.data.features.cmvn import load_features, read_speaker_statistics
+from cascade_asr.data.features.cmvn import SpeakerMVN, load_features
 from cascade_asr.data.manifest import Manifest
 from cascade_asr.data.tokens import IGNORE_ID
 from cascade_asr.errors import DataError
@@ -71,14 +71,19 @@ class UtteranceDataset(Dataset):
         manifest: as read from stage 2.
         dimension: D that the network expects; other features are an error.
         speaker_cmvn: Kaldi statistics a speaker, to normalise with; None for not.
+        normalize_conf: whether means and variances are normalised (`SpeakerMVN`).
     """
 
     def __init__(
-        self, manifest: Manifest, dimension: int, speaker_cmvn: Path | None = None
+        self,
+        manifest: Manifest,
+        dimension: int,
+        speaker_cmvn: Path | None = None,
+        normalize_conf: Mapping[str, bool] | None = None,
     ) -> None:
         self.manifest = manifest
         self.dimension = dimension
-        self.statistics = read_speaker_statistics(speaker_cmvn) if speaker_cmvn else None
+        self.normalize = SpeakerMVN(speaker_cmvn, **(normalize_conf or {})) if speaker_cmvn else None
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -102,12 +107,8 @@ class UtteranceDataset(Dataset):
                 f"utterance '{utterance}': features of shape {features.shape}, expected "
                 f"({self.manifest.frames[index]}, {self.dimension}); run stages 1 and 2 again"
             )
-        if self.statistics is not None:
-            speaker = self.manifest.speakers[index]
-            if speaker not in self.statistics:
-                raise DataError(f"speaker '{speaker}' has no CMVN statistics; run stage 1 again")
-            mean, deviation = self.statistics[speaker]
-            features = (features - mean) / deviation
+        if self.normalize is not None:
+            features = self.normalize(features, self.manifest.speakers[index])
         return utterance, features, self.manifest.token_ids(index)
 
 

@@ -7,7 +7,6 @@ counterpart and are left out; those that make another model of it are errors.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,7 @@ from typing import Any
 from cascade_asr.data.features.log_mel import LogMelOptions, from_frontend_conf
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.networks.decoders import DECODERS
-from cascade_asr.networks.encoders import ENCODERS
-from cascade_asr.options.signatures import constructor_signature
-from cascade_asr.speech.build import NORMALIZATIONS, check_config
+from cascade_asr.speech.build import check_config
 from cascade_asr.speech.config import WITHOUT_EFFECT, ModelConf, TrainConfig, train_config_from
 from cascade_asr.yaml_file import read_yaml
 
@@ -45,10 +41,6 @@ _NEUTRAL = {
 _MODEL_KEYS = ("encoder", "encoder_conf", "decoder", "decoder_conf", "ctc_conf", "model_conf",
                "normalize", "normalize_conf")  # fmt: skip
 _OWN_KEYS = ("precision", "short_first_epochs", "checkpoint_interval_s")  # ESPnet2 has no such
-
-# options of encoders and decoders that leave what a trained network computes alone
-_FREE = ("layer_drop_rate", "stochastic_depth_rate", "sampling_probability", "use_flash_attn",
-         "gradient_checkpoint_layers")  # fmt: skip
 
 
 @dataclass
@@ -184,6 +176,9 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
     taken["normalize_conf"] = dict(taken.get("normalize_conf") or {})
     taken["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights
     taken.setdefault("normalize", content.get("normalize"))
+    for name in ("normalize", "scheduler", "specaug"):
+        if name in taken and taken[name] in (None, "none", "None"):
+            taken.pop(f"{name}_conf", None)  # ESPnet2 does not look at it either
     pure_ctc = (content.get("model_conf") or {}).get("ctc_weight", ModelConf.ctc_weight) >= 1.0
     criteria = taken.get("best_model_criterion")
     if isinstance(criteria, list):
@@ -281,53 +276,3 @@ def _without_own_options(
     if config.model_conf.ctc_weight >= 1.0:
         content |= {"decoder": None, "decoder_conf": {}}
     return content, own, notes
-
-
-def differences(model: TrainConfig, given: TrainConfig) -> list[str]:
-    """Options of ``given`` with which the weights of ``model`` would compute something else.
-
-    Dropout and the like may differ; many of the others, such as the number of
-    attention heads, do not show in the shapes of the weights.
-    """
-    problems = []
-    parts = [("encoder", ENCODERS)]
-    if model.model_conf.ctc_weight < 1.0:
-        parts.append(("decoder", DECODERS))
-    for part, classes in parts:
-        name, other = getattr(model, part), getattr(given, part)
-        if name != other:
-            problems.append(f"{part}: the model has {name}, not {other}")
-            continue
-        blocks = [
-            _with_defaults(classes[name], getattr(each, f"{part}_conf")) for each in (model, given)
-        ]
-        problems += _differing(*blocks, f"{part}_conf")
-    if model.normalize != given.normalize:
-        problems.append(f"normalize: the model has {model.normalize}, not {given.normalize}")
-    elif model.normalize in NORMALIZATIONS:
-        kind = NORMALIZATIONS[model.normalize]
-        blocks = [_with_defaults(kind, each.normalize_conf) for each in (model, given)]
-        problems += _differing(*blocks, "normalize_conf")
-    return problems
-
-
-def _with_defaults(target: type, conf: Mapping[str, Any]) -> dict[str, Any]:
-    """A block of options with those that it leaves out, blocks inside it too."""
-    defaults = {name: each.default for name, each in constructor_signature(target).items()}
-    full = defaults | dict(conf)
-    for name, (function, _) in getattr(target, "nested", {}).items():
-        full[name] = _with_defaults(function, full.get(name) or {})
-    return full
-
-
-def _differing(model: dict[str, Any], given: dict[str, Any], where: str) -> list[str]:
-    problems = []
-    for key in model.keys() | given.keys():
-        mine, theirs = model.get(key), given.get(key)
-        if "dropout" in key or key in _FREE or mine == theirs:
-            continue
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            problems += _differing(mine, theirs, f"{where}.{key}")
-        else:
-            problems.append(f"{where}.{key}: the model has {mine!r}, not {theirs!r}")
-    return sorted(problems)

@@ -22,10 +22,11 @@ from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.token_transfer import find_beside
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet2.config import ImportedConfig, differences, read_espnet2_config
+from cascade_asr.espnet2.config import ImportedConfig, read_espnet2_config
 from cascade_asr.espnet2.export import MEL_FILTERS
 from cascade_asr.files import atomic_write
 from cascade_asr.speech.config import TrainConfig
+from cascade_asr.speech.differences import differences
 from cascade_asr.speech.loading import feature_dimension
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.task import SpeechTask

@@ -161,6 +161,12 @@ class TextTask:
                 f"{self._vocabulary_path}; a classifier can only be transferred to the same tokens"
             )
 
+    def differences(self, trained: LMConfig, given: LMConfig, reads_input: bool) -> list[str]:
+        """Another kind of model; all that changes its function shows in the shapes."""
+        if trained.lm == given.lm:
+            return []
+        return [f"lm: the model has {trained.lm}, not {given.lm}"]
+
     @property
     def _vocabulary_path(self) -> Path:
         return self.experiment.tokens / "tokens.txt"

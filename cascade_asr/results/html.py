@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from cascade_asr.results.branches import ExperimentResult, branch_rows, headline, read_experiment
 from cascade_asr.results.collect import Results, Stage
 from cascade_asr.results.markdown import comparison_lines
+from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.scoring.changes import changes
 from cascade_asr.training.history import read_history
 from cascade_asr.training.state import duration
@@ -42,10 +44,17 @@ def html(results: Results) -> str:
         *(curve(results.stages, name) for name in CURVES),
         "</div><h2>Lineage</h2>",
         lineage_table(results.stages),
+        provenance_html((*results.stages, *results.controls)),
         "<h2>Utterances that changed most against full training</h2>",
         *(_changes(results, name) for name in results.sets),
     ]
     return "\n".join(parts) + "\n"
+
+
+def provenance_html(stages: Sequence[Stage]) -> str:
+    """What each row was computed from."""
+    title, _, *lines = provenance_lines(stages)
+    return f"<p>{title}</p><ul>" + "".join(f"<li>{escape(x[2:])}</li>" for x in lines) + "</ul>"
 
 
 def html_table(header: list[str], rows: list[tuple[str, list[str]]]) -> str:

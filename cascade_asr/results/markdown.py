@@ -7,6 +7,7 @@ from pathlib import Path
 from cascade_asr.results.branches import branch_table, headline, read_experiment
 from cascade_asr.results.collect import Results
 from cascade_asr.results.columns import table
+from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.results.test_sets import (
     BOOTSTRAP_SAMPLES,
     decoded_folder,
@@ -92,6 +93,7 @@ def markdown(results: Results) -> str:
     lines += comparison_lines(results)
     lines += ["", *results.notes] if results.notes else []
     lines += ["", *branch_section(results)]
+    lines += ["", *provenance_lines((*results.stages, *results.controls))]
     lines += [
         "",
         f"Report: {directory}/report.html",

@@ -18,8 +18,9 @@ from cascade_asr.scoring.hub5.hub5 import Hub5Reference, find_sctk, score_hub5
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.output import hub5_record, result_record, write_record, write_reports
 from cascade_asr.scoring.score import ScoreResult
-from cascade_asr.scoring.scorer import score_texts
+from cascade_asr.scoring.scorer import score_texts, score_transcripts
 from cascade_asr.scoring.significance import interval
+from cascade_asr.scoring.transcripts import from_texts
 
 BOOTSTRAP_SAMPLES = 1000
 
@@ -82,19 +83,24 @@ class PlainSet:
             for name, text in read_table(path).items()
         }
 
-    def _scored(
-        self, hypothesis: dict[str, list[str]], options: ScoringOptions, title: str = "hypothesis"
-    ) -> ScoreResult:
-        return score_texts(
-            self._reference, hypothesis, self._speakers, options, title=title, strict=True
-        )
+    def _scored(self, hypothesis: dict[str, list[str]], options: ScoringOptions) -> ScoreResult:
+        return score_texts(self._reference, hypothesis, self._speakers, options, strict=True)
 
     def _written(
         self, folder: Path, hypothesis: dict[str, list[str]], characters: bool
     ) -> ScoreResult:
-        folder.mkdir(parents=True, exist_ok=True)
+        """Score, and write reports and the two files from which sclite makes the same ones."""
         options = ScoringOptions(encoding="utf-8", characters=characters)
-        result = self._scored(hypothesis, options, f"{folder}/hyp.trn")
+        sides = [
+            from_texts(name, texts, self._speakers, options)
+            for name, texts in (("reference", self._reference), ("hypothesis", hypothesis))
+        ]
+        result = score_transcripts(
+            *sides, options, f"{folder}/hyp.trn", strict=True, speaker_required=False
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        for side, name in zip(sides, ("ref.trn", "hyp.trn"), strict=True):
+            side.write_trn(folder / name)
         write_reports(folder, result)
         record = result_record(result, interval(result, BOOTSTRAP_SAMPLES))
         write_record(folder / "result.json", record)

@@ -13,7 +13,15 @@ from cascade_asr.lm.evaluate import read_perplexities
 from cascade_asr.results.branches import branch_table, headline, read_experiment
 from cascade_asr.results.collect import Stage, read_stage
 from cascade_asr.results.columns import table
-from cascade_asr.results.html import STYLE, branch_tables, curve, html_table, lineage_table
+from cascade_asr.results.html import (
+    STYLE,
+    branch_tables,
+    curve,
+    html_table,
+    lineage_table,
+    provenance_html,
+)
+from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.training.state import duration
 
 
@@ -94,6 +102,7 @@ def text_markdown(results: TextResults) -> str:
     if len(experiment.branches) > 1:
         lines += ["", "Selected by dev in each branch, with all that was trained for it:", ""]
         lines.append(branch_table(experiment))
+    lines += ["", *provenance_lines(results.stages)]
     lines += [
         "",
         f"Report: {directory}/report.html",
@@ -124,5 +133,6 @@ def text_html(results: TextResults) -> str:
         *(curve(results.stages, name) for name in ("loss", "perplexity")),
         "</div><h2>Lineage</h2>",
         lineage_table(results.stages),
+        provenance_html(results.stages),
     ]
     return "\n".join(parts) + "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from cascade_asr.data.features.cmvn import SpeakerMVN
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.networks.ctc import CTC
@@ -41,14 +42,15 @@ def check_config(config: TrainConfig, where: str) -> None:
     if weight < 1.0:
         problems += check_decoder(config.decoder, config.decoder_conf)
     problems += check_conf(CTC, config.ctc_conf, "ctc_conf", ("odim", "encoder_output_size"))
-    known_mvn = (*NORMALIZATIONS, "speaker_mvn")
+    known_mvn = {**NORMALIZATIONS, "speaker_mvn": SpeakerMVN}
     if config.normalize is not None and config.normalize not in known_mvn:
         problems.append(
             f"unknown normalize '{config.normalize}'{nearest(config.normalize, known_mvn)}"
         )
-    elif config.normalize in NORMALIZATIONS:
-        kind = NORMALIZATIONS[config.normalize]
+    elif config.normalize is not None:
+        kind = known_mvn[config.normalize]
         problems += check_conf(kind, config.normalize_conf, "normalize_conf", ("stats_file",))
+    problems += _idle_blocks(config)
     if config.specaug not in (None, "specaug"):
         problems.append(f"unknown specaug '{config.specaug}'; expected specaug or null")
     elif config.specaug:
@@ -74,6 +76,15 @@ def check_config(config: TrainConfig, where: str) -> None:
         problems.append(f"fold_length is {config.fold_length}, expected two numbers of 1 or more")
     if problems:
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+
+
+def _idle_blocks(config: TrainConfig) -> list[str]:
+    """Blocks of options beside a part that is left out: they would do nothing."""
+    return [
+        f"{name}_conf is given, but {name} is null; name it, or remove {name}_conf"
+        for name in ("normalize", "specaug")
+        if getattr(config, name) is None and getattr(config, f"{name}_conf")
+    ]
 
 
 def _refusal(build: Callable[[], object], where: str) -> list[str]:

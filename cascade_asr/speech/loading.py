@@ -63,7 +63,8 @@ def plan_loader(
         bins = config.valid_batch_bins
     options = BatchOptions(config.batch_type, bins, config.batch_size, tuple(config.fold_length))
     batches = plan_batches(manifest.frames, manifest.token_lengths, dimension, options)
-    return LoaderPlan(UtteranceDataset(manifest, dimension, speaker_cmvn), batches, dropped)
+    dataset = UtteranceDataset(manifest, dimension, speaker_cmvn, config.normalize_conf)
+    return LoaderPlan(dataset, batches, dropped)
 
 
 def usable_utterances(

@@ -17,6 +17,7 @@ from cascade_asr.files import atomic_write
 from cascade_asr.networks.layer import Layer
 from cascade_asr.speech.build import build_model, check_config
 from cascade_asr.speech.config import TrainConfig, load_train_config
+from cascade_asr.speech.differences import differences
 from cascade_asr.speech.loading import feature_dimension, make_loader, plan_loader
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training.experiment import Experiment
@@ -132,6 +133,12 @@ class SpeechTask:
                 f"source '{other}': its tokens ({theirs}) are not those of {tokens}; a "
                 "classifier can only be transferred to the same tokens"
             )
+
+    def differences(
+        self, trained: TrainConfig, given: TrainConfig, reads_input: bool
+    ) -> list[str]:
+        """Options, such as attention heads, that change what the same weights compute."""
+        return differences(trained, given, reads_input)
 
 
 def _write_dropped(directory: Path, name: str, dropped: list[tuple[str, int, int]]) -> None:

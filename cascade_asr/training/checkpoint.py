@@ -71,21 +71,36 @@ def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source:
     Raises:
         ConfigError: if it is of another architecture, naming what differs.
     """
-    own = model.state_dict()
-    problems = [f"'{name}' is missing" for name in own if name not in weights]
-    problems += [f"'{name}' is not in this model" for name in weights if name not in own]
-    problems += [
-        f"'{name}' is {tuple(weights[name].shape)}, this model has {tuple(own[name].shape)}"
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:4])
-        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+    if misfit := describe_misfit(shapes_of(model.state_dict()), shapes_of(weights)):
         raise ConfigError(
-            f"{source}: checkpoint of another architecture: {shown}{more}; use the configuration "
+            f"{source}: checkpoint of another architecture: {misfit}; use the configuration "
             "that it was trained with, or another --tag"
         )
+
+
+def shapes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
+
+
+def describe_misfit(
+    own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
+) -> str:
+    """In which names and shapes weights do not fit a model; empty where they fit.
+
+    Args:
+        own: shapes of the model.
+        given: shapes of the weights.
+    """
+    problems = [f"'{name}' is missing" for name in own if name not in given]
+    problems += [f"'{name}' is not in this model" for name in given if name not in own]
+    problems += [
+        f"'{name}' is {given[name]}, this model has {own[name]}"
+        for name in own
+        if name in given and given[name] != own[name]
+    ]
+    more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+    return "; ".join(problems[:4]) + more
 
 
 def average(states: list[StateDict], unchanged: Iterable[str] = ()) -> StateDict:

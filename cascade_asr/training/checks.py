@@ -6,6 +6,7 @@ from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.device import PRECISIONS
 from cascade_asr.training.optimization import check_optimization
 from cascade_asr.training.protocols import CascadeModel
 
@@ -24,6 +25,15 @@ def check_training_options(config: TrainingOptions) -> list[str]:
     problems = check_optimization(
         config.optim, config.optim_conf, config.scheduler, config.scheduler_conf
     )
+    if config.scheduler is None and config.scheduler_conf:
+        problems.append(
+            "scheduler_conf is given, but scheduler is null; name it, or remove scheduler_conf"
+        )
+    if config.precision not in PRECISIONS:
+        problems.append(
+            f"precision is '{config.precision}', expected {', '.join(PRECISIONS[:-1])} or "
+            f"{PRECISIONS[-1]}"
+        )
     return problems + out_of_range(config, SMALLEST)
 
 

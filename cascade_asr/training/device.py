@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is th
 logger = logging.getLogger(__name__)
 
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
 def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int = 1) -> Fabric:
     """Choose device, precision and ranks, and start the ranks.
 
@@ -37,7 +40,7 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int
         raise ConfigError(
             f"--ngpu {ngpu}: this machine has {available} GPUs; use --ngpu {available}"
         )
-    if precision not in ("32-true", "bf16-mixed", "16-mixed"):
+    if precision not in PRECISIONS:
         raise ConfigError(
             f"unknown precision '{precision}'; expected 32-true, bf16-mixed or 16-mixed"
         )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import read_json
+from cascade_asr.files import read_json, write_json
 from cascade_asr.training import checkpoint
 from cascade_asr.version import __version__
+
+logger = logging.getLogger(__name__)
+
+_COUNTS = ("seconds", "cpu_seconds", "updates", "frames")  # of lineage.json in done.json
 
 
 @dataclass(frozen=True)
@@ -43,40 +47,86 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
         directory: of the stage.
         verify: read the weights and compare their checksum.
 
+    Where ``done.json`` is damaged, ``lineage.json``, which is written just before it,
+    says the same; else the stage is not finished.
+
     Raises:
         ConfigError: if the weights are missing or are not those of the marker.
     """
     path = directory / "done.json"
     if not path.is_file():
         return None
-    content = read_json(path)
-    done = DoneStage(directory, content["digest"], content["model_sha256"], content["metrics"])
+    done = _read_marker(path, "digest") or restored(directory)
+    if done is None:
+        logger.warning(
+            "%s: damaged, and lineage.json cannot replace it: the stage counts as not finished; "
+            "run it again: what is in the folder is kept as %s.replaced.N",
+            path,
+            directory.name,
+        )
+        return None
     if not done.model_path.is_file():
         raise ConfigError(f"{done.model_path} is missing although {path} exists; remove {path}")
     if verify and checkpoint.file_digest(done.model_path) != done.model_sha256:
         raise ConfigError(
             f"{done.model_path}: checksum differs from {path}: the file was changed or damaged; "
-            f"remove {directory} to train it again"
+            f"restore it, or train again: mv {directory} {directory}.damaged, then run the stage"
         )
     return done
 
 
-def require_done(directory: Path, needed_by: str) -> DoneStage:
+def _read_marker(path: Path, digest: str) -> DoneStage | None:
+    """A stage from ``done.json`` or ``lineage.json``; None where it is damaged."""
+    try:
+        content = read_json(path)
+        metrics = {str(name): float(value) for name, value in content["metrics"].items()}
+        return DoneStage(
+            path.parent, str(content[digest]), str(content["model_sha256"]), metrics
+        )
+    except (ConfigError, KeyError, TypeError, AttributeError, ValueError):
+        return None
+
+
+def restored(directory: Path) -> DoneStage | None:
+    """A finished stage whose ``done.json`` is damaged or missing, from what else is there."""
+    done = _read_marker(directory / "lineage.json", "config")
+    if done is None or not done.model_path.is_file():
+        return None
+    if checkpoint.file_digest(done.model_path) != done.model_sha256:
+        return None
+    logger.warning(
+        "%s/done.json: missing or damaged; lineage.json and model.pth are whole", directory
+    )
+    return done
+
+
+def repair_marker(done: DoneStage) -> None:
+    """Write ``done.json`` again from ``lineage.json`` where it is damaged or missing."""
+    path = done.directory / "done.json"
+    if _read_marker(path, "digest") is not None:
+        return
+    lineage = read_json(done.directory / "lineage.json")
+    kept = {name: lineage[name] for name in _COUNTS if name in lineage}
+    marker = {"stage": lineage["stage"], "digest": done.digest, "metrics": done.metrics}
+    write_json(path, {**marker, "model_sha256": done.model_sha256, **kept})
+
+
+def require_done(directory: Path, needed_by: str, verify: bool = True) -> DoneStage:
     """The finished stage that another one starts from.
 
     Raises:
         ConfigError: if it is not finished, with what to run.
     """
-    done = read_done(directory, verify=True)
+    done = read_done(directory, verify=verify)
     if done is None:
-        stage, what = _how_to_run(directory.name)
+        stage, what = how_to_run(directory.name)
         raise ConfigError(
             f"{needed_by} needs {stage}: {directory}/done.json not found; run {what} first"
         )
     return done
 
 
-def _how_to_run(name: str) -> tuple[str, str]:
+def how_to_run(name: str) -> tuple[str, str]:
     """A training in words, and the options of run.sh that make it."""
     if name == "full":
         return "full training", "--stage 3 --stop-stage 3"
@@ -93,18 +143,6 @@ def set_aside(directory: Path) -> Path:
         number += 1
     directory.rename(target)
     return target
-
-
-def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
-    """``key: old -> new`` for every leaf that differs."""
-    changes = []
-    for key in sorted(set(before) | set(after)):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changes += changed_keys(old, new, f"{prefix}{key}.")
-        elif old != new:
-            changes.append(f"{prefix}{key}: {old} -> {new}")
-    return changes
 
 
 def code_version() -> str:

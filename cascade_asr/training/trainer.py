@@ -65,6 +65,7 @@ class Trainer:
         interruption: signals that ask to stop.
         check_may_write: called before each write; raises where another attempt
             has taken over.
+        identity: what decides the result, for the checkpoint.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Trainer:
         frozen: frozenset[str] = frozenset(),
         interruption: Interruption | None = None,
         check_may_write: Callable[[], None] = may_always_write,
+        identity: dict[str, Any] | None = None,
     ) -> None:
+        self.identity = identity
         self.fabric = fabric
         self.config = config
         self.directory = directory
@@ -404,7 +407,7 @@ class Trainer:
         checkpoint.save(
             self._checkpoint_path,
             {
-                "config": self.config.digest(),
+                "identity": self.identity,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),

@@ -23,7 +23,7 @@ from cascade_asr.data.features.log_mel import LogMelOptions, mel_matrix
 from cascade_asr.data.token_transfer import copy_tokens, find_beside
 from cascade_asr.data.tokens import Tokenizer, train_bpe, write_token_directory
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet2.config import differences, read_espnet2_config, to_espnet2
+from cascade_asr.espnet2.config import read_espnet2_config, to_espnet2
 from cascade_asr.espnet2.export import build_espnet_model, compare_with_espnet, export_model
 from cascade_asr.espnet2.import_model import Source, import_model, read_source, read_weights
 from cascade_asr.networks.decoders import DECODERS
@@ -31,6 +31,7 @@ from cascade_asr.networks.encoders import ENCODERS
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.differences import differences
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric

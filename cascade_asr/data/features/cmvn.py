@@ -81,6 +81,37 @@ def write_speaker_statistics(path: Path, statistics: dict[str, Statistics]) -> N
     os.replace(temporary, path)
 
 
+class SpeakerMVN:
+    """Normalises features with the statistics of their speaker.
+
+    Args:
+        stats_file: Kaldi statistics, a matrix a speaker.
+        norm_means: subtract the mean.
+        norm_vars: divide by the standard deviation.
+
+    Raises:
+        DataError: if the statistics are not there.
+    """
+
+    def __init__(self, stats_file: Path, norm_means: bool = True, norm_vars: bool = True) -> None:
+        self.statistics = read_speaker_statistics(stats_file)
+        self.norm_means, self.norm_vars = norm_means, norm_vars
+
+    def __call__(self, features: np.ndarray, speaker: str) -> np.ndarray:
+        """Features (T, D) of a speaker, normalised.
+
+        Raises:
+            DataError: for a speaker without statistics.
+        """
+        if speaker not in self.statistics:
+            raise DataError(f"speaker '{speaker}' has no CMVN statistics; run stage 1 again")
+        mean, deviation = self.statistics[speaker]
+        if self.norm_vars:
+            centred = features - mean
+            return (centred if self.norm_means else centred + 0) / deviation                 if self.norm_means else features / deviation
+        return features - mean if self.norm_means else features
+
+
 def read_speaker_statistics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read mean and standard deviation, each of shape (D,), of every speaker."""
     if not path.is_file():

@@ -1,0 +1,158 @@
+"""What decides the result of a training, and what of it has changed since.
+
+``identity.json`` holds it beside the weights, ``checkpoint.pt`` beside the state.
+The options stand there by name; older experiments have their hash alone,
+and their options are those of ``config.yaml``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import read_json
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training import checkpoint
+from cascade_asr.yaml_file import read_yaml
+
+logger = logging.getLogger(__name__)
+
+_UNSET = object()
+_IN_WORDS = {
+    "source": "source: the model that it starts from was trained again",
+    "data": "data: the training set or the dev set is another one",
+}
+
+
+def deciding_options(config: TrainingOptions) -> dict[str, Any]:
+    """The options that decide the result, as JSON holds them."""
+    content = dataclasses.asdict(config)
+    for name in config.without_effect:
+        content.pop(name, None)
+    return json.loads(json.dumps(content))
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """A hash of an identity; the options enter through their own hash."""
+    content = {key: value for key, value in identity.items() if key != "options"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_identity(directory: Path) -> dict[str, Any] | None:
+    """What the training in a folder was; None where it does not say or is damaged."""
+    path = directory / "identity.json"
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path)
+    except ConfigError:
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("config"), str):
+        logger.warning("%s: damaged", path)
+        return None
+    if "options" not in content:
+        content["options"] = _options_of_config_file(directory)
+    return content
+
+
+def _options_of_config_file(directory: Path) -> dict[str, Any] | None:
+    try:
+        return read_yaml(directory / "config.yaml")[0]
+    except ConfigError:
+        return None
+
+
+def checkpoint_identity(directory: Path) -> dict[str, Any] | None:
+    """What the training was that ``checkpoint.pt`` belongs to; None where it does not say."""
+    path = directory / "checkpoint.pt"
+    if not path.is_file():
+        return None
+    try:
+        content = checkpoint.load(path)
+    except ConfigError:
+        return None  # told where it is needed
+    found = content.get("identity") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def recorded_digest(directory: Path) -> str | None:
+    """The digest that a finished stage was recorded with, where ``identity.json`` is lost."""
+    for name, key in (("done.json", "digest"), ("lineage.json", "config")):
+        try:
+            content = read_json(directory / name)
+        except ConfigError:
+            continue
+        if isinstance(content, dict) and isinstance(content.get(key), str):
+            return content[key]
+    return None
+
+
+def holds_weights(directory: Path) -> bool:
+    """Whether a folder has a trained model, or one that is being trained."""
+    names = ("model.pth", "checkpoint.pt", "epoch*.pth")
+    return any(True for name in names for _ in directory.glob(name))
+
+
+def changes(
+    found: Mapping[str, Any], now: Mapping[str, Any], config: TrainingOptions
+) -> list[str]:
+    """``option: old -> new`` for all that differs; empty where the result is the same.
+
+    Args:
+        found: identity of what is on disk.
+        now: identity of what the options ask for.
+        config: these options; what ``found`` does not know yet had its default.
+    """
+    lines = []
+    if found.get("config") != now["config"]:
+        before = found.get("options")
+        if isinstance(before, dict):
+            lines += changed_keys(_completed(before, config), now["options"])
+        else:
+            lines.append("training options (the old ones are not recorded by name)")
+    for key in sorted((found.keys() | now.keys()) - {"config", "options"}):
+        old, new = found.get(key, _UNSET), now.get(key, _UNSET)
+        if old == new or (key == "seed" and any(each.startswith("seed: ") for each in lines)):
+            continue
+        lines.append(_IN_WORDS.get(key) or f"{key}: {_shown(old)} -> {_shown(new)}")
+    return lines
+
+
+def _completed(before: Mapping[str, Any], config: TrainingOptions) -> dict[str, Any]:
+    """Recorded options, with the defaults of those that did not exist yet."""
+    content = deciding_options(type(config)())
+    for key, value in before.items():
+        nested = dataclasses.is_dataclass(getattr(config, key, None))
+        if key not in config.without_effect:
+            content[key] = {**content[key], **value} if nested and value else value
+    return json.loads(json.dumps(content))
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``key: old -> new`` for every leaf that differs."""
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key, _UNSET), after.get(key, _UNSET)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += changed_keys(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {_shown(old)} -> {_shown(new)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if value is _UNSET:
+        return "unset"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return "none" if value == [] else str(value)
