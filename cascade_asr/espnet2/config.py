@@ -18,6 +18,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.networks.decoders import DECODERS
 from cascade_asr.networks.encoders import ENCODERS
 from cascade_asr.options.signatures import constructor_signature
+from cascade_asr.options.types import hints_of, is_nullable
 from cascade_asr.speech.build import NORMALIZATIONS, check_config
 from cascade_asr.speech.config import WITHOUT_EFFECT, ModelConf, TrainConfig, train_config_from
 from cascade_asr.yaml_file import read_yaml
@@ -168,14 +169,14 @@ def _count_in_features(content: dict[str, Any], frontend: LogMelOptions) -> None
 
 def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list[str]]:
     """The keys that we have too, and the names of the others that say something."""
-    fields = {each.name: each for each in dataclasses.fields(TrainConfig)}
+    fields = hints_of(TrainConfig)
     wanted = fields if training else _MODEL_KEYS
     taken: dict[str, Any] = {}
     left_out = []
     for key, value in content.items():
         if key in ("token_list", "token_type", "input_size"):
             continue
-        nullable = key in fields and "None" in str(fields[key].type)
+        nullable = key in fields and is_nullable(fields[key])
         folds = key == "fold_length" and not (isinstance(value, list) and len(value) == 2)
         if key in wanted and (value is not None or nullable) and not folds:
             taken[key] = value

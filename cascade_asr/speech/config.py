@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cascade_asr.options.places import line_of
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.options.types import hints_of, is_nullable
 from cascade_asr.yaml_file import read_yaml
 
 
@@ -19,11 +21,11 @@ from cascade_asr.yaml_file import read_yaml
 class ModelConf:
     """``model_conf``: the hybrid CTC/attention objective."""
 
-    ctc_weight: float = option(0.5, "share of the CTC loss: 1 is pure CTC, 0 pure attention")
+    ctc_weight: float = option(
+        0.5, "share of the CTC loss: 1 is pure CTC, 0 pure attention", least=0, most=1
+    )
     lsm_weight: float = option(0.0, "label smoothing: probability spread over the other tokens")
     length_normalized_loss: bool = option(False, "divide the attention loss by tokens, not B")
-
-
 
 
 @dataclass
@@ -49,12 +51,16 @@ class TrainConfig(TrainingOptions):
     use_amp: bool = option(False, "ESPnet2's name for mixed precision on a GPU")
 
     batch_type: str = option("numel", "numel, length, folded, sorted or unsorted")
-    batch_bins: int = option(1_000_000, "padded elements of a batch, for numel and length")
-    batch_size: int = option(20, "utterances of a batch, for folded, sorted and unsorted")
-    valid_batch_bins: int | None = option(None, "batch_bins of the dev set; null: as batch_bins")
+    batch_bins: int = option(1_000_000, "padded elements of a batch, for numel and length", least=1)
+    batch_size: int = option(20, "utterances of a batch, for folded, sorted and unsorted", least=1)
+    valid_batch_bins: int | None = option(
+        None, "batch_bins of the dev set; null: as batch_bins", least=1
+    )
     fold_length: list[int] = option([800, 150], "frames and tokens that halve a folded batch")
-    short_first_epochs: int = option(0, "first epochs that go from short to long utterances")
-    num_workers: int = option(1, "processes that read features")
+    short_first_epochs: int = option(
+        0, "first epochs that go from short to long utterances", least=0
+    )
+    num_workers: int = option(1, "processes that read features", least=0)
 
 
 # Keys of ESPnet2 that change nothing here; a file with them works, and says so.
@@ -101,10 +107,14 @@ def train_config_from(
         where: the file, for the messages.
     """
     notes = []
-    model_conf = content.get("model_conf") or {}
+    model_conf = content.get("model_conf")
     for mapping, prefix in ((content, ""), (model_conf, "model_conf.")):
-        for key in [key for key in mapping if key in WITHOUT_EFFECT]:
-            line = lines[prefix + key]
+        for key in (
+            [key for key in mapping or () if key in WITHOUT_EFFECT]
+            if isinstance(mapping, dict)
+            else ()
+        ):
+            line = line_of(lines, prefix + key)
             notes.append(f"{where}:{line}: '{key}' has no effect ({WITHOUT_EFFECT[key]})")
             del mapping[key]
     _simplify_espnet_forms(content)
@@ -117,19 +127,11 @@ def train_config_from(
 def _simplify_espnet_forms(content: dict[str, Any]) -> None:
     """ESPnet2 allows lists where one value is meant (``keep_nbest_models: [10]``)."""
     value = content.get("keep_nbest_models")
-    if isinstance(value, list) and value:
+    if isinstance(value, list) and value and all(type(each) is int for each in value):
         content["keep_nbest_models"] = max(value)
-    for key in ("specaug", "normalize", "scheduler", "init"):
-        if content.get(key) in ("none", "None", ""):
-            content[key] = None
+    for name, hint in hints_of(TrainConfig).items():
+        if is_nullable(hint) and content.get(name) in ("none", "None", "null", ""):
+            content[name] = None
     folds = content.get("fold_length")
     if isinstance(folds, int):
         content["fold_length"] = [folds, folds]
-
-
-
-
-
-
-
-

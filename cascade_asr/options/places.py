@@ -1,0 +1,45 @@
+"""Where in a file an option stands, for messages about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.yaml_file import read_yaml
+
+
+def line_of(lines: Mapping[str, int], key: str) -> int:
+    """Line of a dotted key, or of the block that it is in; 0 where neither is known."""
+    while key and not lines.get(key):
+        key = key.rpartition(".")[0]
+    return lines.get(key, 0)
+
+
+def located(where: str, problems: Iterable[str]) -> str:
+    """Problems, one a line, each after the file and the line of the option that it names.
+
+    Args:
+        where: the YAML file, or words where the options come from elsewhere.
+        problems: each names its option in its first words, before any colon.
+    """
+    lines: Mapping[str, int] = {}
+    try:
+        if where.endswith((".yaml", ".yml")) and Path(where).is_file():
+            _, lines = read_yaml(Path(where))
+    except (ConfigError, OSError):
+        pass
+    return "\n".join(with_places(where, lines, problems))
+
+
+def with_places(where: str, lines: Mapping[str, int], problems: Iterable[str]) -> list[str]:
+    """As `located`, where the lines of the options are known."""
+    return [f"{_place_of(where, lines, each)}: {each}" for each in problems]
+
+
+def _place_of(where: str, lines: Mapping[str, int], problem: str) -> str:
+    words = re.findall(r"[A-Za-z_][\w.]*", problem.partition(": ")[0])
+    deepest_first = sorted(words, key=lambda word: -word.count("."))
+    line = next((found for word in deepest_first if (found := line_of(lines, word))), 0)
+    return f"{where}:{line}" if line else where
