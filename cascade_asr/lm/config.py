@@ -8,6 +8,7 @@ from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.networks.bounds import COUNT, WIDTH
 from cascade_asr.options.places import located
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.signatures import check_conf
@@ -16,6 +17,14 @@ from cascade_asr.training.checks import check_training_options
 from cascade_asr.yaml_file import read_yaml
 
 MODELS = {"awd_lstm": LanguageModel}
+_BOUNDS = {
+    "embedding_size": WIDTH,
+    "hidden_size": WIDTH,
+    "output_size": WIDTH,
+    "num_layers": COUNT,
+    "activation_regularization": (0, None),
+    "temporal_activation_regularization": (0, None),
+}
 _BEST = ["valid", "perplexity", "min"]
 
 
@@ -72,7 +81,9 @@ def check_lm_config(config: LMConfig, where: str) -> None:
     if config.lm not in MODELS:
         problems.append(f"unknown lm '{config.lm}'; there is: {', '.join(MODELS)}")
     else:
-        problems += check_conf(MODELS[config.lm], config.lm_conf, "lm_conf", ("vocabulary_size",))
+        problems += check_conf(
+            MODELS[config.lm], config.lm_conf, "lm_conf", ("vocabulary_size",), _BOUNDS
+        )
         problems += _probabilities(config.lm_conf)
     problems += check_training_options(config)
     if config.accum_grad > 1:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.yaml_file import read_yaml
+
+_ABOUT_A_BLOCK = re.compile(r"([a-z]+_conf|init)\b")
 
 
 def line_of(lines: Mapping[str, int], key: str) -> int:
@@ -36,6 +39,23 @@ def located(where: str, problems: Iterable[str]) -> str:
 def with_places(where: str, lines: Mapping[str, int], problems: Iterable[str]) -> list[str]:
     """As `located`, where the lines of the options are known."""
     return [f"{_place_of(where, lines, each)}: {each}" for each in problems]
+
+
+@contextmanager
+def located_errors(where: str) -> Iterator[None]:
+    """Give an error raised inside about a block of options (``encoder_conf``) file and line.
+
+    Raises:
+        ConfigError: the same, each line that begins with a block or ``init`` after its place.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        lines = str(error).splitlines()
+        if not any(_ABOUT_A_BLOCK.match(line) for line in lines):
+            raise
+        told = [located(where, [each]) if _ABOUT_A_BLOCK.match(each) else each for each in lines]
+        raise ConfigError("\n".join(told)) from error
 
 
 def _place_of(where: str, lines: Mapping[str, int], problem: str) -> str:

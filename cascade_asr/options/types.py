@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections.abc
+import contextlib
 import math
+import sys
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 LARGEST_INTEGER = 2**63 - 1
 _UNIONS = (Union, types.UnionType)
 _LISTS = {list, tuple, set, Sequence, Iterable, Collection}
+_ABSTRACT = {name: getattr(collections.abc, name) for name in collections.abc.__all__}
 _NAMES = {
     int: "an integer",
     dict: "a mapping",
@@ -155,8 +159,17 @@ def short(value: Any) -> str:
 
 
 def hints_of(function: Any) -> dict[str, Any]:
-    """Resolved annotations of a function or class; none where they cannot be resolved."""
+    """Resolved annotations of a function or class, without those that cannot be resolved.
+
+    A library may import the names in its annotations for type checkers alone.
+    """
     try:
         return typing.get_type_hints(function)
-    except NameError:  # an annotation that exists for type checkers alone
-        return {}
+    except NameError:
+        pass
+    hints = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        with contextlib.suppress(NameError):
+            hints |= typing.get_type_hints(alone, vars(sys.modules[function.__module__]), _ABSTRACT)
+    return hints

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder, check_decoder
 from cascade_asr.networks.encoders import build_encoder, check_encoder
@@ -129,8 +129,8 @@ def _initialize(model: ASRModel, name: str) -> None:
     try:
         with quiet_espnet():
             espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
-    except ValueError as error:
-        raise ConfigError(f"init: {error}") from error
+    except Exception as error:  # whatever ESPnet or PyTorch says to such a name
+        raise ConfigError(f"init: {told(error)}") from error
 
 
 def _build_normalization(config: TrainConfig, global_cmvn: Path) -> torch.nn.Module | None:
