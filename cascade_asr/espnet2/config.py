@@ -20,7 +20,7 @@ from cascade_asr.networks.encoders import ENCODERS
 from cascade_asr.options.signatures import constructor_signature
 from cascade_asr.options.types import hints_of, is_nullable
 from cascade_asr.speech.build import NORMALIZATIONS, check_config
-from cascade_asr.speech.config import WITHOUT_EFFECT, ModelConf, TrainConfig, train_config_from
+from cascade_asr.speech.config import ModelConf, TrainConfig, train_config_from
 from cascade_asr.yaml_file import read_yaml
 
 OWN_BLOCK = "cascade_asr"  # what ESPnet2 has no key for, in an exported config.yaml
@@ -46,6 +46,11 @@ _NEUTRAL = {
 _MODEL_KEYS = ("encoder", "encoder_conf", "decoder", "decoder_conf", "ctc_conf", "model_conf",
                "normalize", "normalize_conf")  # fmt: skip
 _OWN_KEYS = ("precision", "short_first_epochs", "checkpoint_interval_s")  # ESPnet2 has no such
+
+# what is left out of every training of ours, and not worth a word
+_UNTOLD = ("num_att_plot", "log_level", "print_config", "unused_parameters", "cudnn_benchmark",
+           "cudnn_deterministic", "sort_in_batch", "sort_batch", "valid_batch_type", "resume",
+           "use_matplotlib", "nbest_averaging_interval")  # fmt: skip
 
 # options of encoders and decoders that leave what a trained network computes alone
 _FREE = ("layer_drop_rate", "stochastic_depth_rate", "sampling_probability", "use_flash_attn",
@@ -180,7 +185,7 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
         folds = key == "fold_length" and not (isinstance(value, list) and len(value) == 2)
         if key in wanted and (value is not None or nullable) and not folds:
             taken[key] = value
-        elif value not in (None, {}, [], False) and key not in (*fields, *WITHOUT_EFFECT):
+        elif value not in (None, {}, [], False) and key not in (*fields, *_UNTOLD):
             left_out.append(key)
     taken["normalize_conf"] = dict(taken.get("normalize_conf") or {})
     taken["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.options.places import line_of
+from cascade_asr.errors import ConfigError
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.options.types import hints_of, is_nullable
+from cascade_asr.speech.espnet2_keys import take_espnet2_keys
 from cascade_asr.yaml_file import read_yaml
 
 
@@ -63,26 +64,6 @@ class TrainConfig(TrainingOptions):
     num_workers: int = option(1, "processes that read features", least=0)
 
 
-# Keys of ESPnet2 that change nothing here; a file with them works, and says so.
-WITHOUT_EFFECT = {
-    "num_att_plot": "the report draws attention",
-    "log_level": "set by the command",
-    "print_config": "use --help",
-    "unused_parameters": "frozen and absent parts are known",
-    "cudnn_benchmark": "off: results are reproducible",
-    "cudnn_deterministic": "on: results are reproducible",
-    "sort_in_batch": "batches are sorted as the network needs",
-    "sort_batch": "see short_first_epochs",
-    "valid_batch_type": "as batch_type",
-    "resume": "a training always resumes where a checkpoint exists",
-    "use_matplotlib": "the report draws",
-    "report_cer": "CER and WER are always logged",
-    "report_wer": "CER and WER are always logged",
-    "token_type": "given by the recipe",
-    "nbest_averaging_interval": "averaging happens at the end",
-}
-
-
 def load_train_config(path: Path) -> tuple[TrainConfig, list[str]]:
     """Read a training configuration.
 
@@ -106,19 +87,14 @@ def train_config_from(
         lines: line of each dotted key.
         where: the file, for the messages.
     """
-    notes = []
-    model_conf = content.get("model_conf")
-    for mapping, prefix in ((content, ""), (model_conf, "model_conf.")):
-        for key in (
-            [key for key in mapping or () if key in WITHOUT_EFFECT]
-            if isinstance(mapping, dict)
-            else ()
-        ):
-            line = line_of(lines, prefix + key)
-            notes.append(f"{where}:{line}: '{key}' has no effect ({WITHOUT_EFFECT[key]})")
-            del mapping[key]
+    notes, problems = take_espnet2_keys(content, lines, where)
     _simplify_espnet_forms(content)
-    config = from_mapping(TrainConfig, content, where, lines)
+    try:
+        config = from_mapping(TrainConfig, content, where, lines)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    if problems:
+        raise ConfigError("\n".join(problems))
     if config.use_amp and config.precision == "32-true":
         config.precision = "16-mixed"
     return config, notes
