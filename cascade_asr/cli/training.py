@@ -34,7 +34,7 @@ from cascade_asr.cli import command  # noqa: E402
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.networks.layer import Layer  # noqa: E402
-from cascade_asr.options.places import located_errors  # noqa: E402
+from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
 from cascade_asr.training.device import make_fabric  # noqa: E402
 from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
@@ -148,7 +148,8 @@ def main() -> None:
         task.adopt()
     if fabric is not None:
         fabric.barrier()
-    with located_errors(str(arguments.train_config)):
+    cascade_file = str(arguments.cascade_config) if arguments.cascade_config else None
+    with located_errors(str(arguments.train_config)), located_cascade_errors(cascade_file):
         plan = make_plan(task, config, cascade)
     numbers, controls = chosen(plan, arguments)  # mistakes before hours of full training
     if fabric is None:

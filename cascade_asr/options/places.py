@@ -10,6 +10,10 @@ from pathlib import Path
 from cascade_asr.errors import ConfigError
 from cascade_asr.yaml_file import read_yaml
 
+_OF_A_CASCADE = re.compile(
+    r"^cascade option '(?P<block>[\w.]+)':0: (?P<quote>(?:unknown key )?'?)(?P<key>[A-Za-z_][\w.]*)",
+    re.MULTILINE,
+)
 _ABOUT_A_BLOCK = re.compile(r"([a-z]+_conf|init)\b")
 
 
@@ -56,6 +60,30 @@ def located_errors(where: str) -> Iterator[None]:
             raise
         told = [located(where, [each]) if _ABOUT_A_BLOCK.match(each) else each for each in lines]
         raise ConfigError("\n".join(told)) from error
+
+
+@contextmanager
+def located_cascade_errors(where: str | None) -> Iterator[None]:
+    """Give an error raised inside about a cascade's training options file and line.
+
+    Args:
+        where: the cascade's file, or None where there is none.
+
+    Raises:
+        ConfigError: the same; ``cascade option 'train':0: `` becomes file and line.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if where is None or not _OF_A_CASCADE.search(str(error)):
+            raise
+        _, lines = read_yaml(Path(where))
+
+        def place(match: re.Match[str]) -> str:
+            line = line_of(lines, f"{match['block']}.{match['key']}")
+            return f"{where}:{line}: {match['block']}: {match['quote']}{match['key']}"
+
+        raise ConfigError(_OF_A_CASCADE.sub(place, str(error))) from error
 
 
 def _place_of(where: str, lines: Mapping[str, int], problem: str) -> str:

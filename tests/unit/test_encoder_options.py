@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.decoders.attention import ATTENTION_TYPES
 from cascade_asr.networks.encoders import ENCODERS, build_encoder
 
 WIDTH = 32
@@ -154,3 +156,18 @@ def test_what_cannot_be_is_refused_by_name(name: str, conf: dict, message: str) 
     with pytest.raises(ConfigError) as caught:
         build_encoder(name, WIDTH, conf)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ATTENTION_TYPES)
+def test_padding_changes_nothing_for_any_attention(kind: str) -> None:
+    torch.manual_seed(0)
+    att_conf = {"atype": kind, "adim": 8, "aheads": 2, "aconv_chans": 3, "aconv_filts": 2}
+    decoder = build_decoder("rnn", 7, 10, {"hidden_size": 8, "att_conf": att_conf}).eval()
+    for parameter in decoder.att_list.parameters():
+        nn.init.normal_(parameter)
+    encoded = 5 * torch.randn(2, 15, 10)
+    tokens = torch.randint(1, 6, (2, 5))
+    lengths, token_lengths = torch.tensor([15, 9]), torch.tensor([5, 4])
+    logits = decoder(encoded, lengths, tokens, token_lengths)
+    alone = decoder(encoded[1:, :9], lengths[1:], tokens[1:, :4], token_lengths[1:])
+    torch.testing.assert_close(logits[1, :4], alone[0], rtol=1e-6, atol=1e-6)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from cascade_asr.cascade.options import load_cascade_config, override
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.config import check_lm_config, load_lm_config
+from cascade_asr.options.places import located_cascade_errors
 from cascade_asr.options.types import convert, describe, from_text, is_nullable
 from cascade_asr.speech.build import check_config
-from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.decode_config import load_decode_config
 from cascade_asr.yaml_file import read_yaml
 
@@ -156,3 +158,22 @@ def test_one_interpreter_of_types() -> None:
     assert from_text("none", int | None) is None and from_text("7", int | None) == 7
     with pytest.raises(ValueError, match="expected true or false"):
         from_text("yes", bool)
+
+
+def test_a_cascade_s_training_options_are_told_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "cascade.yaml"
+    path.write_text("cuts: auto\ntrain:\n  seed: -1\nstages:\n  2: {max_epochs: 3}\n")
+    config, cascade = load_train_config_of(tmp_path), load_cascade_config(path)
+    for changes, block, message in (
+        (cascade.train, "train", f"{path}:3: train: seed is -1, expected 0 or more"),
+        (cascade.stages["2"], "stages.2", f"{path}:5: stages.2: unknown key 'max_epochs'"),
+    ):
+        with pytest.raises(ConfigError) as caught, located_cascade_errors(str(path)):
+            override(config, changes, f"cascade option '{block}'")
+        assert str(caught.value).startswith(message)
+
+
+def load_train_config_of(folder: Path) -> TrainConfig:
+    path = folder / "train.yaml"
+    path.write_text("seed: 3\n")
+    return load_train_config(path)[0]
