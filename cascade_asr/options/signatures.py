@@ -119,7 +119,11 @@ def _hint_of_default(default: Any) -> Any:
 
 def _check_supported(target: Callable, key: str, value: Any, place: str) -> list[str]:
     accepted, reason = getattr(target, "unsupported", {}).get(key, ((value,), ""))
-    return [] if value in accepted else [f"{place}: {short(value)} is not supported: {reason}"]
+    if value in accepted:
+        return []
+    if reason.startswith("expected"):
+        return [f"{place}: unknown {key}: {short(value).strip(chr(39))}; {reason}"]
+    return [f"{place}: {short(value)} is not supported: {reason}"]
 
 
 def _check_bounds(

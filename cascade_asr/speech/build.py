@@ -18,6 +18,7 @@ from cascade_asr.options.signatures import check_conf
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training.checks import check_training_options
+from cascade_asr.training.trial import too_narrow
 
 NORMALIZATIONS = {
     "utterance_mvn": espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN,
@@ -126,6 +127,9 @@ def build_model(
 
 def _initialize(model: ASRModel, name: str) -> None:
     """New weights by ESPnet's scheme of that name."""
+    empty = [each for each, weight in model.named_parameters() if weight.numel() == 0]
+    if empty:
+        raise ConfigError(f"encoder_conf: {too_narrow(empty[0])}")
     try:
         with quiet_espnet():
             espnet_module("espnet2.torch_utils.initialize").initialize(model, name)

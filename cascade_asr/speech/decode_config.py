@@ -18,9 +18,9 @@ class DecodeConfig:
     ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone", least=0, most=1)
     penalty: float = option(0.0, "score added for each token")
     maxlenratio: float = option(
-        0.0, "longest hypothesis by encoder frames; 0: until it ends itself", most=1
+        0.0, "longest hypothesis by encoder frames; 0: until it ends itself"
     )
-    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames", least=0, most=1)
+    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames")
     lm_weight: float = option(0.0, "weight of the language model's score; 0: without one", least=0)
     lm: str | None = option(None, "folder of a trained language model, such as exp/lm/full")
 

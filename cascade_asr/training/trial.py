@@ -60,6 +60,9 @@ def try_training(
     Raises:
         ConfigError: naming the block of options that a failure comes from.
     """
+    empty = [name for name, each in model.named_parameters() if each.numel() == 0]
+    if empty:
+        raise ConfigError(located(where, [f"encoder_conf: {too_narrow(empty[0])}"]))
     with torch.random.fork_rng(), _told_as_configuration(where):
         set_training_mode(model)
         optimizer = build_optimizer(trainable_parameters(model), config.optim, config.optim_conf)
@@ -82,6 +85,14 @@ def try_training(
         with torch.no_grad():
             for batch in batches:
                 model(batch)
+
+
+def too_narrow(name: str) -> str:
+    """What to say where a weight of a new network has no elements."""
+    return (
+        f"the features are too narrow for this network ({name} is empty); compute wider ones, or "
+        "choose an input_layer that subsamples less"
+    )
 
 
 def try_schedule(config: TrainingOptions, total_updates: int, where: str) -> None:
