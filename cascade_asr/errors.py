@@ -40,3 +40,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def told(error: BaseException) -> str:
+    """One line on an error that was raised by a library: its kind, where it says no more itself.
+
+    >>> told(KeyError("gelu"))
+    "KeyError: 'gelu'"
+    """
+    text = " ".join(str(error).split())
+    if type(error) in (ValueError, NotImplementedError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

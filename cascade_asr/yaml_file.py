@@ -10,6 +10,8 @@ import yaml
 
 from cascade_asr.errors import ConfigError
 
+DEEPEST, MOST_ENTRIES, LONGEST_NUMBER = 30, 200_000, 400
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads ``1e-3`` as text; people who write it mean a number."""
@@ -30,18 +32,20 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         (``encoder_conf.dropout``).
 
     Raises:
-        ConfigError: if the file is missing, is no YAML, is no mapping, or
-            holds a key twice; with file and line.
+        ConfigError: if the file is missing, is no YAML, is no mapping, holds a
+            key twice, contains itself, or is nested deeper than any
+            configuration; with file and line.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
-        lines: dict[str, int] = {}
         if node is None:
-            return {}, lines
+            return {}, {}
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{path}: expected 'key: value' lines")
+        _Survey(path).visit(node, 1)
+        lines: dict[str, int] = {}
         _collect_lines(node, "", lines, path)
         loader = _Loader("")
         return loader.construct_document(node), lines
@@ -51,10 +55,69 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(f"{path}:{line}: not YAML: {getattr(error, 'problem', error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: nested deeper than {DEEPEST} levels; a configuration has two or three"
+        ) from None
+
+
+class _Survey:
+    """Looks through a file before Python objects are made of it.
+
+    Args:
+        path: for the messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = 0
+
+    def visit(self, node: yaml.Node, depth: int) -> None:
+        """Refuse what is nested too deeply, is endless, or whose values cannot be read.
+
+        An alias inside of what it stands for has no end: it is too deep as well.
+        """
+        self._seen += 1
+        if depth > DEEPEST:
+            raise self._refusal(
+                node, f"nested deeper than {DEEPEST} levels, or an alias (*) inside its own anchor"
+            )
+        if self._seen > MOST_ENTRIES:
+            raise self._refusal(node, f"aliases (*) make more than {MOST_ENTRIES} entries of it")
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self.visit(key, depth + 1)
+                self.visit(value, depth + 1)
+        elif isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self.visit(item, depth + 1)
+        elif node.tag in _Loader.yaml_constructors:
+            self._check_scalar(node)
+
+    def _check_scalar(self, node: yaml.ScalarNode) -> None:
+        kind = node.tag.rpartition(":")[2]
+        if kind in ("int", "float") and len(node.value) > LONGEST_NUMBER:
+            raise self._refusal(
+                node, f"a number of {len(node.value)} characters; write a shorter one"
+            )
+        try:
+            _Loader("").construct_object(node)
+        except (ValueError, OverflowError) as error:  # the 31st of February
+            raise self._refusal(
+                node, f"'{node.value}' is no {kind} ({error}); quote it if it is text"
+            ) from error
+
+    def _refusal(self, node: yaml.Node, reason: str) -> ConfigError:
+        return ConfigError(f"{self._path}:{node.start_mark.line + 1}: {reason}")
 
 
 def _collect_lines(node: yaml.MappingNode, prefix: str, lines: dict[str, int], path: Path) -> None:
     for key, value in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for each in merged:
+                _add_merged_lines(each, prefix, lines, path)
+            continue
         name = f"{prefix}{key.value}"
         if name in lines:
             raise ConfigError(
@@ -63,3 +126,12 @@ def _collect_lines(node: yaml.MappingNode, prefix: str, lines: dict[str, int], p
         lines[name] = key.start_mark.line + 1
         if isinstance(value, yaml.MappingNode):
             _collect_lines(value, f"{name}.", lines, path)
+
+
+def _add_merged_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path) -> None:
+    """Lines of what ``<<`` brings in, except of keys that stand in the block itself."""
+    if isinstance(node, yaml.MappingNode):
+        inner: dict[str, int] = {}
+        _collect_lines(node, prefix, inner, path)
+        for name, line in inner.items():
+            lines.setdefault(name, line)

@@ -59,6 +59,9 @@ class Task(Protocol):
         The first rank writes lists of what is left out into ``directory``.
         """
 
+    def trial_batches(self, model: CascadeModel, config: Any) -> list[Any]:
+        """Few items each of the longest and of the shortest batch, to try a step with."""
+
     def describe_data(self, model: CascadeModel, config: Any) -> list[str]:
         """What training would see, in lines for a person."""
 

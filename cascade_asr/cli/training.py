@@ -13,8 +13,12 @@ from cascade_asr.training.interruption import Interruption
 interruption = Interruption().install()  # before torch is imported, which takes seconds
 
 import argparse  # noqa: E402
+import dataclasses  # noqa: E402
 import logging  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 from cascade_asr import command  # noqa: E402
 from cascade_asr.cascade.engine import Engine  # noqa: E402
@@ -29,11 +33,17 @@ from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cascade.task import Task  # noqa: E402
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
+from cascade_asr.networks.layer import Layer  # noqa: E402
+from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
 from cascade_asr.training.device import make_fabric  # noqa: E402
 from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
+from cascade_asr.training.freezing import freeze, set_training_mode  # noqa: E402
+from cascade_asr.training.trial import try_schedule, try_training  # noqa: E402
 
 logger = logging.getLogger(__name__)
+
+TRIAL_SECONDS = 30  # after which further networks are tried on little data alone
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -59,10 +69,49 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check(task: Task, config: TrainingOptions, plan: Plan) -> None:
-    """Tell what training would see, and stop where it could not; write ``plan.json``."""
+def check(task: Task, config: TrainingOptions, plan: Plan, where: str) -> None:
+    """Tell what training would see, and stop where it could not; write ``plan.json``.
+
+    Args:
+        task, config, plan: what would be trained.
+        where: the file of the configuration, for the messages.
+    """
     print("\n".join(task.describe_data(plan.model, config)))
+    try_networks(task, plan, where)
     write_plan(task.directory / "plan.json", plan)
+
+
+def try_networks(task: Task, plan: Plan, where: str) -> None:
+    """Make a trial step of every network of the plan, and go through every schedule.
+
+    Stages of one configuration that freeze the same layers are one network. After
+    `TRIAL_SECONDS` the remaining ones are tried on the shortest batch alone.
+    """
+    started, tried, counts = time.monotonic(), set(), {}
+    for stage in [each for branch in plan.branches.values() for each in branch.stages]:
+        content = dataclasses.asdict(stage.config) | {"seed": 0}
+        key = (repr(content), tuple(layer.name for layer in stage.frozen), stage.frozen_dropout)
+        if key in tried:
+            continue
+        tried.add(key)
+        model = task.build_model(stage.config, stage.seed)
+        batches = task.trial_batches(model, stage.config)
+        if time.monotonic() - started > TRIAL_SECONDS:
+            batches = batches[-1:]
+        freeze(model, stage.frozen)
+        try_training(
+            model, stage.config, batches, where, training_mode(stage.frozen, stage.frozen_dropout)
+        )
+        if repr(content) not in counts:
+            updates = task.updates_per_epoch(model, stage.config)
+            counts[repr(content)] = stage.config.max_epoch * updates
+            try_schedule(stage.config, counts[repr(content)], where)
+    logger.info("%d networks of the plan made a trial step", len(tried))
+
+
+def training_mode(frozen: Sequence[Layer], frozen_dropout: bool) -> Callable[[Any], Any]:
+    """What puts a partly frozen network into training mode."""
+    return lambda model: set_training_mode(model, frozen, frozen_dropout)
 
 
 def chosen(plan: Plan, arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
@@ -99,10 +148,12 @@ def main() -> None:
         task.adopt()
     if fabric is not None:
         fabric.barrier()
-    plan = make_plan(task, config, cascade)
+    cascade_file = str(arguments.cascade_config) if arguments.cascade_config else None
+    with located_errors(str(arguments.train_config)), located_cascade_errors(cascade_file):
+        plan = make_plan(task, config, cascade)
     numbers, controls = chosen(plan, arguments)  # mistakes before hours of full training
     if fabric is None:
-        check(task, config, plan)
+        check(task, config, plan, str(arguments.train_config))
         return
     fence = Fence.from_environment()
     runner = StageRunner(

@@ -14,8 +14,9 @@ from typing import Any
 from cascade_asr.data.features.log_mel import LogMelOptions, from_frontend_conf
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
+from cascade_asr.options.types import hints_of, is_nullable
 from cascade_asr.speech.build import check_config
-from cascade_asr.speech.config import WITHOUT_EFFECT, ModelConf, TrainConfig, train_config_from
+from cascade_asr.speech.config import ModelConf, TrainConfig, train_config_from
 from cascade_asr.yaml_file import read_yaml
 
 OWN_BLOCK = "cascade_asr"  # what ESPnet2 has no key for, in an exported config.yaml
@@ -41,6 +42,11 @@ _NEUTRAL = {
 _MODEL_KEYS = ("encoder", "encoder_conf", "decoder", "decoder_conf", "ctc_conf", "model_conf",
                "normalize", "normalize_conf")  # fmt: skip
 _OWN_KEYS = ("precision", "short_first_epochs", "checkpoint_interval_s")  # ESPnet2 has no such
+
+# what is left out of every training of ours, and not worth a word
+_UNTOLD = ("num_att_plot", "log_level", "print_config", "unused_parameters", "cudnn_benchmark",
+           "cudnn_deterministic", "sort_in_batch", "sort_batch", "valid_batch_type", "resume",
+           "use_matplotlib", "nbest_averaging_interval")  # fmt: skip
 
 
 @dataclass
@@ -160,18 +166,18 @@ def _count_in_features(content: dict[str, Any], frontend: LogMelOptions) -> None
 
 def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list[str]]:
     """The keys that we have too, and the names of the others that say something."""
-    fields = {each.name: each for each in dataclasses.fields(TrainConfig)}
+    fields = hints_of(TrainConfig)
     wanted = fields if training else _MODEL_KEYS
     taken: dict[str, Any] = {}
     left_out = []
     for key, value in content.items():
         if key in ("token_list", "token_type", "input_size"):
             continue
-        nullable = key in fields and "None" in str(fields[key].type)
+        nullable = key in fields and is_nullable(fields[key])
         folds = key == "fold_length" and not (isinstance(value, list) and len(value) == 2)
         if key in wanted and (value is not None or nullable) and not folds:
             taken[key] = value
-        elif value not in (None, {}, [], False) and key not in (*fields, *WITHOUT_EFFECT):
+        elif value not in (None, {}, [], False) and key not in (*fields, *_UNTOLD):
             left_out.append(key)
     taken["normalize_conf"] = dict(taken.get("normalize_conf") or {})
     taken["normalize_conf"].pop("stats_file", None)  # the statistics are among the weights

@@ -13,12 +13,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.library.data import ItemLoader, digest
+from cascade_asr.library.data import ItemBatch, ItemLoader, digest
 from cascade_asr.library.network import Measure, MeasuredNetwork
 from cascade_asr.networks.layer import Layer
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
-from cascade_asr.training.checks import check_training_options, out_of_range
+from cascade_asr.training.checks import check_training_options
 from cascade_asr.yaml_file import read_yaml
 
 
@@ -26,7 +26,7 @@ from cascade_asr.yaml_file import read_yaml
 class ModuleOptions(TrainingOptions):
     """How to train one's own module."""
 
-    batch_size: int = option(32, "items of a batch")
+    batch_size: int = option(32, "items of a batch", least=1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ModuleTask:
 
     def check_config(self, config: ModuleOptions, where: str) -> None:
         """Check optimizer, schedule and numbers."""
-        problems = check_training_options(config) + out_of_range(config, {"batch_size": 1})
+        problems = check_training_options(config)
         if problems:
             raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
@@ -111,6 +111,10 @@ class ModuleTask:
         train = ItemLoader(self.train, config.batch_size, config.seed, rank, world_size)
         return train, ItemLoader(self.dev, config.batch_size, None, rank, world_size)
 
+    def trial_batches(self, model: MeasuredNetwork, config: ModuleOptions) -> list[ItemBatch]:
+        """The first two training items: all items are alike in size."""
+        return [next(ItemLoader(self.train, min(2, config.batch_size)).epoch(1))]
+
     def describe_data(self, model: MeasuredNetwork, config: ModuleOptions) -> list[str]:
         """A line for each dataset."""
         batches = len(ItemLoader(self.train, config.batch_size))
@@ -122,3 +126,7 @@ class ModuleTask:
 
     def check_same_outputs(self, other: Any) -> None:
         """Outputs of one's own module are the user's business: shapes are compared anyway."""
+
+    def differences(self, trained: Any, given: Any, reads_input: bool) -> list[str]:
+        """No option of a training changes what one's own module computes."""
+        return []

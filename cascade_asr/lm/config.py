@@ -8,13 +8,23 @@ from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.objective import LanguageModel
+from cascade_asr.networks.bounds import COUNT, WIDTH
+from cascade_asr.options.places import located
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.options.training import TrainingOptions
-from cascade_asr.training.checks import check_training_options, out_of_range
+from cascade_asr.training.checks import check_training_options
 from cascade_asr.yaml_file import read_yaml
 
 MODELS = {"awd_lstm": LanguageModel}
+_BOUNDS = {
+    "embedding_size": WIDTH,
+    "hidden_size": WIDTH,
+    "output_size": WIDTH,
+    "num_layers": COUNT,
+    "activation_regularization": (0, None),
+    "temporal_activation_regularization": (0, None),
+}
 _BEST = ["valid", "perplexity", "min"]
 
 
@@ -24,24 +34,28 @@ class LMConfig(TrainingOptions):
 
     lm: str = option("awd_lstm", "model")
     lm_conf: dict[str, Any] = option({}, "arguments of the model")
-    batch_size: int = option(80, "columns of text side by side")
-    bptt: int = option(70, "usual length of a sequence, in tokens")
-    valid_batch_size: int = option(10, "columns of the dev text; without effect on the result")
+    batch_size: int = option(80, "columns of text side by side", least=1)
+    bptt: int = option(70, "usual length of a sequence, in tokens", least=5)
+    valid_batch_size: int = option(
+        10, "columns of the dev text; without effect on the result", least=1
+    )
 
     optim: str = option("nt_asgd", "optimizer")
     optim_conf: dict[str, Any] = option(
         {"lr": 30.0, "weight_decay": 1.2e-6}, "arguments of the optimizer; lr is the learning rate"
     )
-    max_epoch: int = option(750, "epochs")
-    grad_clip: float = option(0.25, "largest norm of the gradient; 0 does not clip")
+    max_epoch: int = option(750, "epochs", least=1)
+    grad_clip: float = option(
+        0.25, "largest norm of the gradient; 0 does not clip", least=0, infinite=True
+    )
     val_scheduler_criterion: list[str] = option(
-        _BEST[:2], "what a plateau schedule and the start of averaging watch"
+        _BEST[:2], "what a plateau schedule and the start of averaging watch", items=(2, 2)
     )
-    early_stopping_criterion: list[str] = option(_BEST, "what patience watches")
+    early_stopping_criterion: list[str] = option(_BEST, "what patience watches", items=(3, 3))
     best_model_criterion: list[list[str]] = option(
-        [_BEST], "what ranks epochs; the first one names the averaged model"
+        [_BEST], "what ranks epochs; the first one names the averaged model", items=(1, 1000)
     )
-    keep_nbest_models: int = option(1, "epochs that are averaged into the final model")
+    keep_nbest_models: int = option(1, "epochs that are averaged into the final model", least=1)
 
     without_effect = (*TrainingOptions.without_effect, "valid_batch_size")
 
@@ -67,14 +81,15 @@ def check_lm_config(config: LMConfig, where: str) -> None:
     if config.lm not in MODELS:
         problems.append(f"unknown lm '{config.lm}'; there is: {', '.join(MODELS)}")
     else:
-        problems += check_conf(MODELS[config.lm], config.lm_conf, "lm_conf", ("vocabulary_size",))
+        problems += check_conf(
+            MODELS[config.lm], config.lm_conf, "lm_conf", ("vocabulary_size",), _BOUNDS
+        )
         problems += _probabilities(config.lm_conf)
     problems += check_training_options(config)
-    problems += out_of_range(config, {"batch_size": 1, "bptt": 5, "valid_batch_size": 1})
     if config.accum_grad > 1:
         problems.append("accum_grad: a language model's updates are one sequence each; set it to 1")
     if problems:
-        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+        raise ConfigError(located(where, problems))
 
 
 def _probabilities(lm_conf: dict[str, Any]) -> list[str]:

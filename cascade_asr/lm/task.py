@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.lm.batches import TextLoader, WholeText, WholeTextLoader
+from cascade_asr.lm.batches import TextBatch, TextLoader, WholeText, WholeTextLoader
 from cascade_asr.lm.config import MODELS, LMConfig, check_lm_config, load_lm_config
 from cascade_asr.lm.corpus import Vocabulary
 from cascade_asr.lm.evaluate import token_path
@@ -129,6 +129,31 @@ class TextTask:
     def _train_loader(self, config: LMConfig) -> TextLoader:
         tokens = self.tokens(self.experiment.train_set)
         return TextLoader(tokens, config.batch_size, config.bptt, config.seed, self.vocabulary.eos)
+
+    def trial_batches(self, model: LanguageModel, config: LMConfig) -> list[TextBatch]:
+        """The longest and the shortest sequence of the first epoch, in two columns.
+
+        Both read the beginning of the text, so that no state is needed.
+        """
+        loader = self._train_loader(config)
+        lengths = [len(batch.inputs) for batch in loader.epoch(1)]
+        first = next(iter(loader.epoch(1)))
+        columns = min(2, config.batch_size)
+        tokens = torch.from_numpy(self.tokens(self.experiment.train_set).astype(np.int64))
+        batches = []
+        for length in (max(lengths), min(lengths)):
+            stream = tokens[: columns * length + 1]
+            stream = stream[: (len(stream) - 1) // columns * columns + 1]
+            shape = (columns, -1)
+            batches.append(
+                dataclasses.replace(
+                    first,
+                    inputs=stream[:-1].view(shape).t().contiguous(),
+                    targets=stream[1:].view(shape).t().contiguous(),
+                    description=f"the first {len(stream) - 1} tokens",
+                )
+            )
+        return [batch for batch in batches if len(batch)]
 
     def describe_data(self, model: LanguageModel, config: LMConfig) -> list[str]:
         """A line a text."""

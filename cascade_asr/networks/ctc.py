@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cascade_asr.networks.bounds import PROBABILITY
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
 
@@ -25,6 +26,7 @@ class CTC(espnet_module("espnet2.asr.ctc").CTC):
     unsupported = {
         "ctc_type": (("builtin", "builtin2"), "PyTorch's CTC loss is used; write builtin"),
     }
+    bounds = {"dropout_rate": PROBABILITY}
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

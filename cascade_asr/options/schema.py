@@ -3,105 +3,161 @@
 from __future__ import annotations
 
 import dataclasses
-import types
+import math
 import typing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.options.places import line_of, with_places
+from cascade_asr.options.types import contains_unusable_number, convert, describe, short
 
 
-def option(default: Any, meaning: str) -> Any:
-    """A field with its meaning and unit, for error messages and documents."""
+def option(
+    default: Any,
+    meaning: str,
+    least: float | None = None,
+    most: float | None = None,
+    items: tuple[int, int] | None = None,
+    infinite: bool = False,
+) -> Any:
+    """A field with its meaning and unit, for error messages and documents.
+
+    Args:
+        default: the value where a file says nothing.
+        meaning: what it is, with its unit.
+        least: smallest number allowed, of a list each of its numbers.
+        most: largest number allowed.
+        items: least and largest number of items of a list.
+        infinite: infinity is a value; it is of no other option.
+    """
+    metadata = {
+        "help": meaning, "least": least, "most": most, "items": items, "infinite": infinite,
+    }  # fmt: skip
     if isinstance(default, (dict, list)):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": meaning})
-    return field(default=default, metadata={"help": meaning})
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def from_mapping(kind: type, content: dict[str, Any], where: str, lines: dict[str, int]) -> Any:
-    """Fill a dataclass from a mapping and check every name and type.
+def from_mapping(
+    kind: type,
+    content: dict[str, Any],
+    where: str,
+    lines: dict[str, int],
+    relations: Callable[[Any], list[str]] = lambda config: [],
+) -> Any:
+    """Fill a dataclass from a mapping and check every name, type and bound.
 
     Args:
         kind: the dataclass; fields that are dataclasses take nested mappings.
         content: keys and values.
         where: the file, for the messages.
         lines: line of each dotted key.
+        relations: problems of values that do not go together; each names an option.
 
     Raises:
         ConfigError: with all problems, one a line.
     """
     problems: list[str] = []
     result = _fill(kind, content, where, lines, "", problems)
+    problems += [
+        f"{where}:{line_of(lines, key)}: {problem}" for key, problem in _beyond_bounds(result)
+    ]
+    problems += with_places(where, lines, relations(result))
     if problems:
         raise ConfigError("\n".join(problems))
     return result
+
+
+def out_of_bounds(config: Any) -> list[str]:
+    """Problems of the values of a filled dataclass that are beyond what its fields allow."""
+    return [problem for _, problem in _beyond_bounds(config)]
+
+
+def bounds_problem(
+    name: str, value: Any, least: float | None, most: float | None = None
+) -> str | None:
+    """What to say of a number, or of a list of numbers, outside its bounds; None if inside."""
+    for number in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            continue
+        too_small = least is not None and not number >= least
+        if too_small or (most is not None and not number <= most):
+            expected = f"{least} or more" if too_small else f"{most} or less"
+            if (least, most) == (0, 1):
+                expected = "0 to 1"
+            return f"{name} is {short(value)}, expected {expected}"
+    return None
+
+
+def _beyond_bounds(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and problem of each value outside its bounds."""
+    for each in dataclasses.fields(config):
+        value, key = getattr(config, each.name), prefix + each.name
+        if dataclasses.is_dataclass(value):
+            yield from _beyond_bounds(value, f"{key}.")
+            continue
+        least, most = each.metadata.get("least"), each.metadata.get("most")
+        problem = bounds_problem(key, value, least, most)
+        items = each.metadata.get("items")
+        if items and isinstance(value, list) and not items[0] <= len(value) <= items[1]:
+            problem = f"{key} is {short(value)}, expected {_number_of_items(*items)}"
+        if problem:
+            yield key, f"{problem} ({each.metadata['help']})"
+
+
+def _number_of_items(least: int, most: int) -> str:
+    if least == most:
+        return f"a list of {least}"
+    return f"a list of {least} or more"
 
 
 def _fill(
     kind: type, content: Any, where: str, lines: dict[str, int], prefix: str, problems: list[str]
 ) -> Any:
     hints = typing.get_type_hints(kind)
+    fields = {each.name: each for each in dataclasses.fields(kind)}
     values = {}
     for key, value in (content or {}).items():
-        place = f"{where}:{lines.get(prefix + str(key), 0)}"
-        if key not in hints:
-            problems.append(f"{place}: unknown key '{prefix}{key}'{nearest(str(key), hints)}")
+        at = f"{where}:{line_of(lines, f'{prefix}{key}')}"
+        if key not in fields:
+            problems.append(f"{at}: unknown key '{prefix}{key}'{nearest(str(key), fields)}")
             continue
         if dataclasses.is_dataclass(hints[key]):
-            if value is not None and not isinstance(value, dict):
-                problems.append(f"{place}: '{prefix}{key}' expects a mapping, found {value!r}")
+            if value is not None and not isinstance(value, Mapping):
+                problems.append(f"{at}: '{prefix}{key}' expects a mapping, found {short(value)}")
                 continue
             values[key] = _fill(hints[key], value, where, lines, f"{prefix}{key}.", problems)
             continue
         if get_origin(hints[key]) is dict and value is None:
             value = {}
-        ok, converted = _convert(value, hints[key])
-        if ok:
-            values[key] = converted
-        else:
-            meaning = {each.name: each for each in dataclasses.fields(kind)}[key].metadata["help"]
-            problems.append(
-                f"{place}: '{prefix}{key}' expects {_type_name(hints[key])} ({meaning}), "
-                f"found {value!r}"
+        metadata = fields[key].metadata
+        if metadata.get("infinite") and value == math.inf:
+            values[key] = value
+            continue
+        fits, converted = convert(value, hints[key])
+        problem = None
+        if not fits:
+            problem = (
+                f"'{prefix}{key}' expects {describe(hints[key])} ({metadata['help']}), "
+                f"found {short(value)}"
             )
+        elif contains_unusable_number(value):
+            at, problem = _unusable_number(f"{prefix}{key}", value, where, lines)
+        if problem:
+            problems.append(f"{at}: {problem}")
+        else:
+            values[key] = converted
     return kind(**values)
 
 
-def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
-    """Does ``value`` fit the type, and what is it then? Integers are good floats."""
-    origin = get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        for member in get_args(hint):
-            ok, converted = _convert(value, member)
-            if ok:
-                return True, converted
-        return False, value
-    if hint is Any:
-        return True, value
-    if hint is type(None):
-        return value is None, value
-    if hint is float:
-        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return ok, float(value) if ok else value
-    if hint is int:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        return isinstance(value, int) and not isinstance(value, bool), value
-    if origin is list:
-        if not isinstance(value, (list, tuple)):
-            return False, value
-        converted = [_convert(item, get_args(hint)[0]) for item in value]
-        return all(ok for ok, _ in converted), [item for _, item in converted]
-    if origin is dict:
-        return isinstance(value, dict), value
-    return isinstance(value, hint), value
-
-
-def _type_name(hint: Any) -> str:
-    if get_origin(hint) in (types.UnionType, typing.Union):
-        return " or ".join(_type_name(member) for member in get_args(hint))
-    if hint is type(None):
-        return "null"
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
-    origin = get_origin(hint) or hint
-    return names.get(hint, {list: "a list", dict: "a mapping"}.get(origin, str(hint)))
+def _unusable_number(key: str, value: Any, where: str, lines: Mapping[str, int]) -> tuple[str, str]:
+    """Place and message of a NaN or the like inside a block of options."""
+    while isinstance(value, Mapping):
+        name, value = next(each for each in value.items() if contains_unusable_number(each[1]))
+        key = f"{key}.{name}"
+    return (
+        f"{where}:{line_of(lines, key)}",
+        f"'{key}' expects finite numbers of at most 64 bits, found {short(value)}",
+    )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Union
+from typing import Any
 
 from cascade_asr.errors import nearest
+from cascade_asr.options.schema import bounds_problem
+from cascade_asr.options.types import (
+    contains_unusable_number,
+    convert,
+    describe,
+    hints_of,
+    short,
+)
 
+Bounds = Mapping[str, tuple[float | None, float | None]]  # option -> (least, most)
 FILLED_IN = ("params", "optimizer")  # what optimizers and schedules get from the program
 
 
@@ -24,27 +31,36 @@ def constructor_signature(target: Callable) -> dict[str, inspect.Parameter]:
 
 
 def check_conf(
-    target: Callable, conf: Mapping[str, Any], where: str, given: Sequence[str] = FILLED_IN
+    target: Callable,
+    conf: Mapping[str, Any],
+    where: str,
+    given: Sequence[str] = FILLED_IN,
+    bounds: Bounds | None = None,
 ) -> list[str]:
     """Compare a configuration block with the constructor that it is for.
 
     Args:
-        target: the class to be built, or the function to be called. Two
+        target: the class to be built, or the function to be called. Four
             attributes refine the check, where a class has them:
-            ``unsupported`` maps a key to (accepted values, reason), and
+            ``unsupported`` maps a key to (accepted values, reason),
             ``nested`` maps a key to the function that its block is for and the
-            names that the program fills in there.
+            names that the program fills in there, ``bounds`` maps a key to
+            (least, most), and the key of a nested block to the bounds in it,
+            and ``relations(conf)`` gives (key, problem) of values that do not
+            go together.
         conf: keyword arguments from the user's YAML.
         where: name of the block for the messages, such as ``"encoder_conf"``.
         given: parameters that the program fills in itself; in ``conf`` they are
             an error.
+        bounds: instead of the target's own, where it is not a class of ours.
 
     Returns:
         All problems, each one sentence; empty when the block fits.
     """
     constructor = _constructor(target)
     parameters = _named_parameters(constructor)
-    hints = _type_hints(constructor)
+    hints = hints_of(inspect.unwrap(constructor))
+    bounds = getattr(target, "bounds", {}) if bounds is None else bounds
     allowed = [name for name in parameters if name not in given]
     nested = getattr(target, "nested", {})
     problems = []
@@ -57,12 +73,16 @@ def check_conf(
             problems.append(f"{place}: no such option{suggestion}")
         elif key in nested and isinstance(value, Mapping):
             function, filled_in = nested[key]
-            problems += check_conf(function, value, place, filled_in)
+            problems += check_conf(function, value, place, filled_in, bounds.get(key, {}))
         else:
             hint = hints.get(key, _hint_of_default(parameters[key].default))
-            problems += _check_value(value, hint, place) or _check_supported(
-                target, key, value, place
+            problems += (
+                _check_value(value, hint, place)
+                or _check_supported(target, key, value, place)
+                or _check_bounds(place, value, bounds.get(key))
             )
+    if not problems and hasattr(target, "relations"):
+        problems += [f"{where}.{key}: {text}" for key, text in target.relations(conf)]
     for name in allowed:
         if parameters[name].default is inspect.Parameter.empty and name not in conf:
             problems.append(f"{where}.{name}: missing")
@@ -93,67 +113,32 @@ def _named_parameters(function: Callable) -> dict[str, inspect.Parameter]:
     }
 
 
-def _type_hints(function: Callable) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(inspect.unwrap(function))
-    except NameError:  # an annotation that exists for type checkers alone
-        return {}
-
-
 def _hint_of_default(default: Any) -> Any:
     return type(default) if isinstance(default, (bool, int, float, str)) else Any
 
 
 def _check_supported(target: Callable, key: str, value: Any, place: str) -> list[str]:
     accepted, reason = getattr(target, "unsupported", {}).get(key, ((value,), ""))
-    return [] if value in accepted else [f"{place}: {value!r} is not supported: {reason}"]
+    if value in accepted:
+        return []
+    if reason.startswith("expected"):
+        return [f"{place}: unknown {key}: {short(value).strip(chr(39))}; {reason}"]
+    return [f"{place}: {short(value)} is not supported: {reason}"]
+
+
+def _check_bounds(
+    place: str, value: Any, bounds: tuple[float | None, float | None] | None
+) -> list[str]:
+    problem = bounds_problem(place, value, *bounds) if bounds else None
+    return [problem] if problem else []
 
 
 def _check_value(value: Any, hint: Any, place: str) -> list[str]:
-    if _fits(value, hint):
+    if contains_unusable_number(value):
+        return [f"{place}: expected finite numbers of at most 64 bits, got {short(value)}"]
+    if convert(value, hint, exact=True)[0]:
         return []
-    remedy = ""
-    if isinstance(value, float) and value.is_integer() and _fits(int(value), hint):
-        remedy = f"; write {int(value)}"
-    return [f"{place}: expected {_describe(hint)}, got {value!r}{remedy}"]
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a YAML value fits a type annotation; unfamiliar annotations fit all."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, option) for option in arguments)
-    if origin is Literal:
-        return value in arguments
-    if hint in (None, type(None)):
-        return value is None
-    if {origin, hint} & {list, tuple, Sequence}:
-        is_list = isinstance(value, Sequence) and not isinstance(value, str)
-        return is_list and all(_fits(item, hint) for item in value for hint in arguments[:1])
-    if {origin, hint} & {dict, Mapping}:
-        return isinstance(value, Mapping)
-    if hint in (int, float) and isinstance(value, bool):
-        return False
-    if hint is float:
-        return isinstance(value, (int, float))
-    return isinstance(value, hint) if isinstance(hint, type) else True
-
-
-def _describe(hint: Any) -> str:
-    names = {
-        int: "a whole number",
-        float: "a number",
-        str: "a word",
-        bool: "true or false",
-        dict: "a block of options",
-        type(None): "null",
-    }
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        known = [option for option in arguments if option in names or typing.get_origin(option)]
-        return " or ".join(_describe(option) for option in known)
-    if origin is Literal:
-        return " or ".join(str(argument) for argument in arguments)
-    if origin in (list, tuple, Sequence) and arguments:
-        return f"a list, each {_describe(arguments[0])}"
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
+    fits, converted = convert(value, hint)
+    remedy = f"; write {converted}" if fits else ""
+    words = describe(hint).replace("an integer", "a whole number")
+    return [f"{place}: expected {words}, got {short(value)}{remedy}"]

@@ -10,6 +10,8 @@ from typing import Any
 
 from cascade_asr.options.schema import option
 
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
 
 @dataclass
 class TrainingOptions:
@@ -19,25 +21,35 @@ class TrainingOptions:
     optim_conf: dict[str, Any] = option({}, "arguments of the optimizer; lr is the learning rate")
     scheduler: str | None = option(None, "learning-rate schedule or null")
     scheduler_conf: dict[str, Any] = option({}, "arguments of the schedule (steps are updates)")
-    max_epoch: int = option(40, "epochs")
-    patience: int | None = option(None, "stop after so many epochs without improvement")
-    grad_clip: float = option(5.0, "largest norm of the gradient; 0 does not clip")
-    grad_clip_type: float = option(2.0, "order of that norm")
-    accum_grad: int = option(1, "batches an update is made of")
+    max_epoch: int = option(40, "epochs", least=1)
+    patience: int | None = option(None, "stop after so many epochs without improvement", least=1)
+    grad_clip: float = option(
+        5.0, "largest norm of the gradient; 0 does not clip", least=0, infinite=True
+    )
+    grad_clip_type: float = option(2.0, "order of that norm", least=1, infinite=True)
+    accum_grad: int = option(1, "batches an update is made of", least=1)
     precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
 
     val_scheduler_criterion: list[str] = option(
-        ["valid", "loss"], "what a plateau schedule watches"
+        ["valid", "loss"], "what a plateau schedule watches", items=(2, 2)
     )
-    early_stopping_criterion: list[str] = option(["valid", "loss", "min"], "what patience watches")
+    early_stopping_criterion: list[str] = option(
+        ["valid", "loss", "min"], "what patience watches", items=(3, 3)
+    )
     best_model_criterion: list[list[str]] = option(
-        [["valid", "loss", "min"]], "what ranks epochs; the first one names the averaged model"
+        [["valid", "loss", "min"]],
+        "what ranks epochs; the first one names the averaged model",
+        items=(1, 1000),
     )
-    keep_nbest_models: int = option(5, "epochs that are averaged into the final model")
+    keep_nbest_models: int = option(5, "epochs that are averaged into the final model", least=1)
 
-    seed: int = option(0, "seed of initial weights, batch order and dropout")
-    log_interval: int = option(50, "updates between two lines of the log")
-    checkpoint_interval_s: float = option(300.0, "seconds between checkpoints inside an epoch")
+    seed: int = option(
+        0, "seed of initial weights, batch order and dropout", least=0, most=LARGEST_SEED
+    )
+    log_interval: int = option(50, "updates between two lines of the log", least=1)
+    checkpoint_interval_s: float = option(
+        300.0, "seconds between checkpoints inside an epoch", least=0
+    )
     use_tensorboard: bool = option(True, "write TensorBoard files")
 
     # options that do not change what a training ends with

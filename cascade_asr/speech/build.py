@@ -9,15 +9,17 @@ import torch
 
 from cascade_asr.data.features.cmvn import SpeakerMVN
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder, check_decoder
 from cascade_asr.networks.encoders import build_encoder, check_encoder
 from cascade_asr.networks.espnet import espnet_module, quiet_espnet
+from cascade_asr.options.places import located
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.speech.model import ASRModel
-from cascade_asr.training.checks import check_training_options, out_of_range
+from cascade_asr.training.checks import check_training_options
+from cascade_asr.training.trial import too_narrow
 
 NORMALIZATIONS = {
     "utterance_mvn": espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN,
@@ -26,6 +28,14 @@ NORMALIZATIONS = {
 
 
 SpecAug = espnet_module("espnet2.asr.specaug.specaug").SpecAug
+SPECAUG_BOUNDS = {
+    "time_warp_window": (1, 1_000_000),
+    "freq_mask_width_range": (0, 1_000_000),
+    "num_freq_mask": (0, 1_000),
+    "time_mask_width_range": (0, 1_000_000),
+    "time_mask_width_ratio_range": (0, 1),
+    "num_time_mask": (0, 1_000),
+}
 
 
 def check_config(config: TrainConfig, where: str) -> None:
@@ -36,8 +46,6 @@ def check_config(config: TrainConfig, where: str) -> None:
     """
     problems = []
     weight = config.model_conf.ctc_weight
-    if not 0.0 <= weight <= 1.0:
-        problems.append(f"model_conf.ctc_weight is {weight}, expected 0 to 1")
     problems += check_encoder(config.encoder, config.encoder_conf)
     if weight < 1.0:
         problems += check_decoder(config.decoder, config.decoder_conf)
@@ -54,20 +62,12 @@ def check_config(config: TrainConfig, where: str) -> None:
     if config.specaug not in (None, "specaug"):
         problems.append(f"unknown specaug '{config.specaug}'; expected specaug or null")
     elif config.specaug:
-        problems += check_conf(SpecAug, config.specaug_conf, "specaug_conf") or _refusal(
+        problems += check_conf(
+            SpecAug, config.specaug_conf, "specaug_conf", bounds=SPECAUG_BOUNDS
+        ) or _refusal(
             lambda: SpecAug(**config.specaug_conf), "specaug_conf"
         )
     problems += check_training_options(config)
-    problems += out_of_range(
-        config,
-        {
-            "batch_bins": 1,
-            "batch_size": 1,
-            "valid_batch_bins": 1,
-            "num_workers": 0,
-            "short_first_epochs": 0,
-        },
-    )
     if not 0.0 <= config.model_conf.lsm_weight < 1.0:
         problems.append(
             f"model_conf.lsm_weight is {config.model_conf.lsm_weight}, expected 0 to below 1"
@@ -75,7 +75,7 @@ def check_config(config: TrainConfig, where: str) -> None:
     if len(config.fold_length) != 2 or min(config.fold_length) < 1:
         problems.append(f"fold_length is {config.fold_length}, expected two numbers of 1 or more")
     if problems:
-        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+        raise ConfigError(located(where, problems))
 
 
 def _idle_blocks(config: TrainConfig) -> list[str]:
@@ -138,11 +138,14 @@ def build_model(
 
 def _initialize(model: ASRModel, name: str) -> None:
     """New weights by ESPnet's scheme of that name."""
+    empty = [each for each, weight in model.named_parameters() if weight.numel() == 0]
+    if empty:
+        raise ConfigError(f"encoder_conf: {too_narrow(empty[0])}")
     try:
         with quiet_espnet():
             espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
-    except ValueError as error:
-        raise ConfigError(f"init: {error}") from error
+    except Exception as error:  # whatever ESPnet or PyTorch says to such a name
+        raise ConfigError(f"init: {told(error)}") from error
 
 
 def _build_normalization(config: TrainConfig, global_cmvn: Path) -> torch.nn.Module | None:

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cascade_asr.errors import ConfigError
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.options.types import hints_of, is_nullable
+from cascade_asr.speech.espnet2_keys import take_espnet2_keys
 from cascade_asr.yaml_file import read_yaml
 
 
@@ -19,11 +22,11 @@ from cascade_asr.yaml_file import read_yaml
 class ModelConf:
     """``model_conf``: the hybrid CTC/attention objective."""
 
-    ctc_weight: float = option(0.5, "share of the CTC loss: 1 is pure CTC, 0 pure attention")
+    ctc_weight: float = option(
+        0.5, "share of the CTC loss: 1 is pure CTC, 0 pure attention", least=0, most=1
+    )
     lsm_weight: float = option(0.0, "label smoothing: probability spread over the other tokens")
     length_normalized_loss: bool = option(False, "divide the attention loss by tokens, not B")
-
-
 
 
 @dataclass
@@ -49,32 +52,16 @@ class TrainConfig(TrainingOptions):
     use_amp: bool = option(False, "ESPnet2's name for mixed precision on a GPU")
 
     batch_type: str = option("numel", "numel, length, folded, sorted or unsorted")
-    batch_bins: int = option(1_000_000, "padded elements of a batch, for numel and length")
-    batch_size: int = option(20, "utterances of a batch, for folded, sorted and unsorted")
-    valid_batch_bins: int | None = option(None, "batch_bins of the dev set; null: as batch_bins")
+    batch_bins: int = option(1_000_000, "padded elements of a batch, for numel and length", least=1)
+    batch_size: int = option(20, "utterances of a batch, for folded, sorted and unsorted", least=1)
+    valid_batch_bins: int | None = option(
+        None, "batch_bins of the dev set; null: as batch_bins", least=1
+    )
     fold_length: list[int] = option([800, 150], "frames and tokens that halve a folded batch")
-    short_first_epochs: int = option(0, "first epochs that go from short to long utterances")
-    num_workers: int = option(1, "processes that read features")
-
-
-# Keys of ESPnet2 that change nothing here; a file with them works, and says so.
-WITHOUT_EFFECT = {
-    "num_att_plot": "the report draws attention",
-    "log_level": "set by the command",
-    "print_config": "use --help",
-    "unused_parameters": "frozen and absent parts are known",
-    "cudnn_benchmark": "off: results are reproducible",
-    "cudnn_deterministic": "on: results are reproducible",
-    "sort_in_batch": "batches are sorted as the network needs",
-    "sort_batch": "see short_first_epochs",
-    "valid_batch_type": "as batch_type",
-    "resume": "a training always resumes where a checkpoint exists",
-    "use_matplotlib": "the report draws",
-    "report_cer": "CER and WER are always logged",
-    "report_wer": "CER and WER are always logged",
-    "token_type": "given by the recipe",
-    "nbest_averaging_interval": "averaging happens at the end",
-}
+    short_first_epochs: int = option(
+        0, "first epochs that go from short to long utterances", least=0
+    )
+    num_workers: int = option(1, "processes that read features", least=0)
 
 
 def load_train_config(path: Path) -> tuple[TrainConfig, list[str]]:
@@ -100,15 +87,14 @@ def train_config_from(
         lines: line of each dotted key.
         where: the file, for the messages.
     """
-    notes = []
-    model_conf = content.get("model_conf") or {}
-    for mapping, prefix in ((content, ""), (model_conf, "model_conf.")):
-        for key in [key for key in mapping if key in WITHOUT_EFFECT]:
-            line = lines[prefix + key]
-            notes.append(f"{where}:{line}: '{key}' has no effect ({WITHOUT_EFFECT[key]})")
-            del mapping[key]
+    notes, problems = take_espnet2_keys(content, lines, where)
     _simplify_espnet_forms(content)
-    config = from_mapping(TrainConfig, content, where, lines)
+    try:
+        config = from_mapping(TrainConfig, content, where, lines)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    if problems:
+        raise ConfigError("\n".join(problems))
     if config.use_amp and config.precision == "32-true":
         config.precision = "16-mixed"
     return config, notes
@@ -117,19 +103,11 @@ def train_config_from(
 def _simplify_espnet_forms(content: dict[str, Any]) -> None:
     """ESPnet2 allows lists where one value is meant (``keep_nbest_models: [10]``)."""
     value = content.get("keep_nbest_models")
-    if isinstance(value, list) and value:
+    if isinstance(value, list) and value and all(type(each) is int for each in value):
         content["keep_nbest_models"] = max(value)
-    for key in ("specaug", "normalize", "scheduler", "init"):
-        if content.get(key) in ("none", "None", ""):
-            content[key] = None
+    for name, hint in hints_of(TrainConfig).items():
+        if is_nullable(hint) and content.get(name) in ("none", "None", "null", ""):
+            content[name] = None
     folds = content.get("fold_length")
     if isinstance(folds, int):
         content["fold_length"] = [folds, folds]
-
-
-
-
-
-
-
-

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from cascade_asr.data.batches import padding_share
-from cascade_asr.data.loader import BatchLoader
+from cascade_asr.data.loader import Batch, BatchLoader, collate
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.errors import ConfigError
+from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.files import atomic_write
 from cascade_asr.networks.layer import Layer
 from cascade_asr.speech.build import build_model, check_config
@@ -96,6 +96,24 @@ class SpeechTask:
             training = name == experiment.train_set
             loaders.append(make_loader(plan, config, training, rank, world_size))
         return loaders[0], loaders[1]
+
+    def trial_batches(self, model: ASRModel, config: TrainConfig) -> list[Batch]:
+        """The longest and the shortest utterance, each with another one of its batch.
+
+        Raises:
+            DataError: if their features cannot be read.
+        """
+        plan = plan_loader(model, config, self.experiment, self.experiment.train_set)
+        frames = plan.dataset.manifest.frames
+        batches = []
+        for extreme in (int(frames.argmax()), int(frames.argmin())):
+            members = next(batch for batch in plan.batches if extreme in batch)
+            others = sorted(set(members.tolist()) - {extreme}, key=lambda index: frames[index])
+            batch = collate([plan.dataset[index] for index in (extreme, *others[:1])])
+            if isinstance(batch, DataError):
+                raise batch
+            batches.append(batch)
+        return batches
 
     def describe_data(self, model: ASRModel, config: TrainConfig) -> list[str]:
         """A line a set, and the first utterances that are dropped."""

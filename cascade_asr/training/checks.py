@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cascade_asr.errors import ConfigError
+from cascade_asr.options.schema import out_of_bounds
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.device import PRECISIONS
 from cascade_asr.training.optimization import check_optimization
 from cascade_asr.training.protocols import CascadeModel
 
-SMALLEST = {
-    "max_epoch": 1,
-    "accum_grad": 1,
-    "log_interval": 1,
-    "keep_nbest_models": 1,
-    "patience": 1,
-    "seed": 0,
-}
-
 
 def check_training_options(config: TrainingOptions) -> list[str]:
-    """Problems of optimizer, schedule and single numbers."""
+    """Problems of optimizer, schedule, and values outside the bounds of their options."""
     problems = check_optimization(
         config.optim, config.optim_conf, config.scheduler, config.scheduler_conf
     )
@@ -34,16 +24,7 @@ def check_training_options(config: TrainingOptions) -> list[str]:
             f"precision is '{config.precision}', expected {', '.join(PRECISIONS[:-1])} or "
             f"{PRECISIONS[-1]}"
         )
-    return problems + out_of_range(config, SMALLEST)
-
-
-def out_of_range(config: Any, smallest: dict[str, int]) -> list[str]:
-    """Problems of numbers that are below the least that they may be; None is not checked."""
-    return [
-        f"{name} is {value}, expected {least} or more"
-        for name, least in smallest.items()
-        if (value := getattr(config, name)) is not None and value < least
-    ]
+    return problems + out_of_bounds(config)
 
 
 def check_criteria(config: TrainingOptions, model: CascadeModel, where: str) -> None:

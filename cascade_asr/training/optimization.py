@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 
-from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.training.averaging import NTASGD
@@ -78,6 +80,40 @@ SCHEDULERS: dict[str, tuple[type, str]] = {
 }
 
 
+_ANY = (0, None)
+_FRACTION = (0, 1)
+OPTIMIZER_BOUNDS = {
+    "betas": _FRACTION,
+    "step_sizes": _ANY,
+    "nonmonotone_interval": (1, None),
+}
+_FROM_THE_START = {"last_epoch": (-1, -1)}  # a training that goes on restores its schedule
+SCHEDULER_BOUNDS = _FROM_THE_START | {
+    "T_max": (1, None),
+    "eta_min": _ANY,
+    "factor": _FRACTION,
+    "gamma": _ANY,
+    "milestones": _ANY,
+    "model_size": (1, None),
+    "warmup_steps": (1, None),
+    "max_lr": _ANY,
+    "total_steps": (1, None),
+    "epochs": (1, None),
+    "steps_per_epoch": (1, None),
+    "pct_start": _FRACTION,
+    "base_momentum": _FRACTION,
+    "max_momentum": _FRACTION,
+    "div_factor": (1e-9, None),
+    "final_div_factor": (1e-9, None),
+    "patience": _ANY,
+    "threshold": _ANY,
+    "cooldown": _ANY,
+    "min_lr": _ANY,
+    "eps": _ANY,
+    "step_size": (1, None),
+}
+
+
 def check_optimization(
     optim: str, optim_conf: dict[str, Any], scheduler: str | None, scheduler_conf: dict[str, Any]
 ) -> list[str]:
@@ -86,24 +122,56 @@ def check_optimization(
     if optim.lower() not in OPTIMIZERS:
         problems.append(f"unknown optim '{optim}'{nearest(optim, OPTIMIZERS)}")
     else:
-        problems += check_conf(OPTIMIZERS[optim.lower()], optim_conf, "optim_conf")
+        problems += check_conf(
+            OPTIMIZERS[optim.lower()], optim_conf, "optim_conf", bounds=OPTIMIZER_BOUNDS
+        )
     if scheduler is not None and scheduler.lower() not in SCHEDULERS:
         problems.append(f"unknown scheduler '{scheduler}'{nearest(scheduler, SCHEDULERS)}")
     elif scheduler is not None:
         conf = dict(scheduler_conf)
         if scheduler.lower() == "onecyclelr":
             conf.setdefault("max_lr", 1.0)
-        problems += check_conf(SCHEDULERS[scheduler.lower()][0], conf, "scheduler_conf")
+        problems += check_conf(
+            SCHEDULERS[scheduler.lower()][0], conf, "scheduler_conf", bounds=SCHEDULER_BOUNDS
+        )
     if problems:
         return problems
     place = f"optim {optim}, optim_conf"
+    weight = nn.Parameter(torch.zeros(1))
     try:
-        optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], optim, optim_conf)
+        optimizer = build_optimizer([weight], optim, optim_conf)
+        make_updates(optimizer, weight, updates=1)
         place = f"scheduler {scheduler}, scheduler_conf"
-        Schedule(optimizer, scheduler, scheduler_conf, total_updates=1)
-    except (ValueError, TypeError, ConfigError) as error:
+        schedule = Schedule(optimizer, scheduler, scheduler_conf, total_updates=1_000)
+        make_updates(optimizer, weight, 3, schedule)
+    except ConfigError as error:
         return [f"{place}: {error}"]
+    except Exception as error:  # whatever an optimizer or schedule says to such values
+        return [f"{place}: {told(error)}"]
     return []
+
+
+def make_updates(
+    optimizer: Optimizer, weight: nn.Parameter, updates: int, schedule: Schedule | None = None
+) -> None:
+    """So many updates of a single weight whose gradient is zero, and then the end of an epoch.
+
+    Raises:
+        ValueError: if the learning rate is no number afterwards; and whatever the
+            optimizer or the schedule raises.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(updates):
+            weight.grad = torch.zeros_like(weight)
+            optimizer.step()
+            if schedule is not None:
+                schedule.after_update()
+        if schedule is not None:
+            schedule.after_epoch(1.0)
+    rate = optimizer.param_groups[0]["lr"]
+    if isinstance(rate, complex) or not math.isfinite(rate):
+        raise ValueError(f"the learning rate becomes {rate}")
 
 
 def build_optimizer(
@@ -153,6 +221,11 @@ class Schedule:
             self._scheduler.step()
         elif self.when == "metric":
             self._scheduler.step(metric)
+
+    @property
+    def last_update(self) -> int | None:
+        """The update after which the schedule ends; None where it has no end."""
+        return getattr(self._scheduler, "total_steps", None)
 
     def state_dict(self) -> dict[str, Any]:
         return self._scheduler.state_dict() if self._scheduler else {}

@@ -28,6 +28,7 @@ from cascade_asr.training.device import make_fabric
 from cascade_asr.training.experiment import Experiment
 from cascade_asr.training.interruption import Interrupted, Interruption
 from cascade_asr.training.trainer import Trainer
+from cascade_asr.training.trial import try_training
 
 V, EOS = 9, 0
 SMALL = {
@@ -377,3 +378,13 @@ def test_evaluation_options_are_checked(tmp_path):
     assert "cache_window is -1" in str(error.value)
     published = load_evaluation_config(CONFIGURATIONS / "evaluate.yaml")
     assert (published.cache_window, published.cache_theta) == (3785, 0.662)
+
+
+def test_a_language_model_makes_a_trial_step_on_both_extremes(task: TextTask):
+    config = make_config()
+    model = task.build_model(config, 1)
+    batches = task.trial_batches(model, config)
+    assert [batch.inputs.size(1) for batch in batches] == [2, 2]
+    assert len(batches[0].inputs) >= len(batches[1].inputs) >= 1
+    assert all(batch.starts_text for batch in batches)
+    try_training(model, config, batches, "lm.yaml")

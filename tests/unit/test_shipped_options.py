@@ -21,8 +21,9 @@ from cascade_asr.espnet2.export import Exported
 from cascade_asr.lm.config import check_lm_config, load_lm_config
 from cascade_asr.lm.evaluate import load_evaluation_config
 from cascade_asr.speech.build import check_config
-from cascade_asr.speech.config import WITHOUT_EFFECT, load_train_config
+from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.decode_config import load_decode_config
+from cascade_asr.speech.espnet2_keys import WITHOUT_EFFECT
 from cascade_asr.training.experiment import Experiment
 
 SHIPPED = sorted(ROOT.glob("egs/*/conf/*.yaml"))

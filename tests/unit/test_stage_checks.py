@@ -128,7 +128,7 @@ def test_a_part_that_is_left_out_takes_its_block_along():
 
 
 blocks = st.recursive(
-    st.integers() | st.booleans() | st.none() | st.text(max_size=3),
+    st.integers(-1000, 1000) | st.booleans() | st.none() | st.text(max_size=3),
     lambda values: st.dictionaries(st.sampled_from("abcd"), values, max_size=4),
     max_leaves=12,
 )

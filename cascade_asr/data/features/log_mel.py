@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from cascade_asr.errors import ConfigError, DataError, nearest
+from cascade_asr.options.types import from_text, hints_of
 
 FULL_SCALE = 32768.0  # ESPnet2 reads audio as numbers between -1 and 1
 SMALLEST = 1e-10  # mel energies below have its logarithm
@@ -82,7 +83,7 @@ def read_log_mel_options(path: Path) -> LogMelOptions:
         ConfigError: with file and line, for every line that is no known option
             or whose value has the wrong type.
     """
-    fields = {each.name: each for each in dataclasses.fields(LogMelOptions)}
+    hints = hints_of(LogMelOptions)
     values: dict[str, Any] = {}
     problems = []
     if not path.is_file():
@@ -91,12 +92,12 @@ def read_log_mel_options(path: Path) -> LogMelOptions:
         key = name.replace("-", "_")
         if name == "feature-type":
             continue
-        if key not in fields:
-            known = [each.replace("_", "-") for each in fields]
+        if key not in hints:
+            known = [each.replace("_", "-") for each in hints]
             problems.append(f"{path}:{number}: unknown option '--{name}'{nearest(name, known)}")
             continue
         try:
-            values[key] = _converted(text, str(fields[key].type))
+            values[key] = from_text(text, hints[key])
         except ValueError as error:
             problems.append(f"{path}:{number}: --{name}={text}: {error}")
     if problems:
@@ -105,16 +106,6 @@ def read_log_mel_options(path: Path) -> LogMelOptions:
         return LogMelOptions(**values)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def _converted(text: str, kind: str) -> Any:
-    if "None" in kind and text in ("", "none", "null"):
-        return None
-    if kind == "bool":
-        if text not in ("true", "false"):
-            raise ValueError("expected true or false")
-        return text == "true"
-    return int(text) if "int" in kind else text
 
 
 def option_lines(options: LogMelOptions) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.decoders.attention import check_attention
 from cascade_asr.networks.decoders.rnn import RNNDecoder
 from cascade_asr.networks.decoders.transformer import TransformerDecoder
@@ -58,5 +58,7 @@ def build_decoder(
     try:
         with quiet_espnet():
             return DECODERS[name](**sizes, **conf)
-    except (ValueError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"decoder_conf: {name} refuses this configuration: {error}") from error
+    except Exception as error:  # whatever a constructor of ESPnet's says to such values
+        raise ConfigError(
+            f"decoder_conf: {name} refuses this configuration: {told(error)}"
+        ) from error

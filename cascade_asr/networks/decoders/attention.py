@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from cascade_asr.errors import nearest
 from cascade_asr.networks.decoders.shared_linear import SharedLinear
@@ -57,6 +59,15 @@ def start_attention(
         return LocationAttention(module, encoder_output, encoder_lengths)
     module.reset()
     return EspnetAttention(module, encoder_output, encoder_lengths.clamp(min=1).tolist())
+
+
+@contextmanager
+def closing_hook(hook: RemovableHandle) -> Iterator[None]:
+    """Inside, a hook of a module acts; afterwards it is gone."""
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class LocationAttention:
@@ -131,8 +142,27 @@ class EspnetAttention:
 
     def step(self, query: torch.Tensor) -> torch.Tensor:
         """(B, Z) decoder state to (B, H) context; updates ``weights``."""
-        context, self.state = self.module(self.encoder_output, self.lengths, query, self.state)
+        with self._without_padding():
+            context, self.state = self.module(
+                self.encoder_output, self.lengths, query, self.state
+            )
         return context
+
+    def _without_padding(self) -> AbstractContextManager:
+        """Inside, recurrent location attention looks for its maximum in valid frames alone.
+
+        Its convolution spills over into the padding; what it finds there is at
+        least 0, so zeros change no maximum.
+        """
+        if not isinstance(self.module, _attentions.AttLocRec):
+            return nullcontext()
+        lengths = torch.tensor(self.lengths, device=self.encoder_output.device)
+        valid = valid_positions(lengths, self.encoder_output.size(1))[:, None, None, :]
+        return closing_hook(
+            self.module.loc_conv.register_forward_hook(
+                lambda module, inputs, output: output.masked_fill(~valid, 0.0)
+            )
+        )
 
     @property
     def weights(self) -> torch.Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from cascade_asr.networks.bounds import COUNT, KERNEL, PROBABILITY, WIDTH, one_of
 from cascade_asr.networks.decoders.attention import has_own_loop, start_attention
 from cascade_asr.networks.decoders.cells import GruStack, LstmStack
 from cascade_asr.networks.decoders.search import SearchStep
@@ -29,7 +30,25 @@ _BatchScorer = espnet_module("espnet.nets.scorer_interface").BatchScorerInterfac
 class RNNDecoder(_espnet_decoder.RNNDecoder, _BatchScorer):
     """Predicts tokens one after another, attending to the encoder output."""
 
-    unsupported = {"num_encs": ((1,), "there is one encoder")}
+    unsupported = {
+        "num_encs": ((1,), "there is one encoder"),
+        "rnn_type": one_of("lstm", "gru"),
+    }
+    bounds = {
+        "num_layers": COUNT,
+        "hidden_size": WIDTH,
+        "dropout": PROBABILITY,
+        "sampling_probability": PROBABILITY,
+        "att_conf": {
+            "num_att": COUNT,
+            "num_encs": (1, 1),
+            "aheads": COUNT,
+            "adim": WIDTH,
+            "awin": KERNEL,
+            "aconv_chans": WIDTH,
+            "aconv_filts": (0, KERNEL[1]),
+        },
+    }
     nested = {"att_conf": (_espnet_decoder.build_attention_list, ("eprojs", "dunits"))}
 
     def forward(

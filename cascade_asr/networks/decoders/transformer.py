@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from cascade_asr.networks.bounds import CHOSEN_BY_NAME, COUNT, PROBABILITY, WIDTH
 from cascade_asr.networks.encoders.attention import attend
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
@@ -25,6 +26,18 @@ class TransformerDecoder(
     unsupported = {
         "input_layer": (("embed",), "tokens are embedded"),
         "use_output_layer": ((True,), "the decoder gives logits"),
+        "pos_enc_class": ((), CHOSEN_BY_NAME),
+    }
+    bounds = {
+        "attention_heads": COUNT,
+        "linear_units": WIDTH,
+        "num_blocks": COUNT,
+        "dropout_rate": PROBABILITY,
+        "positional_dropout_rate": PROBABILITY,
+        "self_attention_dropout_rate": PROBABILITY,
+        "src_attention_dropout_rate": PROBABILITY,
+        "layer_drop_rate": PROBABILITY,
+        "gradient_checkpoint_layers": (0, COUNT[1]),
     }
 
     def __init__(self, *args, use_flash_attn: bool = True, **kwargs) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_asr.errors import ConfigError, nearest
+from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.encoders.rnn import RNNEncoder, VGGRNNEncoder
 from cascade_asr.networks.encoders.self_attention import (
     ConformerEncoder,
@@ -74,5 +74,7 @@ def build_encoder(name: str, input_size: int, conf: Mapping[str, Any]) -> Encode
     try:
         with quiet_espnet():
             return ENCODERS[name](input_size=input_size, **conf)
-    except (ValueError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"encoder_conf: {name} refuses this configuration: {error}") from error
+    except Exception as error:  # whatever a constructor of ESPnet's says to such values
+        raise ConfigError(
+            f"encoder_conf: {name} refuses this configuration: {told(error)}"
+        ) from error

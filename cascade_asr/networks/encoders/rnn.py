@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cascade_asr.networks.bounds import COUNT, PROBABILITY, WIDTH, one_of
 from cascade_asr.networks.encoders.recurrent import run_recurrent
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
@@ -25,6 +26,16 @@ _espnet_vgg_rnn = espnet_module("espnet2.asr.encoder.vgg_rnn_encoder")
 
 class _RecurrentEncoder(nn.Module):
     """What both encoders share: the recurrent stack is the last entry of ``enc``."""
+
+    unsupported = {"rnn_type": one_of("lstm", "gru")}
+    bounds = {
+        "num_layers": COUNT,
+        "hidden_size": WIDTH,
+        "output_size": WIDTH,
+        "dropout": PROBABILITY,
+        "in_channel": (1, 64),
+        "subsample": (1, 1_000),
+    }
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

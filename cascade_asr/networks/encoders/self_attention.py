@@ -11,12 +11,23 @@ Differences from ESPnet 202511, each on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from cascade_asr.networks.bounds import (
+    CHOSEN_BY_NAME,
+    COUNT,
+    KERNEL,
+    PROBABILITY,
+    WIDTH,
+    even_kernels,
+    one_of,
+    undivided_width,
+)
 from cascade_asr.networks.encoders.blocks import (
     conformer_block,
     e_branchformer_block,
@@ -29,6 +40,11 @@ from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import zero_padding
 
 _NO_INTERMEDIATE_CTC = "intermediate CTC does not exist here"
+_ACTIVATIONS = ("hardtanh", "tanh", "relu", "selu", "swish")
+_CONV2D = ("conv2d", "conv2d1", "conv2d2", "conv2d6", "conv2d8")
+_POSITIONWISE = ("linear", "conv1d", "conv1d-linear")
+_POSITIONS = ("rel_pos", "legacy_rel_pos", "abs_pos", "scaled_abs_pos", "conv")
+_CONVOLUTIONAL_GROUPS = 16  # of ESPnet's convolutional position embedding
 
 
 class _SelfAttentionEncoder(nn.Module):
@@ -38,8 +54,77 @@ class _SelfAttentionEncoder(nn.Module):
         "interctc_layer_idx": (([], None), _NO_INTERMEDIATE_CTC),
         "interctc_use_conditioning": ((False,), _NO_INTERMEDIATE_CTC),
         "ctc_trim": ((False,), _NO_INTERMEDIATE_CTC),
+        "pos_enc_class": ((), CHOSEN_BY_NAME),
+        "positionwise_layer_type": one_of(*_POSITIONWISE),
+    }
+    bounds = {
+        "output_size": (2, WIDTH[1]),
+        "linear_units": WIDTH,
+        "cgmlp_linear_units": (2, WIDTH[1]),
+        "attention_heads": COUNT,
+        "num_blocks": COUNT,
+        "cnn_module_kernel": KERNEL,
+        "cgmlp_conv_kernel": KERNEL,
+        "merge_conv_kernel": KERNEL,
+        "positionwise_conv_kernel_size": KERNEL,
+        "max_pos_emb_len": (1, 10_000_000),
+        "dropout_rate": PROBABILITY,
+        "positional_dropout_rate": PROBABILITY,
+        "attention_dropout_rate": PROBABILITY,
+        "layer_drop_rate": PROBABILITY,
+        "stochastic_depth_rate": PROBABILITY,
+        "gradient_checkpoint_layers": (0, COUNT[1]),
     }
     run_block: Callable
+
+    @classmethod
+    def relations(cls, conf: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(key, problem) of values that do not go together."""
+        kernels = ("cnn_module_kernel", "cgmlp_conv_kernel", "merge_conv_kernel",
+                   "positionwise_conv_kernel_size")  # fmt: skip
+        problems = even_kernels(conf, kernels)
+        problems += undivided_width(conf, "output_size", 256, "attention_heads", 4)
+        width = conf.get("output_size", 256)
+        if conf.get("pos_enc_layer_type") == "conv" and width % _CONVOLUTIONAL_GROUPS:
+            problems.append(
+                ("output_size", f"{width} is no multiple of {_CONVOLUTIONAL_GROUPS}, which "
+                 "pos_enc_layer_type: conv needs")
+            )
+        elif conf.get("pos_enc_layer_type") != "conv" and width % 2:
+            problems.append(("output_size", f"{width} is odd; encoded positions come in pairs"))
+        rates = conf.get("stochastic_depth_rate", 0.0)
+        if type(rates) is int:
+            problems.append(("stochastic_depth_rate", f"expected a number or a list, got {rates}; "
+                             f"write {float(rates)}"))  # fmt: skip
+        blocks = conf.get("num_blocks", 6)  # no encoder with such rates has another default
+        if isinstance(rates, (list, tuple)) and len(rates) != blocks:
+            problems.append(("stochastic_depth_rate", f"{len(rates)} rates for {blocks} blocks"))
+        if conf.get("cgmlp_linear_units", 2) % 2:
+            problems.append(("cgmlp_linear_units", "is odd; one half gates the other"))
+        return problems
+
+    @classmethod
+    def _positions_and_attention(
+        cls, conf: Mapping[str, Any], attention: str, version: str
+    ) -> list[tuple[str, str]]:
+        """Attention over distances and encoded distances go together, and so do their versions.
+
+        Args:
+            conf: of the encoder.
+            attention: key of the kind of attention; its default is ``rel_selfattn``.
+            version: default of ``rel_pos_type``.
+        """
+        kind = conf.get(attention, "rel_selfattn")
+        positions = conf.get("pos_enc_layer_type", "rel_pos")
+        version = conf.get("rel_pos_type", version)
+        if ("rel_" in kind) != ("rel_" in positions):
+            expected = "rel_pos" if "rel_" in kind else "abs_pos or scaled_abs_pos"
+            return [("pos_enc_layer_type", f"{attention}: {kind} needs {expected}, not {positions}")]
+        if kind == "fast_selfattn" and positions == "conv":
+            return [("pos_enc_layer_type", f"{kind} needs abs_pos or scaled_abs_pos")]
+        if version == "latest" and "legacy" in kind + positions:
+            return [("rel_pos_type", "latest goes with rel_selfattn and rel_pos; write legacy")]
+        return []
 
     def __init__(self, *args, use_flash_attn: bool = True, **kwargs) -> None:
         super().__init__(*args, use_flash_attn=False, **kwargs)
@@ -124,6 +209,10 @@ class TransformerEncoder(
 ):
     """Self-attention blocks."""
 
+    unsupported = _SelfAttentionEncoder.unsupported | {
+        "input_layer": one_of(*_CONV2D, "conv1d2", "linear", "wav2vec", None),
+        "pos_enc_layer_type": one_of("abs_pos", "conv"),
+    }
     run_block = staticmethod(transformer_block)
 
 
@@ -133,6 +222,20 @@ class ConformerEncoder(
 ):
     """Self-attention blocks with a convolution over time."""
 
+    unsupported = _SelfAttentionEncoder.unsupported | {
+        "input_layer": one_of(*_CONV2D, "linear", None),
+        "pos_enc_layer_type": one_of(*_POSITIONS),
+        "selfattention_layer_type": one_of("rel_selfattn", "legacy_rel_selfattn", "selfattn"),
+        "rel_pos_type": one_of("legacy", "latest"),
+        "activation_type": one_of(*_ACTIVATIONS),
+    }
+
+    @classmethod
+    def relations(cls, conf: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(key, problem) of values that do not go together."""
+        return super().relations(conf) + cls._positions_and_attention(
+            conf, "selfattention_layer_type", "legacy"
+        )
     run_block = staticmethod(conformer_block)
 
 
@@ -142,4 +245,22 @@ class EBranchformerEncoder(
 ):
     """Self-attention beside a convolutional MLP in each block."""
 
+    unsupported = _SelfAttentionEncoder.unsupported | {
+        "input_layer": one_of(*_CONV2D, "conv1d1", "conv1d2", "conv1d3", "linear", None),
+        "pos_enc_layer_type": one_of(*_POSITIONS),
+        "attention_layer_type": one_of(
+            "rel_selfattn", "legacy_rel_selfattn", "selfattn", "fast_selfattn"
+        ),
+        "rel_pos_type": one_of("legacy", "latest"),
+        "ffn_activation_type": one_of(*_ACTIVATIONS),
+        "gate_activation": one_of("identity", *_ACTIVATIONS),
+        "positionwise_layer_type": one_of("linear"),
+    }
+
+    @classmethod
+    def relations(cls, conf: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(key, problem) of values that do not go together."""
+        return super().relations(conf) + cls._positions_and_attention(
+            conf, "attention_layer_type", "latest"
+        )
     run_block = staticmethod(e_branchformer_block)

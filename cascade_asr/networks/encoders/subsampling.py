@@ -42,7 +42,8 @@ def run_embed(
     if _convolutions(embed):
         sequence = _convolve(embed, body, features, size)[:, :size]
     else:
-        sequence = body(features)[:, :size]
+        # a convolution over positions, which may come first, must not see the padding
+        sequence = body(zero_padding(features, lengths))[:, :size]
     if positional_encoding is None:
         return sequence, None, lengths
     # a convolutional encoding must not see the padding

@@ -1,0 +1,93 @@
+"""Where in a file an option stands, for messages about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.yaml_file import read_yaml
+
+_OF_A_CASCADE = re.compile(
+    r"^cascade option '(?P<block>[\w.]+)':0: (?P<quote>(?:unknown key )?'?)(?P<key>[A-Za-z_][\w.]*)",
+    re.MULTILINE,
+)
+_ABOUT_A_BLOCK = re.compile(r"([a-z]+_conf|init)\b")
+
+
+def line_of(lines: Mapping[str, int], key: str) -> int:
+    """Line of a dotted key, or of the block that it is in; 0 where neither is known."""
+    while key and not lines.get(key):
+        key = key.rpartition(".")[0]
+    return lines.get(key, 0)
+
+
+def located(where: str, problems: Iterable[str]) -> str:
+    """Problems, one a line, each after the file and the line of the option that it names.
+
+    Args:
+        where: the YAML file, or words where the options come from elsewhere.
+        problems: each names its option in its first words, before any colon.
+    """
+    lines: Mapping[str, int] = {}
+    try:
+        if where.endswith((".yaml", ".yml")) and Path(where).is_file():
+            _, lines = read_yaml(Path(where))
+    except (ConfigError, OSError):
+        pass
+    return "\n".join(with_places(where, lines, problems))
+
+
+def with_places(where: str, lines: Mapping[str, int], problems: Iterable[str]) -> list[str]:
+    """As `located`, where the lines of the options are known."""
+    return [f"{_place_of(where, lines, each)}: {each}" for each in problems]
+
+
+@contextmanager
+def located_errors(where: str) -> Iterator[None]:
+    """Give an error raised inside about a block of options (``encoder_conf``) file and line.
+
+    Raises:
+        ConfigError: the same, each line that begins with a block or ``init`` after its place.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        lines = str(error).splitlines()
+        if not any(_ABOUT_A_BLOCK.match(line) for line in lines):
+            raise
+        told = [located(where, [each]) if _ABOUT_A_BLOCK.match(each) else each for each in lines]
+        raise ConfigError("\n".join(told)) from error
+
+
+@contextmanager
+def located_cascade_errors(where: str | None) -> Iterator[None]:
+    """Give an error raised inside about a cascade's training options file and line.
+
+    Args:
+        where: the cascade's file, or None where there is none.
+
+    Raises:
+        ConfigError: the same; ``cascade option 'train':0: `` becomes file and line.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if where is None or not _OF_A_CASCADE.search(str(error)):
+            raise
+        _, lines = read_yaml(Path(where))
+
+        def place(match: re.Match[str]) -> str:
+            line = line_of(lines, f"{match['block']}.{match['key']}")
+            return f"{where}:{line}: {match['block']}: {match['quote']}{match['key']}"
+
+        raise ConfigError(_OF_A_CASCADE.sub(place, str(error))) from error
+
+
+def _place_of(where: str, lines: Mapping[str, int], problem: str) -> str:
+    words = re.findall(r"[A-Za-z_][\w.]*", problem.partition(": ")[0])
+    deepest_first = sorted(words, key=lambda word: -word.count("."))
+    line = next((found for word in deepest_first if (found := line_of(lines, word))), 0)
+    return f"{where}:{line}" if line else where
