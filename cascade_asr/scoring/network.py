@@ -51,33 +51,36 @@ class _Arc:
         self.target.incoming.remove(self)
 
 
-def read_network(text: bytes, options: ScoringOptions, where: str, report: Report) -> Network:
+def read_network(
+    text: bytes, options: ScoringOptions, where: str, report: Report, recognised: bool = False
+) -> Network:
     """Build the network of one folded text.
 
     Args:
         where: file and line, for messages.
         report: receives warnings.
+        recognised: whether the text is a hypothesis, in which odd braces are words.
 
     Raises:
-        DataError: if braces do not match.
+        DataError: if a brace of a reference is never closed.
     """
-    start, stop = _graph(text, options, where, report)
+    start, stop = _graph(text, options, where, report, recognised)
     if options.characters:
         _expand_characters(start, options)
     return _flatten(start, stop)
 
 
 def _graph(
-    text: bytes, options: ScoringOptions, where: str, report: Report
+    text: bytes, options: ScoringOptions, where: str, report: Report, recognised: bool
 ) -> tuple[_Node, _Node]:
     start = node = _Node()
-    for token in tokens(text, where, report):
+    for token in tokens(text, where, report, recognised):
         following = _Node()
         if isinstance(token, bytes):
             _Arc(make_word(clean(token), options), node, following)
         else:
             for branch in token:
-                _join(_graph(branch, options, where, report), node, following)
+                _join(_graph(branch, options, where, report, recognised), node, following)
         node = following
     return start, node
 
