@@ -20,6 +20,7 @@ from cascade_asr.scoring.output import hub5_record, result_record, write_record,
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.scorer import score_texts
 from cascade_asr.scoring.significance import interval
+from cascade_asr.scoring.words import ascii_words
 
 BOOTSTRAP_SAMPLES = 1000
 
@@ -78,7 +79,7 @@ class PlainSet:
 
     def _texts(self, path: Path) -> dict[str, list[str]]:
         return {
-            name: [word for word in text.split() if word not in self._unscored]
+            name: [word for word in ascii_words(text) if word not in self._unscored]
             for name, text in read_table(path).items()
         }
 

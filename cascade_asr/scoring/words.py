@@ -40,6 +40,16 @@ class Word(NamedTuple):
     null: bool = False
 
 
+def ascii_words(text: str) -> list[str]:
+    """Words as sclite divides them: a no-break space belongs to its word.
+
+    >>> ascii_words("10\\u00a0000 dollars\\t")
+    ['10\\xa0000', 'dollars']
+    """
+    return [word.decode("utf-8", "surrogateescape") for word in
+            text.encode("utf-8", "surrogateescape").split()]  # fmt: skip
+
+
 def clean(token: bytes) -> bytes:
     """The word of a token: no ``;tag``, no backslashes, no last ``*``.
 
