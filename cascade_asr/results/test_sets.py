@@ -33,7 +33,7 @@ class SetScore:
 
     Attributes:
         words: by column of a table: the set, or the set and a subset.
-        characters: character error rate in percent; None where it is not scored.
+        characters: character error rate in percent, spaces counted; None where it is not scored.
     """
 
     words: dict[str, ScoreResult]
@@ -94,7 +94,7 @@ class PlainSet:
         self, folder: Path, hypothesis: dict[str, list[str]], characters: bool
     ) -> ScoreResult:
         folder.mkdir(parents=True, exist_ok=True)
-        options = ScoringOptions(encoding="utf-8", characters=characters)
+        options = ScoringOptions(encoding="utf-8", characters=characters, spaces=characters)
         result = self._scored(hypothesis, options, f"{folder}/hyp.trn")
         write_reports(folder, result)
         record = result_record(result, interval(result, BOOTSTRAP_SAMPLES))

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.words import NULL, Report, Word, clean, make_word, split_characters, tokens
+from cascade_asr.scoring.words import NULL, SPACE, Report, Word, clean, make_word, split_characters, tokens
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,11 @@ def _graph(
     text: bytes, options: ScoringOptions, where: str, report: Report, recognised: bool
 ) -> tuple[_Node, _Node]:
     start = node = _Node()
-    for token in tokens(text, where, report, recognised):
+    for position, token in enumerate(tokens(text, where, report, recognised)):
+        if options.spaces and position:
+            space = _Node()
+            _Arc(Word(SPACE, SPACE), node, space)
+            node = space
         following = _Node()
         if isinstance(token, bytes):
             _Arc(make_word(clean(token), options), node, following)
@@ -116,7 +120,7 @@ def _expand_characters(start: _Node, options: ScoringOptions) -> None:
 
 def _expand_arc(arc: _Arc, options: ScoringOptions) -> None:
     word = arc.word
-    if len(word.value) <= 1:
+    if len(word.value) <= 1 or (options.spaces and word.value == SPACE):
         return
     pieces = _pieces(word, options)
     if pieces == [word.value]:

@@ -14,6 +14,7 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.options import ScoringOptions
 
 NULL = b"@"
+SPACE = b"<space>"  # between two words, where characters are scored with spaces
 DEEPEST_ALTERNATES = 100  # alternates in alternates; more are the noise of a recogniser
 _TAG = re.compile(rb"(?<!\\);.*", re.DOTALL)
 _MARKED = re.compile(rb"[{}@;\\*]")
@@ -92,9 +93,14 @@ def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
     if (options.optional_deletable and b"(" in text) or (options.fragments and b"-" in text):
         if any(word.optional or word.fragment for word in (make_word(w, options) for w in words)):
             return None
-    if options.characters:
-        return [piece for word in words for piece in split_characters(word, options)]
-    return words
+    if not options.characters:
+        return words
+    pieces: list[bytes] = []
+    for position, word in enumerate(words):
+        if options.spaces and position:
+            pieces.append(SPACE)
+        pieces += split_characters(word, options)
+    return pieces
 
 
 def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:

@@ -183,3 +183,14 @@ def test_ids_that_differ_only_by_case_are_two(tmp_path: Path) -> None:
 def test_kaldi_ids_join_whatever_their_case(sides: Sides) -> None:
     assert sides.score("S-1 a\n", "s-1 a\n").total.correct == 1
     assert sides.score("S-1 a\ns-1 b\n", "S-1 a\ns-1 b\n").total.errors == 0
+
+
+@pytest.mark.parametrize(
+    ("spaces", "counts"), [(True, (5, 1, 1, 0)), (False, (5, 1, 0, 0))]
+)
+def test_characters_with_and_without_spaces(sides: Sides, spaces: bool, counts: tuple) -> None:
+    options = ScoringOptions(characters=True, spaces=spaces)
+    result = sides.score("the cat (s-1)\n", "thecut (s-1)\n", options)
+    assert result.utterances[0].counts == counts
+    result = sides.score("the { cat / dog } (s-1)\n", "the dog (s-1)\n", options)
+    assert result.utterances[0].counts == (6 + spaces, 0, 0, 0)
