@@ -103,9 +103,14 @@ stage_0() {
   for name in "$original_train_set" "${sets[@]:1}"; do
     validate_data_dir.sh --no-feats "data/$name"
   done
+  local -a scored=()
   for name in "${sets[@]:1}"; do
-    if [[ -d data/$name/hub5 ]]; then score_reference "$name"; fi
+    if [[ -d data/$name/hub5 ]]; then score_reference "$name"; else scored+=("data/$name"); fi
   done
+  [[ ${#scored[@]} -gt 0 ]] || return 0
+  python -m cascade_asr.cli.check_references "${scored[@]}" \
+    --warn-only "data/$original_train_set" \
+    ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"}
 }
 
 # score_reference SET: what NIST's programs cannot read is better known before training

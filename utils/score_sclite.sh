@@ -12,6 +12,7 @@ set -euo pipefail
 # begin options
 wer=true            # score words
 cer=true            # score characters
+cer_spaces=true     # count spaces as characters, as ESPnet does; false: as sclite -c does
 remove=""           # words, separated by spaces, that count on neither side
 case_sensitive=false
                     # whether A differs from a
@@ -44,6 +45,12 @@ if $wer; then
   python -m cascade_asr.cli.score "${flags[@]}" --outdir "$decode/score_wer"
 fi
 if $cer; then
-  log "CER of $decode"
-  python -m cascade_asr.cli.score "${flags[@]}" --char --outdir "$decode/score_cer"
+  flags+=(--char)
+  if $cer_spaces; then
+    flags+=(--spaces)
+    log "CER of $decode (with spaces)"
+  else
+    log "CER of $decode (without spaces)"
+  fi
+  python -m cascade_asr.cli.score "${flags[@]}" --outdir "$decode/score_cer"
 fi

@@ -91,6 +91,8 @@ def make_vocabulary(arguments: argparse.Namespace) -> None:
     if arguments.min_count < 1:
         raise DataError(f"--min-count {arguments.min_count}: expected 1 or more")
     counts = corpus.count_tokens(corpus.read_lines(_text(arguments.data, "train")))
+    if not counts.total():
+        raise DataError(f"{_text(arguments.data, PARTS[0])}: holds no word; nothing to learn from")
     vocabulary = Vocabulary.from_counts(counts, arguments.min_count)
     shutil.rmtree(arguments.dump / "tokens", ignore_errors=True)
     vocabulary.write(arguments.dump / "tokens" / "tokens.txt")
@@ -106,6 +108,8 @@ def make_batches(arguments: argparse.Namespace) -> None:
     vocabulary = Vocabulary.read(arguments.dump / "tokens" / "tokens.txt")
     for part in PARTS:
         tokens = vocabulary.encode(corpus.read_lines(_text(arguments.data, part)))
+        if not len(tokens):
+            raise DataError(f"{_text(arguments.data, part)}: holds no text; give one with words")
         with atomic_write(arguments.dump / part / "tokens.npy", "wb") as stream:
             np.save(stream, tokens)
         unknown = Counter(tokens.tolist())[vocabulary.unknown]

@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--case-sensitive", action="store_true", help="A differs from a (sclite -s)")
     add("--encoding", default="", choices=ENCODINGS, help="check and split as UTF-8 (sclite -e)")
     add("--char", action="store_true", help="score characters (sclite -c)")
+    add("--spaces", action="store_true", help="with --char: count spaces, as ESPnet does")
     add("--no-ascii", action="store_true", help="with --char: keep ASCII words whole")
     add("--delete-hyphen", action="store_true", help="with --char: drop hyphens")
     add("--optional-deletable", action="store_true", help="'(word)' may be missing (sclite -D)")
@@ -67,6 +68,7 @@ def main() -> None:
         case_sensitive=arguments.case_sensitive,
         encoding=arguments.encoding,
         characters=arguments.char,
+        spaces=arguments.spaces,
         no_ascii=arguments.no_ascii,
         delete_hyphen=arguments.delete_hyphen,
         optional_deletable=arguments.optional_deletable,

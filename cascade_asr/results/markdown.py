@@ -39,10 +39,13 @@ def markdown_table(results: Results) -> str:
 def character_lines(results: Results) -> list[str]:
     """The character error rates of all stages side by side, a line a set."""
     stages = (*results.stages, *results.controls)
-    return [
+    lines = [
         f"CER on {name}: " + ", ".join(f"{each.name} {each.characters[name]:.1f}" for each in stages)
         for name in results.stages[0].characters
     ]
+    if lines:
+        lines.append("CER counts the spaces between words as characters, as ESPnet's does")
+    return lines
 
 
 def comparison_lines(results: Results) -> list[str]:

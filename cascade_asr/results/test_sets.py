@@ -18,9 +18,10 @@ from cascade_asr.scoring.hub5.hub5 import Hub5Reference, find_sctk, score_hub5
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.output import hub5_record, result_record, write_record, write_reports
 from cascade_asr.scoring.score import ScoreResult
-from cascade_asr.scoring.scorer import score_texts, score_transcripts
+from cascade_asr.scoring.scorer import score_texts
 from cascade_asr.scoring.significance import interval
 from cascade_asr.scoring.transcripts import from_texts
+from cascade_asr.scoring.words import SPACE, ascii_words
 
 BOOTSTRAP_SAMPLES = 1000
 
@@ -33,7 +34,7 @@ class SetScore:
 
     Attributes:
         words: by column of a table: the set, or the set and a subset.
-        characters: character error rate in percent; None where it is not scored.
+        characters: character error rate in percent, spaces counted; None where it is not scored.
     """
 
     words: dict[str, ScoreResult]
@@ -71,7 +72,9 @@ class PlainSet:
     def words(self, decoded: Path) -> dict[str, ScoreResult]:
         """Score the words of ``decoded/text`` and write nothing."""
         hypothesis = self._texts(decoded / "text")
-        return {self.columns[0]: self._scored(hypothesis, ScoringOptions(encoding="utf-8"))}
+        options = ScoringOptions(encoding="utf-8")
+        result = score_texts(self._reference, hypothesis, self._speakers, options, strict=True)
+        return {self.columns[0]: result}
 
     def report_folder(self, decoded: Path, column: str) -> Path:
         """Where `score` leaves its word reports."""
@@ -79,32 +82,54 @@ class PlainSet:
 
     def _texts(self, path: Path) -> dict[str, list[str]]:
         return {
-            name: [word for word in text.split() if word not in self._unscored]
+            name: [word for word in ascii_words(text) if word not in self._unscored]
             for name, text in read_table(path).items()
         }
-
-    def _scored(self, hypothesis: dict[str, list[str]], options: ScoringOptions) -> ScoreResult:
-        return score_texts(self._reference, hypothesis, self._speakers, options, strict=True)
 
     def _written(
         self, folder: Path, hypothesis: dict[str, list[str]], characters: bool
     ) -> ScoreResult:
-        """Score, and write reports and the two files from which sclite makes the same ones."""
-        options = ScoringOptions(encoding="utf-8", characters=characters)
-        sides = [
-            from_texts(name, texts, self._speakers, options)
-            for name, texts in (("reference", self._reference), ("hypothesis", hypothesis))
-        ]
-        result = score_transcripts(
-            *sides, options, f"{folder}/hyp.trn", strict=True, speaker_required=False
-        )
+        """Score, and write reports and the two files from which sclite makes the same ones.
+
+        For characters these have a character, or ``<space>``, for a word, as ESPnet's do.
+        """
+        options = ScoringOptions(encoding="utf-8")
+        sides = (self._reference, hypothesis)
+        if characters and _means_more_alone(sides):
+            options = ScoringOptions(encoding="utf-8", characters=True, spaces=True)
+        elif characters:
+            sides = tuple(
+                {utterance: _characters(words) for utterance, words in texts.items()}
+                for texts in sides
+            )
+        title = f"{folder}/hyp.trn"
+        result = score_texts(*sides, self._speakers, options, title=title, strict=True)
         folder.mkdir(parents=True, exist_ok=True)
-        for side, name in zip(sides, ("ref.trn", "hyp.trn"), strict=True):
-            side.write_trn(folder / name)
+        for name, texts in zip(("ref.trn", "hyp.trn"), sides, strict=True):
+            from_texts(name, texts, self._speakers, options).write_trn(folder / name)
         write_reports(folder, result)
         record = result_record(result, interval(result, BOOTSTRAP_SAMPLES))
         write_record(folder / "result.json", record)
         return result
+
+
+def _means_more_alone(sides: tuple[dict[str, list[str]], ...]) -> bool:
+    """Whether sclite would take a character, made a word, for something else than itself."""
+    return any(
+        not set("@{}").isdisjoint(word)
+        for texts in sides
+        for words in texts.values()
+        for word in words
+    )
+
+
+def _characters(words: list[str]) -> list[str]:
+    """Characters of words, ``<space>`` between two words."""
+    return [
+        character
+        for number, word in enumerate(words)
+        for character in ([SPACE.decode()] * bool(number) + list(word))
+    ]
 
 
 class Hub5Set:

@@ -11,7 +11,16 @@ from collections import deque
 from dataclasses import dataclass
 
 from cascade_asr.scoring.options import ScoringOptions
-from cascade_asr.scoring.words import NULL, Report, Word, clean, make_word, split_characters, tokens
+from cascade_asr.scoring.words import (
+    NULL,
+    SPACE,
+    Report,
+    Word,
+    clean,
+    make_word,
+    split_characters,
+    tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -51,33 +60,40 @@ class _Arc:
         self.target.incoming.remove(self)
 
 
-def read_network(text: bytes, options: ScoringOptions, where: str, report: Report) -> Network:
+def read_network(
+    text: bytes, options: ScoringOptions, where: str, report: Report, recognised: bool = False
+) -> Network:
     """Build the network of one folded text.
 
     Args:
         where: file and line, for messages.
         report: receives warnings.
+        recognised: whether the text is a hypothesis, in which odd braces are words.
 
     Raises:
-        DataError: if braces do not match.
+        DataError: if a brace of a reference is never closed.
     """
-    start, stop = _graph(text, options, where, report)
+    start, stop = _graph(text, options, where, report, recognised)
     if options.characters:
         _expand_characters(start, options)
     return _flatten(start, stop)
 
 
 def _graph(
-    text: bytes, options: ScoringOptions, where: str, report: Report
+    text: bytes, options: ScoringOptions, where: str, report: Report, recognised: bool
 ) -> tuple[_Node, _Node]:
     start = node = _Node()
-    for token in tokens(text, where, report):
+    for position, token in enumerate(tokens(text, where, report, recognised)):
+        if options.spaces and position:
+            space = _Node()
+            _Arc(Word(SPACE, SPACE), node, space)
+            node = space
         following = _Node()
         if isinstance(token, bytes):
             _Arc(make_word(clean(token), options), node, following)
         else:
             for branch in token:
-                _join(_graph(branch, options, where, report), node, following)
+                _join(_graph(branch, options, where, report, recognised), node, following)
         node = following
     return start, node
 
@@ -113,7 +129,7 @@ def _expand_characters(start: _Node, options: ScoringOptions) -> None:
 
 def _expand_arc(arc: _Arc, options: ScoringOptions) -> None:
     word = arc.word
-    if len(word.value) <= 1:
+    if len(word.value) <= 1 or (options.spaces and word.value == SPACE):
         return
     pieces = _pieces(word, options)
     if pieces == [word.value]:

@@ -19,6 +19,8 @@ class ScoringOptions:
         case_sensitive: compare A-Z and a-z as different (``-s``).
         encoding: ``"utf-8"``, or empty for bytes (``-e``).
         characters: score characters instead of words (``-c``).
+        spaces: with ``characters``, count the space between two words as a character,
+            as ESPnet's CER and the one of training do; sclite's ``-c`` leaves it out.
         no_ascii: with ``characters``, keep runs of ASCII whole (``-c NOASCII``).
         delete_hyphen: with ``characters``, drop hyphens (``-c DH``).
         optional_deletable: ``(word)`` may be missing without an error (``-D``).
@@ -36,6 +38,7 @@ class ScoringOptions:
     delete_hyphen: bool = False
     optional_deletable: bool = False
     fragments: bool = False
+    spaces: bool = False
 
     def __post_init__(self) -> None:
         if self.id_type not in ID_TYPES:
@@ -45,8 +48,10 @@ class ScoringOptions:
             )
         if self.encoding not in ENCODINGS:
             raise ConfigError(f"--encoding {self.encoding}: only utf-8 is known")
-        if not self.characters and (self.no_ascii or self.delete_hyphen):
-            raise ConfigError("--no-ascii and --delete-hyphen need --char")
+        if not self.characters and (
+            self.no_ascii or self.delete_hyphen or self.spaces
+        ):
+            raise ConfigError("--no-ascii, --delete-hyphen and --spaces need --char")
 
     def fold(self, text: bytes) -> bytes:
         """Lower A-Z, and nothing else, unless the comparison is case-sensitive."""

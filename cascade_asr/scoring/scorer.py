@@ -9,7 +9,7 @@ from cascade_asr.scoring.alignment import Alignment, align_networks, align_words
 from cascade_asr.scoring.network import read_network
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.score import ScoreResult, Utterance
-from cascade_asr.scoring.transcripts import Transcripts, from_texts, speaker_of
+from cascade_asr.scoring.transcripts import Transcripts, from_texts, joined, speaker_of
 from cascade_asr.scoring.words import Report, plain_words
 
 LONGEST_SCLITE_WORD = 40
@@ -74,6 +74,7 @@ def score_transcripts(
         DataError: with file and line; see `_check_ids` and `words.tokens`.
     """
     notes = list(warnings)
+    reference, hypothesis = joined(reference, hypothesis, options, notes.append)
     _check_ids(reference, hypothesis, strict, notes.append)
     speakers = {
         identifier: _speaker(identifier, hypothesis, options, speaker_required)
@@ -159,7 +160,7 @@ def _align(
             plain.append(([], []))
             network_of[index] = align_networks(
                 read_network(texts[0], options, reference.where(identifier), report),
-                read_network(texts[1], options, hypothesis.where(identifier), report),
+                read_network(texts[1], options, hypothesis.where(identifier), report, True),
             )
     alignments = [
         network_of.get(index) or Alignment(pair[0], pair[1], operations)

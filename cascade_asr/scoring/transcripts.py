@@ -7,7 +7,7 @@ what sclite's reports show. Kaldi files are joined by key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,8 @@ class Transcripts:
 
     Attributes:
         source: file name, for messages.
-        lines: by folded id with parentheses, in file order.
+        lines: by id with parentheses, in file order. The ids of a trn file are folded,
+            as sclite does; a Kaldi table's keys are exact (see `joined`).
     """
 
     source: str
@@ -49,6 +50,11 @@ class Transcripts:
     def where(self, identifier: bytes) -> str:
         """``FILE:LINE`` of an utterance."""
         return f"{self.source}:{self.lines[identifier].number}"
+
+    def keyed(self, key: Callable[[bytes], bytes]) -> Transcripts:
+        """The same utterances by another reading of their ids."""
+        lines = {key(line.identifier): line for line in self.lines.values()}
+        return Transcripts(self.source, lines)
 
     def without(self, words: Iterable[bytes]) -> Transcripts:
         """The same utterances without these words, compared to the letter."""
@@ -109,7 +115,7 @@ def read_transcripts(
     lines: dict[bytes, Line] = {}
     for number, row in rows:
         line = split(row, f"{path}:{number}", number, speakers)
-        key = options.fold(line.identifier)
+        key = options.fold(line.identifier) if form == "trn" else line.identifier
         if key not in lines:
             lines[key] = line
             continue
@@ -213,11 +219,40 @@ def from_texts(
             identifier = f"({utt2spk[utterance]}-{utterance})".encode()
         else:
             raise DataError(f"{name}: utterance '{utterance}' is not in utt2spk")
-        key = options.fold(identifier)
-        if key in lines:
-            raise DataError(f"{name}: two utterances differ only by case: '{utterance}'")
-        lines[key] = Line(" ".join(words).encode(), identifier, number)
+        lines[identifier] = Line(" ".join(words).encode(), identifier, number)
     return Transcripts(name, lines)
+
+
+def joined(
+    reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
+) -> tuple[Transcripts, Transcripts]:
+    """Both sides by the same ids: folded, as sclite does, or exact where folding merges two.
+
+    Args:
+        report: receives a warning where ids differ only by case.
+    """
+    sides = (reference, hypothesis)
+    folded = [side.keyed(options.fold) for side in sides]
+    merging = [s for s, f in zip(sides, folded) if len(f.lines) < len(s.lines)]
+    if not merging:
+        return folded[0], folded[1]
+    first, second = _same_but_for_case(merging[0], options)
+    report(
+        f"{merging[0].where(second)}: the ids {_name(first)} and {_name(second)} differ only by "
+        "case; upper and lower case tell ids apart here (sclite would refuse the file)"
+    )
+    exact = [side.keyed(bytes) for side in sides]
+    return exact[0], exact[1]
+
+
+def _same_but_for_case(side: Transcripts, options: ScoringOptions) -> tuple[bytes, bytes]:
+    """The first two ids that folding makes one."""
+    seen: dict[bytes, bytes] = {}
+    for identifier in side.lines:
+        first = seen.setdefault(options.fold(identifier), identifier)
+        if first is not identifier:
+            return first, identifier
+    raise AssertionError("no two ids differ only by case")
 
 
 def speaker_of(identifier: bytes, options: ScoringOptions) -> bytes | None:

@@ -14,8 +14,11 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.options import ScoringOptions
 
 NULL = b"@"
+SPACE = b"<space>"  # between two words, where characters are scored with spaces
+DEEPEST_ALTERNATES = 100  # alternates in alternates; more are the noise of a recogniser
 _TAG = re.compile(rb"(?<!\\);.*", re.DOTALL)
 _MARKED = re.compile(rb"[{}@;\\*]")
+_BRACE = re.compile(rb"[{}]")
 
 Report = Callable[[str], None]
 
@@ -36,6 +39,16 @@ class Word(NamedTuple):
     optional: bool = False
     fragment: bool = False
     null: bool = False
+
+
+def ascii_words(text: str) -> list[str]:
+    """Words as sclite divides them: a no-break space belongs to its word.
+
+    >>> ascii_words("10\\u00a0000 dollars\\t")
+    ['10\\xa0000', 'dollars']
+    """
+    return [word.decode("utf-8", "surrogateescape") for word in
+            text.encode("utf-8", "surrogateescape").split()]  # fmt: skip
 
 
 def clean(token: bytes) -> bytes:
@@ -80,9 +93,14 @@ def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
     if (options.optional_deletable and b"(" in text) or (options.fragments and b"-" in text):
         if any(word.optional or word.fragment for word in (make_word(w, options) for w in words)):
             return None
-    if options.characters:
-        return [piece for word in words for piece in split_characters(word, options)]
-    return words
+    if not options.characters:
+        return words
+    pieces: list[bytes] = []
+    for position, word in enumerate(words):
+        if options.spaces and position:
+            pieces.append(SPACE)
+        pieces += split_characters(word, options)
+    return pieces
 
 
 def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
@@ -117,20 +135,31 @@ def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
     return [clean(piece) if piece.endswith(b"*") else piece for piece in pieces]
 
 
-def tokens(text: bytes, where: str, report: Report) -> list[bytes | list[bytes]]:
+def tokens(
+    text: bytes, where: str, report: Report, recognised: bool = False
+) -> list[bytes | list[bytes]]:
     """Split a text into tokens; an alternation becomes the list of its branches' texts.
 
+    A ``}`` without a partner is a word, or part of one, as for sclite. A ``{`` that is
+    never closed, or inside a word, is a fault of a reference. In a hypothesis it is a
+    word too: a recogniser may print anything, and one utterance must not cost the score
+    of all (sclite crashes there, or drops the rest of the line).
+
+    Args:
+        recognised: whether the text is a hypothesis.
+
     Raises:
-        DataError: for a brace without its partner, or inside a word.
+        DataError: in a reference, for a ``{`` without its partner or inside a word.
     """
     found: list[bytes | list[bytes]] = []
+    closing = _closing_braces(text)
     position, length = 0, len(text)
     while position < length:
         character = text[position : position + 1]
         if character.isspace():
             position += 1
-        elif character == b"{":
-            end = _closing_brace(text, position, where)
+        elif position in closing:
+            end = closing[position]
             branches = _branches(text[position + 1 : end])
             if not branches:
                 report(f"{where}: '{{ }}' holds no word; read as nothing (sclite crashes)")
@@ -141,29 +170,45 @@ def tokens(text: bytes, where: str, report: Report) -> list[bytes | list[bytes]]
             while end < length and not text[end : end + 1].isspace():
                 end += 1
             token = text[position:end]
-            if b"{" in token or b"}" in token:
-                raise DataError(
-                    f"{where}: brace inside or without partner at '{_show(token)}'; write "
-                    "alternates as '{ word / other words / @ }'"
-                )
+            if b"{" in token:
+                _judge_open_brace(text[position:], token, where, report, recognised)
             found.append(token)
             position = end
     return found
 
 
-def _closing_brace(text: bytes, start: int, where: str) -> int:
-    depth = 0
-    for position in range(start, len(text)):
-        if text[position] == 0x7B:
-            depth += 1
-        elif text[position] == 0x7D:
-            depth -= 1
-            if depth == 0:
-                return position
-    raise DataError(
-        f"{where}: '{{' is never closed in '{_show(text[start:])}'; write alternates as "
-        "'{ word / other words / @ }'"
+def _judge_open_brace(
+    rest: bytes, token: bytes, where: str, report: Report, recognised: bool
+) -> None:
+    if recognised:
+        report(
+            f"{where}: '{{' in '{_show(token)}' opens no alternates; it is a word of the "
+            "hypothesis here (sclite crashes, or drops the rest of the line)"
+        )
+        return
+    fault = (
+        f"'{{' is never closed in '{_show(rest)}'"
+        if token.startswith(b"{")
+        else f"'{{' inside the word '{_show(token)}'"
     )
+    raise DataError(
+        f"{where}: {fault}; a reference has braces for alternates only, as in "
+        "'{ word / other words / @ }': write others as words, or remove them"
+    )
+
+
+def _closing_braces(text: bytes) -> dict[int, int]:
+    """Where each ``{`` that has a partner is closed; nowhere in a text nested too deeply."""
+    closing: dict[int, int] = {}
+    opened: list[int] = []
+    for match in _BRACE.finditer(text):
+        if match[0] == b"{":
+            opened.append(match.start())
+            if len(opened) > DEEPEST_ALTERNATES:
+                return {}
+        elif opened:
+            closing[opened.pop()] = match.start()
+    return closing
 
 
 def _branches(text: bytes) -> list[bytes]:

@@ -251,3 +251,40 @@ def silent_speakers(report: bytes) -> int:
 def without_percent_statistics(lines: list[bytes]) -> list[bytes]:
     """The lines with the statistics over some speakers, marked '+', made equal."""
     return [re.sub(rb" *\d+\.\d\+", b" +", line) for line in lines]
+
+
+BRACED_WORDS = "a b c } x} }x }} a}b/c @ / {a b} {a/b} { a / b } } (uh)".split(" ")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_braces_equal_sclite(seed: int, tmp_path: Path) -> None:
+    """A ``}`` without a partner is a word; a ``{`` with one opens alternates."""
+    generator = Generator(seed)
+    options = ScoringOptions(
+        encoding=generator.random.choice(["", "utf-8"]),
+        optional_deletable=generator.chance(0.3),
+        characters=generator.chance(0.3),
+    )
+
+    def side() -> bytes:
+        lines = []
+        while len(lines) < 30:
+            words = generator.random.choices(BRACED_WORDS, k=generator.random.choice([1, 3, 6]))
+            text = " ".join(words)
+            if is_read_by_sclite(text):
+                lines.append(f"{text} (s{len(lines) % 3}-{len(lines):02d})\n")
+        return "".join(lines).encode()
+
+    case = Case(options, "braces", side(), side())
+    expected, ours = run_sclite(case, tmp_path), run_ours(case, tmp_path)
+    assert ours == expected
+
+
+def is_read_by_sclite(text: str) -> bool:
+    """Whether each ``{`` begins a word, has its partner and words on the way to it."""
+    if re.search(r"[^\s{/]\{", text):
+        return False
+    depth = 0
+    for character in text:
+        depth += (character == "{") - (character == "}" and depth > 0)
+    return depth == 0 and not re.search(r"\{[\s/{}]*\}", text)

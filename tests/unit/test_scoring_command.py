@@ -101,7 +101,7 @@ def test_shell_script_scores_words_and_characters(tmp_path: Path) -> None:
         json.loads((tmp_path / f"decode/score_{kind}/result.json").read_text())
         for kind in ("wer", "cer")
     ]
-    assert [record["words"] for record in records] == [4, 11]
+    assert [record["words"] for record in records] == [4, 13]  # spaces count
     assert [record["errors"] for record in records] == [1, 1]
     assert run(tmp_path, "data", script=script).returncode == 1
 

@@ -13,7 +13,7 @@ import pytest
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.scoring.alignment import Alignment
 from cascade_asr.scoring.hub5.ctm import (
-    Segment,
+    ConversationSegment,
     counts_in_hub5,
     make_ctm,
     read_hypotheses,
@@ -110,7 +110,7 @@ def test_missing_side_is_named(files: Path) -> None:
 
 
 def test_words_are_spread_over_the_segment_before_they_are_dropped() -> None:
-    words = spread("a uh b [noise]".split(), Segment("en_1", "A", 10.0, 12.0))
+    words = spread("a uh b [noise]".split(), ConversationSegment("en_1", "A", 10.0, 12.0))
     assert [str(word) for word in words] == ["en_1 A 10.00 0.50 a", "en_1 A 11.00 0.50 b"]
 
 
@@ -126,7 +126,7 @@ def test_what_counts(word: str, counts: bool) -> None:
 def test_times_come_from_segments_not_from_ids(tmp_path: Path) -> None:
     (tmp_path / "segments").write_text("x_000100-000200 fsh_1-2 7.5 9.5\n")
     segments = read_segments(tmp_path / "segments")
-    assert segments == {"x_000100-000200": Segment("fsh_1", "B", 7.5, 9.5)}
+    assert segments == {"x_000100-000200": ConversationSegment("fsh_1", "B", 7.5, 9.5)}
     (tmp_path / "sides").write_text("fsh_1-2 fsh_0001 B\n")
     named = read_segments(tmp_path / "segments", tmp_path / "sides")
     assert named["x_000100-000200"].file == "fsh_0001"
@@ -134,9 +134,9 @@ def test_times_come_from_segments_not_from_ids(tmp_path: Path) -> None:
 
 def test_ctm_is_sorted_by_side_and_time() -> None:
     segments = {
-        "u1": Segment("b", "A", 5.0, 6.0),
-        "u2": Segment("b", "A", 0.0, 1.0),
-        "u3": Segment("a", "B", 9.0, 9.5),
+        "u1": ConversationSegment("b", "A", 5.0, 6.0),
+        "u2": ConversationSegment("b", "A", 0.0, 1.0),
+        "u3": ConversationSegment("a", "B", 9.0, 9.5),
     }
     words = make_ctm({"u1": ["x"], "u2": ["y"], "u3": ["z"]}, segments, print)
     assert [word.word for word in words] == ["z", "y", "x"]
@@ -271,3 +271,27 @@ def test_sctk_may_be_named_by_a_relative_path(files: Path) -> None:
     (files / "sctk").symlink_to(SCTK)
     done = score(files, "--set", "eval2000", "--sctk", "sctk")
     assert done.returncode == 0 and "all      WER   4.3" in done.stdout
+
+
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_channels_and_hesitations_are_alike_on_both_sides(tmp_path: Path) -> None:
+    files = {
+        "stm": "sw_1 a s 0.0 2.0 <O> UH yes UM no (%HESITATION)\nsw_1 B s 0.0 2.0 <O> uh\n",
+        "segments": "u1 r1 0.0 2.0\nu2 r2 0.0 2.0\n",
+        "sides": "r1 sw_1 A\nr2 sw_1 b\n",
+        "text": "u1 yes mm no uh\nu2 um\n",
+        "glm": GLM,
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    done = score(
+        tmp_path, "--set", "eval2000", "--strict", "--reco2file-and-channel", "sides"
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads((tmp_path / "out/result.json").read_text())["subsets"]["swbd"]
+    assert (counts["errors"], counts["words"], counts["utterances"]) == (0, 3, 2)
+
+
+def test_a_channel_of_either_case_is_one_side(tmp_path: Path) -> None:
+    (tmp_path / "stm").write_text("sw_1 a s 0.0 2.0 <O> yes\nsw_1 A s 2.0 3.0 <O> no\n")
+    assert read_stm(tmp_path / "stm").sides() == {("sw_1", "A")}

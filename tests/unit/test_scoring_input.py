@@ -46,8 +46,7 @@ def sides(tmp_path: Path) -> Sides:
         ("a (s-1)\n", "a (s-1)\n\nb (S-1)\n", r"hyp:3: id \(s-1\) is already in line 1"),
         ("a (s-1)\nb (s-1)\n", "a (s-1)\n", r"ref:2: id \(s-1\) is already in line 1"),
         (";; x\n{ a / b (s-1)\n", "a (s-1)\n", r"ref:2: '{' is never closed in '{ a / b'"),
-        ("a } b (s-1)\n", "a (s-1)\n", r"ref:1: brace inside or without partner at '}'"),
-        ("a (s-1)\n", "x{y} (s-1)\n", r"hyp:1: brace inside or without partner at 'x{y}'"),
+        ("x{y} b (s-1)\n", "a (s-1)\n", r"ref:1: '{' inside the word 'x{y}'.*or remove them"),
         ("a (s1)\n", "a (s1)\n", r"hyp:1: id \(s1\) has no '-' or '_' between speaker"),
         ("a ()\n", "a (s-1)\n", r"ref:1: no '\(id\)' at the end of 'a \(\)'"),
         ("", "a (s-1)\n", r"ref: holds no utterance"),
@@ -146,3 +145,52 @@ def test_texts_in_memory() -> None:
     assert result.error_rate == pytest.approx(100 / 3)
     with pytest.raises(DataError, match="utterance 'u1' is not in utt2spk"):
         score_texts(reference, reference, {"u2": "t"})
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "counts"),
+    [
+        ("a } b", (2, 0, 0, 1)),
+        ("} a b", (2, 0, 0, 1)),
+        ("a x} b", (2, 0, 0, 1)),
+        ("a { b", (2, 0, 0, 1)),  # sclite drops '{ b'
+        ("x{y} a b", (2, 0, 0, 1)),  # sclite crashes
+        ("{ { a / b", (2, 0, 0, 3)),
+        ("{ a / c } b", (2, 0, 0, 0)),
+        ("{ " * 2000 + "a" + " }" * 2000 + " b", (2, 0, 0, 4000)),
+    ],
+)
+def test_any_brace_of_a_hypothesis_is_scored(sides: Sides, hypothesis: str, counts: tuple) -> None:
+    result = sides.score("a b (s-1)\n", f"{hypothesis} (s-1)\n")
+    assert result.utterances[0].counts == counts
+
+
+def test_an_open_brace_of_a_hypothesis_is_told(sides: Sides) -> None:
+    sides.score("a b (s-1)\n", "a { b (s-1)\n")
+    assert "hyp:1: '{' in '{' opens no alternates; it is a word" in sides.warnings[0]
+
+
+def test_ids_that_differ_only_by_case_are_two(tmp_path: Path) -> None:
+    reference = {"U1": ["a"], "u1": ["b"]}
+    result = score_texts(reference, {"u1": ["b"], "U1": ["a"]}, {"u1": "s", "U1": "s"})
+    assert [(u.name, u.errors) for u in result.utterances] == [("s-u1", 0), ("s-U1", 0)]
+    assert "ids (s-U1) and (s-u1) differ only by case" in result.warnings[0]
+    missing = score_texts(reference, {"U1": ["a"]}, {"u1": "s", "U1": "s"})
+    assert [(u.name, u.errors) for u in missing.utterances] == [("s-U1", 0)]
+    assert "reference (s-u1) has no hypothesis" in missing.warnings[1]
+
+
+def test_kaldi_ids_join_whatever_their_case(sides: Sides) -> None:
+    assert sides.score("S-1 a\n", "s-1 a\n").total.correct == 1
+    assert sides.score("S-1 a\ns-1 b\n", "S-1 a\ns-1 b\n").total.errors == 0
+
+
+@pytest.mark.parametrize(
+    ("spaces", "counts"), [(True, (5, 1, 1, 0)), (False, (5, 1, 0, 0))]
+)
+def test_characters_with_and_without_spaces(sides: Sides, spaces: bool, counts: tuple) -> None:
+    options = ScoringOptions(characters=True, spaces=spaces)
+    result = sides.score("the cat (s-1)\n", "thecut (s-1)\n", options)
+    assert result.utterances[0].counts == counts
+    result = sides.score("the { cat / dog } (s-1)\n", "the dog (s-1)\n", options)
+    assert result.utterances[0].counts == (6 + spaces, 0, 0, 0)

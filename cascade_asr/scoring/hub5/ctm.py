@@ -25,8 +25,17 @@ SHORTEST_WORD_S = 0.01
 CHANNELS = {"1": "A", "2": "B"}
 
 
+def channel_name(channel: str) -> str:
+    """A side's one name: sclite takes ``a`` and ``A`` for the same, and 1 is A.
+
+    >>> channel_name("1"), channel_name("b")
+    ('A', 'B')
+    """
+    return CHANNELS.get(channel, channel.upper())
+
+
 @dataclass(frozen=True)
-class Segment:
+class ConversationSegment:
     """Where an utterance lies: times in seconds from the beginning of the file."""
 
     file: str
@@ -48,7 +57,7 @@ class TimedWord(NamedTuple):
         return f"{self.file} {self.channel} {self.begin_s:.2f} {self.duration_s:.2f} {self.word}"
 
 
-def read_segments(path: Path, recordings: Path | None = None) -> dict[str, Segment]:
+def read_segments(path: Path, recordings: Path | None = None) -> dict[str, ConversationSegment]:
     """Read Kaldi ``segments``: utterance, recording, begin and end in seconds.
 
     Args:
@@ -61,7 +70,7 @@ def read_segments(path: Path, recordings: Path | None = None) -> dict[str, Segme
             without length.
     """
     sides = _read_sides(recordings) if recordings else None
-    segments: dict[str, Segment] = {}
+    segments: dict[str, ConversationSegment] = {}
     for number, fields in _fields(path):
         where = f"{path}:{number}"
         if len(fields) != 4:
@@ -75,7 +84,7 @@ def read_segments(path: Path, recordings: Path | None = None) -> dict[str, Segme
             raise DataError(f"{where}: {utterance}: zero/negative length {begin}-{end}")
         if utterance in segments:
             raise DataError(f"{where}: utterance '{utterance}' is listed twice")
-        segments[utterance] = Segment(*_side(recording, sides, where), *times)
+        segments[utterance] = ConversationSegment(*_side(recording, sides, where), *times)
     if not segments:
         raise DataError(f"{path}: holds no segment")
     return segments
@@ -95,7 +104,7 @@ def _side(
         file, channel = sides[recording]
     else:
         raise DataError(f"{where}: recording '{recording}' is not in reco2file_and_channel")
-    return file, CHANNELS.get(channel, channel)
+    return file, channel_name(channel)
 
 
 def _read_sides(path: Path) -> dict[str, tuple[str, str]]:
@@ -149,7 +158,7 @@ def counts_in_hub5(word: str) -> bool:
     )
 
 
-def spread(words: list[str], segment: Segment) -> list[TimedWord]:
+def spread(words: list[str], segment: ConversationSegment) -> list[TimedWord]:
     """Give each word an equal share of its segment, then drop what does not count."""
     share = (segment.end_s - segment.begin_s) / max(1, len(words))
     return [
@@ -167,7 +176,7 @@ def spread(words: list[str], segment: Segment) -> list[TimedWord]:
 
 def make_ctm(
     hypotheses: dict[str, list[str]],
-    segments: dict[str, Segment],
+    segments: dict[str, ConversationSegment],
     report: Report,
     strict: bool = False,
 ) -> list[TimedWord]:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.scoring.hub5.ctm import (
-    CHANNELS,
-    Segment,
+    HESITATIONS,
+    ConversationSegment,
     TimedWord,
+    channel_name,
     make_ctm,
     read_hypotheses,
     read_segments,
@@ -90,7 +91,8 @@ def read_stm(path: Path) -> Stm:
 
     ``((`` and parentheses without their partner make csrfilt abort, asides would
     count as words, segments between the scored ones are not wanted, channels 1 and
-    2 are A and B, and each tag needs a LABEL line.
+    2 are A and B, and each tag needs a LABEL line. Hesitations go, as they do in
+    hypotheses, unless they are optional or alternates.
 
     Raises:
         DataError: for a damaged line or a file without segments.
@@ -111,12 +113,12 @@ def read_stm(path: Path) -> Stm:
             raise DataError(
                 f"{path}:{number}: expected 'file channel speaker begin end [<tags>] text'"
             )
-        file, channel, rest = fields[0], CHANNELS.get(fields[1], fields[1]), fields[5:]
+        file, channel, rest = fields[0], channel_name(fields[1]), fields[5:]
         text = rest[0] if rest else ""
         label = re.match(r"<([^>]*)>", text)
         if label:
             tags.update(dict.fromkeys(tag for tag in label[1].split(",") if tag))
-        text = _balance(_ASIDE.sub("", text))
+        text = without_hesitations(_balance(_ASIDE.sub("", text)))
         lines.append((file, channel, " ".join([file, channel, *fields[2:5], text])))
     if not lines:
         raise DataError(f"{path}: holds no segment")
@@ -142,6 +144,26 @@ def _balance(text: str) -> str:
         return "".join(kept)
     before, word = "".join(kept[:opened]), "".join(kept[opened + 1 :])
     return before + re.sub(r"^\S+", r"(\g<0>)", word)
+
+
+def without_hesitations(text: str) -> str:
+    """The words of a reference segment without those that leave hypotheses too.
+
+    >>> without_hesitations("<O> UH he (%HESITATION) um { uh / a } is")
+    '<O> he (%HESITATION) { uh / a } is'
+    """
+    parts = re.split(r"(\{.*\})", text)  # alternates stay as they are
+    for place in range(0, len(parts), 2):
+        words = parts[place].split()
+        if any(_is_hesitation(word) for word in words):
+            kept = " ".join(word for word in words if not _is_hesitation(word))
+            before = " " * (place > 0)
+            parts[place] = f"{before}{kept}{' ' * (place + 1 < len(parts))}"
+    return "".join(parts)
+
+
+def _is_hesitation(word: str) -> bool:
+    return word.upper() in HESITATIONS or word.upper() == "%HESITATION"
 
 
 def read_glm(path: Path, report: Report) -> str:
@@ -185,7 +207,7 @@ class Hub5Reference:
     """
 
     name: str
-    segments: dict[str, Segment]
+    segments: dict[str, ConversationSegment]
     stm: Stm
     glm: Path
 

@@ -15,7 +15,7 @@ from swbd_words import WordMap
 
 from cascade_asr.data.audio.corpus_files import find_files, read_lines, warn_of_file
 from cascade_asr.errors import DataError
-from cascade_asr.scoring.hub5.ctm import CHANNELS
+from cascade_asr.scoring.hub5.ctm import channel_name
 from cascade_asr.scoring.hub5.hub5 import IGNORED, Stm, read_stm
 
 EXTENSION_S = 0.1  # at both ends of a segment of eval2000, as far as there is room
@@ -190,7 +190,7 @@ def _read_segments(path: Path, words: WordMap) -> Iterator[tuple[Utterance, list
                 f"{place}: expected 'file channel speaker begin end <label> words', found "
                 f"'{line[:60]}'"
             ) from None
-        side = CHANNELS.get(channel, channel)
+        side = channel_name(channel)
         if side not in ("A", "B"):
             raise DataError(f"{place}: channel '{channel}'; expected A or B, or 1 or 2")
         text = rest[0] if rest else ""
@@ -238,7 +238,7 @@ def _read_pem(path: Path) -> dict[str, str]:
             raise DataError(
                 f"{place}: expected 'file channel speaker begin end', found '{line[:60]}'"
             ) from None
-        recording = f"{file}-{CHANNELS.get(channel, channel)}"
+        recording = f"{file}-{channel_name(channel)}"
         check_length(recording, *times, place)
         found.setdefault(utterance_id(recording, *times), place)
     return found

@@ -99,7 +99,7 @@ def read_switchboard(
     if not recordings:
         raise DataError(f"{places} has no sw0*.sph: is this LDC97S62?")
     log.info("Switchboard: %d recordings; reading the transcripts", len(recordings))
-    utterances = read_transcripts(files)
+    utterances = read_transcripts(files, choices.strict)
     if not utterances:
         raise DataError(
             f"{places} has no sw*-ms98-a{SUFFIX} with words: name the folder of "

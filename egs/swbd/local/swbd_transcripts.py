@@ -17,6 +17,7 @@ from cascade_asr.errors import DataError
 SUFFIX = "-trans.text"
 DICTIONARY = "sw-ms98-dict.text"
 SHOWN_FAULTS = 10
+MOST_FAULTS = 0.001  # of all segments; more are not slips but another kind of transcript
 FILE = re.compile(r"sw\d{4}[ab]-ms98-a-trans\.text", re.IGNORECASE)
 LINE = re.compile(r"sw(\d{4})([AB])-ms98-a-\w+\s+(\d+\.?\d*)\s+(\d+\.?\d*)(?:\s+(.*))?")
 
@@ -68,18 +69,19 @@ def check_length(recording: str, start_s: float, end_s: float, place: str) -> No
         raise DataError(f"{place}: {name}: zero/negative length {start_s:.2f}-{end_s:.2f}")
 
 
-def read_transcripts(paths: Iterable[Path]) -> dict[str, Utterance]:
+def read_transcripts(paths: Iterable[Path], strict: bool = False) -> dict[str, Utterance]:
     """Read all transcripts; what holds no word, such as ``[silence]``, is left out.
 
     Args:
         paths: files found below the corpus; names that are no transcript are passed over.
+        strict: whether one word with an unknown bracket stops.
 
     Returns:
-        Utterances by id, sorted.
+        Utterances by id, sorted; without segments that hold such a word.
 
     Raises:
-        DataError: for a line that is none of a transcript, a word with a bracket that
-            is not known, a segment without length, and two texts of one segment.
+        DataError: for a line that is none of a transcript, more than 0.1 % of segments
+            with a bracket that is not known, a segment without length, and two texts of one segment.
     """
     paths = list(paths)
     words = WordMap(_acronyms(paths))
@@ -98,12 +100,26 @@ def read_transcripts(paths: Iterable[Path]) -> dict[str, Utterance]:
                 if first.text != utterance.text:
                     raise DataError(f"{places} with different texts; remove the wrong one")
                 repeated.append(places)
-    if faults:
-        more = f"\n(and {len(faults) - SHOWN_FAULTS} more)" if faults[SHOWN_FAULTS:] else ""
-        raise DataError("\n".join(faults[:SHOWN_FAULTS]) + more)
+    _judge_faults(faults, len(found), strict)
     if repeated:
         log.warning("%d transcripts are there twice, such as %s", len(repeated), repeated[0])
     return {name: found[name] for name in sorted(found)}
+
+
+def _judge_faults(faults: list[str], read: int, strict: bool) -> None:
+    """Leave out a few segments that cannot be read, each named; stop for many.
+
+    Raises:
+        DataError: if they are more than `MOST_FAULTS` of all, or with ``strict``.
+    """
+    if not faults:
+        return
+    if strict or len(faults) > MOST_FAULTS * (len(faults) + read):
+        more = f"\n(and {len(faults) - SHOWN_FAULTS} more)" if faults[SHOWN_FAULTS:] else ""
+        raise DataError("\n".join(faults[:SHOWN_FAULTS]) + more)
+    for fault in faults:
+        log.warning("%s; the segment is left out", fault)
+    log.warning("Switchboard: %d segments left out for markers that are not known", len(faults))
 
 
 def _acronyms(paths: list[Path]) -> dict[str, str] | None:
