@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
@@ -19,11 +20,15 @@ class DecodeConfig:
     ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone")
     penalty: float = option(0.0, "score added for each token")
     maxlenratio: float = option(
-        0.0, "longest hypothesis by encoder frames; 0: until it ends itself"
+        0.0,
+        "longest hypothesis by encoder frames; 0: until it ends itself; negative: tokens",
     )
-    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames")
+    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames; negative: tokens")
     lm_weight: float = option(0.0, "weight of the language model's score; 0: without one")
     lm: str | None = option(None, "folder of a trained language model, such as exp/lm/full")
+    batch_frames: int = option(
+        6000, "feature frames decoded together, padding included: bounds the memory"
+    )
 
 
 def load_decode_config(path: Path) -> DecodeConfig:
@@ -39,6 +44,12 @@ def load_decode_config(path: Path) -> DecodeConfig:
         problems.append(f"search is '{config.search}', expected beam or ctc_best_path")
     if config.search == "ctc_best_path" and config.lm_weight > 0.0:
         problems.append("lm_weight needs a search: write search: beam, or leave lm_weight out")
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            problems.append(f"{field.name} is {value}, expected a finite number")
+    if config.batch_frames < 1:
+        problems.append(f"batch_frames is {config.batch_frames}, expected 1 or more")
     if config.beam_size < 1:
         problems.append(f"beam_size is {config.beam_size}, expected 1 or more")
     if not 0.0 <= config.ctc_weight <= 1.0:

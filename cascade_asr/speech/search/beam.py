@@ -199,7 +199,7 @@ class _Grid:
             gained.append(torch.ones_like(scores))
         before = self._parts.gather(2, parents.expand(len(gained), -1, -1))
         self._parts = before + torch.stack(gained)
-        self._select(parents, tokens)
+        self._select(best, parents, tokens)
         self._tokens = tokens
         self._totals = scores.masked_fill(tokens == search.sentence_edge, -torch.inf)
         told = torch.cat([torch.stack([scores, parents.double(), tokens.double()]), self._parts])
@@ -252,10 +252,10 @@ class _Grid:
         added = weighted[:, :, -1:].masked_fill(is_there.unsqueeze(2), -torch.inf)
         return torch.cat([weighted[:, :, :-1], added], dim=2)
 
-    def _select(self, parents: torch.Tensor, tokens: torch.Tensor) -> None:
+    def _select(self, best: torch.Tensor, parents: torch.Tensor, tokens: torch.Tensor) -> None:
         offsets = torch.arange(parents.size(0), device=parents.device).unsqueeze(1)
         rows = (offsets * parents.size(1) + parents).flatten()
         for step in self._steps.values():
             step.select(rows)
         if self._ctc is not None:
-            self._ctc.advance(parents, tokens)
+            self._ctc.advance(best, parents, tokens)

@@ -19,6 +19,7 @@ from cascade_asr.networks.ctc import BLANK
 
 IMPOSSIBLE = -1.0e10  # log-probability of what cannot be, as in ESPnet
 LEAST_PRODUCT = -600.0  # below this log-probability a product of float64 may underflow
+FEW_CANDIDATES = 8  # times so many tokens: candidates alone are cheaper than all of them
 
 
 class CTCPrefix:
@@ -36,13 +37,13 @@ class CTCPrefix:
     ) -> None:
         frames = torch.arange(log_probabilities.size(1), device=log_probabilities.device)
         self._valid = frames < lengths.to(frames.device).unsqueeze(1)  # (B, T)
-        scores = log_probabilities.double().clamp(min=IMPOSSIBLE)
-        self._frame_scores = scores.masked_fill(~self._valid.unsqueeze(2), 0.0)
+        scores = log_probabilities.transpose(1, 2).double().clamp(min=IMPOSSIBLE)  # (B, V, T)
+        self._frame_scores = scores.masked_fill(~self._valid.unsqueeze(1), 0.0)
         self._by_product = bool(self._frame_scores.min() > LEAST_PRODUCT)
-        self._probabilities = self._frame_scores.exp() * self._valid.unsqueeze(2)
+        self._probabilities = self._frame_scores.exp() * self._valid.unsqueeze(1)
         self._last_frame = lengths.to(frames.device) - 1
         self._edge = sentence_edge
-        blanks = self._frame_scores[:, :, BLANK].cumsum(dim=1)
+        blanks = self._frame_scores[:, BLANK].cumsum(dim=1)
         self._blanks = blanks.unsqueeze(1)  # (B, 1, T)
         self._ending_in_blank = blanks.unsqueeze(1).repeat(1, width, 1)  # (B, K, T)
         self._ending_in_token = torch.full_like(self._ending_in_blank, IMPOSSIBLE)
@@ -62,30 +63,34 @@ class CTCPrefix:
             (B, K, C) or (B, K, V) float64.
         """
         total = torch.logaddexp(self._ending_in_token, self._ending_in_blank)
-        everything = self._summed(self._shifted(total))  # (B, K, V)
+        sums = self._summed(self._shifted(total), candidates)
+        last = self._last_tokens.unsqueeze(2)
+        if candidates is None:
+            candidates = torch.arange(sums.size(2), device=sums.device)
         repeated = self._summed_for(self._shifted(self._ending_in_blank), self._last_tokens)
-        index = self._last_tokens.clamp(min=0).unsqueeze(2)
-        started = (self._last_tokens >= 0).unsqueeze(2)
-        kept = torch.where(started, repeated.unsqueeze(2), everything.gather(2, index))
-        everything = everything.scatter(2, index, kept)
-        last = self._last_frame.view(-1, 1, 1).expand(-1, total.size(1), 1)
-        everything[:, :, self._edge] = total.gather(2, last).squeeze(2)
-        everything[:, :, BLANK] = IMPOSSIBLE
-        self._sums = everything
-        gained = everything - self._prefix.unsqueeze(2)
-        return gained if candidates is None else gained.gather(2, candidates)
+        sums = torch.where(candidates == last, repeated.unsqueeze(2), sums)
+        frame = self._last_frame.view(-1, 1, 1).expand(-1, total.size(1), 1)
+        sums = torch.where(candidates == self._edge, total.gather(2, frame), sums)
+        sums = sums.masked_fill(candidates == BLANK, IMPOSSIBLE)
+        self._sums = sums
+        return sums - self._prefix.unsqueeze(2)
 
-    def advance(self, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        """Hypotheses (B, K) become those of ``parents`` (B, K) followed by ``tokens`` (B, K)."""
+    def advance(self, best: torch.Tensor, parents: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Hypotheses become those of ``parents`` followed by ``tokens``, (B, K) each.
+
+        Args:
+            best: (B, K) where they stand among all K x C candidates.
+            parents: slots of the grid.
+            tokens: ids.
+        """
         rows = parents.unsqueeze(2).expand(-1, -1, self._ending_in_blank.size(2))
         in_token = self._ending_in_token.gather(1, rows)
         in_blank = self._ending_in_blank.gather(1, rows)
         same = (tokens == self._last_tokens.gather(1, parents)).unsqueeze(2)
         before = torch.where(same, in_blank, torch.logaddexp(in_token, in_blank))
-        self._prefix = self._sums.gather(1, parents.unsqueeze(2).expand(-1, -1, self._sums.size(2)))
-        self._prefix = self._prefix.gather(2, tokens.unsqueeze(2)).squeeze(2)
+        self._prefix = self._sums.flatten(1).gather(1, best)
         shifted = self._shifted(before)
-        frame_scores = self._of_tokens(self._frame_scores, tokens)  # (B, K, T)
+        frame_scores = _rows(self._frame_scores, tokens)  # (B, K, T)
         cumulated = frame_scores.cumsum(dim=2)
         in_token = cumulated + (shifted - (cumulated - frame_scores)).logcumsumexp(dim=2)
         self._before_first = IMPOSSIBLE
@@ -105,25 +110,42 @@ class CTCPrefix:
         first = self._before_first if first is None else first
         return torch.cat([torch.full_like(values[:, :, :1], first), values[:, :, :-1]], dim=2)
 
-    def _summed(self, before: torch.Tensor) -> torch.Tensor:
-        """log sum_t exp(before[t] + frame score[t]) of every token: (B, K, T) to (B, K, V)."""
+    def _summed(self, before: torch.Tensor, candidates: torch.Tensor | None) -> torch.Tensor:
+        """log sum_t exp(before[t] + frame score[t]) of tokens: (B, K, T) to (B, K, C or V)."""
         before = before.masked_fill(~self._valid.unsqueeze(1), -torch.inf)
         if not self._by_product:
-            scores = self._frame_scores.unsqueeze(1)
-            rows = [(row.unsqueeze(3) + scores).logsumexp(dim=2) for row in before.split(1, dim=1)]
-            return torch.cat(rows, dim=1).clamp(min=2 * IMPOSSIBLE)
+            return self._summed_slowly(before, candidates)
         largest = before.amax(dim=2, keepdim=True)
-        sums = torch.matmul((before - largest).exp(), self._probabilities)
+        shares = (before - largest).exp()
+        vocabulary = self._probabilities.size(1)
+        if candidates is not None and FEW_CANDIDATES * candidates.size(2) < vocabulary:
+            rows = _rows(self._probabilities, candidates.flatten(1)).unflatten(1, candidates.shape[1:])
+            sums = torch.matmul(rows, shares.unsqueeze(3)).squeeze(3)
+        else:
+            sums = torch.matmul(shares, self._probabilities.transpose(1, 2))
+            sums = sums if candidates is None else sums.gather(2, candidates)
         return (largest + sums.log()).clamp(min=2 * IMPOSSIBLE)
+
+    def _summed_slowly(
+        self, before: torch.Tensor, candidates: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The same without a product, one hypothesis after another to save memory."""
+        sums = []
+        for slot in range(before.size(1)):
+            scores = self._frame_scores
+            if candidates is not None:
+                scores = _rows(scores, candidates[:, slot])
+            sums.append((before[:, slot : slot + 1] + scores).logsumexp(dim=2))
+        return torch.stack(sums, dim=1).clamp(min=2 * IMPOSSIBLE)
 
     def _summed_for(self, before: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The same for one token of each hypothesis, (B, K)."""
         before = before.masked_fill(~self._valid.unsqueeze(1), -torch.inf)
-        scores = self._of_tokens(self._frame_scores, tokens.clamp(min=0))
+        scores = _rows(self._frame_scores, tokens.clamp(min=0))
         return (before + scores).logsumexp(dim=2).clamp(min=2 * IMPOSSIBLE)
 
-    @staticmethod
-    def _of_tokens(values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Values (B, T, V) at tokens (B, K): (B, K, T)."""
-        index = tokens.unsqueeze(1).expand(-1, values.size(1), -1)
-        return values.gather(2, index).transpose(1, 2)
+
+def _rows(values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Values (B, V, T) of tokens (B, N): (B, N, T)."""
+    offsets = torch.arange(values.size(0), device=values.device).unsqueeze(1) * values.size(1)
+    return values.flatten(0, 1)[(offsets + tokens).flatten()].unflatten(0, tokens.shape)
