@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -49,6 +50,26 @@ def load_model(directory: Path, dimension: int) -> ASRModel:
     return model.eval()
 
 
+def batches_by_length(
+    indices: Iterable[int], frames: Sequence[int], batch_frames: int
+) -> list[list[int]]:
+    """Utterances of like lengths together, longest first: what needs most memory comes first.
+
+    Args:
+        indices: of the utterances.
+        frames: feature frames of every utterance of the set.
+        batch_frames: most frames of a batch, padding included; a longer utterance
+            is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(indices, key=lambda index: (-int(frames[index]), index)):
+        if batches and (len(batches[-1]) + 1) * int(frames[batches[-1][0]]) <= batch_frames:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
 def decode(arguments: argparse.Namespace) -> None:
     """Decode every ``jobs``-th utterance and write ``text.JOB`` and ``score.JOB``."""
     config = load_decode_config(arguments.config) if arguments.config else DecodeConfig()
@@ -75,17 +96,21 @@ def decode(arguments: argparse.Namespace) -> None:
     texts, scores = {}, {}
     started = last_report = time.monotonic()
     share = range(arguments.job - 1, len(dataset), arguments.jobs)
-    for number, index in enumerate(share, start=1):
-        item = dataset[index]
-        if isinstance(item, DataError):
-            raise item
-        utterance, features, _ = item
-        text, score = recognizer.recognize(torch.from_numpy(features.copy()))
-        texts[utterance], scores[utterance] = text, f"{score:.4f}"
-        logger.info("%s: %s", utterance, text)
+    for batch in batches_by_length(share, manifest.frames, config.batch_frames):
+        items = [dataset[index] for index in batch]
+        for item in items:
+            if isinstance(item, DataError):
+                raise item
+        features = [torch.from_numpy(each.copy()) for _, each, _ in items]
+        results = recognizer.recognize_batch(features)
+        for (utterance, _, _), (text, score) in zip(items, results, strict=True):
+            texts[utterance], scores[utterance] = text, f"{score:.4f}"
+            logger.info("%s: %s", utterance, text)
         if time.monotonic() - last_report > REPORT_INTERVAL_S:
             last_report = time.monotonic()
-            logger.info("%d of %d utterances, %.0f s", number, len(share), last_report - started)
+            logger.info(
+                "%d of %d utterances, %.0f s", len(texts), len(share), last_report - started
+            )
     arguments.outdir.mkdir(parents=True, exist_ok=True)
     for name, table in (("score", scores), ("text", texts)):
         write_table(arguments.outdir / f"{name}.{arguments.job}", dict(sorted(table.items())))

@@ -1,4 +1,4 @@
-"""The language model as a scorer of ESPnet's beam search, for shallow fusion."""
+"""The language model as a scorer of a beam search, ours or ESPnet's, for shallow fusion."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
             "impossible", torch.tensor(impossible, dtype=torch.int64), persistent=False
         )
 
+    def start(
+        self, encoder_output: torch.Tensor, lengths: torch.Tensor, width: int
+    ) -> LanguageModelStep:
+        """Begin to score ``width`` hypotheses about each utterance of a batch (B, T', H)."""
+        return LanguageModelStep(self, encoder_output.size(0) * width)
+
     def init_state(self, encoder_output: torch.Tensor) -> State:
         """The state before ``<sos>``."""
         return [tuple(each[:, 0] for each in pair) for pair in self.model.initial_state(1)]
@@ -77,3 +83,30 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
         scores = scores.index_fill(1, self.impossible, IMPOSSIBLE)
         rows = range(prefixes.size(0))
         return scores, [[tuple(each[:, row] for each in pair) for pair in after] for row in rows]
+
+
+class LanguageModelStep:
+    """Scores the next token of N hypotheses in our own search.
+
+    Args:
+        scorer: the model, and its tokens in the recogniser's order.
+        hypotheses: N.
+    """
+
+    def __init__(self, scorer: LanguageModelScorer, hypotheses: int) -> None:
+        self._scorer = scorer
+        self._state = scorer.model.initial_state(hypotheses)
+
+    def scores(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Last tokens (N,) to log-probabilities of the next ones (N, V)."""
+        scorer = self._scorer
+        raw, _, self._state = scorer.model.outputs(scorer.ids[tokens].unsqueeze(0), self._state)
+        scores = full_precision(scorer.model.softmax(raw[0])).log_softmax(dim=1)
+        return scores[:, scorer.ids].index_fill(1, scorer.impossible, IMPOSSIBLE)
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Hypotheses become those of ``rows``, which may be fewer."""
+        self._state = [tuple(each[:, rows] for each in pair) for pair in self._state]
+
+    def keep(self, utterances: torch.Tensor) -> None:
+        """Nothing here belongs to an utterance."""

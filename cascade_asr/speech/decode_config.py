@@ -18,11 +18,15 @@ class DecodeConfig:
     ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone", least=0, most=1)
     penalty: float = option(0.0, "score added for each token")
     maxlenratio: float = option(
-        0.0, "longest hypothesis by encoder frames; 0: until it ends itself"
+        0.0,
+        "longest hypothesis by encoder frames; 0: until it ends itself; negative: tokens",
     )
-    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames")
+    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames; negative: tokens")
     lm_weight: float = option(0.0, "weight of the language model's score; 0: without one", least=0)
     lm: str | None = option(None, "folder of a trained language model, such as exp/lm/full")
+    batch_frames: int = option(
+        6000, "feature frames decoded together, padding included: bounds the memory", least=1
+    )
 
 
 def load_decode_config(path: Path) -> DecodeConfig:

@@ -1,4 +1,4 @@
-"""Joint CTC/attention/LM beam search, by ESPnet's search over our model.
+"""Features to text: by joint CTC/attention/LM beam search, or by the best CTC path.
 
 Watanabe et al. 2017, sections II.C and III: the score of a partial hypothesis is
 w CTC prefix score + (1 - w) attention score + g language model score.
@@ -6,24 +6,23 @@ w CTC prefix score + (1 - w) attention score + g language model score.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.networks.espnet import espnet_module, quiet_espnet
 from cascade_asr.speech.decode_config import DecodeConfig
 from cascade_asr.speech.model import ASRModel
+from cascade_asr.speech.search.build import build_search
+from cascade_asr.speech.search.hypothesis import Hypothesis
 
-BatchScorer = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
-BatchBeamSearch = espnet_module("espnet.nets.batch_beam_search").BatchBeamSearch
-BeamSearch = espnet_module("espnet.nets.beam_search").BeamSearch
-CTCPrefixScorer = espnet_module("espnet.nets.scorers.ctc").CTCPrefixScorer
-LengthBonus = espnet_module("espnet.nets.scorers.length_bonus").LengthBonus
+NO_TEXT = Hypothesis(tokens=[], score=float("-inf"), parts={})
 
 
 class Recognizer:
-    """Turns features into text.
+    """Turns features into text, one utterance or a batch at a time.
 
     Args:
         model: in evaluation mode, on its device.
@@ -44,44 +43,10 @@ class Recognizer:
         if config.search == "ctc_best_path":
             if model.ctc is None:
                 raise ConfigError("decoding: search ctc_best_path needs a model with a CTC layer")
-            return
-        ctc_weight = config.ctc_weight
-        if model.decoder is None:
-            ctc_weight = 1.0
-        elif model.ctc is None:
-            ctc_weight = 0.0
-        scorers = {"length_bonus": LengthBonus(model.vocabulary_size)}
-        if model.decoder is not None and ctc_weight < 1.0:
-            scorers["decoder"] = model.decoder
-        if model.ctc is not None and ctc_weight > 0.0:
-            scorers["ctc"] = CTCPrefixScorer(ctc=model.ctc, eos=model.sentence_edge)
-        if len(scorers) == 1:
-            raise ConfigError("decoding: neither CTC nor decoder has a weight")
-        if config.lm_weight > 0.0:
-            if language_model is None:
-                raise ConfigError("decoding: lm_weight is above 0 but no language model was given")
-            scorers["lm"] = language_model
-        batched = all(isinstance(scorer, BatchScorer) for scorer in scorers.values())
-        self.search = (BatchBeamSearch if batched else BeamSearch)(
-            scorers=scorers,
-            weights={
-                "decoder": 1.0 - ctc_weight,
-                "ctc": ctc_weight,
-                "lm": config.lm_weight,
-                "length_bonus": config.penalty,
-            },
-            # in ESPnet's first step there are as many hypotheses as tokens, and a blank among
-            # them would win: the CTC scores of what follows it add up to 0
-            beam_size=min(config.beam_size, model.vocabulary_size - 1),
-            vocab_size=model.vocabulary_size,
-            sos=model.sentence_edge,
-            eos=model.sentence_edge,
-            token_list=model.tokenizer.tokens,
-            pre_beam_score_key=None if ctc_weight == 1.0 else "full",
-        )
-        self.search.to(next(model.parameters()).device).eval()
+            self._search = self._best_paths
+        else:
+            self._search = build_search(model, config, language_model)
 
-    @torch.no_grad()
     def recognize(self, features: torch.Tensor) -> tuple[str, float]:
         """The best hypothesis for the features (T, D) of one utterance.
 
@@ -89,29 +54,48 @@ class Recognizer:
             Its text and its score (log-probability, weighted); an empty text
             where the search ends without any hypothesis.
         """
-        device = next(self.model.parameters()).device
-        lengths = torch.tensor([features.size(0)])
-        encoder_output, encoder_lengths = self.model.encode(features[None].to(device), lengths)
-        if int(encoder_lengths[0]) < 1:
-            return "", float("-inf")
-        if self.config.search == "ctc_best_path":
-            return self._best_path(encoder_output, encoder_lengths)
-        with quiet_espnet():
-            hypotheses = self.search(
-                encoder_output[0],
-                maxlenratio=self.config.maxlenratio,
-                minlenratio=self.config.minlenratio,
-            )
-        if not hypotheses:
-            return "", float("-inf")
-        best = hypotheses[0]
-        tokens = [int(token) for token in best.yseq[1:]]
-        return self.model.tokenizer.decode(tokens), float(best.score)
+        return self.recognize_batch([features])[0]
 
-    def _best_path(
+    def recognize_batch(self, features: Sequence[torch.Tensor]) -> list[tuple[str, float]]:
+        """The same for several utterances, (T, D) each."""
+        return [(self.text(each[0]), each[0].score) for each in self.hypotheses(features)]
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        """What a hypothesis says."""
+        return self.model.tokenizer.decode(hypothesis.tokens)
+
+    @torch.no_grad()
+    def hypotheses(self, features: Sequence[torch.Tensor]) -> list[list[Hypothesis]]:
+        """All hypotheses of several utterances, (T, D) each, best first.
+
+        Where the search ends without any, or there are too few frames for the
+        encoder, there is one: no tokens, a score of minus infinity.
+        """
+        device = next(self.model.parameters()).device
+        lengths = torch.tensor([each.size(0) for each in features])
+        padded = pad_sequence(list(features), batch_first=True).to(device)
+        encoder_output, encoder_lengths = self.model.encode(padded, lengths)
+        encoder_lengths = encoder_lengths.cpu()
+        rows = (encoder_lengths >= 1).nonzero().flatten()
+        result = [[NO_TEXT] for _ in features]
+        if len(rows):
+            encoder_output = encoder_output[rows.to(device), : int(encoder_lengths.max())]
+            found = self._search(encoder_output, encoder_lengths[rows])
+            for row, hypotheses in zip(rows.tolist(), found, strict=True):
+                result[row] = hypotheses or [NO_TEXT]
+        return result
+
+    def _best_paths(
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
-    ) -> tuple[str, float]:
-        """The text of the most probable CTC path (1, T', H), and that path's log-probability."""
-        (tokens,) = self.model.ctc_best_paths(encoder_output, encoder_lengths)
-        score = self.model.ctc.log_softmax(encoder_output)[0].amax(dim=1).sum()
-        return self.model.tokenizer.decode(tokens), float(score)
+    ) -> list[list[Hypothesis]]:
+        """The most probable CTC path of each utterance, and that path's log-probability."""
+        paths = self.model.ctc_best_paths(encoder_output, encoder_lengths)
+        best = self.model.ctc.log_softmax(encoder_output).amax(dim=2).cpu()  # (B, T')
+        scores = [
+            float(row[:length].sum())
+            for row, length in zip(best, encoder_lengths.tolist(), strict=True)
+        ]
+        return [
+            [Hypothesis(tokens, score, {"ctc": score})]
+            for tokens, score in zip(paths, scores, strict=True)
+        ]

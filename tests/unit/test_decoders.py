@@ -99,25 +99,6 @@ def test_scores_step_by_step_are_those_of_the_whole(name: str, conf: dict) -> No
 
 
 @pytest.mark.parametrize(("name", "conf"), NAMED)
-def test_hypotheses_scored_together_are_scored_as_if_alone(name: str, conf: dict) -> None:
-    """Three hypotheses that swap places from step to step, as in a beam."""
-    decoder = build(name, conf).eval()
-    memory, _, tokens, _ = padded_batch()
-    memory = memory[0]
-    expected = decoder(
-        memory.expand(3, -1, -1), torch.full((3,), len(memory)), tokens, torch.full((3,), 6)
-    ).log_softmax(dim=2)
-    order = [0, 1, 2]
-    states = [decoder.batch_init_state(memory)] * 3
-    for step in range(6):
-        scores, states = decoder.batch_score(
-            tokens[order, : step + 1], states, memory.expand(3, -1, -1)
-        )
-        torch.testing.assert_close(scores, expected[order, step], rtol=0, atol=1e-5)
-        order, states = order[1:] + order[:1], states[1:] + states[:1]
-
-
-@pytest.mark.parametrize(("name", "conf"), NAMED)
 def test_every_parameter_learns_in_float32_and_bfloat16(name: str, conf: dict) -> None:
     for enabled in (False, True):
         decoder = build(name, conf)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cascade_asr.cli.decode import batches_by_length
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
 from cascade_asr.speech.build import build_model
@@ -20,6 +21,11 @@ from cascade_asr.speech.recogniser import Recognizer
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]
 FRAMES = 4
+DECODERS = {
+    "rnn": {"hidden_size": 6, "att_conf": {"atype": "location", "adim": 4,
+                                           "aconv_chans": 2, "aconv_filts": 3}},
+    "transformer": {"attention_heads": 2, "linear_units": 8, "num_blocks": 2},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +36,19 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def model_of(
-    tokenizer: Tokenizer, weight: float, seed: int, input_layer: str = "linear"
+    tokenizer: Tokenizer,
+    weight: float,
+    seed: int,
+    input_layer: str = "linear",
+    decoder: str = "rnn",
 ) -> ASRModel:
     """A network of random weights whose CTC scores are far apart."""
     config = TrainConfig(
         encoder="transformer",
         encoder_conf={"output_size": 8, "attention_heads": 2, "linear_units": 8, "num_blocks": 1,
                       "input_layer": input_layer},
-        decoder="rnn",
-        decoder_conf={"hidden_size": 6, "att_conf": {"atype": "location", "adim": 4,
-                                                     "aconv_chans": 2, "aconv_filts": 3}},
+        decoder=decoder,
+        decoder_conf=DECODERS[decoder],
         model_conf=ModelConf(ctc_weight=weight),
         normalize=None,
     )  # fmt: skip
@@ -160,3 +169,55 @@ def test_decoding_leaves_the_model_and_the_features_alone(tokenizer):
     assert recognizer.recognize(features) == first, "no state is left from the utterance before"
     assert torch.equal(features, given) and not model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("search", ["beam", "ctc_best_path"])
+@pytest.mark.parametrize("decoder", ["rnn", "transformer"])
+def test_batches_change_nothing(tokenizer, search: str, decoder: str):
+    """Also with utterances too short for the encoder among the others, in any order."""
+    model = model_of(tokenizer, 0.5, 1, input_layer="conv2d", decoder=decoder)
+    recognizer = Recognizer(model, DecodeConfig(search=search, beam_size=3, ctc_weight=0.3))
+    features = [features_of(seed, frames) for seed, frames in enumerate((30, 3, 61, 17, 6, 44, 12))]
+    alone = [recognizer.recognize(each) for each in features]
+    together = recognizer.recognize_batch(features)
+    assert [text for text, _ in together] == [text for text, _ in alone]
+    assert [score for _, score in together] == pytest.approx([score for _, score in alone], abs=1e-4)
+    assert together[1] == ("", float("-inf")) and together[0][1] > float("-inf")
+    backwards = recognizer.recognize_batch(features[::-1])[::-1]
+    assert [text for text, _ in backwards] == [text for text, _ in together]
+
+
+def test_lengths_bound_the_text(tokenizer):
+    """Above 1 it may be longer than the encoder output; negative it is a number of tokens."""
+    model = model_of(tokenizer, 0.5, 1)
+    for ratio, longest in ((-2.0, 2), (0.25, 2), (3.0, 24), (-30.0, 30)):
+        for weight in (0.0, 0.3, 1.0):
+            config = DecodeConfig(
+                beam_size=3, ctc_weight=weight, maxlenratio=ratio, penalty=20.0 * (weight == 0.0)
+            )
+            (hypotheses,) = Recognizer(model, config).hypotheses([features_of(1, 8)])
+            lengths = [len(each.tokens) - 1 for each in hypotheses]
+            assert max(lengths) <= longest
+            assert hypotheses[0].score > -1e6
+            if weight == 0.0:
+                assert max(lengths) == longest
+    config = DecodeConfig(beam_size=3, ctc_weight=0.3, minlenratio=-3.0)
+    (hypotheses,) = Recognizer(model, config).hypotheses([features_of(1, 8)])
+    assert min(len(each.tokens) - 1 for each in hypotheses) >= 3
+
+
+def test_values_that_are_no_numbers_are_refused(tmp_path: Path):
+    path = tmp_path / "decode.yaml"
+    path.write_text("penalty: .nan\nmaxlenratio: .inf\nbatch_frames: 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load_decode_config(path)
+    for expected in ("decode.yaml:1: 'penalty' expects a number", "decode.yaml:2: 'maxlenratio' expects",
+                     "batch_frames is 0, expected 1 or more"):  # fmt: skip
+        assert expected in str(caught.value)
+
+
+def test_batches_hold_like_lengths_within_their_bound():
+    frames = [10, 50, 30, 30, 200, 9]
+    assert batches_by_length(range(6), frames, 100) == [[4], [1, 2], [3, 0, 5]]
+    assert batches_by_length([5, 1], frames, 100) == [[1, 5]]
+    assert batches_by_length([], frames, 100) == []

@@ -3,6 +3,7 @@
 Location attention, the usual one, and LSTM cells run in our own loop:
 projections, masks, embeddings and output layer once for all tokens, weight
 gradients summed in one product. Other attention types run in ESPnet's modules.
+As a scorer of a beam search (``score``) it is ESPnet's own.
 
 Differences from ESPnet 202511, each on purpose: scheduled sampling acts in
 training only and draws from PyTorch's random numbers (ESPnet's: always, and
@@ -11,23 +12,19 @@ from Python's, which a resumed training does not restore).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from cascade_asr.networks.bounds import COUNT, KERNEL, PROBABILITY, WIDTH, one_of
-from cascade_asr.networks.decoders.attention import has_own_loop, start_attention
+from cascade_asr.networks.decoders.attention import start_attention
 from cascade_asr.networks.decoders.cells import GruStack, LstmStack
-from cascade_asr.networks.decoders.search import SearchStep
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import valid_positions
 
 _espnet_decoder = espnet_module("espnet2.asr.decoder.rnn_decoder")
-_BatchScorer = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
 
 
-class RNNDecoder(_espnet_decoder.RNNDecoder, _BatchScorer):
+class RNNDecoder(_espnet_decoder.RNNDecoder):
     """Predicts tokens one after another, attending to the encoder output."""
 
     unsupported = {
@@ -96,36 +93,6 @@ class RNNDecoder(_espnet_decoder.RNNDecoder, _BatchScorer):
             outputs.append(output)
             weights.append(attention.weights.detach())
         return torch.stack(outputs, dim=1), torch.stack(weights, dim=1)
-
-    # ---- beam search: a scorer of ESPnet's ------------------------------------
-
-    def init_state(self, encoder_output: torch.Tensor) -> Any:
-        """The state before the first token of one utterance, (T', H)."""
-        if not has_own_loop(self.att_list[0]):
-            return super().init_state(encoder_output)
-        self._search = SearchStep(self, encoder_output)
-        return self._search.initial_state
-
-    def score(
-        self, tokens: torch.Tensor, state: Any, encoder_output: torch.Tensor
-    ) -> tuple[torch.Tensor, Any]:
-        """Log-probabilities (V,) of the token after ``tokens`` (U,), and the state then."""
-        if not has_own_loop(self.att_list[0]):
-            return super().score(tokens, state, encoder_output)
-        scores, (state,) = self._search.scores(tokens[-1:], [state])
-        return scores[0], state
-
-    def batch_score(
-        self, tokens: torch.Tensor, states: list[Any], encoder_outputs: torch.Tensor
-    ) -> tuple[torch.Tensor, list[Any]]:
-        """The same for N hypotheses about one utterance: (N, U) to (N, V)."""
-        if has_own_loop(self.att_list[0]):
-            return self._search.scores(tokens[:, -1], states)
-        steps = [
-            super(RNNDecoder, self).score(*each)
-            for each in zip(tokens, states, encoder_outputs, strict=True)
-        ]
-        return torch.stack([score for score, _ in steps]), [state for _, state in steps]
 
     def _samples(self) -> bool:
         """Whether this step takes the decoder's own guess instead of the true token."""
