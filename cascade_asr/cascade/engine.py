@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cascade_asr.cascade.controls import Branch
-from cascade_asr.cascade.names import CASCADE
+from cascade_asr.cascade.names import CASCADE, FROM_NEW_WEIGHTS
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
@@ -92,7 +92,7 @@ class Engine:
         return require_done(self.runner.directory(branch.stages[number]), name)
 
     def _stop_before(self, branch: Branch, number: int) -> bool:
-        if self.cascade.stop != "patience" or branch.name in ("longer", "best-of-n"):
+        if self.cascade.stop != "patience" or branch.name in FROM_NEW_WEIGHTS:
             return False
         before = {n: done for n, done in self.done(branch.name).items() if n < number}
         if 0 not in before:
@@ -150,10 +150,10 @@ class Engine:
                 if set(finished) - {0}:
                     controls[name] = {
                         "title": branch.title,
-                        "complete": set(finished) >= {each.number for each in branch.own},
+                        "complete": self._nothing_left(branch, finished),
                         **self._verdicts_of(branch, finished),
                     }
-            content["complete"] = set(done) >= {each.number for each in self.branches[CASCADE].own}
+            content["complete"] = self._nothing_left(self.branches[CASCADE], done)
             content["controls"] = controls
             write_json(self.runner.task.directory / "selection.json", content)
         logger.info(
@@ -161,6 +161,12 @@ class Engine:
             self.select[0],
             next(each["title"] for each in content["stages"] if each["name"] == content["selected"]),
             ", ".join(f"{each['name']} {each['value']:.4g}" for each in content["stages"]),
+        )
+
+    def _nothing_left(self, branch: Branch, done: Mapping[int, DoneStage]) -> bool:
+        """Whether every stage of a branch is finished, or not run because of patience."""
+        return all(
+            each.number in done or self._stop_before(branch, each.number) for each in branch.own
         )
 
     def _verdicts_of(self, branch: Branch, done: dict[int, DoneStage]) -> dict:

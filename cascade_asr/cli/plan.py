@@ -99,7 +99,7 @@ def main() -> None:
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
     if arguments.list_controls is not None:
-        print(*parse_controls(arguments.list_controls, available_controls(cascade)))
+        print(*parse_controls(arguments.list_controls, available_controls(cascade, config)))
         return
     task.adopt()
     plan = make_plan(task, config, cascade)
@@ -108,7 +108,7 @@ def main() -> None:
         print(f"layers by grain '{cascade.grain}', input first:")
         print("\n".join(layer_table(plan.layers, counts)))
         return
-    controls = parse_controls(arguments.controls, available_controls(cascade))
+    controls = parse_controls(arguments.controls, available_controls(cascade, config))
     print("\n".join(overview(task, plan, controls)))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -104,6 +106,63 @@ def check_optimization(
     except (ValueError, TypeError, ConfigError) as error:
         return [f"{place}: {error}"]
     return []
+
+
+def stretched(name: str | None, conf: dict[str, Any], ratio: Fraction) -> dict[str, Any]:
+    """The arguments of a schedule for a training that is ``ratio`` times as long.
+
+    A schedule that counts epochs or updates gets to the same place at the same part
+    of the training; one that has no end, or follows the dev metric, is rounded to
+    whole steps or left alone:
+
+    ===================  ==========================================================
+    schedule             rule
+    ===================  ==========================================================
+    cosineannealinglr    ``T_max`` x ratio
+    epsdecay             unchanged: it follows the dev metric and counts nothing
+    exponentiallr        ``gamma`` ** (1 / ratio): the same decay at the end
+    multisteplr          each of ``milestones`` x ratio
+    noamlr               unchanged, as warmuplr
+    onecyclelr           ``total_steps`` (or ``epochs``) x ratio, rounded up; without
+                         either it lasts the whole training anyhow
+    reducelronplateau    ``patience`` and ``cooldown`` x ratio
+    steplr               ``step_size`` x ratio
+    warmuplr             unchanged: the warm-up protects the first updates, whatever
+                         follows, and the decay behind it has no end
+    ===================  ==========================================================
+
+    Products are rounded to the nearest whole number (half up), at least 1 where the
+    schedule needs one step.
+
+    Args:
+        name: of `SCHEDULERS`, or None.
+        conf: its arguments; not changed.
+        ratio: of the updates, at least 1.
+
+    Returns:
+        The new arguments.
+    """
+    conf = dict(conf)
+    kind = name.lower() if name else ""
+    if kind == "reducelronplateau":
+        conf["patience"] = _times(conf.get("patience", 10), ratio)
+        conf["cooldown"] = _times(conf.get("cooldown", 0), ratio)
+    elif kind == "multisteplr":
+        conf["milestones"] = [max(1, _times(each, ratio)) for each in conf["milestones"]]
+    elif kind == "exponentiallr":
+        conf["gamma"] = conf["gamma"] ** float(1 / ratio)
+    elif kind == "onecyclelr":
+        for key in {"total_steps", "epochs"} & {key for key in conf if conf[key] is not None}:
+            conf[key] = math.ceil(conf[key] * ratio)
+    elif kind in ("cosineannealinglr", "steplr"):
+        key = "T_max" if kind == "cosineannealinglr" else "step_size"
+        conf[key] = max(1, _times(conf[key], ratio))
+    return conf
+
+
+def _times(count: float, ratio: Fraction) -> int:
+    """Rounded to the nearest whole number, half up."""
+    return math.floor(Fraction(count) * ratio + Fraction(1, 2))
 
 
 def build_optimizer(

@@ -208,7 +208,11 @@ def test_patience_ends_a_cascade(engine_of):
         set_metric(engine, f"stage{number}", value)
     engine.run([3])
     assert list(engine.done()) == [0, 1, 2]
+    engine.write_selection()
+    assert selection(engine)["complete"]  # nothing is left to run
     engine.cascade.patience = 2
+    engine.write_selection()
+    assert not selection(engine)["complete"]  # stage 3 is
     engine.run([3])
     assert list(engine.done()) == [0, 1, 2, 3]
 
