@@ -19,6 +19,7 @@ from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.history import Progress
 from cascade_asr.training.interruption import Interrupted, Interruption
+from cascade_asr.training.state import work_of
 from cascade_asr.training.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
 
 DIMENSION = 8
@@ -108,6 +109,46 @@ def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(
     assert (again.metrics, again.updates, again.frames, again.averaged_epochs) == (
         result.metrics, result.updates, result.frames, result.averaged_epochs,
     )  # fmt: skip
+    assert (result.resumed, again.resumed) == (0, 1)
+
+
+class TwoRanks(Trainer):
+    """Adds over a second rank that did as much as this one."""
+
+    def _sum_over_ranks(self, *values: float) -> list[float]:
+        return [2 * value for value in values]
+
+
+def test_processor_time_is_that_of_all_ranks(loaders, tmp_path: Path):
+    trainer = trainer_of(tmp_path)
+    trainer.__class__ = TwoRanks
+    result = trainer.fit(MeanModel(), *loaders)
+    own = trainer.position.cpu_seconds
+    assert result.cpu_seconds == pytest.approx(2 * own, abs=0.06)
+    saved = torch.load(tmp_path / "checkpoint.pt")["position"]["cpu_seconds"]
+    assert saved == pytest.approx(2 * own)
+    # the first rank goes on with the sum
+    again = trainer_of(tmp_path)
+    again.fit(MeanModel(), *loaders)
+    assert again.position.cpu_seconds == pytest.approx(2 * own)
+
+
+def test_a_training_that_was_killed_before_its_first_checkpoint_is_marked(loaders, tmp_path: Path):
+    (tmp_path / "history.jsonl").write_text("")
+    assert trainer_of(tmp_path).fit(MeanModel(), *loaders).resumed == 1
+
+
+def test_what_was_computed_is_estimated_from_parameters_frames_and_what_is_frozen():
+    """Layers of 10, 20 and 30 parameters, 5 updates on 100 frames in all."""
+    full = work_of([(10, True), (20, True), (30, True)], 5, 100)
+    assert (full.parameters, full.trained_parameters) == (60, 60)
+    assert full.trained_parameter_updates == 300
+    assert full.flops == 2 * 100 * (60 + 50 + 60)  # no gradient of the features
+    top_frozen = work_of([(10, True), (20, True), (30, False)], 5, 100)
+    assert top_frozen.trained_parameter_updates == 150
+    assert top_frozen.flops == 2 * 100 * (60 + 50 + 30)
+    bottom_frozen = work_of([(10, False), (20, False), (30, True)], 5, 100)
+    assert bottom_frozen.flops == 2 * 100 * (60 + 0 + 30)
 
 
 @pytest.mark.parametrize("grad_clip", [5.0, 0.0])
