@@ -88,7 +88,7 @@ def plan_branches(
     cascade: CascadeConfig,
     updates_per_epoch: Callable[[TrainingOptions], int],
 ) -> dict[str, Branch]:
-    """The cascade and every control that differs from it, by name.
+    """The cascade and every control that differs from it and from the others, by name.
 
     Args:
         stages: of `plan_cascade`, full training first.
@@ -108,7 +108,7 @@ def plan_branches(
     }
     branches = {CASCADE: Branch(CASCADE, f"{cascade.direction} cascade", tuple(stages))}
     given = _Given(stages, layers, cascade, updates_per_epoch)
-    for name in available_controls(cascade):
+    for name in available_controls(cascade, stages[0].config):
         branches[name] = makers[name](given)
     return branches
 

@@ -30,7 +30,7 @@ def epochs(branch: Branch) -> list[int]:
 
 
 def test_every_control_is_a_branch_beside_the_cascade():
-    plan = branches()
+    plan = branches(dataclasses.replace(CONFIG, patience=3))
     assert list(plan) == ["cascade", *CONTROLS]
     assert [stage.name for stage in plan["cascade"].stages] == ["full", "stage1", "stage2"]
     full = plan["cascade"].stages[0]
@@ -158,7 +158,8 @@ def test_the_cascade_is_not_its_own_control():
     assert "bottom-up" not in foil and "keep" in foil
     assert "keep" not in available_controls(CascadeConfig(below="keep"))
     assert available_controls(CascadeConfig()) == list(CONTROLS)
-    without_patience = available_controls(CascadeConfig(), CONFIG)  # it would be longer again
+    assert "longer-early-stop" not in branches()  # it would be longer again
+    without_patience = available_controls(CascadeConfig(), CONFIG)
     assert without_patience == [name for name in CONTROLS if name != "longer-early-stop"]
     patient = dataclasses.replace(CONFIG, patience=2)
     assert available_controls(CascadeConfig(), patient) == list(CONTROLS)
