@@ -352,7 +352,8 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
               "frames", "seconds", f"{processor} seconds", *(["FLOPs (estimated)"] * has_work)]  # fmt: skip
     rows = []
     for name in common_branches(results):
-        cells = [next(row.title for row in results[0].rows if row.name == name)]
+        complete = all(_row(each, name).complete for each in results)
+        cells = [_row(results[0], name).title + ("" if complete else " (not complete)")]
         for metric in metrics:
             cells.append(_mean_and_deviation(values_of(results, name, metric)))
         mine = [next(row for row in each.rows if row.name == name) for each in results]
