@@ -15,6 +15,7 @@ from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.training.averaging import NTASGD
+from cascade_asr.training.state import signed
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adadelta": torch.optim.Adadelta,
@@ -31,39 +32,72 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 class EpsDecay:
-    """Multiply Adadelta's eps when the watched dev metric does not improve.
+    """Multiply Adadelta's eps after an epoch that is worse than the best one.
 
-    ESPnet1's schedule for RNN recipes (``--eps-decay 0.01``).
+    ESPnet1's schedule for RNN recipes (``--eps-decay 0.01 --criterion acc``). As there,
+    a value that equals the best one is no reason, and after a worse one training goes
+    on from the weights of the best epoch, with the optimizer's other state as it is;
+    ``restore: false`` is ESPnet1's ``--criterion loss_eps_decay_only``. The weights of
+    the best epoch are part of the state, so that a training that was killed goes on
+    from them too.
+
+    Departure: a metric that is not a number is worse than any; ESPnet1 would take it
+    for the new best.
 
     Args:
         optimizer: an Adadelta.
         factor: by which eps is multiplied.
         mode: ``min`` or ``max``: which direction of the metric is better.
+        restore: go back to the weights of the best epoch where eps is multiplied.
     """
 
-    def __init__(self, optimizer: Optimizer, factor: float = 0.01, mode: str = "min") -> None:
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 0.01, mode: str = "min", restore: bool = True
+    ) -> None:
         if "eps" not in optimizer.param_groups[0]:
             raise ConfigError("scheduler epsdecay needs an optimizer with eps, such as adadelta")
         if mode not in ("min", "max"):
             raise ConfigError(f"scheduler epsdecay: mode is '{mode}', expected min or max")
         self.optimizer = optimizer
         self.factor = factor
-        self.sign = {"min": 1.0, "max": -1.0}[mode]
-        self.best = float("inf")
+        self.mode = mode
+        self.restore = restore
+        self.best: float | None = None
+        self._best_weights: dict[str, torch.Tensor] = {}
+        self._last = "equal"  # the last epoch's metric beside the best one before
 
     def step(self, metric: float) -> None:
         """Look at the metric of an epoch."""
-        if self.sign * metric < self.best:
-            self.best = self.sign * metric
+        value = signed(metric, self.mode)
+        if self.best is None or value < self.best:
+            self.best, self._last = value, "better"
+        elif value == self.best:
+            self._last = "equal"
+        else:
+            self._last = "worse"
+            for group in self.optimizer.param_groups:
+                group["eps"] *= self.factor
+
+    def keep_or_restore(self, model: nn.Module) -> None:
+        """Remember the weights of a best epoch; give them back after a worse one.
+
+        Call it after `step`, when the epoch's own weights are no longer needed.
+        """
+        if not self.restore:
             return
-        for group in self.optimizer.param_groups:
-            group["eps"] *= self.factor
+        if self._last == "better":
+            weights = model.state_dict()
+            self._best_weights = {name: each.detach().cpu().clone() for name, each in weights.items()}
+        elif self._last == "worse" and self._best_weights:
+            model.load_state_dict(self._best_weights)
 
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_weights": self._best_weights}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        self.best = state["best"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        best = state["best"]
+        self.best = None if best == float("inf") else best  # no epoch yet, as once written
+        self._best_weights = state.get("best_weights", {})
 
 
 # name -> (class, when it steps)
@@ -212,6 +246,11 @@ class Schedule:
             self._scheduler.step()
         elif self.when == "metric":
             self._scheduler.step(metric)
+
+    def keep_or_restore(self, model: nn.Module) -> None:
+        """Call behind `after_epoch`, when the epoch's weights are ranked and saved."""
+        if isinstance(self._scheduler, EpsDecay):
+            self._scheduler.keep_or_restore(model)
 
     def state_dict(self) -> dict[str, Any]:
         return self._scheduler.state_dict() if self._scheduler else {}

@@ -257,6 +257,7 @@ class Trainer:
         if hooks.averaging_begins(self._bare_optimizer, watched):
             self.progress.message("weights are averaged from now on")
         self._keep_if_among_best(metrics)
+        self.schedule.keep_or_restore(self.model)
         self._count_stale_epochs(metrics)
         stop = config.patience is not None and position.stale_epochs >= config.patience
         if stop:
