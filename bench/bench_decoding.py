@@ -21,12 +21,12 @@ from pathlib import Path
 
 import torch
 
-from cascade_asr.cli.decode import batches_by_length
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import ModelConf, TrainConfig
 from cascade_asr.speech.decode_config import DecodeConfig
+from cascade_asr.speech.loading import batches_by_length
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.recogniser import Recognizer
 

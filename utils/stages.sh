@@ -23,7 +23,7 @@ stage=0                # first stage
 stop_stage=6           # last stage
 cascade_stages=all     # cascade stages of stage 4: all, none, or numbers such as 2,3 or 2-4
 controls=none          # trained beside the cascade at equal compute: all, or some of
-                       # longer,continue,best-of-n,bottom-up,random-top,keep
+                       # longer,longer-early-stop,continue,best-of-n,bottom-up,random-top,keep
 # Resources
 ngpu=                  # GPUs for training; 0 trains on the CPU; none: those there are
 nj=                    # jobs at the same time; none: one a processor

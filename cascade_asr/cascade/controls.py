@@ -1,14 +1,22 @@
 """Branches of a plan: the cascade, and the controls that it is compared with.
 
 A cascade is also more training and a search over several models. Each control
-has one of these without the cascade, at the same number of updates:
+has one of these without the cascade, with the same number of updates planned:
 
-``longer``       one full training as long as full training and all stages together
-``continue``     the stages with all layers trainable, from where they are
-``best-of-n``    full trainings from other seeds, as many as cost the cascade's updates
-``bottom-up``    the foil: the lower layers are frozen, the upper ones start anew
-``random-top``   the frozen layers have random weights: a classifier that learnt nothing
-``keep``         the frozen layers as in the cascade, the others go on from where they are
+``longer``             one full training as long as full training and all stages
+                       together; it spends all of it: patience is off
+``longer-early-stop``  the same with the patience of full training: it may end earlier
+``continue``           the stages with all layers trainable, from where they are
+``best-of-n``          full trainings from other seeds, at least the cascade's updates
+``bottom-up``          the foil: the lower layers are frozen, the upper ones start anew
+``random-top``         the frozen layers have random weights: a classifier that learnt
+                       nothing
+``keep``               the frozen layers as in the cascade, the others go on from where
+                       they are
+
+In both longer trainings the learning-rate schedule is stretched to their length, by
+the rules of `cascade_asr.training.optimization.stretched`. What was planned equal need
+not be when it is done (patience): the tables compare what was measured.
 
 Full training is shared; where it is not part of a control's compute (``longer``)
 it is no candidate of its selection either.
@@ -21,6 +29,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -29,6 +38,7 @@ from cascade_asr.cascade.options import CascadeConfig, override
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.networks.layer import Layer
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.optimization import stretched
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,23 @@ class Branch:
         return self.stages[1:]
 
 
-def available_controls(cascade: CascadeConfig) -> list[str]:
-    """Names of the controls that are not the cascade itself."""
-    return [name for name in CONTROLS if not _is_the_cascade(name, cascade)]
+def available_controls(
+    cascade: CascadeConfig, config: TrainingOptions | None = None
+) -> list[str]:
+    """Names of the controls that are not the cascade itself.
+
+    Args:
+        cascade: options of the cascade.
+        config: of full training; where it has no patience, ``longer-early-stop``
+            is ``longer``, and is left out. None leaves nothing out for that.
+    """
+    without_patience = config is not None and config.patience is None
+    return [
+        name
+        for name in CONTROLS
+        if not _is_the_cascade(name, cascade)
+        and not (name == "longer-early-stop" and without_patience)
+    ]
 
 
 def plan_branches(
@@ -64,7 +88,7 @@ def plan_branches(
     cascade: CascadeConfig,
     updates_per_epoch: Callable[[TrainingOptions], int],
 ) -> dict[str, Branch]:
-    """The cascade and every control that differs from it, by name.
+    """The cascade and every control that differs from it and from the others, by name.
 
     Args:
         stages: of `plan_cascade`, full training first.
@@ -75,6 +99,7 @@ def plan_branches(
     """
     makers = {
         "longer": _longer,
+        "longer-early-stop": _longer_early_stop,
         "continue": _continue,
         "best-of-n": _best_of_n,
         "bottom-up": _bottom_up,
@@ -83,7 +108,7 @@ def plan_branches(
     }
     branches = {CASCADE: Branch(CASCADE, f"{cascade.direction} cascade", tuple(stages))}
     given = _Given(stages, layers, cascade, updates_per_epoch)
-    for name in available_controls(cascade):
+    for name in available_controls(cascade, stages[0].config):
         branches[name] = makers[name](given)
     return branches
 
@@ -128,18 +153,30 @@ def _seeded(stage: StagePlan, seed: int, **changes: object) -> StagePlan:
 
 
 def _longer(given: _Given) -> Branch:
-    """One full training with another seed: the sum of all epochs."""
+    """One full training with another seed: the sum of all epochs, to the last of them."""
+    return _one_training(given, "longer", "one training of the cascade's length", patience=None)
+
+
+def _longer_early_stop(given: _Given) -> Branch:
+    """The same, which ends as full training does: when patience is over."""
+    title = "one training of at most the cascade's length, ended by patience"
+    return _one_training(given, "longer-early-stop", title)
+
+
+def _one_training(given: _Given, name: str, title: str, **changes: object) -> Branch:
     updates, full = given.updates(given.stages), given.full
     epochs = math.ceil(updates / given.updates_per_epoch(full.config))
-    config = override(full.config, {"max_epoch": epochs}, "control longer")
+    ratio = Fraction(epochs, full.config.max_epoch)
+    schedule = stretched(full.config.scheduler, full.config.scheduler_conf, ratio)
+    changes = {"max_epoch": epochs, "scheduler_conf": schedule, **changes}
     stage = _seeded(
-        dataclasses.replace(full, config=config),
-        branch_seed(full.seed, "longer", 1),
+        dataclasses.replace(full, config=override(full.config, changes, f"control {name}")),
+        branch_seed(full.seed, name, 1),
         number=1,
-        branch="longer",
-        words=f"longer: full training of {epochs} epochs",
+        branch=name,
+        words=f"{name}: full training of {epochs} epochs",
     )
-    return Branch("longer", "one training of the cascade's length", (full, stage), with_full=False)
+    return Branch(name, title, (full, stage), with_full=False)
 
 
 def _continue(given: _Given) -> Branch:

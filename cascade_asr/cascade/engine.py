@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cascade_asr.cascade.controls import Branch
-from cascade_asr.cascade.names import CASCADE
+from cascade_asr.cascade.names import CASCADE, FROM_NEW_WEIGHTS
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.selection import Verdict, judge, selected, stages_without_gain
@@ -100,7 +100,7 @@ class Engine:
         return found[number]
 
     def _stop_before(self, branch: Branch, number: int) -> bool:
-        if self.cascade.stop != "patience" or branch.name in ("longer", "best-of-n"):
+        if self.cascade.stop != "patience" or branch.name in FROM_NEW_WEIGHTS:
             return False
         before = {n: done for n, done in self.done(branch.name).items() if n < number}
         if 0 not in before:
@@ -159,10 +159,10 @@ class Engine:
                 if set(finished) - {0}:
                     controls[name] = {
                         "title": branch.title,
-                        "complete": set(finished) >= {each.number for each in branch.own},
+                        "complete": self._nothing_left(branch, finished),
                         **self._verdicts_of(branch, finished),
                     }
-            content["complete"] = set(done) >= {each.number for each in self.branches[CASCADE].own}
+            content["complete"] = self._nothing_left(self.branches[CASCADE], done)
             content["controls"] = controls
             write_json(self.runner.task.directory / "selection.json", content)
         logger.info(
@@ -181,6 +181,12 @@ class Engine:
             logger.warning(
                 "selection.json is not written: %s", _stale("the selection", directory, changed)
             )
+
+    def _nothing_left(self, branch: Branch, done: Mapping[int, DoneStage]) -> bool:
+        """Whether every stage of a branch is finished, or not run because of patience."""
+        return all(
+            each.number in done or self._stop_before(branch, each.number) for each in branch.own
+        )
 
     def _verdicts_of(self, branch: Branch, done: dict[int, DoneStage]) -> dict:
         verdicts = judge(done, self.select)

@@ -7,8 +7,20 @@ from collections.abc import Sequence
 from cascade_asr.errors import ConfigError, nearest
 
 CASCADE = "cascade"
-CONTROLS = ("longer", "continue", "best-of-n", "bottom-up", "random-top", "keep")
-ATTRIBUTING = ("longer", "continue")  # without these a gain is not attributed
+CONTROLS = (
+    "longer",
+    "longer-early-stop",
+    "continue",
+    "best-of-n",
+    "bottom-up",
+    "random-top",
+    "keep",
+)
+# controls whose trainings start from new weights: no stage of theirs waits for another
+FROM_NEW_WEIGHTS = ("longer", "longer-early-stop", "best-of-n")
+# Without these a gain is not attributed: it may come from more training (longer), from
+# warm restarts (continue) or from the choice among several trainings (best-of-n).
+ATTRIBUTING = ("longer", "continue", "best-of-n")
 
 
 def parse_controls(text: str, known: Sequence[str]) -> list[str]:
@@ -33,9 +45,15 @@ def parse_controls(text: str, known: Sequence[str]) -> list[str]:
         if name not in known:
             raise ConfigError(
                 f"--controls {text}: this cascade has no control {name}: it would be the cascade "
-                f"itself, or there is nothing to mirror; there are: {', '.join(known)}"
+                f"itself{_or_longer(name)}, or there is nothing to mirror; there are: "
+                f"{', '.join(known)}"
             )
     return list(dict.fromkeys(names))
+
+
+def _or_longer(name: str) -> str:
+    """Why a plan may lack `longer-early-stop`."""
+    return " or longer (patience is null)" if name == "longer-early-stop" else ""
 
 
 def parse_stage_numbers(text: str, last: int) -> list[int]:

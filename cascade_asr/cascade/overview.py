@@ -44,6 +44,7 @@ def tree(
     branches: Sequence[str],
     cost: Callable[[StagePlan], Cost],
     state: Callable[[str, StagePlan], str],
+    counts: Callable[[StagePlan], dict[str, int]],
 ) -> list[str]:
     """The trainings of some branches, each below the one that it starts from.
 
@@ -52,17 +53,17 @@ def tree(
         branches: names of those to show.
         cost: of a training.
         state: ``done``, ``in progress``, … of a branch's training.
+        counts: parameters of the network that a training has, by name.
     """
-    counts = {name: each.numel() for name, each in plan.model.named_parameters()}
     full = plan.stages[0]
-    lines = _training(full, counts, cost(full), state("cascade", full), "")
+    lines = _training(full, counts(full), cost(full), state("cascade", full), "")
     last = branches[-1] if branches else None
     for name in branches:
         branch = plan.branches[name]
         lines.append(f"{'└' if name == last else '├'}─ {name}: {branch.title}")
         for stage in branch.own:
             indent = "   " if name == last else "│  "
-            lines += _training(stage, counts, cost(stage), state(name, stage), indent)
+            lines += _training(stage, counts(stage), cost(stage), state(name, stage), indent)
     return lines
 
 

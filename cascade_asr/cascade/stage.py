@@ -50,7 +50,7 @@ from cascade_asr.training.identity import (
 )
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.protocols import CascadeModel
-from cascade_asr.training.state import FitResult
+from cascade_asr.training.state import FitResult, work_of
 from cascade_asr.training.trainer import Trainer
 
 if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
@@ -118,7 +118,7 @@ class StageRunner:
             after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
             check_unchanged(before, after)
             self.check_may_write()
-            self._record(plan, source, directory, digest, result, before)
+            self._record(plan, source, directory, digest, result, before, model)
         self.fabric.barrier()
         finished = read_done(directory)
         assert finished is not None
@@ -155,7 +155,9 @@ class StageRunner:
             history.add("valid", 0, 0, metrics)
             history.close()
             result = FitResult(metrics, [], 0, 0, 0, 0.0, 0.0)
-            self._record(plan, None, temporary, identity_digest(identity), result, {}, origin)
+            self._record(
+                plan, None, temporary, identity_digest(identity), result, {}, model, origin
+            )
             temporary.rename(directory)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -310,6 +312,7 @@ class StageRunner:
         digest: str,
         result: FitResult,
         fingerprints: dict[str, str],
+        model: CascadeModel,
         origin: dict[str, Any] | None = None,
     ) -> None:
         """Write lineage.json and, last of all, done.json."""
@@ -333,10 +336,10 @@ class StageRunner:
                 "data": self._data_digest,
                 "code": code_version(),
                 "torch": torch.__version__,
-                "device": device.describe(self.fabric),
-                "ranks": self.fabric.world_size,
+                **device.record(self.fabric),
                 "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
                 **dataclasses.asdict(result),
+                **_work(model, plan, result),
                 **(origin or {}),
             },
         )
@@ -356,6 +359,22 @@ class StageRunner:
         for path in directory.glob("epoch*.pth"):
             path.unlink()
         (directory / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _work(model: CascadeModel, plan: StagePlan, result: FitResult) -> dict[str, int]:
+    """What the training computed, for ``lineage.json``; see `Work`."""
+    sizes = {name: each.numel() for name, each in model.named_parameters()}
+
+    def sized(layers: tuple[Layer, ...], is_trained: bool) -> list[tuple[int, bool]]:
+        # full training may be of tied weights where the stages' layers are untied
+        return [(sum(sizes.get(name, 0) for name in each.parameters), is_trained) for each in layers]
+
+    frozen_names = {name for layer in plan.frozen for name in layer.parameters}
+    parts = [sized(plan.frozen, False), sized(plan.trained, True)]
+    if frozen_names & set(model.layers()[-1].parameters):  # the top is frozen
+        parts.reverse()
+    layers = [*parts[0], *parts[1]]
+    return dataclasses.asdict(work_of(layers, result.updates, result.frames))
 
 
 def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str]:

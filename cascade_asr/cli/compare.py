@@ -13,21 +13,21 @@ import argparse
 from pathlib import Path
 
 from cascade_asr import command
-from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write
 from cascade_asr.results.branches import headline, read_experiment, seeds_table
 from cascade_asr.results.markdown import compare_models
 from cascade_asr.results.paired_tests import paired_lines
+from cascade_asr.results.seeds import check_seeds
 
 
 def seeds(arguments: argparse.Namespace) -> None:
-    """Mean, standard deviation and paired tests; written to ``RESULTS.md``."""
+    """Mean, standard deviation and paired tests; written to ``RESULTS.md``.
+
+    Raises:
+        ConfigError: for experiments that differ in more than their seed.
+    """
     results = [read_experiment(directory) for directory in arguments.experiments]
-    metrics = {each.metric for each in results}
-    if len(metrics) > 1:
-        raise ConfigError(
-            f"these experiments were selected by different dev metrics: {', '.join(sorted(metrics))}"
-        )
+    check_seeds(arguments.experiments)
     names = ", ".join(str(each) for each in arguments.experiments)
     lines = [
         "",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,53 +20,17 @@ from cascade_asr import command
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.loader import UtteranceDataset
 from cascade_asr.data.manifest import read_manifest
-from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.lm.fusion import load_fusion_scorer
-from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
-from cascade_asr.speech.loading import feature_dimension
-from cascade_asr.speech.model import ASRModel
+from cascade_asr.speech.load_trained import load_trained
+from cascade_asr.speech.loading import batches_by_length, feature_dimension
 from cascade_asr.speech.recogniser import Recognizer
-from cascade_asr.training import checkpoint
-from cascade_asr.training.finished import require_done
 
 logger = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 30
-
-
-def load_model(directory: Path, dimension: int) -> ASRModel:
-    """The averaged model of a finished stage, in evaluation mode."""
-    if not directory.is_dir():
-        raise ConfigError(f"--model {directory}: no such folder; expected one such as exp/TAG/full")
-    done = require_done(directory, "decoding")
-    config, _ = load_train_config(directory / "config.yaml")
-    tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
-    model = build_model(config, tokenizer, dimension, directory.parent / "cmvn.npz", config.seed)
-    checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
-    return model.eval()
-
-
-def batches_by_length(
-    indices: Iterable[int], frames: Sequence[int], batch_frames: int
-) -> list[list[int]]:
-    """Utterances of like lengths together, longest first: what needs most memory comes first.
-
-    Args:
-        indices: of the utterances.
-        frames: feature frames of every utterance of the set.
-        batch_frames: most frames of a batch, padding included; a longer utterance
-            is a batch of its own.
-    """
-    batches: list[list[int]] = []
-    for index in sorted(indices, key=lambda index: (-int(frames[index]), index)):
-        if batches and (len(batches[-1]) + 1) * int(frames[batches[-1][0]]) <= batch_frames:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
 
 
 def decode(arguments: argparse.Namespace) -> None:
@@ -75,7 +38,7 @@ def decode(arguments: argparse.Namespace) -> None:
     config = load_decode_config(arguments.config) if arguments.config else DecodeConfig()
     manifest = read_manifest(arguments.set / "manifest.tsv")
     dimension = feature_dimension(manifest)
-    model = load_model(arguments.model, dimension)
+    model = load_trained(arguments.model, dimension)
     train_config, _ = load_train_config(arguments.model / "config.yaml")
     speaker_cmvn = None
     if train_config.normalize == "speaker_mvn":

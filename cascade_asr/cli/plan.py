@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 
 from cascade_asr import command
@@ -23,7 +24,9 @@ from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cascade.task import Task
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.files import read_json
+from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.interruption import Interruption
+from cascade_asr.training.protocols import CascadeModel
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,39 @@ def seconds_per_update(task: Task, plan: Plan) -> dict[str, float]:
     return measured
 
 
+class ParameterCounts:
+    """Parameters of the network that a training has.
+
+    Stages may have another network than full training, as with tied weights untied.
+    A network is built once, and only where it is another than that of the plan.
+
+    Args:
+        task: builds networks.
+        plan: whose trainings are asked for.
+    """
+
+    def __init__(self, task: Task, plan: Plan) -> None:
+        self.task = task
+        self.known = {_network(plan.stages[0]): _sizes(plan.model)}
+
+    def __call__(self, stage: StagePlan) -> dict[str, int]:
+        """By name; a matrix with two names counts once."""
+        key = _network(stage)
+        if key not in self.known:
+            self.known[key] = _sizes(self.task.build_model(stage.config, stage.config.seed))
+        return self.known[key]
+
+
+def _network(stage: StagePlan) -> str:
+    """The options of a training that are not about how it is trained."""
+    ignored = {field.name for field in dataclasses.fields(TrainingOptions)}
+    return repr({key: value for key, value in vars(stage.config).items() if key not in ignored})
+
+
+def _sizes(model: CascadeModel) -> dict[str, int]:
+    return {name: each.numel() for name, each in model.named_parameters()}
+
+
 def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
     """The whole plan in lines."""
     runner = StageRunner(task, None, Interruption())
@@ -86,7 +122,7 @@ def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
     costs = [cost(stage) for stage in (plan.stages[0], *stages)]
     lines = [
         f"{task.directory}: selection by dev {plan.select[0]} ({plan.select[1]})",
-        *tree(plan, shown, cost, state),
+        *tree(plan, shown, cost, state, ParameterCounts(task, plan)),
         f"in all {sum(each.updates for each in costs):,} updates",
     ]
     if all(each.seconds is not None for each in costs):
@@ -99,16 +135,16 @@ def main() -> None:
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
     if arguments.list_controls is not None:
-        print(*parse_controls(arguments.list_controls, available_controls(cascade)))
+        print(*parse_controls(arguments.list_controls, available_controls(cascade, config)))
         return
     task.adopt()
     plan = make_plan(task, config, cascade)
     if arguments.layers:
-        counts = {name: each.numel() for name, each in plan.model.named_parameters()}
+        counts = ParameterCounts(task, plan)(plan.stages[-1])  # whose layers these are
         print(f"layers by grain '{cascade.grain}', input first:")
         print("\n".join(layer_table(plan.layers, counts)))
         return
-    controls = parse_controls(arguments.controls, available_controls(cascade))
+    controls = parse_controls(arguments.controls, available_controls(cascade, config))
     print("\n".join(overview(task, plan, controls)))
 
 

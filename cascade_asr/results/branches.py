@@ -11,9 +11,11 @@ from pathlib import Path
 from cascade_asr.cascade.names import ATTRIBUTING, CASCADE
 from cascade_asr.errors import DataError
 from cascade_asr.files import read_json
+from cascade_asr.results import compute
 from cascade_asr.results.columns import table
 
 NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
+EQUAL = 0.05  # relative difference of updates and of frames up to which compute is equal
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,17 @@ class BranchResult:
         selected: name of its best training, by the dev metric.
         dev: that metric.
         scores: of the selected training on the test sets, such as ``{"test WER": 4.5}``.
-        complete: all of its trainings are done.
+        complete: nothing of it is left to run: all is done, or patience ended it.
         trainings, updates, frames: of all that was trained to get there.
         seconds: wall time of these trainings.
-        processor_seconds: of the training processes, or of all GPUs where one was used.
-        processor: ``CPU`` or ``GPU``.
+        processor_seconds: of the training processes of all ranks, or of all GPUs where
+            one was used; NaN where an old record has that of one rank only.
+        processor: ``CPU``, ``GPU``, or ``CPU and GPU``.
+        flops, trained_parameter_updates: of all of them, as `Work` estimates them;
+            None where a record is older than these.
+        devices: that they ran on, in words.
+        disturbed: trainings whose seconds are not those of one undisturbed run, and why.
+        parameters: of the network of the branch's last training; None where not recorded.
     """
 
     name: str
@@ -44,6 +52,11 @@ class BranchResult:
     seconds: float
     processor_seconds: float
     processor: str
+    flops: int | None = None
+    trained_parameter_updates: int | None = None
+    devices: tuple[str, ...] = ()
+    disturbed: tuple[str, ...] = ()
+    parameters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,32 +126,57 @@ def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
         updates=sum(each["updates"] for each in records),
         frames=sum(each["frames"] for each in records),
         seconds=sum(each["seconds"] for each in records),
-        processor_seconds=sum(map(_processor_seconds, records)),
-        processor="GPU" if any(map(_used_gpu, records)) else "CPU",
+        processor_seconds=sum(map(compute.processor_seconds, records)),
+        processor=" and ".join(sorted(set(map(compute.device_type, records)))),
+        flops=compute.total(records, "flops"),
+        trained_parameter_updates=compute.total(records, "trained_parameter_updates"),
+        devices=tuple(dict.fromkeys(compute.device_of(each) for each in records)),
+        disturbed=tuple(
+            f"{each['name']} ({why})"
+            for each, record in zip(entry["stages"], records, strict=True)
+            if (why := compute.disturbance(record))
+        ),
+        parameters=compute.own_parameters(records),
     )
 
 
-def _used_gpu(record: dict) -> bool:
-    return any(name in record["device"].lower() for name in ("cuda", "gpu"))
-
-
-def _processor_seconds(record: dict) -> float:
-    """GPU time where a GPU was used, else processor time of the training process."""
-    if _used_gpu(record):
-        return record["seconds"] * record.get("ranks", 1)
-    return record.get("cpu_seconds", math.nan)
-
-
 def branch_table(result: ExperimentResult) -> str:
-    """One row a branch, in Markdown."""
-    return table(*branch_rows(result))
+    """One row a branch, in Markdown, and below it what its times must not be read for."""
+    return "\n\n".join([table(*branch_rows(result)), *time_notes([result])])
+
+
+def time_notes(results: Sequence[ExperimentResult]) -> list[str]:
+    """Why times of a table cannot be compared: other devices, or runs that were disturbed."""
+    rows = [row for each in results for row in each.rows]
+    notes = []
+    devices = list(dict.fromkeys(device for row in rows for device in row.devices))
+    if len(devices) > 1:
+        where = "; ".join(
+            f"{device}: {', '.join(dict.fromkeys(x.name for x in rows if device in x.devices))}"
+            for device in devices
+        )
+        notes.append(f"Times are not comparable, the trainings ran on different devices: {where}.")
+    disturbed = dict.fromkeys(
+        f"{each.directory / training}" if len(results) > 1 else training
+        for each in results
+        for row in each.rows
+        for training in row.disturbed
+    )
+    if disturbed:
+        notes.append(
+            f"* not the time of one undisturbed run: {', '.join(disturbed)}. What was trained twice "
+            "after a kill is counted once."
+        )
+    return notes
 
 
 def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the table of branches."""
     names = sorted({name for row in result.rows for name in row.scores})
+    has_work = any(row.flops is not None for row in result.rows)  # older records have none
     header = ["branch", "selected", f"dev {result.metric}", *names, "trainings", "updates",
-              "frames", "time"]  # fmt: skip
+              "frames", *(["trained parameters x updates", "FLOPs (estimated)"] * has_work),
+              "time"]  # fmt: skip
     rows = [
         [
             row.title + ("" if row.complete else " (not complete)"),
@@ -148,48 +186,146 @@ def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
             str(row.trainings),
             f"{row.updates:,}",
             f"{row.frames:,}",
-            f"{row.processor_seconds:.0f} s {row.processor}",
+            *([compute.in_words(row.trained_parameter_updates)] * has_work),
+            *([compute.in_words(row.flops)] * has_work),
+            f"{compute.seconds_in_words(row.processor_seconds)} {row.processor}"
+            + (" *" if row.disturbed else ""),
         ]
         for row in result.rows
     ]
     return header, rows
 
 
-
-
 def headline(results: Sequence[ExperimentResult]) -> str:
     """What may be said of the cascade: its gain, and whether it is attributed.
+
+    A gain is attributed where the cascade beats every control of `ATTRIBUTING`, none
+    of which had less compute, on dev, which also selected, and on every test set.
 
     Args:
         results: one experiment, or one a seed.
     """
-    first = results[0]
-    full, cascade = (statistics.mean(values_of(results, name, None)) for name in ("full", CASCADE))
-    improved = _beats(results, "full")
+    names = [name for name in (*ATTRIBUTING, "longer-early-stop") if everywhere(results, name)]
+    full, cascade = (_mean_of(results, name, None) for name in ("full", CASCADE))
+    improved = _beats(results, "full", None)
     seeds = f" (means of {len(results)} seeds)" if len(results) > 1 else ""
-    text = (
+    parts = [
         f"The cascade {'improved' if improved else 'did not improve'} on full training: dev "
-        f"{first.metric} {full:.2f} -> {cascade:.2f}{seeds}. "
-    )
-    missing = [name for name in ATTRIBUTING if not _everywhere(results, name)]
+        f"{results[0].metric} {full:.2f} -> {cascade:.2f}{seeds}.",
+        *_compute_sentences(results, names),
+        *_network_sentences(results, names),
+    ]
+    if improved:
+        reasons = _reasons_against(results, names)
+        surely = "one seed is no proof" if len(results) == 1 else "the paired tests say how surely"
+        if reasons:
+            parts.append(f"{NOT_ATTRIBUTED}{'; '.join(reasons)}.")
+        else:
+            parts.append(f"The cascade beat {', '.join(ATTRIBUTING)}; {surely}.")
+    return " ".join([*parts, _test_sentence(results, names)])
+
+
+def _reasons_against(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
+    """Why a gain on dev is not attributed to the cascade."""
+    missing = [name for name in ATTRIBUTING if name not in names]
+    reasons = []
     if missing:
         many = len(missing) > 1
-        return text + (
-            f"{NOT_ATTRIBUTED}the control{'s' if many else ''} {' and '.join(missing)} "
-            f"{'were' if many else 'was'} not run."
+        reasons.append(
+            f"the control{'s' if many else ''} {_listed(missing)} {'were' if many else 'was'} not run"
         )
-    values = {name: statistics.mean(values_of(results, name, None)) for name in ATTRIBUTING}
-    text += f"At equal compute: {', '.join(f'{name} {value:.2f}' for name, value in values.items())}."
-    not_beaten = [name for name in ATTRIBUTING if not _beats(results, name)]
-    if not_beaten:
-        did = f"{' and '.join(not_beaten)} did as well or better."
-        return f"{text} {NOT_ATTRIBUTED}{did}" if improved else text
-    if len(results) == 1:
-        return f"{text} The cascade beat both; one seed is no proof."
-    return f"{text} The cascade beat both; the paired tests say how surely."
+    run = [name for name in ATTRIBUTING if name in names]
+    short = [name for name in run if min(_ratios(results, name)) < 1 - EQUAL]
+    if short:
+        reasons.append(f"{_listed(short)} had less compute than the cascade")
+    for metric in [None, *_test_metrics(results)]:
+        rivals = run if metric is None else ["full", *run]
+        ahead = [name for name in rivals if not _beats(results, name, metric)]
+        if ahead:
+            where = "" if metric is None else f" on {metric}"
+            reasons.append(f"{_listed(ahead)} did as well or better{where}")
+    return reasons
 
 
-def _everywhere(results: Sequence[ExperimentResult], name: str) -> bool:
+def _compute_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
+    """The controls by their measured compute: equal only where updates and frames are."""
+    equal, other = [], []
+    for name in names:
+        value = f"{name} {_mean_of(results, name, None):.2f}"
+        updates, frames = _ratios(results, name)
+        if max(abs(updates - 1), abs(frames - 1)) <= EQUAL:
+            equal.append(value)
+        else:
+            other.append(f"{value} ({updates:.2f} times the updates, {frames:.2f} times the frames)")
+    sentences = [f"At equal compute: {', '.join(equal)}."] if equal else []
+    if other:
+        sentences.append(f"At another compute than the cascade's: {', '.join(other)}.")
+    return sentences
+
+
+def _network_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
+    """Which controls trained a network of another size, as with tied weights untied."""
+    own = _row(results[0], CASCADE).parameters
+    sizes = {name: _row(results[0], name).parameters for name in ("full", *names)}
+    return [
+        f"{name} is another network than the cascade's stages: {size:,} parameters, not {own:,}."
+        for name, size in sizes.items()
+        if own is not None and size is not None and size != own
+    ]
+
+
+def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) -> str:
+    """The same comparison where nothing was selected."""
+    metrics = _test_metrics(results)
+    if not metrics:
+        return "Dev also selected, which favours the cascade's many trainings; no test scores yet."
+    shown = [
+        f"{metric}: "
+        + ", ".join(
+            f"{name} {_mean_of(results, name, metric):.2f}" for name in ("full", CASCADE, *names)
+        )
+        for metric in metrics
+    ]
+    return f"Dev also selected; on sets that did not, {'; '.join(shown)}."
+
+
+def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:
+    """Scores on test sets; character error rates only where there are no others."""
+    metrics = [metric for metric in common_metrics(results) if metric is not None]
+    return [metric for metric in metrics if not metric.endswith(" CER")] or metrics
+
+
+def _ratios(results: Sequence[ExperimentResult], name: str) -> tuple[float, float]:
+    """Measured updates and frames of a branch over those of the cascade."""
+    ratios = []
+    for what in ("updates", "frames"):
+        own = sum(getattr(_row(each, CASCADE), what) for each in results)
+        other = sum(getattr(_row(each, name), what) for each in results)
+        ratios.append(other / own if own else math.inf)
+    return ratios[0], ratios[1]
+
+
+def _row(result: ExperimentResult, name: str) -> BranchResult:
+    return next(row for row in result.rows if row.name == name)
+
+
+def _mean_of(results: Sequence[ExperimentResult], name: str, metric: str | None) -> float:
+    return statistics.mean(values_of(results, name, metric))
+
+
+def _beats(results: Sequence[ExperimentResult], name: str, metric: str | None) -> bool:
+    """Whether the cascade is better than another branch; less is better on test sets."""
+    own, other = (_mean_of(results, each, metric) for each in (CASCADE, name))
+    return own > other if metric is None and results[0].mode == "max" else own < other
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def everywhere(results: Sequence[ExperimentResult], name: str) -> bool:
+    """Whether a branch is complete in every experiment."""
     return all(
         any(branch.name == name and branch.complete for branch in each.branches) for each in results
     )
@@ -201,11 +337,6 @@ def values_of(results: Sequence[ExperimentResult], name: str, metric: str | None
     return [row.dev if metric is None else row.scores[metric] for row in rows]
 
 
-def _beats(results: Sequence[ExperimentResult], name: str) -> bool:
-    own, other = (statistics.mean(values_of(results, each, None)) for each in (CASCADE, name))
-    return own < other if results[0].mode == "min" else own > other
-
-
 def seeds_table(results: Sequence[ExperimentResult]) -> str:
     """Mean and standard deviation over experiments that differ by their seed.
 
@@ -213,19 +344,26 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
     Only branches that are complete in every experiment are shown.
     """
     metrics = common_metrics(results)
-    processor = results[0].full.processor
+    has_work = any(row.flops is not None for each in results for row in each.rows)
+    processor = " or ".join(
+        dict.fromkeys(row.processor for each in results for row in each.rows)
+    )
     header = ["branch", f"dev {results[0].metric}", *(name for name in metrics if name), "updates",
-              "frames", "seconds", f"{processor} seconds"]  # fmt: skip
+              "frames", "seconds", f"{processor} seconds", *(["FLOPs (estimated)"] * has_work)]  # fmt: skip
     rows = []
     for name in common_branches(results):
-        cells = [next(row.title for row in results[0].rows if row.name == name)]
+        complete = all(_row(each, name).complete for each in results)
+        cells = [_row(results[0], name).title + ("" if complete else " (not complete)")]
         for metric in metrics:
             cells.append(_mean_and_deviation(values_of(results, name, metric)))
         mine = [next(row for row in each.rows if row.name == name) for each in results]
         for what in ("updates", "frames", "seconds", "processor_seconds"):
-            cells.append(f"{statistics.mean(getattr(row, what) for row in mine):,.0f}")
+            value = statistics.mean(getattr(row, what) for row in mine)
+            mark = " *" if "seconds" in what and any(row.disturbed for row in mine) else ""
+            cells.append("not known" if math.isnan(value) else f"{value:,.0f}{mark}")
+        cells += [compute.in_words(compute.mean([row.flops for row in mine]))] * has_work
         rows.append(cells)
-    return table(header, rows)
+    return "\n\n".join([table(header, rows), *time_notes(results)])
 
 
 def _mean_and_deviation(values: list[float]) -> str:
@@ -236,7 +374,7 @@ def _mean_and_deviation(values: list[float]) -> str:
 
 def common_branches(results: Sequence[ExperimentResult]) -> list[str]:
     names = [row.name for row in results[0].rows]
-    return [name for name in names if name in ("full", CASCADE) or _everywhere(results, name)]
+    return [name for name in names if name in ("full", CASCADE) or everywhere(results, name)]
 
 
 def common_metrics(results: Sequence[ExperimentResult]) -> list[str | None]:
@@ -244,11 +382,3 @@ def common_metrics(results: Sequence[ExperimentResult]) -> list[str | None]:
     rows = [row for each in results for row in each.rows if row.name in common_branches(results)]
     shared = set.intersection(*(set(row.scores) for row in rows))
     return [None, *sorted(shared)]
-
-
-
-
-
-
-
-

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from cascade_asr.results.branches import ExperimentResult, branch_rows, headline, read_experiment
+from cascade_asr.results.branches import (
+    ExperimentResult,
+    branch_rows,
+    headline,
+    read_experiment,
+    time_notes,
+)
 from cascade_asr.results.collect import Results, Stage
 from cascade_asr.results.markdown import comparison_lines
 from cascade_asr.results.provenance import provenance_lines
@@ -96,7 +102,8 @@ def branch_tables(experiment: ExperimentResult) -> list[str]:
         return []
     header, rows = branch_rows(experiment)
     cells = [("", [escape(cell) for cell in row]) for row in rows]
-    return ["<h2>Controls</h2>", html_table(header, cells)]
+    notes = [f"<p>{escape(note)}</p>" for note in time_notes([experiment])]
+    return ["<h2>Controls</h2>", html_table(header, cells), *notes]
 
 
 def lineage_table(stages: list[Stage]) -> str:

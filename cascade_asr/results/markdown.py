@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cascade_asr.results.branches import branch_table, headline, read_experiment
-from cascade_asr.results.collect import Results
+from cascade_asr.results.collect import Results, Stage
 from cascade_asr.results.columns import table
+from cascade_asr.results.compute import shown_probability
 from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.results.test_sets import (
     BOOTSTRAP_SAMPLES,
@@ -49,6 +51,31 @@ def character_lines(results: Results) -> list[str]:
 
 
 def comparison_lines(results: Results) -> list[str]:
+    """One sentence a stage and set: is it better than full training?
+
+    Then the cascade's selected training against that of each control, on the same
+    utterances: dev alone, which selected, does not decide.
+    """
+    chosen = next(stage for stage in results.stages if stage.selected)
+    against = [
+        _sentence(f"{chosen.name} against {control.name} on {name}", comparison)
+        for control in results.controls
+        if control is not chosen
+        for name, comparison in versus(chosen, control, results.sets)
+    ]
+    return against_full(results) + against
+
+
+def versus(chosen: Stage, control: Stage, sets: list[str]) -> Iterator[tuple[str, Comparison]]:
+    """The selected training of the cascade against another one, by set."""
+    for name in sets:
+        before, after = control.scores[name].result, chosen.scores[name].result
+        spread = chosen.scores[name].interval
+        unit = spread.unit if spread else "utterance"
+        yield name, compare(before, after, BOOTSTRAP_SAMPLES, unit=unit)
+
+
+def against_full(results: Results) -> list[str]:
     """One sentence a stage and set: is it better than full training?"""
     return [
         _sentence(f"{stage.name} against full training on {name}", stage.scores[name].versus_full)
@@ -60,11 +87,12 @@ def comparison_lines(results: Results) -> list[str]:
 
 def _sentence(what: str, comparison: Comparison) -> str:
     test = comparison.mapsswe
+    better = shown_probability("P(better)", comparison.probability_b_better)
     verdict = "significant" if test.significant else "not significant"
     return (
         f"{what}: {comparison.difference:+.1f} % WER ({comparison.low:+.1f} to "
-        f"{comparison.high:+.1f}), P(better) {comparison.probability_b_better:.2f}, MAPSSWE Z "
-        f"{test.z:.2f}, {verdict}"
+        f"{comparison.high:+.1f}), {better}, MAPSSWE Z "
+        f"{test.z:.2f}, {shown_probability('p', test.p)}, {verdict}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,3 +107,23 @@ def make_loader(
         rank=rank,
         world_size=world_size,
     )
+
+
+def batches_by_length(
+    indices: Iterable[int], frames: Sequence[int], batch_frames: int
+) -> list[list[int]]:
+    """Utterances of like lengths together, longest first: what needs most memory comes first.
+
+    Args:
+        indices: of the utterances.
+        frames: feature frames of every utterance of the set.
+        batch_frames: most frames of a batch, padding included; a longer utterance
+            is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(indices, key=lambda index: (-int(frames[index]), index)):
+        if batches and (len(batches[-1]) + 1) * int(frames[batches[-1][0]]) <= batch_frames:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -66,6 +66,20 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int
     return fabric
 
 
+def record(fabric: Fabric) -> dict[str, str | int]:
+    """The device for ``lineage.json``: in words, and each part by itself.
+
+    ``device_type`` is ``CPU`` or ``GPU``; ``ranks`` are all processes that trained,
+    and ``threads`` those of each on the CPU.
+    """
+    return {
+        "device": describe(fabric),
+        "device_type": "GPU" if fabric.device.type == "cuda" else "CPU",
+        "ranks": fabric.world_size,
+        "threads": torch.get_num_threads(),
+    }
+
+
 def describe(fabric: Fabric) -> str:
     """The device in words, for records: a GPU's name or the number of threads."""
     if fabric.device.type == "cuda":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.training.averaging import NTASGD
+from cascade_asr.training.state import signed
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adadelta": torch.optim.Adadelta,
@@ -31,39 +33,72 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 class EpsDecay:
-    """Multiply Adadelta's eps when the watched dev metric does not improve.
+    """Multiply Adadelta's eps after an epoch that is worse than the best one.
 
-    ESPnet1's schedule for RNN recipes (``--eps-decay 0.01``).
+    ESPnet1's schedule for RNN recipes (``--eps-decay 0.01 --criterion acc``). As there,
+    a value that equals the best one is no reason, and after a worse one training goes
+    on from the weights of the best epoch, with the optimizer's other state as it is;
+    ``restore: false`` is ESPnet1's ``--criterion loss_eps_decay_only``. The weights of
+    the best epoch are part of the state, so that a training that was killed goes on
+    from them too.
+
+    Departure: a metric that is not a number is worse than any; ESPnet1 would take it
+    for the new best.
 
     Args:
         optimizer: an Adadelta.
         factor: by which eps is multiplied.
         mode: ``min`` or ``max``: which direction of the metric is better.
+        restore: go back to the weights of the best epoch where eps is multiplied.
     """
 
-    def __init__(self, optimizer: Optimizer, factor: float = 0.01, mode: str = "min") -> None:
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 0.01, mode: str = "min", restore: bool = True
+    ) -> None:
         if "eps" not in optimizer.param_groups[0]:
             raise ConfigError("scheduler epsdecay needs an optimizer with eps, such as adadelta")
         if mode not in ("min", "max"):
             raise ConfigError(f"scheduler epsdecay: mode is '{mode}', expected min or max")
         self.optimizer = optimizer
         self.factor = factor
-        self.sign = {"min": 1.0, "max": -1.0}[mode]
-        self.best = float("inf")
+        self.mode = mode
+        self.restore = restore
+        self.best: float | None = None
+        self._best_weights: dict[str, torch.Tensor] = {}
+        self._last = "equal"  # the last epoch's metric beside the best one before
 
     def step(self, metric: float) -> None:
         """Look at the metric of an epoch."""
-        if self.sign * metric < self.best:
-            self.best = self.sign * metric
+        value = signed(metric, self.mode)
+        if self.best is None or value < self.best:
+            self.best, self._last = value, "better"
+        elif value == self.best:
+            self._last = "equal"
+        else:
+            self._last = "worse"
+            for group in self.optimizer.param_groups:
+                group["eps"] *= self.factor
+
+    def keep_or_restore(self, model: nn.Module) -> None:
+        """Remember the weights of a best epoch; give them back after a worse one.
+
+        Call it after `step`, when the epoch's own weights are no longer needed.
+        """
+        if not self.restore:
             return
-        for group in self.optimizer.param_groups:
-            group["eps"] *= self.factor
+        if self._last == "better":
+            weights = model.state_dict()
+            self._best_weights = {name: each.detach().cpu().clone() for name, each in weights.items()}
+        elif self._last == "worse" and self._best_weights:
+            model.load_state_dict(self._best_weights)
 
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_weights": self._best_weights}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        self.best = state["best"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        best = state["best"]
+        self.best = None if best == float("inf") else best  # no epoch yet, as once written
+        self._best_weights = state.get("best_weights", {})
 
 
 # name -> (class, when it steps)
@@ -174,6 +209,63 @@ def make_updates(
         raise ValueError(f"the learning rate becomes {rate}")
 
 
+def stretched(name: str | None, conf: dict[str, Any], ratio: Fraction) -> dict[str, Any]:
+    """The arguments of a schedule for a training that is ``ratio`` times as long.
+
+    A schedule that counts epochs or updates gets to the same place at the same part
+    of the training; one that has no end, or follows the dev metric, is rounded to
+    whole steps or left alone:
+
+    ===================  ==========================================================
+    schedule             rule
+    ===================  ==========================================================
+    cosineannealinglr    ``T_max`` x ratio
+    epsdecay             unchanged: it follows the dev metric and counts nothing
+    exponentiallr        ``gamma`` ** (1 / ratio): the same decay at the end
+    multisteplr          each of ``milestones`` x ratio
+    noamlr               unchanged, as warmuplr
+    onecyclelr           ``total_steps`` (or ``epochs``) x ratio, rounded up; without
+                         either it lasts the whole training anyhow
+    reducelronplateau    ``patience`` and ``cooldown`` x ratio
+    steplr               ``step_size`` x ratio
+    warmuplr             unchanged: the warm-up protects the first updates, whatever
+                         follows, and the decay behind it has no end
+    ===================  ==========================================================
+
+    Products are rounded to the nearest whole number (half up), at least 1 where the
+    schedule needs one step.
+
+    Args:
+        name: of `SCHEDULERS`, or None.
+        conf: its arguments; not changed.
+        ratio: of the updates, at least 1.
+
+    Returns:
+        The new arguments.
+    """
+    conf = dict(conf)
+    kind = name.lower() if name else ""
+    if kind == "reducelronplateau":
+        conf["patience"] = _times(conf.get("patience", 10), ratio)
+        conf["cooldown"] = _times(conf.get("cooldown", 0), ratio)
+    elif kind == "multisteplr":
+        conf["milestones"] = [max(1, _times(each, ratio)) for each in conf["milestones"]]
+    elif kind == "exponentiallr":
+        conf["gamma"] = conf["gamma"] ** float(1 / ratio)
+    elif kind == "onecyclelr":
+        for key in {"total_steps", "epochs"} & {key for key in conf if conf[key] is not None}:
+            conf[key] = math.ceil(conf[key] * ratio)
+    elif kind in ("cosineannealinglr", "steplr"):
+        key = "T_max" if kind == "cosineannealinglr" else "step_size"
+        conf[key] = max(1, _times(conf[key], ratio))
+    return conf
+
+
+def _times(count: float, ratio: Fraction) -> int:
+    """Rounded to the nearest whole number, half up."""
+    return math.floor(Fraction(count) * ratio + Fraction(1, 2))
+
+
 def build_optimizer(
     parameters: Iterable[nn.Parameter], name: str, conf: dict[str, Any]
 ) -> Optimizer:
@@ -226,6 +318,11 @@ class Schedule:
     def last_update(self) -> int | None:
         """The update after which the schedule ends; None where it has no end."""
         return getattr(self._scheduler, "total_steps", None)
+
+    def keep_or_restore(self, model: nn.Module) -> None:
+        """Call behind `after_epoch`, when the epoch's weights are ranked and saved."""
+        if isinstance(self._scheduler, EpsDecay):
+            self._scheduler.keep_or_restore(model)
 
     def state_dict(self) -> dict[str, Any]:
         return self._scheduler.state_dict() if self._scheduler else {}

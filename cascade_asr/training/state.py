@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +27,11 @@ class Position:
         watched_best: best value of the metric that patience watches.
         bad_gradients: updates skipped in a row.
         seconds: training time so far, over all attempts.
-        cpu_seconds: processor time of the first rank's process in it.
+        cpu_seconds: processor time of this rank's process in it; after a resume the
+            first rank goes on with that of all ranks.
         frames: feature frames trained on so far.
+        resumed: how often it went on from a checkpoint. What was trained between a
+            checkpoint and a kill is trained again, and counted once.
         finished: no epoch is left.
     """
 
@@ -42,6 +46,7 @@ class Position:
     cpu_seconds: float = 0.0
     frames: int = 0
     finished: bool = False
+    resumed: int = 0
 
 
 class Clock:
@@ -71,7 +76,9 @@ class FitResult:
     Attributes:
         metrics: dev metrics of the averaged model.
         averaged_epochs: epochs that were averaged, best first.
-        epochs, updates, frames, seconds, cpu_seconds: how much was trained.
+        epochs, updates, frames, seconds: how much was trained.
+        cpu_seconds: processor time of the processes of all ranks.
+        resumed: how often it was interrupted and went on.
     """
 
     metrics: dict[str, float]
@@ -81,6 +88,47 @@ class FitResult:
     frames: int
     seconds: float
     cpu_seconds: float
+    resumed: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training computed, estimated from its parameters.
+
+    Attributes:
+        parameters: of the network; a tied matrix counts once.
+        trained_parameters: of the layers that are not frozen.
+        trained_parameter_updates: trained parameters x updates.
+        flops: floating-point operations, estimated: a parameter costs two a frame in
+            the forward pass, two for the gradient of its input where a layer below
+            is trained, and two for its own gradient where it is trained. A layer
+            that works on fewer frames than there are features counts as if it did
+            not, and attention over frames is not counted: compare the figures of
+            one network only.
+    """
+
+    parameters: int
+    trained_parameters: int
+    trained_parameter_updates: int
+    flops: int
+
+
+def work_of(layers: Sequence[tuple[int, bool]], updates: int, frames: int) -> Work:
+    """Estimate what a training computed.
+
+    Args:
+        layers: parameters and whether they are trained, of each layer, input first.
+        updates, frames: of the training.
+    """
+    parameters = sum(size for size, _ in layers)
+    trained = sum(size for size, is_trained in layers if is_trained)
+    passed = 0  # through which a gradient goes to a trained layer below
+    trained_below = False
+    for size, is_trained in layers:
+        passed += size if trained_below else 0
+        trained_below = trained_below or is_trained
+    flops = 2 * frames * (parameters + passed + trained)
+    return Work(parameters, trained, trained * updates, flops)
 
 
 def seed_update(seed: int, update: int, rank: int) -> None:

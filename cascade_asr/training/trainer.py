@@ -260,6 +260,7 @@ class Trainer:
         if hooks.averaging_begins(self._bare_optimizer, watched):
             self.progress.message("weights are averaged from now on")
         self._keep_if_among_best(metrics)
+        self.schedule.keep_or_restore(self.model)
         self._count_stale_epochs(metrics)
         stop = config.patience is not None and position.stale_epochs >= config.patience
         if stop:
@@ -318,7 +319,8 @@ class Trainer:
             updates=self.position.update,
             frames=self.position.frames,
             seconds=round(self.position.seconds, 1),
-            cpu_seconds=round(self.position.cpu_seconds, 1),
+            cpu_seconds=round(self._sum_over_ranks(self.position.cpu_seconds)[0], 1),
+            resumed=self.position.resumed,
         )
 
     # ---- evaluation and statistics -----------------------------------------
@@ -396,7 +398,8 @@ class Trainer:
         return self._sum_over_ranks(float(here))[0] > 0
 
     def _save(self) -> None:
-        # the first rank goes on with the sums of all ranks
+        # the first rank goes on with the sums of all ranks, and their processor time
+        cpu_seconds = self._sum_over_ranks(self.position.cpu_seconds)[0]
         sums = {
             name: tuple(self._sum_over_ranks(*pair)) for name, pair in sorted(self._sums.items())
         }
@@ -412,7 +415,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else {},
-                "position": asdict(self.position),
+                "position": asdict(self.position) | {"cpu_seconds": cpu_seconds},
                 "sums": sums,
                 "model_state": hooks.training_state(self.model),
             },
@@ -423,6 +426,8 @@ class Trainer:
             for path in self.directory.glob(".*.tmp"):
                 path.unlink()  # a killed training left it half written
         if not self._checkpoint_path.exists():
+            # one before this was killed and left nothing but what it logged
+            self.position.resumed = int((self.directory / "history.jsonl").exists())
             return
         state = checkpoint.load(self._checkpoint_path)
         checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
@@ -433,6 +438,9 @@ class Trainer:
         if scaler is not None and state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
+        self.position.resumed += 1
+        if not self.fabric.is_global_zero:
+            self.position.cpu_seconds = 0.0
         # every rank has every name, because the ranks add them up one by one
         self._sums = dict.fromkeys(state["sums"], (0.0, 0.0))
         if self.fabric.is_global_zero:

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from cascade_asr.errors import DataError
-from cascade_asr.results.branches import branch_table, headline, read_experiment, seeds_table
+from cascade_asr.results.branches import (
+    branch_table,
+    headline,
+    read_experiment,
+    seeds_table,
+    time_notes,
+)
+from cascade_asr.results.compute import device_type, processor_seconds, shown_probability
 from cascade_asr.results.paired_tests import paired_lines, paired_tests
 
 
@@ -25,18 +32,24 @@ def training(folder: Path, name: str, dev: float, wer: float, updates: int) -> d
     return {"name": name, "title": name, "value": dev, "kept": True}
 
 
-def experiment(folder: Path, full: float, stage: float, **controls: float) -> Path:
-    """An experiment whose cascade selected stage1; test WER is dev WER plus one."""
+def experiment(
+    folder: Path, full: float, stage: float, updates: int = 150, **controls: float
+) -> Path:
+    """An experiment whose cascade selected stage1; test WER is dev WER plus one.
+
+    ``updates`` are those of each control's own training, beside the cascade's 150.
+    """
     entries = [
         training(folder, "full", full, full + 1, 100),
         training(folder, "stage1", stage, stage + 1, 50),
     ]
     written = {}
     for name, value in controls.items():
-        entry = training(folder, f"{name}1", value, value + 1, 150)
+        name = name.replace("_", "-")
+        entry = training(folder, f"{name}1", value, value + 1, updates)
         written[name] = {
             "title": f"control {name}", "complete": True, "selected": f"{name}1",
-            "stages": [entry] if name == "longer" else [entries[0], entry],
+            "stages": [entry] if name.startswith("longer") else [entries[0], entry],
         }  # fmt: skip
     selection = {
         "metric": "wer_ctc", "mode": "min", "selected": "stage1", "stages": entries,
@@ -70,28 +83,178 @@ def test_compute_is_all_that_was_trained_for_a_branch(seeds):
 
 def test_a_gain_without_controls_is_not_attributed(tmp_path: Path):
     bare = read_experiment(experiment(tmp_path / "bare", 12.0, 10.0))
-    assert headline([bare]).endswith("the controls longer and continue were not run.")
-    one = read_experiment(experiment(tmp_path / "one", 12.0, 10.0, longer=11.0))
-    assert "improved on full training: dev wer_ctc 12.00 -> 10.00. A gain is not" in headline([one])
-    assert headline([one]).endswith("the control continue was not run.")
+    assert headline([bare]) == (
+        "The cascade improved on full training: dev wer_ctc 12.00 -> 10.00. A gain is not attributed "
+        "to the cascade: the controls longer, continue and best-of-n were not run. Dev also "
+        "selected; on sets that did not, test WER: full 13.00, cascade 11.00."
+    )
+    one = read_experiment(experiment(tmp_path / "one", 12.0, 10.0, longer=11.0, best_of_n=11.0))
+    assert "A gain is not attributed to the cascade: the control continue was not run." in headline(
+        [one]
+    )
 
 
-def test_the_headline_says_which_controls_were_not_beaten(seeds, tmp_path: Path):
+def test_the_headline_says_which_controls_were_not_beaten(seeds):
     results = [read_experiment(each) for each in seeds]
     assert headline(results) == (
         "The cascade improved on full training: dev wer_ctc 12.67 -> 10.67 (means of 3 seeds). At "
-        "equal compute: longer 11.83, continue 9.67. A gain is not attributed to the cascade: "
-        "continue did as well or better."
+        "equal compute: longer 11.83. At another compute than the cascade's: continue 9.67 (1.67 "
+        "times the updates, 1.67 times the frames). A gain is not attributed to the cascade: the "
+        "control best-of-n was not run; continue did as well or better; continue did as well or "
+        "better on test WER. Dev also selected; on sets that did not, test WER: full 13.67, cascade "
+        "11.67, longer 12.83, continue 10.67."
     )
-    won = experiment(tmp_path / "won", 12.0, 8.0, longer=11.0, **{"continue": 9.0})
-    assert headline([read_experiment(won)]).endswith(
-        "longer 11.00, continue 9.00. The cascade beat both; one seed is no proof."
+
+
+def won(folder: Path, **changes) -> Path:
+    values = {"full": 12.0, "stage": 8.0, "longer": 11.0, "continue": 9.0, "best_of_n": 10.0}
+    return experiment(folder, **values | changes)
+
+
+def test_a_gain_over_every_control_is_the_cascades(tmp_path: Path):
+    text = headline([read_experiment(won(tmp_path))])
+    assert "The cascade beat longer, continue, best-of-n; one seed is no proof." in text
+    assert "not attributed" not in text
+
+
+def test_where_there_is_no_gain_nothing_is_said_of_attributing_it(tmp_path: Path):
+    for name, controls in (("none", {}), ("one", {"longer": 11.0}), ("beaten", {"longer": 13.0})):
+        text = headline([read_experiment(experiment(tmp_path / name, 12.0, 12.0, **controls))])
+        assert text.startswith("The cascade did not improve on full training: dev wer_ctc 12.00 ->")
+        assert "attributed" not in text and "beat" not in text and "not run" not in text
+
+
+def test_a_control_that_stopped_early_is_no_equal_compute(tmp_path: Path):
+    """13,000 updates beside 70,000: beaten, and no proof of anything."""
+    text = headline([read_experiment(won(tmp_path / "short", updates=28))])
+    assert "equal compute" not in text and "beat" not in text
+    assert "longer 11.00 (0.19 times the updates, 0.19 times the frames)" in text
+    assert "longer, continue and best-of-n had less compute than the cascade." in text
+
+
+@pytest.mark.parametrize(
+    ("updates", "frames", "equal"),
+    [(150, 1500, True), (157, 1570, True), (143, 1430, True), (158, 1580, False), (142, 1420, False),
+     (150, 2000, False), (200, 1500, False)],
+)  # fmt: skip
+def test_equal_is_within_five_percent_of_updates_and_of_frames(
+    tmp_path: Path, updates: int, frames: int, equal: bool
+):
+    folder = experiment(tmp_path, 12.0, 10.0, longer=11.0)
+    change_lineage(folder, "longer1", updates=updates, frames=frames)
+    text = headline([read_experiment(folder)])
+    ratio = f"({updates / 150:.2f} times the updates, {frames / 1500:.2f} times the frames)"
+    assert ("At equal compute: longer 11.00." in text) is equal
+    assert (ratio in text) is not equal
+
+
+def test_a_gain_on_dev_alone_is_not_attributed(tmp_path: Path):
+    folder = won(tmp_path)
+    (folder / "stage1" / "scores.json").write_text(json.dumps({"test WER": 10.0}))
+    text = headline([read_experiment(folder)])  # continue: 10.0, full: 13.0
+    assert "A gain is not attributed to the cascade: continue did as well or better on test" in text
+
+
+def test_without_test_scores_the_headline_says_that_dev_selected(tmp_path: Path):
+    folder = won(tmp_path)
+    (folder / "stage1" / "scores.json").unlink()
+    assert headline([read_experiment(folder)]).endswith(
+        "Dev also selected, which favours the cascade's many trainings; no test scores yet."
     )
-    lost = experiment(tmp_path / "lost", 12.0, 12.0, longer=11.0, **{"continue": 9.0})
-    assert headline([read_experiment(lost)]) == (
-        "The cascade did not improve on full training: dev wer_ctc 12.00 -> 12.00. At equal "
-        "compute: longer 11.00, continue 9.00."
+
+
+def test_a_control_on_another_network_is_named(tmp_path: Path):
+    folder = experiment(tmp_path, 12.0, 10.0, longer=11.0)
+    for name, size in (("full", 102_632), ("stage1", 166_632), ("longer1", 102_632)):
+        change_lineage(folder, name, parameters=size)
+    text = headline([read_experiment(folder)])
+    assert (
+        "longer is another network than the cascade's stages: 102,632 parameters, not 166,632." in text
     )
+
+
+# ---- times ---------------------------------------------------------------------------
+
+
+def change_lineage(folder: Path, name: str, **changes) -> None:
+    path = folder / name / "lineage.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "seconds"),
+    [
+        ({"device": "1 x NVIDIA H100"}, "GPU", 100.0),
+        ({"device": "4 x NVIDIA H100 80GB HBM3", "ranks": 4}, "GPU", 400.0),
+        ({"device": "2 x Graphics Device", "device_type": "GPU", "ranks": 2}, "GPU", 200.0),
+        ({"device": "CPU, 1 x 2 threads"}, "CPU", 150.0),
+        ({"device": "CPU, 2 x 2 threads", "device_type": "CPU", "ranks": 2}, "CPU", 150.0),
+        ({"device": "CPU, 2 x 2 threads", "ranks": 2}, "CPU", math.nan),  # of one rank only
+    ],
+)
+def test_the_processor_of_old_and_new_records(record: dict, kind: str, seconds: float):
+    record = {"seconds": 100.0, "cpu_seconds": 150.0} | record
+    assert device_type(record) == kind
+    assert processor_seconds(record) == pytest.approx(seconds, nan_ok=True)
+
+
+def test_a_table_of_gpu_time_says_so(seeds):
+    for name in ("full", "stage1"):
+        change_lineage(seeds[0], name, device="1 x NVIDIA H100")
+    table = branch_table(read_experiment(seeds[0]))
+    assert "| 300 s GPU" in table and "| 450 s CPU" in table
+    assert "Times are not comparable, the trainings ran on different devices: 1 x NVIDIA H100: full, " in (
+        table
+    )
+
+
+def test_other_numbers_of_threads_are_told(seeds):
+    assert time_notes([read_experiment(each) for each in seeds]) == []
+    change_lineage(seeds[1], "longer1", device="CPU, 1 x 8 threads")
+    results = [read_experiment(each) for each in seeds]
+    assert time_notes(results) == [
+        "Times are not comparable, the trainings ran on different devices: CPU, 1 x 2 threads: "
+        "full, cascade, longer, continue; CPU, 1 x 8 threads: longer."
+    ]
+    assert seeds_table(results).endswith(time_notes(results)[0])
+    assert branch_table(results[1]).endswith("CPU, 1 x 2 threads: full, cascade, continue; CPU, 1 x "
+                                             "8 threads: longer.")  # fmt: skip
+
+
+def test_seconds_of_interrupted_and_disturbed_trainings_are_marked(seeds):
+    change_lineage(seeds[0], "stage1", resumed=2)
+    change_lineage(seeds[0], "longer1", seconds=300.0, cpu_seconds=100.0)
+    table = branch_table(read_experiment(seeds[0]))
+    cells = [" ".join(line.split()) for line in table.splitlines()]
+    times = [line.split(" | ")[-1].removesuffix(" |") for line in cells if line.startswith("| ")]
+    assert [time for time in times if "s CPU" in time] == [
+        "300 s CPU", "450 s CPU *", "100 s CPU *", "750 s CPU",
+    ]  # fmt: skip
+    assert table.endswith(
+        "* not the time of one undisturbed run: stage1 (interrupted 2 times), longer1 (waited: 300 s "
+        "for 100 s of processor time). What was trained twice after a kill is counted once."
+    )
+
+
+def test_computed_work_has_columns_where_it_is_recorded(seeds):
+    assert "FLOPs" not in branch_table(read_experiment(seeds[0]))
+    for name, flops in (("full", 2_000_000_000), ("stage1", 500_000_000)):
+        change_lineage(seeds[0], name, flops=flops, trained_parameter_updates=1000)
+    table = branch_table(read_experiment(seeds[0]))
+    cells = [" ".join(line.split()) for line in table.splitlines()]
+    assert "trained parameters x updates | FLOPs (estimated) | time |" in cells[0]
+    assert cells[2].endswith("| 1,000 | 2e+09 | 300 s CPU |")
+    assert cells[3].endswith("| 2,000 | 2.5e+09 | 450 s CPU |")
+    assert cells[4].endswith("| - | - | 450 s CPU |")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.004, "p 0.004"), (0.8, "p 0.800"),
+     (1.0, "p > 0.999")],
+)  # fmt: skip
+def test_a_probability_is_never_nothing(value: float, shown: str):
+    assert shown_probability("p", value) == shown
 
 
 def test_an_incomplete_control_does_not_count(seeds):
@@ -100,7 +263,7 @@ def test_an_incomplete_control_does_not_count(seeds):
     content["controls"]["longer"]["complete"] = False
     path.write_text(json.dumps(content))
     results = [read_experiment(each) for each in seeds]
-    assert "the control longer was not run" in headline(results)
+    assert "the controls longer and best-of-n were not run" in headline(results)
     assert "control longer" not in seeds_table(results)
     assert "(not complete)" in branch_table(results[1])
 

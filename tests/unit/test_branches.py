@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from fractions import Fraction
+
+import pytest
 from test_cascade_plan import CONFIG, LAYERS, names
 
 from cascade_asr.cascade.controls import Branch, available_controls, plan_branches
@@ -9,6 +14,7 @@ from cascade_asr.cascade.names import CONTROLS
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import plan_cascade
 from cascade_asr.speech.config import TrainConfig
+from cascade_asr.training.optimization import SCHEDULERS, stretched
 
 UPDATES_PER_EPOCH = 30
 
@@ -24,7 +30,7 @@ def epochs(branch: Branch) -> list[int]:
 
 
 def test_every_control_is_a_branch_beside_the_cascade():
-    plan = branches()
+    plan = branches(dataclasses.replace(CONFIG, patience=3))
     assert list(plan) == ["cascade", *CONTROLS]
     assert [stage.name for stage in plan["cascade"].stages] == ["full", "stage1", "stage2"]
     full = plan["cascade"].stages[0]
@@ -39,6 +45,51 @@ def test_longer_is_one_training_of_the_cascades_length():
     assert epochs(branch) == [18] and not branch.with_full
     (stage,) = branch.own
     assert stage.frozen == () and stage.trained == tuple(LAYERS) and stage.source == ""
+
+
+def test_longer_spends_its_whole_budget_and_a_second_control_keeps_patience():
+    config = dataclasses.replace(
+        CONFIG, patience=3, scheduler="multisteplr", scheduler_conf={"milestones": [4, 8]}
+    )
+    plan = branches(config, train={"max_epoch": 5})  # 10 + 5 + 5
+    (longer,), (early,) = plan["longer"].own, plan["longer-early-stop"].own
+    assert (longer.config.max_epoch, longer.config.patience) == (20, None)
+    assert (early.config.max_epoch, early.config.patience) == (20, 3)
+    assert early.name == "longer-early-stop1" and not plan["longer-early-stop"].with_full
+    for stage in (longer, early):
+        assert stage.config.scheduler_conf == {"milestones": [8, 16]}
+    assert plan["cascade"].stages[0].config.scheduler_conf == {"milestones": [4, 8]}
+
+
+STRETCHED = [  # by 9 / 5
+    ("multisteplr", {"milestones": [5, 8], "gamma": 0.1}, {"milestones": [9, 14], "gamma": 0.1}),
+    ("steplr", {"step_size": 3}, {"step_size": 5}),
+    ("cosineannealinglr", {"T_max": 10, "eta_min": 0.1}, {"T_max": 18, "eta_min": 0.1}),
+    ("onecyclelr", {"total_steps": 151}, {"total_steps": 272}),  # 271.8: never too few
+    ("onecyclelr", {"epochs": 5, "steps_per_epoch": 30}, {"epochs": 9, "steps_per_epoch": 30}),
+    ("onecyclelr", {"max_lr": 0.1}, {"max_lr": 0.1}),
+    ("reducelronplateau", {"patience": 5}, {"patience": 9, "cooldown": 0}),
+    ("ReduceLROnPlateau", {}, {"patience": 18, "cooldown": 0}),
+    ("warmuplr", {"warmup_steps": 400}, {"warmup_steps": 400}),
+    ("noamlr", {"model_size": 8, "warmup_steps": 4}, {"model_size": 8, "warmup_steps": 4}),
+    ("epsdecay", {"factor": 0.01}, {"factor": 0.01}),
+    (None, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "before", "after"), STRETCHED)
+def test_a_schedule_is_stretched_by_its_rule(name: str | None, before: dict, after: dict):
+    given = copy.deepcopy(before)
+    assert stretched(name, before, Fraction(9, 5)) == after
+    assert before == given
+
+
+def test_an_exponential_decay_ends_where_it_would_have_ended():
+    assert stretched("exponentiallr", {"gamma": 0.81}, Fraction(2))["gamma"] == pytest.approx(0.9)
+
+
+def test_every_schedule_has_a_rule():
+    assert {name for name, *_ in STRETCHED if name} >= set(SCHEDULERS) - {"exponentiallr"}
 
 
 def test_longer_counts_updates_where_stages_have_other_batches():
@@ -107,3 +158,8 @@ def test_the_cascade_is_not_its_own_control():
     assert "bottom-up" not in foil and "keep" in foil
     assert "keep" not in available_controls(CascadeConfig(below="keep"))
     assert available_controls(CascadeConfig()) == list(CONTROLS)
+    assert "longer-early-stop" not in branches()  # it would be longer again
+    without_patience = available_controls(CascadeConfig(), CONFIG)
+    assert without_patience == [name for name in CONTROLS if name != "longer-early-stop"]
+    patient = dataclasses.replace(CONFIG, patience=2)
+    assert available_controls(CascadeConfig(), patient) == list(CONTROLS)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cascade_asr.cli.decode import batches_by_length
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import ModelConf, TrainConfig
 from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
+from cascade_asr.speech.loading import batches_by_length
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.recogniser import Recognizer
 

@@ -147,6 +147,24 @@ def test_the_selection_names_every_stage_and_the_best(engine_of):
     assert [stage["title"] for stage in found["stages"]][1] == "stage 1: classifier frozen"
 
 
+def test_the_record_tells_device_ranks_and_what_was_computed(engine_of):
+    engine = engine_of()
+    full, stage = lineage(engine, "full"), lineage(engine, "stage1")
+    assert (full["device_type"], full["ranks"], full["resumed"]) == ("CPU", 1, 0)
+    assert full["threads"] == torch.get_num_threads()
+    sizes = {name: each.numel() for name, each in weights(engine, "full").items()}
+    top = sum(
+        size for name, size in sizes.items()
+        if name in stage["frozen_fingerprints"]
+    )  # fmt: skip
+    assert 0 < top < full["parameters"] == full["trained_parameters"] == stage["parameters"]
+    assert stage["trained_parameters"] == full["parameters"] - top
+    trained_updates = stage["trained_parameters"] * stage["updates"]
+    assert stage["trained_parameter_updates"] == trained_updates
+    saved = 2 * stage["frames"] * top  # the frozen top's own gradient, and no more
+    assert stage["flops"] == full["flops"] - saved
+
+
 def test_stages_of_a_full_training_that_was_replaced_do_not_count(engine_of):
     """Its seed or options changed: what was built on it is of another experiment."""
     again = engine_of(seed=4)
@@ -208,7 +226,11 @@ def test_patience_ends_a_cascade(engine_of):
         set_metric(engine, f"stage{number}", value)
     engine.run([3])
     assert list(engine.done()) == [0, 1, 2]
+    engine.write_selection()
+    assert selection(engine)["complete"]  # nothing is left to run
     engine.cascade.patience = 2
+    engine.write_selection()
+    assert not selection(engine)["complete"]  # stage 3 is
     engine.run([3])
     assert list(engine.done()) == [0, 1, 2, 3]
 

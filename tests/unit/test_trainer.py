@@ -19,6 +19,8 @@ from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.history import Progress
 from cascade_asr.training.interruption import Interrupted, Interruption
+from cascade_asr.training.optimization import Schedule
+from cascade_asr.training.state import work_of
 from cascade_asr.training.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
 
 DIMENSION = 8
@@ -108,6 +110,110 @@ def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(
     assert (again.metrics, again.updates, again.frames, again.averaged_epochs) == (
         result.metrics, result.updates, result.frames, result.averaged_epochs,
     )  # fmt: skip
+    assert (result.resumed, again.resumed) == (0, 1)
+
+
+# ---- ESPnet1's decay of eps -----------------------------------------------------------
+
+
+def decayed(values: list[float], **options) -> tuple[list[float], list[float]]:
+    """eps and the weight after each epoch whose dev metric is given; epoch n leaves weight n."""
+    weight = nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.Adadelta(weight.parameters(), eps=1.0)
+    schedule = Schedule(optimizer, "epsdecay", {"factor": 0.5} | options, 10)
+    found = []
+    for epoch, value in enumerate(values, start=1):
+        nn.init.constant_(weight.weight, epoch)
+        schedule.after_epoch(value)
+        schedule.keep_or_restore(weight)
+        found.append((optimizer.param_groups[0]["eps"], weight.weight.item()))
+    return [eps for eps, _ in found], [after for _, after in found]
+
+
+def test_eps_decays_on_a_strictly_worse_epoch_which_is_undone():
+    values = [3.0, 2.0, 2.0, 2.5, 1.0, 4.0]
+    assert decayed(values) == ([1, 1, 1, 0.5, 0.5, 0.25], [1, 2, 3, 2, 5, 5])
+    assert decayed(values, restore=False) == ([1, 1, 1, 0.5, 0.5, 0.25], [1, 2, 3, 4, 5, 6])
+    negated = [-value for value in values]
+    assert decayed(negated, mode="max") == ([1, 1, 1, 0.5, 0.5, 0.25], [1, 2, 3, 2, 5, 5])
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_metric_that_is_no_number_is_worse_than_any(mode: str):
+    assert decayed([3.0, math.nan, math.nan], mode=mode) == ([1, 0.5, 0.25], [1, 1, 1])
+
+
+EPS_DECAY = {
+    "optim": "adadelta", "optim_conf": {"lr": 60.0, "rho": 0.5, "eps": 1e-2}, "max_epoch": 4,
+    "scheduler": "epsdecay", "scheduler_conf": {"factor": 0.1}, "keep_nbest_models": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("calls", range(2, 26, 3))
+def test_a_training_that_restores_weights_can_be_stopped_anywhere(loaders, tmp_path: Path, calls):
+    """6 calls an epoch; the learning rate is so long that epochs get worse."""
+    whole, model, resumed = MeanModel(), MeanModel(), MeanModel()
+    undisturbed = trainer_of(tmp_path / "whole", **EPS_DECAY)
+    undisturbed.fit(whole, *loaders)
+    eps = undisturbed.optimizer.param_groups[0]["eps"]
+    assert eps < 1e-2, "this test needs a training that gets worse"
+    losses = [each["loss"] for each in entries(tmp_path / "whole") if each["split"] == "valid"]
+    assert undisturbed.schedule.state_dict()["best"] == min(losses)
+    folder = tmp_path / "stopped"
+    with pytest.raises(Interrupted):
+        trainer_of(folder, StopAt(model, calls), **EPS_DECAY).fit(model, *loaders)
+    again = trainer_of(folder, **EPS_DECAY)
+    again.fit(resumed, *loaders)
+    assert torch.equal(resumed.mean, whole.mean)
+    assert again.optimizer.param_groups[0]["eps"] == eps
+    assert entries(folder) == entries(tmp_path / "whole")
+    last, best = (
+        state["mean"]
+        for state in (
+            torch.load(folder / "checkpoint.pt")["model"],
+            torch.load(folder / "checkpoint.pt")["schedule"]["best_weights"],
+        )
+    )
+    assert torch.equal(last, best) or losses[-1] == min(losses)
+
+
+class TwoRanks(Trainer):
+    """Adds over a second rank that did as much as this one."""
+
+    def _sum_over_ranks(self, *values: float) -> list[float]:
+        return [2 * value for value in values]
+
+
+def test_processor_time_is_that_of_all_ranks(loaders, tmp_path: Path):
+    trainer = trainer_of(tmp_path)
+    trainer.__class__ = TwoRanks
+    result = trainer.fit(MeanModel(), *loaders)
+    own = trainer.position.cpu_seconds
+    assert result.cpu_seconds == pytest.approx(2 * own, abs=0.06)
+    saved = torch.load(tmp_path / "checkpoint.pt")["position"]["cpu_seconds"]
+    assert saved == pytest.approx(2 * own)
+    # the first rank goes on with the sum
+    again = trainer_of(tmp_path)
+    again.fit(MeanModel(), *loaders)
+    assert again.position.cpu_seconds == pytest.approx(2 * own)
+
+
+def test_a_training_that_was_killed_before_its_first_checkpoint_is_marked(loaders, tmp_path: Path):
+    (tmp_path / "history.jsonl").write_text("")
+    assert trainer_of(tmp_path).fit(MeanModel(), *loaders).resumed == 1
+
+
+def test_what_was_computed_is_estimated_from_parameters_frames_and_what_is_frozen():
+    """Layers of 10, 20 and 30 parameters, 5 updates on 100 frames in all."""
+    full = work_of([(10, True), (20, True), (30, True)], 5, 100)
+    assert (full.parameters, full.trained_parameters) == (60, 60)
+    assert full.trained_parameter_updates == 300
+    assert full.flops == 2 * 100 * (60 + 50 + 60)  # no gradient of the features
+    top_frozen = work_of([(10, True), (20, True), (30, False)], 5, 100)
+    assert top_frozen.trained_parameter_updates == 150
+    assert top_frozen.flops == 2 * 100 * (60 + 50 + 30)
+    bottom_frozen = work_of([(10, False), (20, False), (30, True)], 5, 100)
+    assert bottom_frozen.flops == 2 * 100 * (60 + 0 + 30)
 
 
 @pytest.mark.parametrize("grad_clip", [5.0, 0.0])

@@ -105,7 +105,7 @@ OPTIMIZER_VALUES = {
 }  # fmt: skip
 SCHEDULER_VALUES = {
     "cosineannealinglr": {"T_max": 10, "eta_min": 1e-6, "last_epoch": -1},
-    "epsdecay": {"factor": 0.1, "mode": "max"},
+    "epsdecay": {"factor": 0.1, "mode": "max", "restore": False},
     "exponentiallr": {"gamma": 0.9, "last_epoch": -1},
     "multisteplr": {"milestones": [2, 5], "gamma": 0.5, "last_epoch": -1},
     "noamlr": {"model_size": 256, "warmup_steps": 100, "last_epoch": -1},

@@ -1,0 +1,88 @@
+"""What the record of a training says about its compute, old records too."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+WAITED = 1.25  # wall time over processor time from which a training on the CPU waited
+
+
+def device_type(record: dict) -> str:
+    """``CPU`` or ``GPU``; a record without it has the device in words only.
+
+    These words began with ``CPU`` or were such as ``1 x NVIDIA H100``.
+    """
+    return record.get("device_type") or (
+        "CPU" if record["device"].upper().startswith("CPU") else "GPU"
+    )
+
+
+def device_of(record: dict) -> str:
+    """Device, ranks and threads in words: where times can be compared, this is equal."""
+    return record["device"]
+
+
+def processor_seconds(record: dict) -> float:
+    """GPU time of all ranks where GPUs were used, else processor time of all ranks.
+
+    A record without ``device_type`` has the processor time of the first rank: NaN
+    where there were more.
+    """
+    ranks = record.get("ranks", 1)
+    if device_type(record) == "GPU":
+        return record["seconds"] * ranks
+    if "device_type" not in record and ranks > 1:
+        return math.nan
+    return record.get("cpu_seconds", math.nan)
+
+
+def disturbance(record: dict) -> str:
+    """Why the seconds of a training are not those of one undisturbed run; or nothing.
+
+    On the CPU a process that computes all the time has at least as many processor
+    seconds as seconds; where it has far fewer, it shared its processor or waited.
+    """
+    if resumed := record.get("resumed", 0):
+        return "interrupted once" if resumed == 1 else f"interrupted {resumed} times"
+    if device_type(record) == "CPU" and record["seconds"] >= 10:
+        own = processor_seconds(record) / record.get("ranks", 1)
+        if own > 0 and record["seconds"] > WAITED * own:
+            return f"waited: {record['seconds']:.0f} s for {own:.0f} s of processor time"
+    return ""
+
+
+def own_parameters(records: Sequence[dict]) -> int | None:
+    """Parameters of the network of the last training, where that is recorded."""
+    return records[-1].get("parameters")
+
+
+def total(records: Sequence[dict], key: str) -> int | None:
+    """A sum over trainings; None where one of them does not have it."""
+    values = [record.get(key) for record in records]
+    return None if None in values else sum(values)
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is not known."""
+    return None if None in values else statistics.mean(values)
+
+
+def in_words(count: float | None) -> str:
+    """``1.23e+15``, ``1,234`` where it is short, or ``-`` where it is not known."""
+    if count is None:
+        return "-"
+    return f"{count:,.0f}" if count < 1e6 else f"{count:.3g}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """``450 s``, or that it is not known."""
+    return "not known" if math.isnan(seconds) else f"{seconds:.0f} s"
+
+
+def shown_probability(name: str, value: float) -> str:
+    """``p 0.074``, ``p < 0.001``, ``P(better) > 0.999``: never nothing, never certain."""
+    if value < 0.001:
+        return f"{name} < 0.001"
+    return f"{name} > 0.999" if value > 0.999 else f"{name} {value:.3f}"

@@ -1,0 +1,90 @@
+"""Whether experiments are seeds of one experiment: equal in all but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import read_json
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.finished import changed_keys
+
+SHOWN = 12  # differences in a message
+# what a training did beside its options, from identity.json
+DECIDES = ("frozen", "reinitialise", "random_top", "frozen_dropout", "reset", "data")
+
+
+def check_seeds(directories: Sequence[Path]) -> None:
+    """Require that experiments differ in their seed, and in nothing else.
+
+    Options, frozen layers and data of every training that two of them have are
+    compared, and the plans; not the device, which tables mark, and not which stages
+    are there: patience may end the cascade of one seed earlier.
+
+    Raises:
+        ConfigError: naming every option that differs with both values, or the seed
+            that two have in common.
+    """
+    first, seeds = directories[0], {}
+    for directory in directories:
+        differences = [] if directory == first else _differences(first, directory)
+        if differences:
+            more = len(differences) - SHOWN
+            listing = "".join(f"\n  {each}" for each in differences[:SHOWN])
+            raise ConfigError(
+                f"{first} and {directory} are not seeds of one experiment; they differ in more than "
+                f"the seed:{listing}{f'{chr(10)}  and {more} more' if more > 0 else ''}\n"
+                "compare two models with: python -m cascade_asr.cli.compare models"
+            )
+        seed = _options(directory / "full").get("seed")
+        if seed is not None and seed in seeds:
+            raise ConfigError(
+                f"{seeds[seed]} and {directory} have the same seed, {seed}: give each seed once"
+            )
+        seeds[seed] = directory
+
+
+def _differences(one: Path, other: Path) -> list[str]:
+    """``full: encoder_conf.hidden_size: 320 -> 64`` for all that differs."""
+    selections = [_json(each / "selection.json", ("metric", "mode")) for each in (one, other)]
+    plans = [_json(each / "plan.json", ("title", "stop", "stages")) for each in (one, other)]
+    if {} in plans:  # of an older version, or nothing was planned
+        plans = [{}, {}]
+    found = [f"selection: {each}" for each in changed_keys(*selections)]
+    found += [f"plan: {each}" for each in changed_keys(*plans)]
+    for name in _trainings(one):
+        if name in _trainings(other):
+            contents = [
+                {**_json(each / name / "identity.json", DECIDES), **_without_seed(each / name)}
+                for each in (one, other)
+            ]
+            found += [f"{name}: {each}" for each in changed_keys(*contents)]
+    return found
+
+
+def _trainings(directory: Path) -> list[str]:
+    """Folders of finished trainings that belong to the selection, full training first."""
+    selection = read_json(directory / "selection.json")
+    branches = [selection, *selection.get("controls", {}).values()]
+    names = [each["name"] for branch in branches for each in branch["stages"]]
+    return list(dict.fromkeys(names))
+
+
+def _without_seed(training: Path) -> dict[str, Any]:
+    """Its options, without the seed and those that change no result."""
+    ignored = ("seed", *TrainingOptions.without_effect)
+    return {key: value for key, value in _options(training).items() if key not in ignored}
+
+
+def _options(training: Path) -> dict[str, Any]:
+    path = training / "config.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    content = read_json(path) if path.is_file() else {}
+    return {key: content[key] for key in keys if key in content}

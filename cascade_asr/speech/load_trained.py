@@ -1,0 +1,24 @@
+"""Load the model of a finished training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.speech.build import build_model
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.training import checkpoint
+from cascade_asr.training.finished import require_done
+
+
+def load_trained(directory: Path, dimension: int) -> ASRModel:
+    """The averaged model of a finished stage, in evaluation mode."""
+    if not directory.is_dir():
+        raise ConfigError(f"--model {directory}: no such folder; expected one such as exp/TAG/full")
+    done = require_done(directory, "decoding")
+    config, _ = load_train_config(directory / "config.yaml")
+    tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
+    model = build_model(config, tokenizer, dimension, directory.parent / "cmvn.npz", config.seed)
+    checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
+    return model.eval()
