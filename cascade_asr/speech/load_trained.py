@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.errors import ConfigError
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.model import ASRModel
