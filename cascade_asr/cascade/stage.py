@@ -8,7 +8,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +22,16 @@ from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json, write_json
+from cascade_asr.lock import Lock, Locked, take
 from cascade_asr.networks.layer import Layer
 from cascade_asr.training import checkpoint, device
-from cascade_asr.training.fencing import may_always_write
+from cascade_asr.training.fencing import Fence, may_always_write
 from cascade_asr.training.finished import (
     DoneStage,
     changed_keys,
     code_version,
     read_done,
+    remove_leftovers,
     set_aside,
 )
 from cascade_asr.training.freezing import (
@@ -68,6 +71,7 @@ class StageRunner:
     fabric: Fabric | None
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
+    _lock: Lock | None = dataclasses.field(default=None, init=False, repr=False)
 
     def directory(self, plan: StagePlan) -> Path:
         """Folder of a stage."""
@@ -88,13 +92,51 @@ class StageRunner:
             ConfigError: if the source is of another architecture.
             Interrupted: after a signal, with the state saved.
             Superseded: if another attempt has taken over.
+            Locked: if another process is training it.
+        """
+        directory = self.directory(plan)
+        with self._alone(directory, plan.title):
+            return self._run(plan, source, directory)
+
+    @contextmanager
+    def _alone(self, directory: Path, title: str) -> Iterator[None]:
+        """Let nobody else write a folder meanwhile; all ranks fail where one does.
+
+        Raises:
+            Locked: if another process writes there.
         """
         self.check_may_write()
-        directory = self.directory(plan)
+        fence = Fence.from_environment()
+        problem = None
+        if self.fabric.is_global_zero:
+            try:
+                path = directory.with_name(f".{directory.name}.lock")
+                self._lock = take(path, f"{title}: {directory}", str(fence.path) if fence else "")
+            except Locked as error:
+                problem = str(error)
+        problem = self.fabric.broadcast(problem) if self.fabric.world_size > 1 else problem
+        if problem:
+            raise Locked(problem)
+        try:
+            yield
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def _may_write(self) -> None:
+        self.check_may_write()
+        if self._lock is not None:
+            self._lock.check()
+
+    def _run(self, plan: StagePlan, source: DoneStage | None, directory: Path) -> DoneStage:
+        """`run`, in a folder that is ours."""
         identity = self._identity(plan, source)
         digest = _digest_of(identity)
         done = self._claim(directory, identity, digest, plan.title)
         if done is not None:
+            if self.fabric.is_global_zero:
+                remove_leftovers(directory)
             logger.info("%s: already done in %s; skipping", plan.title, directory)
             return done
         model = self.task.build_model(plan.config, plan.seed)
@@ -104,7 +146,7 @@ class StageRunner:
         if self.fabric.is_global_zero:
             after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
             check_unchanged(before, after)
-            self.check_may_write()
+            self._may_write()
             self._record(plan, source, directory, digest, result, before)
         self.fabric.barrier()
         finished = read_done(directory)
@@ -244,7 +286,7 @@ class StageRunner:
             lambda each: set_training_mode(each, plan.frozen, plan.frozen_dropout),
             frozen,
             self.interruption,
-            self.check_may_write,
+            self._may_write,
         )
         return trainer.fit(model, train, valid)
 
@@ -299,9 +341,7 @@ class StageRunner:
                 "frames": result.frames,
             },
         )
-        for path in directory.glob("epoch*.pth"):
-            path.unlink()
-        (directory / "checkpoint.pt").unlink(missing_ok=True)
+        remove_leftovers(directory)
 
 
 def _digest_of(identity: dict[str, Any]) -> str:
