@@ -49,6 +49,13 @@ my %CAUSE = (
     BOOT_FAIL     => 'its node did not boot',
 );
 
+# Variables of the job that this script runs in would contradict the options of ours.
+delete @ENV{grep {
+    /^(?:SLURM|SLURMD|SBATCH|SRUN|SALLOC|PMI|PMIX|PMI2)_/
+        && !/^SLURM_(?:CONF|CONF_SERVER|JWT|CLUSTERS|TIME_FORMAT)$/
+        && !/^SBATCH_(?:ACCOUNT|PARTITION|QOS|RESERVATION|CLUSTERS|CONSTRAINT|WCKEY)$/
+} keys %ENV};
+
 my %option;
 my ($config_file, $max_jobs_run, $job_name);
 my $stop_signal = '';
