@@ -101,8 +101,9 @@ def compute_all(
 def finish(temporary: Path, ark: Path, prefix: Path, frames: dict[str, int]) -> None:
     """Give the archive its final name, then write the tables that point into it."""
     offsets = {}
-    for line in Path(f"{temporary}.scp").read_text().splitlines():
-        utterance, entry = line.split(None, 1)
+    content = Path(f"{temporary}.scp").read_bytes().decode("utf-8", "surrogateescape")
+    for line in content.rstrip("\n").split("\n"):
+        utterance, _, entry = line.partition(" ")
         offsets[utterance] = entry.rpartition(":")[2]
     temporary.replace(ark)
     names = sorted(frames)
