@@ -20,8 +20,10 @@ from cascade_asr.data.kaldi.data_dir import (
 )
 from cascade_asr.data.kaldi.tables import Table, parse_segment, read_table, scan_table
 from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY, value_fault
+from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError, nearest
 
+_AS_WAV = "python -m cascade_asr.cli.sphere"  # which read_audio does not even start
 _SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
 
 
@@ -373,5 +375,19 @@ def _sox_pipe(audio: str, factor: float) -> str:
         return f"{audio} {_SOX} -t wav - -t wav - speed {factor:g} |"
     if ARCHIVE_ENTRY.match(audio) and not os.path.exists(audio):
         raise DataError(f"wav.scp: cannot change the speed of '{audio}', a part of an archive")
-    kind = "-t wav " if audio.lower().endswith(".wav") else ""
-    return f"{_SOX} {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"
+    if _is_read_by_sox(audio):
+        kind = "-t wav " if audio.lower().endswith(".wav") else ""
+        return f"{_SOX} {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"
+    return f"{_AS_WAV} {shlex.quote(audio)} | {_SOX} -t wav - -t wav - speed {factor:g} |"
+
+
+def _is_read_by_sox(audio: str) -> bool:
+    """Whether a file is plain WAV; SPHERE, MP3 and the like are read as at speed 1."""
+    try:
+        with open(audio, "rb") as stream:
+            if stream.read(4) == b"RIFF":
+                header = read_wav_header(stream)
+                return header is None or header.declared is not None or header.data_start is None
+            return False
+    except OSError:
+        return True  # sox will say so

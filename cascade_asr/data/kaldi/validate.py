@@ -281,7 +281,7 @@ def _archive_fault(value: str, missing: str = "no such file") -> str:
     if not value:
         return "no file"
     if value.endswith("|"):
-        return ""
+        return "a command, which is not run here; write it to an archive"
     match = ARCHIVE_ENTRY.match(value)
     path = match["path"] if match else value
     size = _file_size(path)
