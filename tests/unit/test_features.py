@@ -22,7 +22,8 @@ from cascade_asr.data.features.cmvn import (
     write_global_statistics,
     write_speaker_statistics,
 )
-from cascade_asr.data.features.fbank import compute_fbank, read_fbank_options
+from cascade_asr.data.features.extraction import read_extractor
+from cascade_asr.data.features.fbank import compute_fbank, option_faults, read_fbank_options
 from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.data.kaldi.edit import perturb_speed
 from cascade_asr.data.kaldi.tables import Segment
@@ -298,3 +299,81 @@ def test_a_command_in_feats_scp_is_not_run(tmp_path: Path, entry: str):
     with pytest.raises(DataError, match="utterance 'u': feats.scp has the command"):
         load_features(entry.format(tmp_path / "made"), "u")
     assert not (tmp_path / "made").exists()
+
+
+# Values of fbank options
+
+
+def options_of(path: Path, *lines: str) -> knf.FbankOptions:
+    path.write_text("\n".join(lines) + "\n")
+    return read_fbank_options(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--frame-shift=0", "fbank.conf:2: --frame-shift=0: expected ms, one sample"),
+        ("--frame-shift=0.01", "--frame-shift=0.01: expected ms, one sample"),
+        ("--frame-length=0", "--frame-length=0: expected ms, two samples"),
+        ("--frame-length=-25", "--frame-length=-25: "),
+        ("--frame-length=1e9", "--frame-length=1e[+]09: .* at most 10000"),
+        ("--high-freq=4001", "fbank.conf:2: --high-freq=4001: .* at most 4000 Hz"),
+        ("--high-freq=-4000", "--high-freq=-4000: "),
+        ("--low-freq=4000", "--low-freq=4000: expected 0 Hz to below 4000"),
+        ("--low-freq=-1", "--low-freq=-1: "),
+        ("--num-mel-bins=200", "fbank.conf:2: --num-mel-bins=200: too many for 8000 Hz"),
+        ("--num-mel-bins=2", "--num-mel-bins=2: expected 3"),
+        ("--num-mel-bins=99999999999", "fbank.conf:2: --num-mel-bins=99999999999: "),
+        ("--sample-frequency=0", "--sample-frequency=0: expected Hz"),
+        ("--sample-frequency=nan", "--sample-frequency=nan: expected a number"),
+        ("--window-type=hann", "--window-type=hann: expected povey, .*did you mean 'hanning'"),
+        ("--window-type=", "--window-type=: expected povey"),
+        ("--dither=-1", "--dither=-1: expected 0 or more"),
+        ("--num-mel-bins", "fbank.conf:2: expected '--name=value'"),
+        ("\ufeff--dither=0", "fbank.conf:2: "),
+    ],
+)
+def test_values_that_make_no_features_are_told_with_their_line(
+    tmp_path: Path, line: str, message: str
+):
+    with pytest.raises(ConfigError, match=message):
+        options_of(tmp_path / "fbank.conf", "--sample-frequency=8000", line)
+
+
+def test_the_default_number_of_bins_is_checked_against_the_rate(tmp_path: Path):
+    with pytest.raises(ConfigError, match="fbank.conf: --num-mel-bins=80: too many for 8000 Hz"):
+        options_of(tmp_path / "fbank.conf", "--sample-frequency=8000", "--frame-length=10")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("", True), ("=true", True), ("=t", True), ("=1", True), ("=T", True), ("=", True),
+     ("=false", False), ("=f", False), ("=0", False)],
+)  # fmt: skip
+def test_flags_are_written_as_in_kaldi(tmp_path: Path, text: str, value: bool):
+    options = options_of(tmp_path / "fbank.conf", f"--use-energy{text}")
+    assert options.use_energy is value
+    assert options_of(tmp_path / "fbank.conf", f"--use_energy{text}").use_energy is value
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("bins", [23, 80, 90, 128, 200])
+@pytest.mark.parametrize("length", [5, 10, 25])
+def test_bins_are_refused_where_the_library_refuses_them(rate: int, bins: int, length: int):
+    options = knf.FbankOptions()
+    options.frame_opts.dither = 0
+    options.frame_opts.samp_freq, options.frame_opts.frame_length_ms = rate, length
+    options.mel_opts.num_bins = bins
+    try:
+        knf.OnlineFbank(options)
+        refused = False
+    except ValueError:
+        refused = True
+    assert bool(option_faults(options)) is refused
+
+
+@pytest.mark.parametrize("line", ["--fmax=9000", "--fmin=8000", "--fmin=-1", "--fmin=500\n--fmax=400"])
+def test_frequencies_of_espnets_features_fit_the_rate(tmp_path: Path, line: str):
+    (tmp_path / "fbank.conf").write_text(f"--feature-type=espnet2\n{line}\n")
+    with pytest.raises(ConfigError, match="expected 0 <= fmin < fmax <= 8000"):
+        read_extractor(tmp_path / "fbank.conf")

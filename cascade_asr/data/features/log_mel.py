@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cascade_asr.data.features.fbank import parse_flag
+from cascade_asr.data.kaldi.blanks import read_user_lines
 from cascade_asr.errors import ConfigError, DataError, nearest
 
 FULL_SCALE = 32768.0  # ESPnet2 reads audio as numbers between -1 and 1
@@ -60,6 +62,12 @@ class LogMelOptions:
             problems.append(f"window: no such window '{self.window}'")
         if self.win_length is not None and not 1 <= self.win_length <= self.n_fft:
             problems.append(f"win_length is {self.win_length}, expected 1 to n_fft ({self.n_fft})")
+        lowest, highest = self.fmin or 0, self.fs / 2 if self.fmax is None else self.fmax
+        if not 0 <= lowest < highest <= self.fs / 2:
+            problems.append(
+                f"fmin is {lowest} and fmax {highest:g} Hz, expected 0 <= fmin < fmax <= "
+                f"{self.fs / 2:g}, half the sampling rate"
+            )
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -67,7 +75,7 @@ class LogMelOptions:
 def _options(path: Path) -> list[tuple[int, str, str]]:
     """(line, name, value) of each ``--name=value``."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_user_lines(path), start=1):
         line = line.split("#", 1)[0].strip()
         if line:
             name, _, value = line.removeprefix("--").partition("=")
@@ -111,9 +119,7 @@ def _converted(text: str, kind: str) -> Any:
     if "None" in kind and text in ("", "none", "null"):
         return None
     if kind == "bool":
-        if text not in ("true", "false"):
-            raise ValueError("expected true or false")
-        return text == "true"
+        return parse_flag(text)
     return int(text) if "int" in kind else text
 
 
