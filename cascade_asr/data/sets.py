@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_asr.data.kaldi.blanks import with_spaces
+from cascade_asr.data.kaldi.blanks import with_spaces, words
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.manifest import write_manifest
 from cascade_asr.data.tokens import Tokenizer
@@ -71,6 +71,7 @@ def write_set(
     unknown_id = tokenizer.tokens.index("<unk>")
     rows, with_unknown, empty, beyond = [], 0, [], 0
     unknown: Counter[str] = Counter()
+    changed: list[str] = []
     for utterance, entry in tables["feats.scp"].items():
         text = with_spaces(tables["text"][utterance])
         frames = int(tables["utt2num_frames"][utterance])
@@ -85,6 +86,8 @@ def write_set(
         if unknown_id in ids:
             with_unknown += 1
             unknown.update(tokenizer.unknown(text))
+        elif words(tokenizer.decode(ids)) != words(text):
+            changed.append(utterance)
         rows.append((utterance, tables["utt2spk"][utterance], frames, entry, ids))
     if empty:
         shown = " ".join(empty[:5])
@@ -106,6 +109,12 @@ def write_set(
             unknown.total(),
             _shown(unknown),
         )
+    if changed:
+        logger.warning(
+            "%s: %d of %d texts are not what their tokens spell, such as that of %s (its model "
+            "normalises, perhaps); they can never be recognised without errors",
+            directory, len(changed), len(rows), changed[0],
+        )  # fmt: skip
     write_manifest(directory / "manifest.tsv", rows)
     logger.info("%s/manifest.tsv: %d utterances", directory, len(rows))
 

@@ -147,7 +147,10 @@ def read_token_list(path: Path) -> list[str]:
     with path.open("rb") as stream:
         if stream.read(3) == codecs.BOM_UTF8:
             raise ConfigError(f"{path}:1: the file begins with a byte order mark; save it without")
-    tokens = path.read_bytes().decode("utf-8").split("\n")
+    try:
+        tokens = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte offset {error.start})") from error
     if tokens and tokens[-1] == "":
         tokens.pop()
     if tokens and all(token.endswith("\r") for token in tokens):  # Windows line ends

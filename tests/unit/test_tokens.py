@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import (
     Tokenizer,
     read_symbols,
@@ -240,3 +241,27 @@ def test_long_lines_are_trained_on_too(tmp_path: Path):
 def test_texts_that_pieces_cannot_spell_are_counted(tmp_path: Path, caplog):
     train_bpe([*sentences(), "a\u2581b"], tmp_path, 40)  # the pieces' own sign for a blank
     assert "1 of 301 texts are not what their pieces spell" in caplog.text
+
+
+def test_texts_that_a_normalising_model_changes_are_counted(tmp_path: Path, caplog):
+    """An ESPnet2 model's pieces normalise; existing ones are used as they are."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences()), model_prefix=str(tmp_path / "bpe"), vocab_size=40,
+        character_coverage=1.0, bos_id=-1, eos_id=-1, unk_piece="<unk>", minloglevel=2,
+    )  # fmt: skip
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "bpe.model"))
+    names = [pieces.id_to_piece(index) for index in range(1, pieces.get_piece_size())]
+    lines = ["<blank>", "<unk>", *names, "<sos/eos>"]
+    (tmp_path / "tokens.txt").write_text("".join(f"{line}\n" for line in lines))
+    tokenizer = Tokenizer(tmp_path / "tokens.txt", "bpe", None, tmp_path / "bpe.model")
+    known = sentences()[0]
+    wide = "".join(chr(ord(each) + 0xFEE0) if each.islower() else each for each in known)
+    for name, values in {
+        "text": (known, wide), "utt2spk": ("s", "s"), "utt2num_frames": ("9", "9"),
+        "feats.scp": ("x:1", "x:2"),
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(f"a {values[0]}\nb {values[1]}\n")
+    write_set(tmp_path, tokenizer, required=True)
+    assert "1 of 2 texts are not what their tokens spell, such as that of b" in caplog.text

@@ -247,7 +247,7 @@ class SegmentReader:
 def _run_pipe(command: str, limit_s: float, given: bytes | None = None) -> bytes:
     """Run a wav.scp pipe; a fault in any part of it counts, not only in the last."""
     process = subprocess.Popen(
-        ["bash", "-o", "pipefail", "-c", command],
+        ["bash", "-o", "pipefail", "-c", command.encode("utf-8", "surrogateescape")],
         stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
