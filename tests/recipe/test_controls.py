@@ -106,7 +106,7 @@ def test_a_new_cascade_is_not_mistaken_for_the_old_one(trained: Path, dump: Path
     assert "stage1 [done with other options: would be trained again]" in shown.stdout
     done = call(tmp_path, dump, "cascade_asr.cli.training cascade", cascade=changed)
     assert done.returncode == 0, done.stderr
-    assert "reinitialise: True -> False" in done.stderr
+    assert "reinitialise: true -> false" in done.stderr
     after = torch.load(tmp_path / "exp/stage1/model.pth")
     kept = torch.load(tmp_path / "exp/stage1.replaced.1/model.pth")
     assert any(not torch.equal(before[name], after[name]) for name in before)
