@@ -243,9 +243,10 @@ run_one_stage() {
     log "stage $1 (${stage_names[$1]}): submitted"
     return 0
   fi
-  outputs=()
+  inputs=() outputs=()
   describe_all "$1"
   _marker_inputs=("${used[@]}")
+  if (($1 == 0)); then marker_update source "${inputs[@]}"; fi # such as what was downloaded
   marker_write "$marker" "${outputs[@]}"
   log "stage $1 (${stage_names[$1]}): done in $((SECONDS - started)) s"
 }

@@ -55,7 +55,9 @@ corpus_identity() {
   inputs=("swbd=$swbd" "eval2000=$eval2000" "rt03=$rt03" "fisher=$fisher" "conv_tab=$conv_tab"
     "sets=${sets[*]}" "upsample=$upsample" "dev_utterances=$dev_utterances"
     "max_repeats=$max_repeats" "corpus_seed=$corpus_seed" "allow_missing=$allow_missing"
-    "strict=$strict")
+    "strict=$strict" ${conv_tab:+"@$conv_tab"})
+  local folder
+  for folder in $swbd $eval2000 $rt03 $fisher; do inputs+=("%$folder"); done
 }
 
 prepare_data() {

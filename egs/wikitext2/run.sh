@@ -29,6 +29,13 @@ strict=false         # stop where the corpus is not all of WikiText-2
 corpus_identity() {
   inputs=("wikitext2=$wikitext2" "text=$text" "wikitext2_heldout=$wikitext2_heldout"
     "strict=$strict")
+  local name
+  if [[ -n $text ]]; then
+    for name in train valid test; do inputs+=("@$text/$name.txt"); done
+  fi
+  for name in "$wikitext2" "$wikitext2_heldout"; do
+    if [[ -n $name ]]; then inputs+=("%$name"); fi
+  done
 }
 
 prepare_data() {
