@@ -267,6 +267,7 @@ run_stages() {
   done
   parse_options ${words[@]+"${words[@]}"}
   check_stage_options
+  if [[ ${CASCADE_ASR_CHECK_OPTIONS-} == true ]]; then exit 0; fi # asked by run.sh
   declare_paths
   local number each
   for ((number = stage; number <= stop_stage; number++)); do

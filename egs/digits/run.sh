@@ -7,7 +7,7 @@
 #   ./run.sh --stage 4 --stop-stage 4 --cascade-stages 2
 #   ./run.sh --fsdd ~/corpora/free-spoken-digit-dataset --seed 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/digits/path.sh
 . ./path.sh
 

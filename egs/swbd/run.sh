@@ -10,7 +10,7 @@
 #   ./run.sh --train-config conf/train_conformer.yaml --stage 3
 #   ./run.sh --stage 4 --stop-stage 4 --cascade-stages 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/swbd/path.sh
 . ./path.sh
 

@@ -7,7 +7,7 @@
 #   ./run.sh --wikitext2-heldout ~/corpora/wikitext-2 --min-count 3
 #   ./run.sh --wikitext2 ~/corpora/wikitext-2 --stage 4 --stop-stage 4 --cascade-stages 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/wikitext2/path.sh
 . ./path.sh
 

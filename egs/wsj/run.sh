@@ -7,7 +7,7 @@
 #   ./run.sh --wsj /corpora/wsj --train-set train_si84 --test-sets "test_eval92 test_eval93"
 #   ./run.sh --stage 4 --stop-stage 4 --cascade-stages 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/wsj/path.sh
 . ./path.sh
 
