@@ -25,6 +25,14 @@
 #   positional_usage=TEXT    arguments that are no options are welcome; they are
 #                            then found in the array `arguments`
 #
+# A script that does not call parse_options sources this file as Kaldi's scripts do:
+#
+#   nj=4
+#   . utils/parse_options.sh
+#
+# Every variable that is set by then is an option. Options end at the first word that is
+# none, which begins "$@" afterwards; --help prints $help_message.
+#
 # Every variable here begins with _option, so that none can hide a script's own.
 # shellcheck shell=bash
 
@@ -232,3 +240,66 @@ parse_options() {
     _option_assign "${_option_keys[_option_index]}" "${_option_values[_option_index]}" ""
   done
 }
+
+# Whether the script that sources this file leaves the parsing to it, as Kaldi's do.
+_option_is_kaldi_script() {
+  [[ -f $1 ]] && ! grep -Eq '^[^#]*\bparse_options([^.A-Za-z_]|$)' "$1"
+}
+
+# Parse as Kaldi does; sets _option_taken to how many words were options.
+_option_parse_kaldi() {
+  local _option_given _option_key _option_value _option_index
+  local -a _option_words=("$@") _option_keys=() _option_values=()
+  _option_taken=0
+  while ((_option_taken < ${#_option_words[@]})); do
+    _option_given=${_option_words[_option_taken]}
+    case $_option_given in
+      --help | -h)
+        # Escapes such as \n count, as in Kaldi's.
+        if [[ -n ${help_message-} ]]; then printf '%b\n' "$help_message"; else
+          sed -n '/^#!/d; /^# shellcheck /d; /^#/!q; s/^# \{0,1\}//; p' "$0"
+        fi
+        exit 0
+        ;;
+      --) _option_taken=$((_option_taken + 1)); break ;;
+      --*) ;;
+      *) break ;;
+    esac
+    _option_key=${_option_given#--}
+    _option_key=${_option_key%%=*}
+    _option_key=${_option_key//-/_}
+    [[ $_option_key == config ]] || _option_check_kaldi "$_option_key" "${_option_given%%=*}" ""
+    _option_taken=$((_option_taken + 1))
+    if [[ $_option_given == *=* ]]; then
+      _option_value=${_option_given#*=}
+    else
+      ((_option_taken < ${#_option_words[@]})) || die "option $_option_given needs a value"
+      _option_value=${_option_words[_option_taken]}
+      _option_taken=$((_option_taken + 1))
+    fi
+    if [[ $_option_key == config ]]; then
+      _option_read_config "$_option_value"
+    else
+      _option_keys+=("$_option_key")
+      _option_values+=("$_option_value")
+    fi
+  done
+  for _option_index in ${_option_keys[@]+"${!_option_keys[@]}"}; do # after all files
+    _option_assign "${_option_keys[_option_index]}" "${_option_values[_option_index]}" ""
+  done
+  [[ -z ${cmd+set} || -n $cmd ]] || die "option --cmd is empty"
+}
+
+# _option_check_kaldi NAME WRITTEN PREFIX: NAME must be a variable that is set.
+_option_check_kaldi() {
+  [[ $1 =~ ^[A-Za-z][A-Za-z0-9_]*$ && ! $1 =~ ^(BASH|SHELL|PATH|HOME|IFS|EUID|UID|PPID) && -n ${!1+set} ]] ||
+    die "$3unknown option $2; '$0 --help' lists all options"
+  _option_default[$1]=${_option_default[$1]-${!1}}
+  if [[ ${_option_default[$1]} =~ ^(true|false)$ ]]; then _option_boolean[$1]=yes; fi
+}
+
+if _option_is_kaldi_script "${BASH_SOURCE[1]-}"; then
+  _option_check() { _option_check_kaldi "$@"; }
+  _option_parse_kaldi "$@"
+  shift "$_option_taken"
+fi
