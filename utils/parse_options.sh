@@ -13,6 +13,10 @@
 #   . utils/parse_options.sh
 #   parse_options "$@"
 #
+# A whole number is declared by its bounds at the beginning of its comment, `1..` or
+# `0..99:`; nothing else is taken then, but that an option without a default may be empty:
+#   nj=8                     # 1.. jobs at the same time
+#
 # parse_options accepts --name VALUE and --name=VALUE with dashes or underscores
 # and assigns VALUE literally: nothing in it is ever executed or split.
 #   --help, -h     prints the script's leading comment and all options, exits 0
@@ -40,7 +44,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/log.sh"
 
 declare -a _option_names=() _option_layout=()
-declare -A _option_help=() _option_boolean=() _option_default=()
+declare -A _option_help=() _option_boolean=() _option_default=() _option_bounds=()
+_option_largest=4294967295 # where no upper bound is declared
 # The value of a block's line, with its quotes, then its comment.
 _option_line='^([A-Za-z][A-Za-z0-9_]*)=(("[^"]*"|'\''[^'\'']*'\''|[^"'\''#[:space:]]|[[:space:]]+[^#[:space:]])*)[[:space:]]*(#[[:space:]]*(.*))?$'
 
@@ -81,6 +86,10 @@ _option_declare() {
   _option_layout+=("option $1")
   _option_help[$1]=$3
   _option_default[$1]=${!1-$2}
+  if [[ $3 =~ ^([0-9]+)\.\.([0-9]*)[[:space:]]+(.*)$ ]]; then
+    _option_bounds[$1]="${BASH_REMATCH[1]} ${BASH_REMATCH[2]:-$_option_largest} ${2:+needed}"
+    _option_help[$1]=${BASH_REMATCH[3]}
+  fi
   if [[ ${_option_default[$1]} =~ ^(true|false)$ ]]; then
     _option_boolean[$1]=yes
   fi
@@ -159,7 +168,19 @@ _option_assign() {
   if [[ -n ${_option_boolean[$1]-} && $2 != true && $2 != false ]]; then
     die "$3option --${1//_/-} takes true or false, not '$2'"
   fi
+  if [[ -n ${_option_bounds[$1]-} ]]; then _option_check_bounds "$1" "$2" "$3"; fi
   printf -v "$1" '%s' "$2"
+}
+
+# _option_check_bounds NAME VALUE PREFIX: a whole number, in plain digits
+_option_check_bounds() {
+  local _option_low _option_high _option_needed _option_words
+  read -r _option_low _option_high _option_needed <<<"${_option_bounds[$1]}"
+  [[ -n $2 || $_option_needed == needed ]] || return 0
+  _option_words="$_option_low or more"
+  if ((_option_high < _option_largest)); then _option_words="$_option_low to $_option_high"; fi
+  [[ $2 =~ ^(0|[1-9][0-9]{0,11})$ && $2 -ge _option_low && $2 -le _option_high ]] ||
+    die "$3option --${1//_/-} '$2': expected a whole number, $_option_words"
 }
 
 # Apply a file of `name=value`, `--name=value` and `--name value` lines as data.
@@ -196,7 +217,7 @@ parse_options() {
   local _option_file _option_key _option_given _option_value _option_index
   local -a _option_keys=() _option_values=() _option_configs=()
   [[ -n ${option_files+set} ]] || local -a option_files=("$0")
-  _option_names=() _option_layout=() _option_help=() _option_boolean=() _option_default=()
+  _option_names=() _option_layout=() _option_help=() _option_boolean=() _option_default=() _option_bounds=()
   for _option_file in "${option_files[@]}"; do _option_read_block "$_option_file"; done
   declare -ga arguments=()
 

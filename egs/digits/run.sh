@@ -22,10 +22,10 @@ test_sets="test_seen test_unseen"
 # Corpus
 fsdd=                # Free Spoken Digit Dataset, a folder or an archive; none: the folder
                      # $CORPORA, else a download, else voices synthesised here
-corpus_seed=1        # of the strings, pauses and noise
-train_strings=1200   # utterances to train on
-dev_strings=120      # utterances that select
-test_strings=200     # utterances of each test set
+corpus_seed=1        # 0.. of the strings, pauses and noise
+train_strings=1200   # 1.. utterances to train on
+dev_strings=120      # 1.. utterances that select
+test_strings=200     # 1.. utterances of each test set
 # end options
 
 # What stage 0 reads, or has read: as local/prepare_digits.py chooses it. Who says nothing

@@ -305,3 +305,65 @@ def test_kaldi_scripts_refuse(script, arguments, message):
 def test_help_of_kaldi_scripts(script):
     result = script("--help", text=KALDI)
     assert (result.returncode, result.stdout) == (0, "Usage: train.sh [options] <data>\n --nj <nj>\n")
+
+
+BOUNDED = """#!/usr/bin/env bash
+# begin options
+nj=4       # 1.. jobs
+gpus=      # 0..8 cards
+# end options
+. "$ROOT/utils/parse_options.sh"
+parse_options "$@"
+echo "$nj,$gpus"
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], "4,\n"), (["--nj", "4294967295", "--gpus=0"], "4294967295,0\n"), (["--gpus="], "4,\n")],
+)
+def test_whole_numbers_within_their_bounds(script, arguments, expected):
+    result = script(*arguments, text=BOUNDED)
+    assert (result.returncode, result.stdout) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bounds"),
+    [
+        *[("nj", value, "1 or more") for value in ("08", "9" * 20, "4294967296", "0", "-1", "abc", "", "1.5", " 2", "a[$(touch executed)]")],
+        ("gpus", "9", "0 to 8"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_out_of_bounds(script, tmp_path, name, value, bounds):
+    message = error(script(f"--{name}={value}", text=BOUNDED))
+    assert f"option --{name} '{value}': expected a whole number, {bounds}" in message
+    (tmp_path / "job.conf").write_text(f"{name}='{value}'\n")
+    assert "job.conf:1: option" in error(script("--config", "job.conf", text=BOUNDED))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_help_does_not_show_how_bounds_are_written(script):
+    assert "jobs (default: 4)" in script("--help", text=BOUNDED).stdout
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "message"),
+    [
+        *[("digits", f"--train-strings={value}", "option --train-strings") for value in ("abc", "-1", "")],
+        ("digits", "--nj=08", "option --nj '08'"),
+        ("digits", "--nj=99999999999999999999", "option --nj"),
+        ("digits", "--processes=0", "option --processes"),
+        ("digits", "--ngpu=-1", "option --ngpu"),
+        ("digits", "--seeds=1,08", "--seeds 1,08"),
+        ("digits", "--nodes=2", "--nodes 2 needs --cmd slurm"),
+        ("swbd", "--max-repeats=0", "option --max-repeats"),
+        ("wikitext2", "--min-count=0", "option --min-count"),
+    ],
+)  # fmt: skip
+def test_recipes_check_values_of_stages_that_are_skipped(recipe, arguments, message):
+    result = subprocess.run(
+        [str(ROOT / "egs" / recipe / "run.sh"), "--stage", "6", arguments],
+        capture_output=True, text=True, timeout=20,
+        env={**os.environ, "CASCADE_ASR_CHECK_OPTIONS": "true"},
+    )  # fmt: skip
+    assert result.returncode == 1 and message in result.stderr
