@@ -46,7 +46,7 @@ def replacement_weights(
     config = plan.stage(model_name).config
     replacements = {}
     for name in names:
-        if name == "initial":  # what its layers started from, where they started anew
+        if name == "initial":  # what its layers started from, where they were re-initialised
             weights = task.build_model(config, config.seed).state_dict()
         elif name == "random":
             weights = task.build_model(config, config.seed + 1).state_dict()

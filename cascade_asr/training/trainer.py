@@ -399,7 +399,7 @@ class Trainer:
             raise Interrupted(
                 self.interruption.exit_status,
                 f"stopped at epoch {self.position.epoch}, update {self.position.update}; saved in "
-                f"{self._checkpoint_path}; start again to go on",
+                f"{self._checkpoint_path}; rerun the same command to resume",
             )
 
     def _any_rank(self, here: bool) -> bool:
