@@ -20,13 +20,14 @@ from cascade_asr.training.device import make_fabric
 from cascade_asr.training.history import Progress, read_history
 from cascade_asr.training.interruption import Interrupted, Interruption
 from cascade_asr.training.optimization import Schedule
+from cascade_asr.training.protocols import WithoutTrainingState
 from cascade_asr.training.state import work_of
 from cascade_asr.training.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
 
 DIMENSION = 8
 
 
-class MeanModel(nn.Module):
+class MeanModel(nn.Module, WithoutTrainingState):
     """Learns the mean of the features; ``spoil`` acts on its parameter's gradient."""
 
     def __init__(self, spoil=None) -> None:
