@@ -9,23 +9,28 @@ Examples:
 MODEL is an experiment (its selected stage), a stage, a model exported to ESPnet2's
 format, or its zip. Any rate, container and number of channels is read; `-` is the
 audio on standard input. Nothing is written but the standard output. With several
-recordings, each line of txt begins with the recording's name and a tab.
+recordings, each line of txt begins with the recording's name and a tab. What cannot be
+transcribed is told, the other recordings are, and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from cascade_asr import command
-from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.library.transcriber import LONGEST_S, Recording, load
+from cascade_asr.errors import ConfigError
+from cascade_asr.library.recordings import Recording, recordings_of, short_names
+from cascade_asr.library.transcriber import LONGEST_S, load
 from cascade_asr.library.transcription import FORMATS, Transcription
+from cascade_asr.speech.progress import DecodingProgress
+
+logger = logging.getLogger(__name__)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,7 +40,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="such as exp/rnn, exp/rnn/stage1 or exported.zip")
     parser.add_argument("audio", nargs="*", help="recordings; - is standard input")
-    parser.add_argument("--list", type=Path, help="file of recordings, one a line")
+    parser.add_argument("--list", type=Path, help="file of recordings, one a line; "
+                        "- is standard input")  # fmt: skip
     parser.add_argument("--output", choices=FORMATS, default="txt", help="default: txt")
     parser.add_argument("--config", type=Path, help="decoding options, such as conf/decode.yaml")
     parser.add_argument("--fbank-config", type=Path,
@@ -44,37 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--longest-s", type=float, default=LONGEST_S, help="longer recordings are "
                         "cut at pauses; default: %(default)s seconds")  # fmt: skip
     parser.add_argument("--ngpu", type=int, choices=(0, 1), default=0, help="1 to use a GPU")
-    return parser.parse_args()
-
-
-def recordings_of(audio: Sequence[str], listed: Path | None) -> list[Recording]:
-    """What is to be transcribed.
-
-    Raises:
-        DataError: for files that do not exist, all of them; before any is decoded.
-        ConfigError: if nothing is named.
-    """
-    names = list(audio)
-    if listed is not None:
-        if not listed.is_file():
-            raise DataError(f"--list {listed}: no such file")
-        lines = listed.read_text(encoding="utf-8").splitlines()
-        names += [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise ConfigError("no recordings: name files, - for standard input, or --list FILE")
-    if names.count("-") > 1:
-        raise ConfigError("- (standard input) can be given once")
-    missing = [name for name in names if name != "-" and not Path(name).is_file()]
-    if missing:
-        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise DataError(f"no such audio file: {', '.join(missing[:10])}{more}")
-    return [Recording(name, sys.stdin.buffer if name == "-" else name) for name in names]
-
-
-def shown(recordings: Sequence[Recording]) -> Iterator[Recording]:
-    """The recordings, with a progress bar on a terminal."""
-    visible = sys.stderr.isatty() and len(recordings) > 1
-    return iter(tqdm(recordings, unit="file", disable=not visible, leave=False))
+    return parser.parse_intermixed_args()  # options may stand between the recordings
 
 
 def formatted(result: Transcription, output: str, several: bool) -> str:
@@ -85,10 +61,11 @@ def formatted(result: Transcription, output: str, several: bool) -> str:
     return text
 
 
-def main() -> None:
+def main() -> int:
     arguments = parse_arguments()
     recordings = recordings_of(arguments.audio, arguments.list)
-    if arguments.output == "srt" and len(recordings) > 1:
+    several = len(recordings) > 1
+    if arguments.output == "srt" and several:
         raise ConfigError("--output srt: subtitles are of one recording; name one")
     if arguments.ngpu and not torch.cuda.is_available():
         raise ConfigError("--ngpu 1: this machine has no GPU; use --ngpu 0")
@@ -101,10 +78,24 @@ def main() -> None:
         fbank_config=arguments.fbank_config,
         longest_s=arguments.longest_s,
     )
-    results = model.transcribe_all(shown(recordings), arguments.channel)
-    for result in results:
-        sys.stdout.write(formatted(result, arguments.output, len(recordings) > 1))
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    short = short_names(recordings) if arguments.output == "ctm" else {}
+    progress = DecodingProgress("transcribing", len(recordings), "recordings")
+    failed = []
+
+    def tell(recording: Recording, error: Exception) -> None:
+        failed.append(recording.name)
+        progress.add(1, 0.0)
+        logger.error("%s", error)
+
+    for result in model.transcribe_all(recordings, arguments.channel, tell, progress.add):
+        result = replace(result, name=short.get(result.name, result.name))
+        sys.stdout.write(formatted(result, arguments.output, several))
         sys.stdout.flush()
+    progress.close()
+    if failed and several:
+        logger.error("%d of %d recordings are not transcribed", len(failed), len(recordings))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from cascade_asr.data.audio.any_audio import Source, read_any
 from cascade_asr.data.audio.pauses import cut_at_pauses
 from cascade_asr.data.features.cmvn import Statistics, mean_and_deviation
-from cascade_asr.errors import ConfigError
+from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.library.recordings import Recording
 from cascade_asr.library.trained_models import TrainedModel, find_model
 from cascade_asr.library.transcription import MOST_HYPOTHESES, Choice, Stretch, Transcription
 from cascade_asr.lm.fusion import load_fusion_scorer
@@ -25,21 +26,11 @@ from cascade_asr.speech.recogniser import Recognizer
 
 LONGEST_S = 20.0
 GATHERED_FRAMES = 60_000  # of several recordings, to make batches of like lengths
+MOST_NEEDED = 1000  # feature frames that an encoder may need to give one of its own
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A recording to transcribe.
-
-    Attributes:
-        name: for messages and outputs.
-        source: a file, bytes, a binary stream or samples.
-        rate: in Hz, of samples.
-    """
-
-    name: str
-    source: Source
-    rate: int | None = None
+OnError = Callable[[Recording, Exception], None]
+OnProgress = Callable[[float, float], None]
 
 
 @dataclass
@@ -50,7 +41,7 @@ class _Pending:
     seconds: float
     starts_s: list[float]
     ends_s: list[float]
-    features: list[np.ndarray]
+    features: list[np.ndarray]  # none of a silent stretch
 
     @property
     def frames(self) -> int:
@@ -87,6 +78,9 @@ class Transcriber:
         if config.lm_weight > 0.0 and config.search != "ctc_best_path":
             language_model = load_fusion_scorer(Path(config.lm or ""), model.tokenizer.tokens)
         self._recognizer = Recognizer(model, config, language_model)
+        counts = torch.arange(1, MOST_NEEDED + 1)
+        enough = model.encoder.output_lengths(counts) >= 1
+        self._needed_frames = int(counts[enough][0]) if enough.any() else MOST_NEEDED
 
     @property
     def sampling_rate(self) -> int:
@@ -106,7 +100,7 @@ class Transcriber:
             channel: counted from 1; None takes the mean of all channels.
 
         Raises:
-            DataError: if it cannot be read as audio.
+            DataError: if it cannot be read as audio, is silent or too short.
         """
         if not isinstance(source, (str, Path, bytes)) and not hasattr(source, "read"):
             source = np.asarray(source)
@@ -114,51 +108,92 @@ class Transcriber:
         return next(self.transcribe_all([Recording(name, source, rate)], channel))
 
     def transcribe_all(
-        self, recordings: Iterable[Recording], channel: int | None = None
+        self,
+        recordings: Iterable[Recording],
+        channel: int | None = None,
+        on_error: OnError | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Iterator[Transcription]:
         """The texts of several recordings, in their order.
 
         A model with normalisation by speaker takes all of them for one speaker's.
 
+        Args:
+            recordings: to transcribe; taken one by one.
+            channel: counted from 1; None takes the mean of all channels.
+            on_error: called with a recording that cannot be transcribed and the
+                reason; it is left out, and the others go on.
+            on_progress: called with what was decoded: recordings (or a part of one),
+                and seconds.
+
         Raises:
-            DataError: at the first that cannot be read as audio.
+            DataError: without ``on_error``, at the first that cannot be transcribed.
         """
         normalise = None
         if self.trained.config.normalize == "speaker_mvn":
-            recordings = list(recordings)
+            recordings = self._kept(recordings)
             normalise = self._speaker(recordings, channel)
         waiting: list[_Pending] = []
         for recording in recordings:
-            pending = self._prepare(recording, channel)
+            try:
+                pending = self._prepare(recording, channel)
+            except (DataError, OSError) as error:
+                if on_error is None:
+                    raise
+                on_error(recording, error)
+                continue
             if normalise is not None:
                 pending.features = [normalise(each) for each in pending.features]
             waiting.append(pending)
             if sum(each.frames for each in waiting) >= GATHERED_FRAMES:
-                yield from self._decode(waiting)
+                yield from self._decode(waiting, on_progress)
                 waiting = []
-        yield from self._decode(waiting)
+        yield from self._decode(waiting, on_progress)
 
     def _prepare(self, recording: Recording, channel: int | None) -> _Pending:
-        rate = self.sampling_rate
-        samples = read_any(recording.source, rate, recording.name, recording.rate, channel)
+        rate, name = self.sampling_rate, recording.name
+        samples = read_any(recording.source, rate, name, recording.rate, channel)
+        seconds = len(samples) / rate
+        if len(samples) >= rate // 10 and _is_silent(samples):
+            raise DataError(f"{name}: silent: its {seconds:.2f} s hold no sound at all")
         cuts = cut_at_pauses(samples, rate, self.longest_s)
-        compute = self.trained.features.compute
+        features = [
+            np.zeros((0, self.trained.features.dimension), np.float32)
+            if _is_silent(samples[start:end])
+            else self.trained.features.compute(samples[start:end])
+            for start, end in cuts
+        ]
+        longest = max(map(len, features))
+        if longest < self._needed_frames:
+            raise DataError(
+                f"{name}: too short: {seconds:.3f} s are {longest} feature frames, the model needs "
+                f"{self._needed_frames}"
+            )
         return _Pending(
-            recording.name,
-            len(samples) / rate,
+            name,
+            seconds,
             [start / rate for start, _ in cuts],
             [end / rate for _, end in cuts],
-            [compute(samples[start:end]) for start, end in cuts],
+            features,
         )
+
+    @staticmethod
+    def _kept(recordings: Iterable[Recording]) -> list[Recording]:
+        """Recordings that can be read twice."""
+        return [
+            replace(each, source=each.source.read()) if hasattr(each.source, "read") else each
+            for each in recordings
+        ]
 
     def _speaker(self, recordings: Sequence[Recording], channel: int | None) -> Any:
         """Normalisation by the statistics of all recordings."""
         statistics = Statistics()
-        for number, recording in enumerate(recordings):
-            if hasattr(recording.source, "read"):  # it can be read once
-                recording = replace(recording, source=recording.source.read())
-                recordings[number] = recording
-            for each in self._prepare(recording, channel).features:
+        for recording in recordings:
+            try:
+                features = self._prepare(recording, channel).features
+            except (DataError, OSError):
+                continue  # told when it is to be decoded
+            for each in features:
                 if len(each):
                     statistics.add(each)
         conf = self.trained.config.normalize_conf
@@ -171,12 +206,15 @@ class Transcriber:
             deviation = np.ones_like(deviation)
         return lambda features: (features - mean) / deviation
 
-    def _decode(self, waiting: Sequence[_Pending]) -> Iterator[Transcription]:
+    def _decode(
+        self, waiting: Sequence[_Pending], on_progress: OnProgress | None
+    ) -> Iterator[Transcription]:
         """Decode what was gathered in batches of like lengths."""
         places = [(one, two) for one, each in enumerate(waiting) for two in range(len(each.features))]
         frames = [len(waiting[one].features[two]) for one, two in places]
         stretches: dict[tuple[int, int], Stretch] = {}
         usable = [number for number, count in enumerate(frames) if count]
+        heard = [sum(map(bool, map(len, each.features))) for each in waiting]
         for batch in batches_by_length(usable, frames, self.config.batch_frames):
             chosen = [places[number] for number in batch]
             features = [torch.from_numpy(waiting[one].features[two].copy()) for one, two in chosen]
@@ -184,10 +222,12 @@ class Transcriber:
             for (one, two), (hypotheses, ctc) in zip(chosen, found, strict=True):
                 start, end = waiting[one].starts_s[two], waiting[one].ends_s[two]
                 stretches[one, two] = self._stretch(start, end, hypotheses, ctc)
+                if on_progress is not None:
+                    on_progress(1 / heard[one], end - start)
         for one, each in enumerate(waiting):
             segments = [
                 stretches.get((one, two))
-                or Stretch(each.starts_s[two], each.ends_s[two], [Choice("", -np.inf, {})], [])
+                or Stretch(each.starts_s[two], each.ends_s[two], [Choice("", 0.0, {})], [])
                 for two in range(len(each.features))
             ]
             yield Transcription(each.name, each.seconds, segments)
@@ -204,6 +244,11 @@ class Transcriber:
             replace(word, start_s=word.start_s + start, end_s=word.end_s + start) for word in words
         ]
         return Stretch(start, end, choices, moved)
+
+
+def _is_silent(samples: np.ndarray) -> bool:
+    """Nothing but one value: a cable that is not plugged in."""
+    return bool(samples.min() == samples.max())
 
 
 def load(

@@ -6,10 +6,14 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tarfile
+import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import kaldiio
@@ -23,16 +27,17 @@ from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.cli.tokens import write_set
 from cascade_asr.data.audio.any_audio import read_any
 from cascade_asr.data.audio.pauses import cut_at_pauses
+from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import CascadeError, ConfigError, DataError
 from cascade_asr.espnet2.export import export_model
-from cascade_asr.library.transcriber import Recording
+from cascade_asr.library.recordings import Recording, recordings_of
 from cascade_asr.library.transcription import Choice, Stretch, Transcription
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.ctc_alignment import Word, align, word_times
+from cascade_asr.speech.progress import DecodingProgress
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.experiment import Experiment
@@ -218,7 +223,8 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         (tmp_path / "missing.wav", "no such audio file"),
         (tmp_path / "text.wav", "text.wav: neither libsndfile nor ffmpeg"),
         (tmp_path / "empty.wav", "empty file"),
-        (b"", "holds no samples"),
+        (tmp_path, "a folder; name the recordings in it"),
+        (b"", "empty: nothing came in"),
         (b"garbage" * 100, "neither libsndfile nor ffmpeg"),
     ):
         with pytest.raises(DataError, match=message):
@@ -237,9 +243,22 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         model.transcribe(sound(1), RATE, channel=2)
 
 
-@pytest.mark.parametrize("frames", [1, 30, 300, 900])
-def test_very_short_and_silent_recordings_have_a_result(model, frames: int):
-    result = model.transcribe(np.zeros(frames, np.int16), RATE)
+@pytest.mark.parametrize("value", [0, -3])
+def test_silence_is_refused(model, value: int):
+    with pytest.raises(DataError, match=r"recording: silent: its 2\.00 s hold no sound at all"):
+        model.transcribe(np.full(2 * RATE, value, np.int16), RATE)
+
+
+def test_what_is_too_short_is_refused_and_the_shortest_is_not(model):
+    samples = sound(1)
+    shortest = next(
+        count for count in range(1, RATE) if len(model.trained.features.compute(samples[:count]
+        .astype(np.float32))) >= model._needed_frames
+    )  # fmt: skip
+    for count in (1, 30, shortest - 1):
+        with pytest.raises(DataError, match=r"too short: 0\.\d+ s are \d+ feature frames, .* needs"):
+            model.transcribe(samples[:count], RATE)
+    result = model.transcribe(samples[:shortest], RATE)
     assert isinstance(result.text, str) and result.nbest[0].text == result.text
     for output in ("txt", "json", "srt", "ctm"):
         result.formatted(output)
@@ -285,6 +304,49 @@ def test_a_long_recording_is_the_sum_of_its_stretches(experiments):
     assert times == sorted(times) and 0 <= times[0] and times[-1] <= 7.001
     scores = [each.score for each in result.nbest]
     assert scores == sorted(scores, reverse=True) and len(result.nbest) > 1
+
+
+def test_a_silent_part_of_a_long_recording_says_nothing(experiments):
+    model = cascade_asr.load(experiments["fbank"], beam_size=3, longest_s=2.0)
+    result = model.transcribe(np.concatenate([sound(2), np.zeros(6 * RATE, np.int16), sound(2)]), RATE)
+    silent = [each for each in result.segments if each.start_s >= 2.5 and each.end_s <= 7.5]
+    assert silent and all(each.nbest == [Choice("", 0.0, {})] and not each.words for each in silent)
+    assert np.isfinite(result.score) and result.seconds == 10
+
+
+def test_others_go_on_where_one_fails_and_progress_is_counted(experiments):
+    for name in ("fbank", "speaker"):
+        model = cascade_asr.load(experiments[name], beam_size=2, longest_s=2.0)
+        sources = (b"", sound(1), np.zeros(9, np.int16), sound(5, 1))
+        recordings = [Recording(str(n), each, RATE) for n, each in enumerate(sources)]
+        failed, counted = [], []
+        found = list(model.transcribe_all(
+            recordings, None, lambda each, error: failed.append((each.name, type(error))),
+            lambda *done: counted.append(done),
+        ))  # fmt: skip
+        assert [each.name for each in found] == ["1", "3"]
+        assert failed == [("0", DataError), ("2", DataError)]
+        assert [sum(each) for each in zip(*counted, strict=True)] == pytest.approx([2, 6])
+
+
+@pytest.mark.parametrize(("terminal", "done"), [(True, 0), (False, 0), (False, 3)])
+def test_progress_shows_count_pace_and_the_time_left(terminal: bool, done: int, monkeypatch, caplog):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    caplog.set_level("INFO")
+    progress = DecodingProgress("decoding", 10, "utterances", done, interval_s=0.0)
+    time.sleep(0.15)  # a bar is not drawn more often
+    progress.add(2, 3600.0)
+    progress.close()
+    expected = rf"{done + 2}/10 utterances \[.*x real time\]" if terminal else (
+        rf"decoding: {done + 2} of 10 utterances, \d+\.\d x real time, 00:00:0\d left"
+    )  # fmt: skip
+    assert re.search(expected, stream.getvalue() if terminal else caplog.text)
+    quiet = DecodingProgress("decoding", 10, "utterances")
+    caplog.clear()
+    quiet.add(1, 1.0)
+    assert terminal or not caplog.records, "every 30 s alone"
 
 
 def test_together_as_alone(experiments):
@@ -367,16 +429,38 @@ def test_the_command(experiments, tmp_path: Path, model):
     with open(names[0], "rb") as stream:
         done = command(*common, "-", "--output", "json", stdin=stream)
     assert json.loads(done.stdout)["text"] == model.transcribe(names[0]).text
-    for arguments, message in (
-        ((), "no recordings: name files"),
-        (("a.wav", names[0], "b.wav"), "no such audio file: a.wav, b.wav"),
-        ((*names, "--output", "srt"), "subtitles are of one recording"),
-        ((names[0], "--channel", "0"), "--channel 0: expected 1 or more"),
-    ):
-        done = command(*common, *arguments)
-        assert done.returncode == 1 and message in done.stderr and not done.stdout
-        assert "Traceback" not in done.stderr
+    (tmp_path / "silent.wav").write_bytes((tmp_path / "0.wav").read_bytes()[:44] + bytes(16000))
+    bad = ("missing.wav", str(tmp_path), str(tmp_path / "silent.wav"))
+    done = command(*common, bad[0], names[0], *bad[1:], "--output", "ctm", names[1])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for message in ("missing.wav: no such audio file", f"{tmp_path}: a folder; name the recordings",
+                    "silent.wav: silent: its 1.00 s", "3 of 5 recordings are not transcribed"):  # fmt: skip
+        assert message in done.stderr
+    assert done.stdout == "".join(
+        replace(model.transcribe(name), name=Path(name).stem).formatted("ctm") for name in names
+    )
     assert sorted(experiments["fbank"].rglob("*")) == before
+
+
+def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(tmp_path: Path, monkeypatch):
+    (tmp_path / "empty").write_text("\n\n")
+    (tmp_path / "two").write_bytes(b"\xef\xbb\xbfa b.wav\r\n\n\xff.wav\n")
+    found = recordings_of(["c.wav"], tmp_path / "two")
+    assert [each.name for each in found] == ["c.wav", "a b.wav", os.fsdecode(b"\xff.wav")]
+    for audio, listed, message in (
+        ([], None, "no recordings: name files"),
+        (["-", "-"], None, "can be given once"),
+        (["-"], Path("-"), "can be given once"),
+        ([], tmp_path / "empty", "names no recording"),
+        (["a.wav"], Path("nowhere"), "--list nowhere: no such file"),
+    ):
+        with pytest.raises(CascadeError, match=message):
+            recordings_of(audio, listed)
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    with pytest.raises(CascadeError, match="nothing is piped into it"):
+        recordings_of(["-"], None)
+    done = command("cascade_asr.cli.transcribe", "nowhere", "a.wav", "b.wav", "--output", "srt")
+    assert done.returncode == 1 and "subtitles are of one recording" in done.stderr
 
 
 @pytest.mark.skipif("CORPORA" not in os.environ, reason="$CORPORA is not set")

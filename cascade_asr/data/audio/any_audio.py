@@ -6,10 +6,13 @@ libsndfile reads WAV, FLAC, Ogg, MP3 and more, our own reader SPHERE, and ffmpeg
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from math import gcd
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from cascade_asr.data.audio.audio import read_audio
+from cascade_asr.data.audio.audio import UnknownFormat, decode_audio, read_audio_file
 from cascade_asr.data.audio.sphere import MAGIC, is_sphere
 from cascade_asr.errors import DataError
 
@@ -110,49 +113,66 @@ def _one_channel(samples: np.ndarray, channel: int | None, name: str) -> np.ndar
 
 
 def _read_file(path: Path) -> tuple[np.ndarray, int]:
-    if not path.is_file():
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; name the recordings in it")
+    if not path.exists():
         raise DataError(f"{path}: no such audio file")
+    if not path.is_file():  # a named pipe, such as the shell's <(...)
+        return _read_content(path.read_bytes(), str(path))
     try:
-        return read_audio(str(path))
-    except DataError as error:
-        if "cannot be read as audio" not in str(error):
-            raise
-        return _read_by_ffmpeg(["-i", f"file:{path}"], None, str(path), error)
+        return read_audio_file(str(path))
+    except UnknownFormat as error:
+        return _read_by_ffmpeg(path, str(path), error)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
 
 
 def _read_content(content: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Read what came through a pipe. SPHERE and ffmpeg want a file to go back and forth in."""
     if not content:
-        raise DataError(f"{name}: holds no samples")
-    if is_sphere(content[: len(MAGIC)]):
-        raise DataError(f"{name}: SPHERE can be read from a file only; write it to one")
+        raise DataError(f"{name}: empty: nothing came in")
     try:
-        # what a pipe wrote need not know its length: libsndfile takes what is there
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
-    except (soundfile.LibsndfileError, TypeError) as error:
-        return _read_by_ffmpeg(["-i", "pipe:0"], content, name, error)
-    return samples * np.float32(FULL_SCALE), rate
+        if not is_sphere(content[: len(MAGIC)]):
+            return decode_audio(io.BytesIO(content), name)
+    except UnknownFormat as error:
+        with _as_file(content) as path:
+            return _read_by_ffmpeg(path, name, error)
+    with _as_file(content) as path:
+        try:
+            return read_audio_file(str(path))
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), name)) from error
 
 
-def _read_by_ffmpeg(
-    source: list[str], content: bytes | None, name: str, reason: Exception
-) -> tuple[np.ndarray, int]:
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(prefix="cascade_asr_") as stream:
+        stream.write(content)
+        stream.flush()
+        yield Path(stream.name)
+
+
+def _read_by_ffmpeg(path: Path, name: str, reason: Exception) -> tuple[np.ndarray, int]:
     """Have ffmpeg decode the first sound of what libsndfile does not know."""
     if not shutil.which("ffmpeg"):
         raise DataError(
             f"{name}: libsndfile cannot read it, and ffmpeg is not installed; install it, or "
             "convert the file to WAV or FLAC"
         ) from reason
-    given = {"stdin": subprocess.DEVNULL} if content is None else {"input": content}
     options = ["-map", "0:a:0", "-f", "au", "-c:a", "pcm_f32be", "-"]
-    done = subprocess.run(
-        ["ffmpeg", "-nostdin", "-v", "error", *source, *options],
-        capture_output=True, check=False, **given,
-    )  # fmt: skip
-    if done.returncode or not done.stdout:
-        told = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DataError(
-            f"{name}: neither libsndfile nor ffmpeg reads it as audio"
-            f" ({told[-1] if told else 'no sound in it'})"
-        ) from reason
-    samples, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
-    return samples * np.float32(FULL_SCALE), rate
+    # through a file, not through memory: half an hour of stereo is 700 MB
+    with tempfile.TemporaryFile(prefix="cascade_asr_") as written:
+        done = subprocess.run(
+            ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{path.absolute()}", *options],
+            stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+        if done.returncode or not written.seek(0, io.SEEK_END):
+            told = done.stderr.decode(errors="replace").strip().splitlines()
+            last = told[-1].replace(f"file:{path.absolute()}", name) if told else "no sound in it"
+            raise DataError(
+                f"{name}: neither libsndfile nor ffmpeg reads it as audio ({last})"
+            ) from reason
+        written.seek(0)
+        samples, rate = soundfile.read(written, dtype="float32")
+    samples *= np.float32(FULL_SCALE)
+    return samples, rate

@@ -30,7 +30,9 @@ def cut_at_pauses(samples: np.ndarray, rate: int, longest_s: float) -> list[tupl
     starts = [0]
     while len(samples) - starts[-1] > longest:
         first = starts[-1] // step + max(1, longest // (2 * step))
-        last = min((starts[-1] + longest) // step, len(loudness) - 1)
+        # the last stretch is to hold something: not less than a quarter, or a second
+        last = min(starts[-1] + longest, len(samples) - min(longest // 4, rate)) // step
+        last = min(last, len(loudness) - 1)
         # an equally quiet place later on makes fewer stretches
         window = loudness[first : last + 1][::-1]
         cut = (last - int(window.argmin())) * step if len(window) else 0
