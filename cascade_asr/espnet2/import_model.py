@@ -6,11 +6,10 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from lightning_fabric import Fabric
 
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig
@@ -35,6 +34,9 @@ from cascade_asr.training.evaluate import evaluate
 from cascade_asr.training.finished import DoneStage
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.yaml_file import read_yaml
+
+if TYPE_CHECKING:  # takes seconds to import, and reading weights does not need it
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
