@@ -265,6 +265,8 @@ run_stages() {
     shift
   done
   parse_options ${words[@]+"${words[@]}"}
+  CASCADE_ASR_COMMAND="./${0##*/}$(((${#words[@]} == 0)) || printf ' %q' "${words[@]}")"
+  export CASCADE_ASR_COMMAND # the report shows it
   check_stage_options
   declare_paths
   local number each

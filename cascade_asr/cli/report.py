@@ -1,4 +1,4 @@
-"""Score all stages and write RESULTS.md and report.html (stage 6).
+"""Score all stages and write RESULTS.md, report.html, report.json and report.csv (stage 6).
 
 Example:
     python -m cascade_asr.cli.report --exp exp/rnn --dump dump test_seen test_unseen
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cascade_asr import command
 from cascade_asr.results.collect import collect
-from cascade_asr.results.html import html
-from cascade_asr.results.markdown import markdown
-from cascade_asr.results.provenance import write_results
+from cascade_asr.results.data_sizes import speech_sizes
+from cascade_asr.results.markdown import record_of
+from cascade_asr.results.views import write_views
 
 
 def main() -> None:
@@ -31,9 +31,7 @@ def main() -> None:
     results = collect(
         arguments.exp, arguments.dump, arguments.sets, arguments.data, arguments.sctk
     )
-    write_results(
-        arguments.exp, {"report.html": html(results), "RESULTS.md": markdown(results)}
-    )
+    write_views(record_of(results, speech_sizes(arguments.dump)))
 
 
 if __name__ == "__main__":

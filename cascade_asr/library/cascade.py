@@ -25,6 +25,9 @@ from cascade_asr.results.branches import (
     headline,
     read_experiment,
 )
+from cascade_asr.results.record import experiment_record
+from cascade_asr.results.scores import measured
+from cascade_asr.results.views import write_views
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.finished import require_done
@@ -140,6 +143,17 @@ class Cascade:
         """A headline and a Markdown table: full training, cascade and controls."""
         results = self.results()
         return f"{headline([results])}\n\n{branch_table(results)}"
+
+    def report(self) -> Path:
+        """Write RESULTS.md, report.html, report.json and report.csv into the folder.
+
+        Test sets are those that `evaluate` kept.
+
+        Returns:
+            The page.
+        """
+        write_views(experiment_record(self.directory, measured(self.directory, self._options)))
+        return self.directory / "report.html"
 
     @property
     def selected(self) -> str:

@@ -1,26 +1,29 @@
-"""Results of a speech experiment as Markdown and as sentences."""
+"""What a speech experiment adds to its record: table, error rates, comparisons in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from cascade_asr.results.branches import branch_table, headline, read_experiment
+from cascade_asr.files import read_json
 from cascade_asr.results.collect import Results, Stage
-from cascade_asr.results.columns import table
 from cascade_asr.results.compute import shown_probability
-from cascade_asr.results.provenance import provenance_lines
+from cascade_asr.results.record import Difference, Measured, Value, experiment_record
 from cascade_asr.results.test_sets import (
     BOOTSTRAP_SAMPLES,
     decoded_folder,
     open_set,
 )
+from cascade_asr.results.utterances import utterances_record
+from cascade_asr.results.views import as_markdown
 from cascade_asr.scoring.significance import Comparison, compare
+from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.state import duration
 
 
-def markdown_table(results: Results) -> str:
-    """The table that a recipe ends with, in Markdown."""
+def table_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the table that a recipe ends with."""
     header = ["stage", f"dev {results.metric}"]
     header += [f"{name} WER (95 % interval)" for name in results.sets] + ["trained", "updates"]
     rows = []
@@ -35,7 +38,7 @@ def markdown_table(results: Results) -> str:
             cells.append(cell)
         cells += [duration(stage.lineage["seconds"]), str(stage.lineage["updates"])]
         rows.append(cells)
-    return table(header, rows)
+    return header, rows
 
 
 def character_lines(results: Results) -> list[str]:
@@ -50,20 +53,22 @@ def character_lines(results: Results) -> list[str]:
     return lines
 
 
-def comparison_lines(results: Results) -> list[str]:
-    """One sentence a stage and set: is it better than full training?
+def against_controls(results: Results) -> list[tuple[str, Comparison, Difference]]:
+    """The cascade's selected training against that of each control, on the same utterances.
 
-    Then the cascade's selected training against that of each control, on the same
-    utterances: dev alone, which selected, does not decide.
+    Dev alone, which selected, does not decide.
     """
     chosen = next(stage for stage in results.stages if stage.selected)
-    against = [
-        _sentence(f"{chosen.name} against {control.name} on {name}", comparison)
+    return [
+        (
+            f"{chosen.name} against {control.name} on {name}",
+            comparison,
+            _difference(chosen.name, control.name, name, comparison),
+        )
         for control in results.controls
         if control is not chosen
         for name, comparison in versus(chosen, control, results.sets)
     ]
-    return against_full(results) + against
 
 
 def versus(chosen: Stage, control: Stage, sets: list[str]) -> Iterator[tuple[str, Comparison]]:
@@ -116,31 +121,88 @@ def compare_models(
     ]
 
 
-def markdown(results: Results) -> str:
-    """Table, comparisons, caveat and where the files are."""
+def measured(
+    results: Results, data: dict[str, dict[str, int]] | None = None
+) -> Measured:
+    """What a speech experiment adds to its record."""
     directory = results.directory
-    lines = ["", f"Results of {directory}", "", markdown_table(results), ""]
-    lines += [*character_lines(results), ""]
-    lines += comparison_lines(results)
-    lines += ["", *results.notes] if results.notes else []
-    lines += ["", *branch_section(results)]
-    lines += ["", *provenance_lines((*results.stages, *results.controls))]
-    lines += [
-        "",
+    header, rows = table_rows(results)
+    files = [
         f"Report: {directory}/report.html",
         f"Models: {directory}/STAGE/model.pth, lineage in lineage.json",
         f"sclite reports: {directory}/STAGE/decode_SET/score_wer/result.txt",
-        *([f"hubscr.pl reports: {directory}/STAGE/decode_SET/score_hub5/SUBSET"] * bool(results.notes)),
-        "",
     ]
-    return "\n".join(lines)
+    if results.notes:
+        files.append(f"hubscr.pl reports: {directory}/STAGE/decode_SET/score_hub5/SUBSET")
+    against = against_controls(results)
+    return Measured(
+        kind="speech",
+        header=header,
+        rows=rows,
+        values=_values(results),
+        differences=_differences(results, against),
+        sentences=[*against_full(results), *(_sentence(*each[:2]) for each in against)],
+        rows_from=[*results.stages, *results.controls],
+        extra=character_lines(results),
+        notes=results.notes,
+        files=files,
+        utterances=utterances_record(results),
+        defaults=TrainConfig(),
+        data=data or {},
+    )
 
 
-def branch_section(results: Results) -> list[str]:
-    """What may be said of the cascade, and the table of the controls that were run."""
-    experiment = read_experiment(results.directory)
-    lines = [headline([experiment])]
-    if len(experiment.branches) > 1:
-        lines += ["", "Selected by dev in each branch, with all that was trained for it:", ""]
-        lines.append(branch_table(experiment))
-    return lines
+def _values(results: Results) -> list[Value]:
+    values = []
+    for stage in (*results.stages, *results.controls):
+        for name, score in stage.scores.items():
+            total, spread = score.result.total, score.interval
+            counts = {
+                key: getattr(total, key)
+                for key in ("words", "substitutions", "deletions", "insertions", "utterances",
+                            "wrong_utterances")
+            }  # fmt: skip
+            ends = (spread.low, spread.high) if spread else (None, None)
+            values.append(Value(stage.name, name, "WER", total.error_rate, *ends, True, counts))
+        for name, rate in stage.characters.items():
+            values.append(Value(stage.name, name, "CER", rate, *_character_interval(stage, name)))
+    return values
+
+
+def _character_interval(stage: Stage, name: str) -> tuple[float | None, float | None]:
+    """As the scoring of characters wrote it."""
+    path = stage.directory / f"decode_{name}" / "score_cer" / "result.json"
+    spread = read_json(path).get("interval") if path.is_file() else None
+    return (spread["low"], spread["high"]) if spread else (None, None)
+
+
+def _differences(
+    results: Results, against: list[tuple[str, Comparison, Difference]]
+) -> list[Difference]:
+    found = [
+        _difference(stage.name, results.stages[0].name, name, score.versus_full)
+        for stage in (*results.stages, *results.controls)
+        for name, score in stage.scores.items()
+        if score.versus_full is not None
+    ]
+    return found + [each for _, _, each in against]
+
+
+def _difference(training: str, against: str, name: str, comparison: Comparison) -> Difference:
+    test = comparison.mapsswe
+    return Difference(
+        training, against, name, "WER", comparison.difference, comparison.low, comparison.high,
+        test.p, bool(test.significant),
+    )  # fmt: skip
+
+
+def record_of(
+    results: Results, data: dict[str, dict[str, int]] | None = None
+) -> dict[str, Any]:
+    """The record of a speech experiment, from which all its views are made."""
+    return experiment_record(results.directory, measured(results, data))
+
+
+def markdown(results: Results) -> str:
+    """Table, comparisons, caveat and where the files are."""
+    return as_markdown(record_of(results))

@@ -1,0 +1,87 @@
+"""What an experiment of any task adds to its record: the scores that its trainings kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cascade_asr.files import read_json
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.results.collect import Stage, read_stage
+from cascade_asr.results.record import Measured, Value
+from cascade_asr.training.state import duration
+
+ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
+
+
+def measured(directory: Path, options: TrainingOptions) -> Measured:
+    """Scores of ``STAGE/scores.json``, such as ``{"test accuracy": 0.9}``.
+
+    Args:
+        directory: ``exp/TAG``.
+        options: of training; their class has the defaults.
+
+    Raises:
+        DataError: if nothing is finished there.
+    """
+    selection = read_json(directory / "selection.json")
+    entries = {entry["name"]: entry for entry in selection["stages"]}
+    stages = [
+        read_stage(directory, entry, name == selection["selected"])
+        for name, entry in entries.items()
+    ]
+    controls = []
+    for control in selection.get("controls", {}).values():
+        for entry in control["stages"]:
+            if entry["name"] not in entries:
+                entries[entry["name"]] = entry
+                controls.append(read_stage(directory, entry, False))
+    scores = {stage.name: _scores(stage) for stage in (*stages, *controls)}
+    columns = list(dict.fromkeys(name for stage in stages for name in scores[stage.name]))
+    header = ["stage", f"dev {selection['metric']}", *columns, "trained", "updates"]
+    rows = [
+        [
+            stage.title + (" **(selected)**" if stage.selected else ""),
+            f"{stage.dev_value:.4g}",
+            *(f"{scores[stage.name][x]:.4g}" if x in scores[stage.name] else "-" for x in columns),
+            duration(stage.lineage["seconds"]),
+            str(stage.lineage["updates"]),
+        ]
+        for stage in stages
+    ]
+    return Measured(
+        kind="module",
+        header=header,
+        rows=rows,
+        values=[
+            Value(training, *_divided(name), value, less_is_better=_less(name, selection))
+            for training, found in scores.items()
+            for name, value in found.items()
+        ],
+        differences=[],
+        sentences=[],
+        rows_from=[*stages, *controls],
+        files=[
+            f"Report: {directory}/report.html",
+            f"Models: {directory}/STAGE/model.pth, lineage in lineage.json",
+        ],
+        defaults=type(options)(),
+    )
+
+
+def _scores(stage: Stage) -> dict[str, float]:
+    path = stage.directory / "scores.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _divided(name: str) -> tuple[str, str]:
+    """Set and metric of ``test accuracy``."""
+    place, _, metric = name.rpartition(" ")
+    return place or "test", metric
+
+
+def _less(name: str, selection: dict) -> bool | None:
+    """Whether less is better, where that is known."""
+    metric = _divided(name)[1]
+    if metric == selection["metric"]:
+        return selection["mode"] == "min"
+    return True if any(word in metric.lower() for word in ERRORS) else None
