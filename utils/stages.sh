@@ -265,7 +265,10 @@ run_stages() {
     shift
   done
   parse_options ${words[@]+"${words[@]}"}
-  CASCADE_ASR_COMMAND="./${0##*/}$(((${#words[@]} == 0)) || printf ' %q' "${words[@]}")"
+  CASCADE_ASR_COMMAND=./${0##*/}
+  if ((${#words[@]})); then
+    CASCADE_ASR_COMMAND+=$(printf ' %q' "${words[@]}")
+  fi
   export CASCADE_ASR_COMMAND # the report shows it
   check_stage_options
   declare_paths

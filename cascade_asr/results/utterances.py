@@ -25,7 +25,9 @@ def utterances_record(results: Results) -> dict[str, Any]:
     stages = [*results.stages, *results.controls]
     words: dict[bytes, int] = {}
     sets = {
-        name: _rows([stage.scores[name].result for stage in stages], words)
+        name: _rows(
+            [stage.scores[name].result for stage in stages], words, results.names.get(name, {})
+        )
         for name in _largest(results.sets, stages[0])
     }
     return {
@@ -47,15 +49,20 @@ def _largest(names: Sequence[str], stage: Stage) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def _rows(results: Sequence[ScoreResult], words: dict[bytes, int]) -> list[list[Any]]:
+def _rows(
+    results: Sequence[ScoreResult], words: dict[bytes, int], names: dict[str, tuple[str, str]]
+) -> list[list[Any]]:
     others = [matching(results[0], result).utterances for result in results[1:]]
-    return [_row(same, words) for same in zip(results[0].utterances, *others, strict=True)]
+    return [_row(same, words, names) for same in zip(results[0].utterances, *others, strict=True)]
 
 
-def _row(same: Sequence[Utterance], words: dict[bytes, int]) -> list[Any]:
+def _row(
+    same: Sequence[Utterance], words: dict[bytes, int], names: dict[str, tuple[str, str]]
+) -> list[Any]:
     reference = same[0].alignment.reference
     alignments = [_compact(each.alignment, reference, words) for each in same]
-    return [same[0].name, _text(same[0].speaker), _indices(reference, words), alignments]
+    name, speaker = names.get(same[0].name, (same[0].name, _text(same[0].speaker)))
+    return [name, speaker, _indices(reference, words), alignments]
 
 
 def _compact(alignment: Alignment, reference: Sequence[bytes], words: dict[bytes, int]) -> list:
