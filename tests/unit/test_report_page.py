@@ -18,7 +18,6 @@ from cascade_asr.results.trainings import layer_states, thinned
 from cascade_asr.results.views import write_views
 
 
-
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five trainings that were decoded, of them one of a control, with two sets of 60."""
