@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cascade_asr.results.collect import Results
-from cascade_asr.results.markdown import record_of
 from cascade_asr.results.page import page
+from cascade_asr.results.speech import record_of
 
 
 def html(results: Results) -> str:

@@ -1,104 +1,15 @@
-"""What a speech experiment adds to its record: table, error rates, comparisons in sentences."""
+"""RESULTS.md of an experiment, and comparisons of two models in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.files import read_json
-from cascade_asr.results.collect import Results, Stage
-from cascade_asr.results.compute import shown_probability
-from cascade_asr.results.record import Difference, Measured, Value, experiment_record
-from cascade_asr.results.test_sets import (
-    BOOTSTRAP_SAMPLES,
-    decoded_folder,
-    open_set,
-)
-from cascade_asr.results.utterances import utterances_record
-from cascade_asr.results.views import as_markdown
-from cascade_asr.scoring.significance import Comparison, compare
-from cascade_asr.speech.config import TrainConfig
-from cascade_asr.training.state import duration
-
-
-def table_rows(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the table that a recipe ends with."""
-    header = ["stage", f"dev {results.metric}"]
-    header += [f"{name} WER (95 % interval)" for name in results.sets] + ["trained", "updates"]
-    rows = []
-    for stage in results.stages:
-        mark = " **(selected)**" if stage.selected else ""
-        cells = [stage.title + mark, f"{stage.dev_value:.2f}"]
-        for name in results.sets:
-            score = stage.scores[name]
-            cell = f"{score.result.error_rate:.1f}"
-            if score.interval:
-                cell += f" ({score.interval.low:.1f}-{score.interval.high:.1f})"
-            cells.append(cell)
-        cells += [duration(stage.lineage["seconds"]), str(stage.lineage["updates"])]
-        rows.append(cells)
-    return header, rows
-
-
-def character_lines(results: Results) -> list[str]:
-    """The character error rates of all stages side by side, a line a set."""
-    stages = (*results.stages, *results.controls)
-    lines = [
-        f"CER on {name}: " + ", ".join(f"{each.name} {each.characters[name]:.1f}" for each in stages)
-        for name in results.stages[0].characters
-    ]
-    if lines:
-        lines.append("CER counts the spaces between words as characters, as ESPnet's does")
-    return lines
-
-
-def against_controls(results: Results) -> list[tuple[str, Comparison, Difference]]:
-    """The cascade's selected training against that of each control, on the same utterances.
-
-    Dev alone, which selected, does not decide.
-    """
-    chosen = next(stage for stage in results.stages if stage.selected)
-    return [
-        (
-            f"{chosen.name} against {control.name} on {name}",
-            comparison,
-            _difference(chosen.name, control.name, name, comparison),
-        )
-        for control in results.controls
-        if control is not chosen
-        for name, comparison in versus(chosen, control, results.sets)
-    ]
-
-
-def versus(chosen: Stage, control: Stage, sets: list[str]) -> Iterator[tuple[str, Comparison]]:
-    """The selected training of the cascade against another one, by set."""
-    for name in sets:
-        before, after = control.scores[name].result, chosen.scores[name].result
-        spread = chosen.scores[name].interval
-        unit = spread.unit if spread else "utterance"
-        yield name, compare(before, after, BOOTSTRAP_SAMPLES, unit=unit)
-
-
-def against_full(results: Results) -> list[str]:
-    """One sentence a stage and set: is it better than full training?"""
-    return [
-        _sentence(f"{stage.name} against full training on {name}", stage.scores[name].versus_full)
-        for stage in (*results.stages, *results.controls)
-        for name in results.sets
-        if stage.scores[name].versus_full is not None
-    ]
-
-
-def _sentence(what: str, comparison: Comparison) -> str:
-    test = comparison.mapsswe
-    better = shown_probability("P(better)", comparison.probability_b_better)
-    verdict = "significant" if test.significant else "not significant"
-    return (
-        f"{what}: {comparison.difference:+.1f} % WER ({comparison.low:+.1f} to "
-        f"{comparison.high:+.1f}), {better}, MAPSSWE Z "
-        f"{test.z:.2f}, {shown_probability('p', test.p)}, {verdict}"
-    )
+from cascade_asr.results.collect import Results
+from cascade_asr.results.columns import table
+from cascade_asr.results.speech import record_of, sentence
+from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, decoded_folder, open_set
+from cascade_asr.scoring.significance import compare
 
 
 def compare_models(
@@ -113,7 +24,7 @@ def compare_models(
     test_set = open_set(name, dump, data)
     before, after = (test_set.words(folder) for folder in folders)
     return [
-        _sentence(
+        sentence(
             f"{model_b} against {model_a} on {column}",
             compare(before[column], after[column], BOOTSTRAP_SAMPLES, unit=test_set.bootstrap_unit),
         )
@@ -121,88 +32,23 @@ def compare_models(
     ]
 
 
-def measured(
-    results: Results, data: dict[str, dict[str, int]] | None = None
-) -> Measured:
-    """What a speech experiment adds to its record."""
-    directory = results.directory
-    header, rows = table_rows(results)
-    files = [
-        f"Report: {directory}/report.html",
-        f"Models: {directory}/STAGE/model.pth, lineage in lineage.json",
-        f"sclite reports: {directory}/STAGE/decode_SET/score_wer/result.txt",
-    ]
-    if results.notes:
-        files.append(f"hubscr.pl reports: {directory}/STAGE/decode_SET/score_hub5/SUBSET")
-    against = against_controls(results)
-    return Measured(
-        kind="speech",
-        header=header,
-        rows=rows,
-        values=_values(results),
-        differences=_differences(results, against),
-        sentences=[*against_full(results), *(_sentence(*each[:2]) for each in against)],
-        rows_from=[*results.stages, *results.controls],
-        extra=character_lines(results),
-        notes=results.notes,
-        files=files,
-        utterances=utterances_record(results),
-        defaults=TrainConfig(),
-        data=data or {},
-    )
-
-
-def _values(results: Results) -> list[Value]:
-    values = []
-    for stage in (*results.stages, *results.controls):
-        for name, score in stage.scores.items():
-            total, spread = score.result.total, score.interval
-            counts = {
-                key: getattr(total, key)
-                for key in ("words", "substitutions", "deletions", "insertions", "utterances",
-                            "wrong_utterances")
-            }  # fmt: skip
-            ends = (spread.low, spread.high) if spread else (None, None)
-            values.append(Value(stage.name, name, "WER", total.error_rate, *ends, True, counts))
-        for name, rate in stage.characters.items():
-            values.append(Value(stage.name, name, "CER", rate, *_character_interval(stage, name)))
-    return values
-
-
-def _character_interval(stage: Stage, name: str) -> tuple[float | None, float | None]:
-    """As the scoring of characters wrote it."""
-    path = stage.directory / f"decode_{name}" / "score_cer" / "result.json"
-    spread = read_json(path).get("interval") if path.is_file() else None
-    return (spread["low"], spread["high"]) if spread else (None, None)
-
-
-def _differences(
-    results: Results, against: list[tuple[str, Comparison, Difference]]
-) -> list[Difference]:
-    found = [
-        _difference(stage.name, results.stages[0].name, name, score.versus_full)
-        for stage in (*results.stages, *results.controls)
-        for name, score in stage.scores.items()
-        if score.versus_full is not None
-    ]
-    return found + [each for _, _, each in against]
-
-
-def _difference(training: str, against: str, name: str, comparison: Comparison) -> Difference:
-    test = comparison.mapsswe
-    return Difference(
-        training, against, name, "WER", comparison.difference, comparison.low, comparison.high,
-        test.p, bool(test.significant),
-    )  # fmt: skip
-
-
-def record_of(
-    results: Results, data: dict[str, dict[str, int]] | None = None
-) -> dict[str, Any]:
-    """The record of a speech experiment, from which all its views are made."""
-    return experiment_record(results.directory, measured(results, data))
+def as_markdown(record: dict[str, Any]) -> str:
+    """Table, comparisons, caveat and where the files are."""
+    lines = ["", f"Results of {record['directory']}", "", table(**record["table"]), ""]
+    if record["extra"] is not None:
+        lines += [*record["extra"], ""]
+    lines += record["sentences"]
+    lines += ["", *record["notes"]] if record["notes"] else []
+    lines += ["", record["headline"]]
+    branches = record["branches"]
+    if len(branches["rows"]) > 2:
+        lines += ["", "Selected by dev in each branch, with all that was trained for it:", ""]
+        lines.append(
+            "\n\n".join([table(branches["header"], branches["rows"]), *branches["notes"]])
+        )
+    return "\n".join([*lines, "", *record["provenance"], "", *record["files"], ""])
 
 
 def markdown(results: Results) -> str:
-    """Table, comparisons, caveat and where the files are."""
+    """RESULTS.md of a speech experiment."""
     return as_markdown(record_of(results))

@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from cascade_asr.results.record import without_utterances
 from cascade_asr.training.state import duration
 
 PLAIN = 400_000  # characters of embedded alignments above which they are compressed
-LARGEST = 2_200_000  # of compressed ones; the page stays below 3 MB
+LARGEST = 1_900_000  # of compressed ones; the page stays below 3 MB
+LARGEST_SAMPLES = 400_000  # of compressed drawings of utterances
 CHART = "chart.umd.min.js"
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 )
 SECTIONS = (("results", "Results"), ("stages", "Stages"), ("curves", "Curves"),
-            ("compute", "Compute"), ("utterances", "Utterances"), ("setup", "Set-up"),
+            ("inside", "Inside"), ("compute", "Compute"), ("utterances", "Utterances"), ("setup", "Set-up"),
             ("files", "Files"))  # fmt: skip
 
 
@@ -57,13 +59,15 @@ def page(record: dict[str, Any]) -> str:
             "dev, dashed: training; click a name to hide it</figcaption></figure>"
             '<figure><div class="chart" id="rate-box"></div><figcaption>learning rate'
             "</figcaption></figure></div></section>",
+            _inside(record),
             _compute(record),
             _utterances(record),
             _setup(record),
             _files(record),
             "</main>",
-            f'<script type="application/json" id="record">{embedded(_shown(record))}</script>',
+            f'<script type="application/json" id="record">{embedded(without_utterances(record))}</script>',
             f'<script type="text/plain" id="alignments">{_alignments(record)}</script>',
+            f'<script type="text/plain" id="samples">{_samples(record)}</script>',
             f"<script>/* {asset('LICENSE.chart.js.md')} */</script>",
             f"<script>{chart}</script>",
             f"<script>{asset('page.js')}</script>",
@@ -83,22 +87,36 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _shown(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "utterances"}
-
-
 def _alignments(record: dict[str, Any]) -> str:
-    """Alignments as JSON, or compressed; too many of them lose what all recognised rightly."""
+    """Alignments as JSON, or compressed, in at most `LARGEST` characters.
+
+    What does not fit goes in this order: utterances that all trainings recognise rightly,
+    then trainings that no branch selected, then the rest. The page says so.
+    """
     content = record["utterances"]
     if content is None:
         return ""
     text = embedded(content)
     if len(text) <= PLAIN:
         return text
-    packed = _packed(text)
-    if len(packed) > LARGEST:
-        packed = _packed(embedded(_with_errors(content)))
-    return packed if len(packed) <= LARGEST else ""
+    chosen = {each["name"] for each in record["trainings"] if each["selected_in"]} | {"full"}
+    fewer = _with_errors(content)
+    for smaller in (content, fewer, _of_trainings(fewer, chosen)):
+        packed = _packed(embedded(smaller))
+        if len(packed) <= LARGEST:
+            return packed
+    return embedded({"trainings": [], "words": [], "sets": {}, "too_many": True})
+
+
+def _samples(record: dict[str, Any]) -> str:
+    """Drawings of single utterances, compressed; as many of each training as fit."""
+    samples = (record["inspection"] or {}).get("samples")
+    while samples:
+        packed = _packed(embedded(samples))
+        if len(packed) <= LARGEST_SAMPLES:
+            return packed
+        samples = {name: each[:-1] for name, each in samples.items() if each[:-1]}
+    return ""
 
 
 def _packed(text: str) -> str:
@@ -111,6 +129,16 @@ def _with_errors(content: dict[str, Any]) -> dict[str, Any]:
         for name, rows in content["sets"].items()
     }
     return {**content, "sets": sets, "without_correct": True}
+
+
+def _of_trainings(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    kept = [index for index, name in enumerate(content["trainings"]) if name in names]
+    sets = {
+        name: [[*row[:3], [row[3][index] for index in kept]] for row in rows]
+        for name, rows in content["sets"].items()
+    }
+    trainings = [content["trainings"][index] for index in kept]
+    return {**content, "trainings": trainings, "sets": sets, "selected_only": True}
 
 
 def html_table(header: list[str], rows: list[tuple[str, list[str]]], kind: str = "") -> str:
@@ -130,7 +158,7 @@ def _top(record: dict[str, Any], title: str) -> str:
     links = "".join(
         f'<a href="#{name}">{text}</a>'
         for name, text in SECTIONS
-        if name != "utterances" or record["utterances"]
+        if record.get({"inside": "inspection"}.get(name, name), True)
     )
     return (
         f'<header><div class="bar"><h1>{title}</h1><button id="theme" type="button" '
@@ -205,6 +233,42 @@ def _lineage(record: dict[str, Any]) -> str:
     header = ["training", "source", "frozen", "new", "kept and trained on", "seed",
               "model SHA-256", "code"]  # fmt: skip
     return f"<details><summary>Lineage</summary>{html_table(header, rows)}</details>"
+
+
+def _inside(record: dict[str, Any]) -> str:
+    """Similarity of layers, distance of weights, alignments of single utterances."""
+    found = record["inspection"]
+    if not found:
+        return ""
+    notes = "".join(f"<p>{escape(note)}</p>" for note in found["notes"])
+    drawn = (
+        '<h3>Attention and CTC alignments</h3><div class="controls">'
+        '<label>Utterance <select id="sample"></select></label>'
+        '<label>A <select id="sample-a"></select></label>'
+        '<label>B <select id="sample-b"></select></label></div>'
+        '<p class="hint">Rows: tokens of the reference, from the top; columns: encoder frames; the '
+        "darker, the nearer to 1. Attention is that of the decoder given the reference, CTC the "
+        "probability of each token, outlined where the most probable path emits it.</p>"
+        '<div class="grid" id="drawn"></div>'
+        if found["samples"]
+        else ""
+    )
+    return (
+        '<section id="inside"><h2>Inside the networks</h2>'
+        f'<p class="hint">Outputs on {escape("; ".join(found["items"]))}, {found["rows"]:,} rows '
+        "of each layer; layers from the top.</p>"
+        '<h3>Similarity of outputs (linear CKA)</h3><div class="controls"><label>Compared with '
+        '<select id="cka-with"></select></label></div><div class="wide" id="cka"></div>'
+        '<p class="hint">1: the same up to rotation and scale; about 0: nothing in common '
+        "(unbiased estimate). A layer above one that was trained again may differ though it is "
+        "frozen: it reads other inputs.</p>"
+        '<h3>Distance of weights</h3><div class="controls"><label>From those of '
+        '<select id="drift-from"><option value="source">its source</option>'
+        '<option value="full">full training</option></select></label></div>'
+        '<div class="wide" id="drift"></div><p class="hint">Norm of the difference divided by the '
+        "norm of the weights there; 0: frozen; about 1.4: new weights of the same size.</p>"
+        f"{drawn}{notes}</section>"
+    )
 
 
 def _compute(record: dict[str, Any]) -> str:

@@ -15,89 +15,17 @@ import os
 import platform
 import shlex
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.branches import branch_rows, headline, read_experiment, time_notes
-from cascade_asr.results.collect import Stage
 from cascade_asr.results.configuration import differences_to
+from cascade_asr.results.inspection import inspect
+from cascade_asr.results.measures import Measured, Value, table_rows
 from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.results.trainings import curves_of, order_layers, read_trainings
 
 FORMAT = 1  # of report.json
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number of a table: a training on a test set.
-
-    Attributes:
-        training, set: such as ``stage1`` and ``test_seen``.
-        metric: such as ``WER``, ``CER``, ``perplexity``.
-        value: in percent, where it is a rate.
-        low, high: its 95 % interval, where there is one.
-        less_is_better: None where that is not known.
-        counts: what it is made of, such as ``{"words": 600, "substitutions": 3}``.
-    """
-
-    training: str
-    set: str
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    less_is_better: bool | None = True
-    counts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference on a test set: value of ``training`` - value of ``against``."""
-
-    training: str
-    against: str
-    set: str
-    metric: str
-    difference: float
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    significant: bool | None = None
-
-
-@dataclass
-class Measured:
-    """What a task contributes to the record of an experiment.
-
-    Attributes:
-        kind: ``speech``, ``text``, or what else was trained.
-        header, rows: the table that a recipe ends with, one row a stage, as text.
-        values, differences: the numbers behind it, and more of them.
-        sentences: one a stage and set: is it better than full training?
-        extra: lines between the table and these; None for a task that never has any.
-        notes: what is particular about the scores of a set.
-        files: where models and reports are, in lines.
-        rows_from: trainings of the tables, for the lines of provenance.
-        utterances: see `results.utterances`; None where there are none.
-        defaults: the options of training as they are where a file says nothing.
-        data: sizes of data sets, by name.
-    """
-
-    kind: str
-    header: list[str]
-    rows: list[list[str]]
-    values: list[Value]
-    differences: list[Difference]
-    sentences: list[str]
-    rows_from: list[Stage]
-    extra: list[str] | None = None
-    notes: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    utterances: dict[str, Any] | None = None
-    defaults: TrainingOptions = field(default_factory=TrainingOptions)
-    data: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
@@ -114,6 +42,7 @@ def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
     trainings = read_trainings(directory)
     order_layers(trainings)
     branch_header, branch_cells = branch_rows(experiment)
+    header, rows = table_rows(measured, experiment.metric)
     decoded = {each.training for each in measured.values}
     for training in trainings:
         training["decoded"] = training["name"] in decoded
@@ -132,7 +61,7 @@ def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
         "data": measured.data,
         "configuration": differences_to(measured.defaults, directory, trainings),
         "trainings": trainings,
-        "table": {"header": measured.header, "rows": measured.rows},
+        "table": {"header": header, "rows": rows},
         "values": [dataclasses.asdict(each) for each in measured.values],
         "differences": [dataclasses.asdict(each) for each in measured.differences],
         "sentences": measured.sentences,
@@ -143,12 +72,13 @@ def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
             "rows": branch_cells,
             "notes": time_notes([experiment]),
         },
-        "provenance": provenance_lines(measured.rows_from),
+        "provenance": provenance_lines([*measured.stages, *measured.controls]),
         "files": measured.files,
         "logs": [
             str(path.relative_to(directory)) for path in sorted(directory.glob("log/*.log"))
         ],
         "curves": curves_of(directory, [each["name"] for each in trainings]),
+        "inspection": inspect(measured.inspector, trainings) if measured.inspector else None,
         "utterances": measured.utterances,
     }
     return without_nan(record)
@@ -212,10 +142,19 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_json(record: dict[str, Any]) -> str:
-    """All of the record but the alignments of utterances, which the page embeds."""
+def without_utterances(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without alignments and drawings of single utterances."""
     shown = {key: value for key, value in record.items() if key != "utterances"}
-    return json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if shown["inspection"]:
+        shown["inspection"] = {
+            key: value for key, value in shown["inspection"].items() if key != "samples"
+        }
+    return shown
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """All of the record but what is of single utterances, which the page embeds."""
+    return json.dumps(without_utterances(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(record: dict[str, Any]) -> str:

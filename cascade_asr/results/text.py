@@ -11,10 +11,9 @@ from cascade_asr.files import read_json
 from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
 from cascade_asr.results.collect import Stage, read_stage
-from cascade_asr.results.page import page
-from cascade_asr.results.record import Difference, Measured, Value, experiment_record
-from cascade_asr.results.views import as_markdown
-from cascade_asr.training.state import duration
+from cascade_asr.results.inspection import Inspector
+from cascade_asr.results.measures import Column, Difference, Measured, Value
+from cascade_asr.results.record import experiment_record
 
 
 @dataclass
@@ -51,24 +50,6 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
     return TextResults(directory, selection["metric"], stages, texts, perplexities)
 
 
-def rows_of(results: TextResults) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: one row a stage."""
-    full = results.perplexities[results.stages[0].name]
-    with_cache = any("cache_perplexity" in each for each in full.values())
-    header = ["stage", f"dev {results.metric}", *(f"{name} perplexity" for name in results.texts)]
-    header += [f"{name} with cache" for name in results.texts if with_cache]
-    rows = []
-    for stage in results.stages:
-        found = results.perplexities[stage.name]
-        cells = [stage.title + (" (selected)" if stage.selected else ""), f"{stage.dev_value:.2f}"]
-        cells += [f"{found[name]['perplexity']:.2f}" for name in results.texts]
-        if with_cache:
-            cells += [f"{found[name]['cache_perplexity']:.2f}" for name in results.texts]
-        lineage = stage.lineage
-        rows.append([*cells, duration(lineage["seconds"]), f"{lineage['updates']:,}"])
-    return [*header, "trained", "updates"], rows
-
-
 def comparison_lines(results: TextResults) -> list[str]:
     """One sentence a stage and text: how much better or worse than full training, per token."""
     first = results.stages[0].name
@@ -86,25 +67,30 @@ def comparison_lines(results: TextResults) -> list[str]:
 
 
 def measured(
-    results: TextResults, data: dict[str, dict[str, int]] | None = None
+    results: TextResults,
+    data: dict[str, dict[str, int]] | None = None,
+    inspector: Inspector | None = None,
 ) -> Measured:
     """What a language-model experiment adds to its record."""
     directory = results.directory
-    header, rows = rows_of(results)
+    values = _values(results)
+    metrics = list(dict.fromkeys(each.metric for each in values))
     return Measured(
         kind="text",
-        header=header,
-        rows=rows,
-        values=_values(results),
+        stages=results.stages,
+        columns=[
+            Column(name, metric, f"{name} {metric}") for metric in metrics for name in results.texts
+        ],
+        values=values,
         differences=_differences(results),
         sentences=comparison_lines(results),
-        rows_from=results.stages,
         files=[
             f"Report: {directory}/report.html",
             f"Models: {directory}/STAGE/model.pth, lineage in lineage.json, perplexity.json",
         ],
         defaults=LMConfig(),
         data=data or {},
+        inspector=inspector,
     )
 
 
@@ -155,13 +141,3 @@ def record_of(
 ) -> dict[str, Any]:
     """The record of a language-model experiment, from which all its views are made."""
     return experiment_record(results.directory, measured(results, data))
-
-
-def text_markdown(results: TextResults) -> str:
-    """Tables and where the files are."""
-    return as_markdown(record_of(results))
-
-
-def text_html(results: TextResults) -> str:
-    """The whole report as one page."""
-    return page(record_of(results))

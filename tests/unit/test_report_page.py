@@ -13,7 +13,7 @@ from report_experiment import make_experiment
 
 from cascade_asr.results.collect import collect
 from cascade_asr.results.data_sizes import speech_sizes
-from cascade_asr.results.markdown import record_of
+from cascade_asr.results.speech import record_of
 from cascade_asr.results.trainings import layer_states, thinned
 from cascade_asr.results.views import write_views
 

@@ -23,6 +23,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // ---- light and dark
+  let redrawSamples = null, details = null;
   const system = matchMedia("(prefers-color-scheme: dark)");
   function paint(theme) {
     document.documentElement.dataset.theme = theme;
@@ -146,6 +147,7 @@
     if (!all.length) { box.parentElement.remove(); return; }
     const rows = all.map((each) => `${each.training} − ${each.against}, ${each.set}`);
     const known = all.some((each) => each.low !== null);
+    const margin = 0.1 * Math.max(...all.flatMap((each) => [each.low, each.high, each.difference].map(Math.abs)));
     const colour = (each) => (each.significant === false ? css("--muted")
       : each.difference < 0 ? css("--good") : css("--bad"));
     byId("forest-caption").textContent = `Paired differences of ${unique(all.map((each) => each.metric)).join(", ")}`
@@ -162,7 +164,8 @@
       }] },
       options: {
         indexAxis: "y",
-        scales: { x: axis(""), y: axis("", { ticks: { ...tick(rows), autoSkip: false } }) },
+        scales: { x: axis("", { suggestedMin: -margin, suggestedMax: margin }),
+          y: axis("", { ticks: { ...tick(rows), autoSkip: false } }) },
         plugins: { legend: { display: false }, tooltip: { callbacks: { label(item) {
           const each = all[item.dataIndex];
           const spread = each.low === null ? "" : ` (${each.low.toFixed(2)} to ${each.high.toFixed(2)})`;
@@ -227,7 +230,7 @@
   const STATES = { frozen: "frozen, from the source", kept: "from the source, trained on",
     new: "new weights, trained", random: "new weights, frozen" };
   function drawTree() {
-    const width = 148, gap = 26, height = 24, top = 34 + 14 * Math.min(names.length, 6);
+    const width = 158, gap = 26, height = 24, top = 34 + 14 * Math.min(names.length, 6);
     const most = Math.max(...record.trainings.map((each) => each.layers.length));
     const place = (index) => 8 + index * (width + gap);
     const bottom = top + 42 + most * (height + 3);
@@ -301,8 +304,8 @@
   }
 
   // ---- utterances
-  async function readAlignments() {
-    const text = byId("alignments").textContent.trim();
+  async function unpacked(id) {
+    const text = byId(id).textContent.trim();
     if (!text || text.startsWith("{")) return text ? JSON.parse(text) : null;
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -355,10 +358,6 @@
   const PAGE = 25;
 
   function startUtterances(data) {
-    const choose = (select, list, value) => {
-      select.replaceChildren(...list.map((each) => element("option", { value: each }, each)));
-      select.value = list.includes(value) ? value : list[0];
-    };
     choose(byId("set"), Object.keys(data.sets));
     choose(byId("a"), data.trainings, "full");
     const other = record.selected !== "full" ? record.selected : data.trainings[1];
@@ -385,7 +384,8 @@
       const errors = (name) => shown.reduce((sum, row) => sum + row[name], 0);
       byId("count").textContent = `${shown.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} utterances; `
         + `errors of ${byId("a").value}: ${errors("a")}, of ${byId("b").value}: ${errors("b")}`
-        + (data.without_correct ? "; utterances that all recognise rightly are left out, to keep this file small" : "");
+        + (data.without_correct ? "; utterances that all recognise rightly are left out, to keep this file small" : "")
+        + (data.selected_only ? "; so are trainings that no branch selected" : "");
       byId("table").tBodies[0].replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
         const change = element("td", { class: `number ${row.change < 0 ? "down" : row.change > 0 ? "up" : ""}` },
           row.change > 0 ? `+${row.change}` : String(row.change));
@@ -408,7 +408,6 @@
     collect();
     details = () => drawDetails(all);
   }
-  let details = null;
 
   // ---- confusions, speakers and lengths of the chosen pair
   function drawDetails(rows) {
@@ -465,6 +464,101 @@
     byId("confusions").replaceChildren(...tables);
   }
 
+  // ---- inside the networks
+  function choose(select, list, value) {
+    select.replaceChildren(...list.map((each) => element("option", { value: each }, each)));
+    select.value = list.includes(value) ? value : list[0];
+  }
+  function heatTable(box, seen, shade, find) {
+    const head = element("tr", {}, element("th", {}, "layer"), ...seen.trainings.map((name) => element("th", {}, name)));
+    const rows = [...seen.layers].reverse().map((layer) => element("tr", {}, element("td", {}, layer.name),
+      ...seen.trainings.map((name, index) => {
+        const value = find(layer, index) ?? null;
+        const strength = value === null ? 0 : Math.round(55 * Math.min(Math.max(shade(value), 0), 1));
+        return element("td", { style: `background:color-mix(in srgb, var(--accent) ${strength}%, var(--bg))` },
+          value === null ? "–" : value.toFixed(3));
+      })));
+    box.replaceChildren(element("table", { class: "heat" }, element("thead", {}, head), element("tbody", {}, ...rows)));
+  }
+  function startInside() {
+    const seen = record.inspection;
+    if (!seen) return;
+    choose(byId("cka-with"), seen.trainings, "full");
+    const drawSimilarity = () => {
+      const other = seen.trainings.indexOf(byId("cka-with").value);
+      heatTable(byId("cka"), seen, (value) => value, (layer, index) => layer.cka[index][other]);
+    };
+    const drawDistance = () => heatTable(byId("drift"), seen, (value) => value / 1.5,
+      (layer, index) => layer.drift[index][byId("drift-from").value]);
+    byId("cka-with").addEventListener("change", drawSimilarity);
+    byId("drift-from").addEventListener("change", drawDistance);
+    drawSimilarity();
+    drawDistance();
+  }
+  function startSamples(samples) {
+    const trainings = Object.keys(samples);
+    const utterances = unique(trainings.flatMap((name) => samples[name].map((each) => each.utterance)));
+    choose(byId("sample"), utterances);
+    choose(byId("sample-a"), trainings, "full");
+    choose(byId("sample-b"), trainings, record.selected !== "full" ? record.selected : trainings[1]);
+    redrawSamples = () => {
+      const figures = ["attention", "ctc"].flatMap((kind) => ["a", "b"].map((side) => {
+        const name = byId(`sample-${side}`).value;
+        const sample = samples[name].find((each) => each.utterance === byId("sample").value);
+        if (!sample || !sample[kind]) return null;
+        const canvas = element("canvas", { role: "img", "aria-label": `${kind} of ${name}` });
+        const title = kind === "ctc" ? "CTC" : "Attention";
+        return [element("figure", {}, canvas, element("figcaption", {}, `${title}, ${side.toUpperCase()}: ${name}`)), canvas, sample, kind];
+      })).filter(Boolean);
+      byId("drawn").replaceChildren(...figures.map(([figure]) => figure));
+      figures.forEach(([, canvas, sample, kind]) => drawMatrix(canvas, sample, kind));
+    };
+    for (const id of ["sample", "sample-a", "sample-b"]) byId(id).addEventListener("change", redrawSamples);
+    addEventListener("resize", () => requestAnimationFrame(redrawSamples));
+    redrawSamples();
+  }
+  function drawMatrix(canvas, sample, kind) {
+    const { rows, columns, data } = sample[kind];
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const left = 62, high = Math.max(7, Math.min(16, Math.floor(480 / rows)));
+    const width = Math.max(canvas.parentElement.clientWidth - 20, 120), height = rows * high + 20;
+    const scale = devicePixelRatio || 1;
+    canvas.width = width * scale; canvas.height = height * scale;
+    canvas.style.width = `${width}px`; canvas.style.height = `${height}px`;
+    const context = canvas.getContext("2d");
+    context.scale(scale, scale);
+    const step = (width - left) / columns;
+    context.font = `${Math.min(high, 11)}px ${getComputedStyle(document.body).fontFamily}`;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    for (let row = 0; row < rows; row++) {
+      context.globalAlpha = 1;
+      context.fillStyle = css("--fg");
+      context.fillText(shortened(sample.tokens[row] ?? "<eos>", 9), left - 5, (row + 0.5) * high);
+      context.fillStyle = css("--accent");
+      for (let column = 0; column < columns; column++) {
+        context.globalAlpha = Math.sqrt(bytes[row * columns + column] / 255);
+        context.fillRect(left + column * step, row * high, step + 0.4, high);
+      }
+    }
+    context.globalAlpha = 1;
+    context.strokeStyle = css("--line");
+    context.strokeRect(left, 0, width - left, rows * high);
+    if (kind === "ctc" && sample.path) {
+      context.strokeStyle = css("--bad");
+      sample.path.forEach((row, frame) => {
+        if (row < 0) return;
+        const column = Math.floor((frame * columns) / sample.frames);
+        context.strokeRect(left + column * step, row * high + 0.5, Math.max(step, 2), high - 1);
+      });
+    }
+    context.fillStyle = css("--muted");
+    context.textAlign = "left";
+    context.fillText("frame 1", left, rows * high + 11);
+    context.textAlign = "right";
+    context.fillText(String(sample.frames), width, rows * high + 11);
+  }
+
   // ---- all together
   function drawCharts() {
     charts.forEach(([, chart]) => chart.destroy());
@@ -477,6 +571,7 @@
     drawTree();
     drawCurves();
     if (details) details();
+    if (redrawSamples) redrawSamples();
   }
   const metrics = curveMetrics();
   byId("curve-metric").replaceChildren(...metrics.map((each) => element("option", { value: each }, each)));
@@ -489,8 +584,13 @@
     URL.revokeObjectURL(link.href);
   });
   paint(system.matches ? "dark" : "light");
-  readAlignments().then((data) => {
-    if (data && byId("utterances")) startUtterances(data);
+  startInside();
+  Promise.all([unpacked("alignments"), unpacked("samples")]).then(([data, samples]) => {
+    if (data && data.too_many) {
+      byId("utterances").replaceChildren(element("h2", {}, "Utterances"), element("p", {},
+        "There are too many alignments for one file; sclite's files have them: see Files."));
+    } else if (data && byId("utterances")) startUtterances(data);
+    if (samples && byId("drawn")) startSamples(samples);
     document.documentElement.dataset.ready = "true";
   });
 })();

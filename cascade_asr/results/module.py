@@ -1,4 +1,4 @@
-"""What an experiment of any task adds to its record: the scores that its trainings kept."""
+"""What an experiment of one's own module adds to its record: the scores that trainings kept."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.collect import Stage, read_stage
-from cascade_asr.results.record import Measured, Value
-from cascade_asr.training.state import duration
+from cascade_asr.results.inspection import Inspector
+from cascade_asr.results.measures import Column, Measured, Value
 
 ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
 
 
-def measured(directory: Path, options: TrainingOptions) -> Measured:
+def measured(
+    directory: Path, options: TrainingOptions, inspector: Inspector | None = None
+) -> Measured:
     """Scores of ``STAGE/scores.json``, such as ``{"test accuracy": 0.9}``.
 
     Args:
         directory: ``exp/TAG``.
         options: of training; their class has the defaults.
+        inspector: looks into the models.
 
     Raises:
         DataError: if nothing is finished there.
@@ -37,34 +40,23 @@ def measured(directory: Path, options: TrainingOptions) -> Measured:
                 controls.append(read_stage(directory, entry, False))
     scores = {stage.name: _scores(stage) for stage in (*stages, *controls)}
     columns = list(dict.fromkeys(name for stage in stages for name in scores[stage.name]))
-    header = ["stage", f"dev {selection['metric']}", *columns, "trained", "updates"]
-    rows = [
-        [
-            stage.title + (" **(selected)**" if stage.selected else ""),
-            f"{stage.dev_value:.4g}",
-            *(f"{scores[stage.name][x]:.4g}" if x in scores[stage.name] else "-" for x in columns),
-            duration(stage.lineage["seconds"]),
-            str(stage.lineage["updates"]),
-        ]
-        for stage in stages
-    ]
     return Measured(
         kind="module",
-        header=header,
-        rows=rows,
+        stages=stages,
+        controls=controls,
+        columns=[Column(*_divided(name), name, ".4g") for name in columns],
+        dev_form=".4g",
         values=[
             Value(training, *_divided(name), value, less_is_better=_less(name, selection))
             for training, found in scores.items()
             for name, value in found.items()
         ],
-        differences=[],
-        sentences=[],
-        rows_from=[*stages, *controls],
         files=[
             f"Report: {directory}/report.html",
             f"Models: {directory}/STAGE/model.pth, lineage in lineage.json",
         ],
         defaults=type(options)(),
+        inspector=inspector,
     )
 
 
