@@ -15,6 +15,7 @@ setup(
     long_description=(root / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    package_data={"cascade_asr.results": ["assets/*"]},
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["cascade_asr", "cascade_asr.*"]),
     install_requires=[

@@ -204,7 +204,7 @@ stage_6() {
   require_file "$exp/selection.json" 3
   # shellcheck disable=SC2086 # a list of names
   python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
-    ${sctk:+--sctk "$sctk"} $test_sets
+    ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets
 }
 
 # What decides the result of a stage, and what it leaves behind; see utils/stages.sh.

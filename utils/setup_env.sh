@@ -58,6 +58,9 @@ main() {
     exit 0
   fi
   install_tools
+  if $tests; then
+    install_browser
+  fi
   if ! base_is_complete; then
     build_environment
   fi
@@ -187,6 +190,16 @@ apt_install() {
       $become "${apt[@]}" install --no-install-recommends "$package" || true
     done
   } </dev/null >/dev/null 2>&1
+}
+
+# Chromium opens the report in tests; its driver's command is not named as its package.
+install_browser() {
+  [[ $(missing_of chromium chromedriver) ]] || return 0
+  apt_install chromium chromium-driver || true
+  if [[ $(missing_of chromium chromedriver) ]]; then
+    log "going on without chromium, in which tests open the report; to have it, run:" \
+      "sudo apt-get install chromium chromium-driver"
+  fi
 }
 
 missing_of() {

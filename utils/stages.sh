@@ -40,6 +40,9 @@ seeds=                 # several, such as 1,2,3: each its own folder exp/TAG_see
 tag=                   # name of the folder exp/TAG; none: the training configuration's name
 train_config=conf/train.yaml      # training options
 cascade_config=conf/cascade.yaml  # cascade options
+# shellcheck disable=SC2034
+report_samples=3       # 0.. dev utterances whose attention and CTC alignments the report draws;
+                       # 0 does not load the models, which similarity of layers needs too
 # end options
 
 # shellcheck source=utils/parse_options.sh
@@ -263,6 +266,11 @@ run_stages() {
     shift
   done
   parse_options ${words[@]+"${words[@]}"}
+  CASCADE_ASR_COMMAND=./${0##*/}
+  if ((${#words[@]})); then
+    CASCADE_ASR_COMMAND+=$(printf ' %q' "${words[@]}")
+  fi
+  export CASCADE_ASR_COMMAND # the report shows it
   check_stage_options
   if [[ ${CASCADE_ASR_CHECK_OPTIONS-} == true ]]; then exit 0; fi # asked by run.sh
   declare_paths

@@ -16,6 +16,7 @@ from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json, write_json
 from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.models import ModuleModels
 from cascade_asr.library.network import Measure
 from cascade_asr.library.task import ModuleOptions, ModuleTask
 from cascade_asr.options.schema import from_mapping
@@ -25,6 +26,9 @@ from cascade_asr.results.branches import (
     headline,
     read_experiment,
 )
+from cascade_asr.results.module import measured
+from cascade_asr.results.record import experiment_record
+from cascade_asr.results.views import write_views
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.evaluate import evaluate as evaluate_batches
@@ -140,6 +144,19 @@ class Cascade:
         """A headline and a Markdown table: full training, cascade and controls."""
         results = self.results()
         return f"{headline([results])}\n\n{branch_table(results)}"
+
+    def report(self) -> Path:
+        """Write RESULTS.md, report.html, report.json and report.csv into the folder.
+
+        Test sets are those that `evaluate` kept. The models are run over some dev items.
+
+        Returns:
+            The page.
+        """
+        inspector = ModuleModels(self.task, self._trained)
+        found = measured(self.directory, self._options, inspector)
+        write_views(experiment_record(self.directory, found))
+        return self.directory / "report.html"
 
     @property
     def selected(self) -> str:

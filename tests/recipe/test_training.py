@@ -102,7 +102,7 @@ def test_decoding_and_report(trained: Path, dump: Path):
     assert wer["error_rate"] < 65  # a model that has learnt nothing has 100
     assert f"{wer['error_rate']:.1f} ({wer['interval']['low']:.1f}" in table
     page = (trained / "exp/report.html").read_text()
-    assert page.count("<polyline") == 9 and "Lineage" in page
+    assert 'id="record"' in page and "Lineage" in page
 
 
 def test_a_finished_training_is_skipped_and_changed_options_set_it_aside(
