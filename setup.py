@@ -16,6 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
+    entry_points={"console_scripts": ["cascade-asr = cascade_asr.cli.main:main"]},
     packages=find_packages(include=["cascade_asr", "cascade_asr.*"]),
     install_requires=[
         "torch>=2.11",
