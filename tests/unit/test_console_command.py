@@ -100,7 +100,7 @@ def test_a_misspelt_command_is_told_with_the_nearest_and_no_command_shows_the_he
     assert cascade_asr("--version").startswith("cascade-asr 0.")
 
 
-@pytest.mark.parametrize("name", ["list", "status"])
+@pytest.mark.parametrize("name", ["list", "status", "doctor"])
 def test_the_help_of_a_command_has_examples_and_its_own_name(name):
     text = cascade_asr(name, "--help")
     assert text.startswith(f"usage: cascade-asr {name}") and "Examples:" in text
