@@ -28,11 +28,11 @@ sctk=                             # folder of NIST's hubscr.pl, for sets that it
 # Features and tokens
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
-min_frames=                       # shorter training utterances are left out
-max_frames=                       # longer training utterances are left out
-max_characters=                   # and those with a longer text
+min_frames=                       # 0.. shorter training utterances are left out
+max_frames=                       # 0.. longer training utterances are left out
+max_characters=                   # 0.. and those with a longer text
 token_type=char                   # char or bpe
-vocabulary_size=2000              # pieces, for bpe
+vocabulary_size=2000              # 1.. pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
 token_list=                       # tokens of another model, for a transferred classifier: its
                                   # folder tokens, a tokens.txt, or an ESPnet2 config.yaml
@@ -47,9 +47,6 @@ check_kind_options() {
   [[ $token_type =~ ^(char|bpe)$ ]] || die "--token-type $token_type: expected char or bpe"
   [[ -z $non_linguistic_symbols || -f $non_linguistic_symbols ]] ||
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
-  for name in min_frames max_frames max_characters; do
-    [[ ${!name} =~ ^[0-9]*$ ]] || die "--${name//_/-} ${!name}: expected a number"
-  done
   [[ -z $token_list || -e $token_list ]] || die "--token-list $token_list: no such file or folder"
 }
 
