@@ -5,9 +5,9 @@ Examples:
     cascade-asr status exp/rnn
     cascade-asr status --all         # finished ones too
 
-The time left is to the last epoch at the pace of this run, dev passes included; patience
-may end a training sooner. Trainings on other hosts are seen by what they write, every
-10 seconds, into the experiment's folder.
+The time left is to the last epoch at the pace of the latest minutes, dev passes included;
+patience may end a training sooner. Trainings on other hosts are seen by what they write,
+every 10 seconds, into the experiment's folder.
 """
 
 from __future__ import annotations

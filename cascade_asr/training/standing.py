@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from cascade_asr.files import write_json
 
 NAME = "progress.json"
 INTERVAL_S = 10.0  # between two entries
+PACE_OVER_ENTRIES = 30  # the time left is told from the last five minutes, not from the start
 
 
 class ProgressFile:
@@ -31,8 +33,9 @@ class ProgressFile:
 
     def __init__(self, directory: Path, total: int, done: int) -> None:
         self.path = directory / NAME
-        self.total, self._first = total, done
-        self._began = time.monotonic()
+        self.total = total
+        # when the last entries were written, and at which update
+        self._written = deque([(time.monotonic(), done)], maxlen=PACE_OVER_ENTRIES + 1)
         self._due = 0.0
 
     def write(self, epoch: int, update: int) -> None:
@@ -41,7 +44,10 @@ class ProgressFile:
         if now < self._due:
             return
         self._due = now + INTERVAL_S
-        made = update - self._first
+        then, first = self._written[0]
+        made = update - first
+        if update > self._written[-1][1]:
+            self._written.append((now, update))
         content = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -49,7 +55,7 @@ class ProgressFile:
             "epoch": epoch,
             "update": update,
             "total_updates": self.total,
-            "seconds_per_update": (now - self._began) / made if made > 0 else None,
+            "seconds_per_update": (now - then) / made if made > 0 else None,
             "written": time.time(),
         }
         try:
@@ -71,7 +77,7 @@ class Standing:
 
     Attributes:
         host, epoch, update, total_updates: of the training.
-        seconds_per_update: measured in this run, validation included; None at its start.
+        seconds_per_update: of the latest minutes, dev passes included; None at the start.
         age_s: seconds since it was written.
         alive: its process runs; None where it is on another host.
     """
