@@ -123,7 +123,7 @@ stage_1() {
   local name
   for name in "$original_train_set" "${sets[@]:1}"; do
     require_file "data/$name/wav.scp" 0
-    validate_data_dir.sh --no-feats "data/$name"
+    validate_data_dir.sh --no-feats --quiet "data/$name"
   done
   if [[ -n $speed_perturb_factors ]]; then perturb_speed; fi
   for name in "${sets[@]}"; do features_of "$name"; done

@@ -42,6 +42,7 @@ from cascade_asr.training.freezing import (
 )
 from cascade_asr.training.history import History
 from cascade_asr.training.identity import (
+    GIVEN,
     changes,
     checkpoint_identity,
     deciding_options,
@@ -73,12 +74,14 @@ class StageRunner:
         fabric: launched; None where nothing is trained or written.
         interruption: signals that ask to stop.
         check_may_write: raises where another attempt has taken over.
+        given: training options of the command line, as written; they are recorded.
     """
 
     task: Task
     fabric: Fabric | None
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
+    given: str = ""
     _lock: Lock | None = dataclasses.field(default=None, init=False, repr=False)
 
     def directory(self, plan: StagePlan) -> Path:
@@ -221,6 +224,7 @@ class StageRunner:
             "source": source.model_sha256 if source else None,
             "data": self._data_digest,
             **({"reset": [layer.name for layer in plan.reset]} if plan.reset else {}),
+            **({GIVEN: self.given} if self.given else {}),
         }
 
     @cached_property
@@ -318,7 +322,7 @@ class StageRunner:
         ranks = (self.fabric.global_rank, self.fabric.world_size)
         train, valid = self.task.loaders(model, plan.config, *ranks, directory)
         if self.fabric.is_global_zero:
-            _write_config(directory / "config.yaml", plan)
+            _write_config(directory / "config.yaml", plan, self.given)
             total = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
             logger.info(
@@ -416,6 +420,8 @@ def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str
     return {name: tensor_digest(weights[name]) for name in names}
 
 
-def _write_config(path: Path, plan: StagePlan) -> None:
+def _write_config(path: Path, plan: StagePlan, given: str = "") -> None:
     with atomic_write(path) as stream:
+        if given:
+            stream.write(f"# --train-args {' '.join(given.split())}\n")
         yaml.safe_dump(dataclasses.asdict(plan.config), stream, sort_keys=False)

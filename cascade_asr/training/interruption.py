@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from types import FrameType
 
@@ -47,6 +48,8 @@ class Interruption:
 
 class Interrupted(CascadeError):
     """Training was asked to stop and has saved its state."""
+
+    level = logging.WARNING
 
     def __init__(self, exit_status: int, message: str) -> None:
         super().__init__(message)

@@ -141,7 +141,12 @@ class Trainer:
             else None
         )
         self.progress = Progress(
-            self.title, updates, self.position.update, self.config.log_interval, is_first_rank
+            self.title,
+            updates,
+            self.position.update,
+            self.config.log_interval,
+            is_first_rank,
+            self.directory,
         )
         try:
             with explain_lost_workers():

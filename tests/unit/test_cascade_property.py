@@ -119,7 +119,7 @@ def check_stage(stage: StagePlan, new: Weights, source: Weights | None, result: 
         if is_counter_or_matrix(name, start):
             assert not torch.equal(result[name], start), f"{name} was not trained"
         if source is not None and started_anew and start.dim() > 1:
-            assert not torch.equal(new[name], source[name]), f"{name} was not started anew"
+            assert not torch.equal(new[name], source[name]), f"{name} was not re-initialised"
             assert not torch.equal(result[name], source[name])
 
 
