@@ -132,7 +132,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         print("\n".join(faults), file=sys.stderr)
         print(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''}", file=sys.stderr)
         return 1
-    print(f"{folder}: in order")
+    print(f"{folder}: valid")
     return 0
 
 

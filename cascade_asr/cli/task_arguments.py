@@ -30,7 +30,7 @@ def add_task_arguments(
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
     parser.add_argument("--train-set", required=True, help="set to train on")
-    parser.add_argument("--dev-set", required=True, help="set that selects")
+    parser.add_argument("--dev-set", required=True, help="dev set, used for model selection")
     parser.add_argument(
         "--train-config", type=Path, required=train_config_required, help="training options, YAML"
     )

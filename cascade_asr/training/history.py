@@ -16,7 +16,7 @@ from cascade_asr.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-PACE_OVER_LINES = 5  # the time left is told from so many latest intervals
+PACE_OVER_LINES = 5  # the time left is estimated from this many latest intervals
 
 
 class History:
