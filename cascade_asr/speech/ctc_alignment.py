@@ -67,7 +67,7 @@ def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | N
     path = np.empty(frames, dtype=np.int64)
     for frame in range(frames - 1, -1, -1):
         path[frame] = state
-        state -= came_from[frame, state]
+        state -= int(came_from[frame, state])  # states do not fit into its 8 bits
     places = 2 * np.arange(len(tokens)) + 1
     starts, ends = np.searchsorted(path, places), np.searchsorted(path, places, side="right")
     peaks = [

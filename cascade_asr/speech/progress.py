@@ -51,8 +51,9 @@ class DecodingProgress:
         elif now - self._shown >= self.interval_s:
             self._shown = now
             logger.info(
-                "%s: %.0f of %d %s, %.1f x real time, %s left",
-                self.title, self._count, self.total, self.unit, pace, self._left(now),
+                "%s: %.0f of %d %s (%.0f %%), %.1f x real time, %s left",
+                self.title, self._count, self.total, self.unit,
+                100 * self._count / max(self.total, 1), pace, self._left(now),
             )  # fmt: skip
 
     def close(self) -> None:

@@ -340,7 +340,7 @@ def test_progress_shows_count_pace_and_the_time_left(terminal: bool, done: int, 
     progress.add(2, 3600.0)
     progress.close()
     expected = rf"{done + 2}/10 utterances \[.*x real time\]" if terminal else (
-        rf"decoding: {done + 2} of 10 utterances, \d+\.\d x real time, 00:00:0\d left"
+        rf"decoding: {done + 2} of 10 utterances \({done + 2}0 %\), \d+\.\d x real time, 00:00:0\d left"
     )  # fmt: skip
     assert re.search(expected, stream.getvalue() if terminal else caplog.text)
     quiet = DecodingProgress("decoding", 10, "utterances")
@@ -383,6 +383,15 @@ def test_the_alignment_is_the_best_of_all_paths(seed: int):
             runs.append((frame, frame + length))
         frame += length
     assert list(zip(found.starts, found.ends, strict=True)) == runs
+
+
+def test_a_long_text_is_aligned():
+    """More states than 8 bits count."""
+    tokens = [1, 2] * 200
+    scores = np.log(np.eye(3)[tokens] * 0.97 + 0.01)
+    found = align(scores, tokens)
+    assert found.starts == list(range(400)) and found.ends == list(range(1, 401))
+    assert found.score == pytest.approx(400 * np.log(0.98))
 
 
 def test_too_few_frames_spread_the_words():
