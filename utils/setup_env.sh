@@ -205,7 +205,7 @@ install_tools() {
   read -ra needed <<<"$(missing_of "${needed_tools[@]}")"
   read -ra useful <<<"$(missing_of "${useful_tools[@]}")"
   if ((${#needed[@]})); then
-    die "missing and not to be installed from here: ${needed[*]} ${useful[*]}; please run:" \
+    die "missing, and cannot be installed from here: ${needed[*]} ${useful[*]}; please run:" \
       "sudo apt-get install ${needed[*]} ${useful[*]}"
   fi
   if ((${#useful[@]})); then

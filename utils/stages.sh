@@ -26,7 +26,7 @@ controls=none          # trained beside the cascade at equal compute: all, or so
                        # longer,longer-early-stop,continue,best-of-n,bottom-up,random-top,keep
 # Resources
 ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: those there are
-nj=                    # 1.. jobs at the same time; none: one a processor
+nj=                    # 1.. jobs at the same time; default: one per processor
 # shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
 train_jobs=1           # 1.. trainings at the same time on this machine: seeds, cascade, controls

@@ -57,7 +57,7 @@ class Task(Protocol):
         """
 
     def default_select(self, model: CascadeModel) -> list[str]:
-        """The dev metric that selects, and ``min`` or ``max``."""
+        """The dev metric used for model selection, and ``min`` or ``max``."""
 
     def loaders(
         self, model: CascadeModel, config: Any, rank: int, world_size: int, directory: Path

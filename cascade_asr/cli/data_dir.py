@@ -134,7 +134,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         print(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''}", file=sys.stderr)
         return 1
     if not arguments.quiet:
-        print(f"{folder}: in order")
+        print(f"{folder}: valid")
     return 0
 
 

@@ -40,7 +40,7 @@ def add_task_arguments(
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
     parser.add_argument("--dump", type=Path, required=needed, help="folder of stages 1 and 2")
     parser.add_argument("--train-set", required=needed, help="set to train on")
-    parser.add_argument("--dev-set", required=needed, help="set that selects")
+    parser.add_argument("--dev-set", required=needed, help="dev set, used for model selection")
     parser.add_argument(
         "--train-config", type=Path, required=train_config_required and needed,
         help="training options, YAML",

@@ -120,7 +120,7 @@ def gpus(value: str) -> int:
 
 
 def notice_s(time: str | None) -> int:
-    """Seconds before the time limit at which a training is told to save.
+    """Seconds before the time limit at which a training is asked to save.
 
     A quarter of the limit where that is short, so that there is time to train.
     """

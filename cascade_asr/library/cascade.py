@@ -27,9 +27,9 @@ from cascade_asr.results.branches import (
 )
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
+from cascade_asr.training.evaluate import evaluate as evaluate_batches
 from cascade_asr.training.finished import require_done
 from cascade_asr.training.interruption import Interruption
-from cascade_asr.training.trainer import Trainer
 
 
 class Cascade:
@@ -164,10 +164,9 @@ class Cascade:
                 and become columns of `table`.
         """
         chosen = name or self.selected
-        trainer = Trainer(self._device(), self._options, self.directory / chosen)
-        trainer.model = self._device().to_device(self._trained(chosen))
+        model = self._device().to_device(self._trained(chosen))
         loader = ItemLoader(as_dataset(data, as_set or "data"), self._options.batch_size)
-        values = trainer.evaluate(loader)
+        values = evaluate_batches(self._device(), model, loader)
         if as_set:
             path = self.directory / chosen / "scores.json"
             kept = read_json(path) if path.is_file() else {}

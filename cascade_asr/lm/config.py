@@ -81,7 +81,7 @@ def check_lm_config(config: LMConfig, where: str) -> None:
     """Check a configuration against everything it names, before anything is built.
 
     Raises:
-        ConfigError: with all problems, one a line.
+        ConfigError: with all problems, one per line.
     """
     problems = []
     if config.lm not in MODELS:

@@ -40,7 +40,7 @@ class Stage:
     Attributes:
         name, title: ``stage1`` and what it is.
         directory: its folder.
-        dev_value: the dev metric that selects.
+        dev_value: the dev metric used for model selection.
         kept, selected: by that metric.
         lineage: content of ``lineage.json``.
         scores: by test set, or by set and subset.
@@ -64,7 +64,7 @@ class Results:
 
     Attributes:
         directory: ``exp/TAG``.
-        metric: the dev metric that selects.
+        metric: the dev metric used for model selection.
         stages: full training and the cascade's stages.
         sets: test sets; of those that are scored in subsets, each subset.
         controls: the selected training of each control that was run.

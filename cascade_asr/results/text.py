@@ -31,7 +31,7 @@ class TextResults:
 
     Attributes:
         directory: ``exp/TAG``.
-        metric: the dev metric that selects.
+        metric: the dev metric used for model selection.
         stages: full training and the cascade's stages.
         texts: names of the evaluated texts.
         perplexities: of each stage by name, then by text (see `evaluate_text`).

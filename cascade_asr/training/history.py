@@ -17,7 +17,7 @@ from cascade_asr.training.standing import ProgressFile
 
 logger = logging.getLogger(__name__)
 
-PACE_OVER_LINES = 5  # the time left is told from so many latest intervals
+PACE_OVER_LINES = 5  # the time left is estimated from this many latest intervals
 
 
 class History:

@@ -9,7 +9,7 @@ from types import FrameType
 from cascade_asr.errors import CascadeError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-STOPPED_RESUMABLE = 85  # exit status: saved, start again to go on
+STOPPED_RESUMABLE = 85  # exit status: saved; the same command resumes
 
 
 class Interruption:

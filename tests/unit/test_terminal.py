@@ -102,6 +102,6 @@ def test_a_valid_folder_may_be_told_once(tmp_path):
     (tmp_path / "spk2utt").write_text("a a-1\n")
     words = [sys.executable, "-m", "cascade_asr.cli.data_dir", "validate", "--no-wav",
              "--no-text", "--no-feats", tmp_path]  # fmt: skip
-    assert subprocess.run(words, capture_output=True, text=True).stdout.endswith(": in order\n")
+    assert subprocess.run(words, capture_output=True, text=True).stdout.endswith(": valid\n")
     quiet = subprocess.run([*words, "--quiet"], capture_output=True, text=True, check=False)
     assert (quiet.stdout, quiet.returncode) == ("", 0), quiet.stderr
