@@ -75,6 +75,7 @@ class StageRunner:
         interruption: signals that ask to stop.
         check_may_write: raises where another attempt has taken over.
         given: training options of the command line, as written; they are recorded.
+        again: name of a stage that is trained again even where it is done.
     """
 
     task: Task
@@ -82,6 +83,7 @@ class StageRunner:
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
     given: str = ""
+    again: str = ""
     _lock: Lock | None = dataclasses.field(default=None, init=False, repr=False)
 
     def directory(self, plan: StagePlan) -> Path:
@@ -146,7 +148,7 @@ class StageRunner:
         identity = self._identity(plan, source)
         digest = identity_digest(identity)
         done = None
-        if self.is_current(plan, source):
+        if not self._is_asked_again(plan) and self.is_current(plan, source):
             done = read_done(directory) or restored(directory)
         if done is not None:
             if self.fabric.is_global_zero:
@@ -267,10 +269,16 @@ class StageRunner:
             write_json(directory / "identity.json", identity)
         self.fabric.barrier()
 
+    def _is_asked_again(self, plan: StagePlan) -> bool:
+        """Whether a finished stage is to be trained again; an unfinished one goes on."""
+        return plan.name == self.again and (self.directory(plan) / "done.json").is_file()
+
     def _reason_to_set_aside(
         self, plan: StagePlan, directory: Path, identity: dict[str, Any]
     ) -> str:
         """Why what is in a folder is not this training; empty where it is, or is nothing."""
+        if self._is_asked_again(plan):
+            return "it is to be trained again"
         found = self._found(directory, identity)
         if found is None:
             return "identity.json is missing or damaged" if holds_weights(directory) else ""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 
 from cascade_asr import command
@@ -108,6 +109,10 @@ def dispatch() -> int | None:
         raise ConfigError(
             f"no command '{words[0]}'{nearest(words[0], commands)}; 'cascade-asr --help' lists all"
         )
+    if name == "training" and not {"-h", "--help"} & set(words[1:]):
+        # it starts its ranks by running its own command line again, so that has to be a plain one
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", commands[name][0], *words[1:]])
     # the program's name in the sub-command's help and messages
     sys.argv = [f"cascade-asr {name}", *words[1:]]
     return importlib.import_module(commands[name][0]).main()

@@ -1,10 +1,14 @@
 """Show a cascade before it runs: layers, stages and controls, cost, what is done.
 
 Examples:
-    python -m cascade_asr.cli.plan --exp exp/rnn --dump dump --train-set train \\
+    cascade-asr plan --exp exp/rnn                  # what is not given is read from its folder
+    cascade-asr plan --exp exp/rnn --layers         # the names for `cuts`
+    cascade-asr plan --exp exp/rnn --controls all
+    cascade-asr plan --exp exp/rnn --cascade-config conf/cascade_tail.yaml    # what if
+    python -m cascade_asr.cli.plan --exp exp/new --dump dump --train-set train \\
         --dev-set dev --train-config conf/train.yaml --cascade-config conf/cascade.yaml
-    python -m cascade_asr.cli.plan --layers …         # the names for `cuts`
-    python -m cascade_asr.cli.plan --controls all …
+
+Costs are in updates of the weights; in hours too once full training is done.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cascade.task import Task
+from cascade_asr.cli.recorded_arguments import complete
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
@@ -36,11 +41,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_task_arguments(parser)
+    add_task_arguments(parser, recorded=True)
     parser.add_argument("--layers", action="store_true", help="list the layers and nothing else")
     parser.add_argument(
-        "--controls", default="none", help=f"none, all, or some of {','.join(CONTROLS)}"
-    )
+        "--controls", default="none",
+        help=f"shown too: none, all, or some of {','.join(CONTROLS)}; default: none",
+    )  # fmt: skip
     parser.add_argument(
         "--list-controls", metavar="CONTROLS", help="print the names that this --controls means"
     )
@@ -132,6 +138,7 @@ def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
 
 def main() -> None:
     arguments = parse_arguments()
+    complete(arguments)
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
     if arguments.list_controls is not None:

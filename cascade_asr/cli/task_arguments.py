@@ -22,20 +22,29 @@ TASKS = {"speech": SpeechTask, "text": TextTask}
 
 
 def add_task_arguments(
-    parser: argparse.ArgumentParser, train_config_required: bool = True
+    parser: argparse.ArgumentParser, train_config_required: bool = True, recorded: bool = False
 ) -> None:
-    """Options that name an experiment and how it is trained."""
+    """Options that name an experiment and how it is trained.
+
+    Args:
+        parser: gets them.
+        train_config_required: whether the configuration has to be named.
+        recorded: what is not given is read from the experiment's folder, see
+            `recorded_arguments.complete`.
+    """
+    needed = not recorded
     parser.add_argument(
-        "--task", choices=tuple(TASKS), default="speech", help="what is trained: a recogniser or a "
-        "language model"
-    )
+        "--task", choices=tuple(TASKS), default=None if recorded else "speech",
+        help="what is trained: a recogniser or a language model",
+    )  # fmt: skip
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
-    parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
-    parser.add_argument("--train-set", required=True, help="set to train on")
-    parser.add_argument("--dev-set", required=True, help="dev set, used for model selection")
+    parser.add_argument("--dump", type=Path, required=needed, help="folder of stages 1 and 2")
+    parser.add_argument("--train-set", required=needed, help="set to train on")
+    parser.add_argument("--dev-set", required=needed, help="dev set, used for model selection")
     parser.add_argument(
-        "--train-config", type=Path, required=train_config_required, help="training options, YAML"
-    )
+        "--train-config", type=Path, required=train_config_required and needed,
+        help="training options, YAML",
+    )  # fmt: skip
     parser.add_argument("--cascade-config", type=Path, help="cascade options, YAML")
     parser.add_argument(
         "--train-args", default="", metavar='"KEY=VALUE …"',

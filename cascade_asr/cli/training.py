@@ -31,6 +31,7 @@ from cascade_asr.cascade.names import (  # noqa: E402
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cascade.task import Task  # noqa: E402
+from cascade_asr.cli.recorded_arguments import record_arguments  # noqa: E402
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.networks.layer import Layer  # noqa: E402
@@ -70,6 +71,10 @@ def parse_arguments() -> argparse.Namespace:
         "--threads", type=int, help="of each process on a CPU; default: the processors there are"
     )
     parser.add_argument("--log", type=Path, help="append the log to this file too")
+    parser.add_argument(
+        "--again", default="", metavar="STAGE",
+        help="train this one again if it is done; the old one is kept as STAGE.replaced.N",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -161,11 +166,15 @@ def main() -> None:
     if fabric is None:
         with given.named(where):
             check(task, config, plan, where)
+        record_arguments(arguments)
         return
+    if fabric.is_global_zero:
+        record_arguments(arguments)
     fence = Fence.from_environment()
     runner = StageRunner(
-        task, fabric, interruption, fence.check if fence else may_always_write, str(given)
-    )
+        task, fabric, interruption, fence.check if fence else may_always_write, str(given),
+        arguments.again,
+    )  # fmt: skip
     engine = Engine(runner, plan.branches, cascade, plan.select)
     if arguments.what == "full":
         engine.train_full()
