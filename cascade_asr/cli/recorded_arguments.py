@@ -23,6 +23,7 @@ EXPERIMENT = (
 PATHS = ("dump", "train_config", "cascade_config")
 CHOICES = ("controls", "cascade_stages")  # what a recipe trains of the plan
 RESOURCES = ("ngpu", "processes", "nodes", "threads")
+DEFAULT_TASK = "speech"
 NEEDED = ("dump", "train_set", "dev_set", "train_config")
 
 
@@ -102,6 +103,7 @@ def complete(arguments: argparse.Namespace) -> None:
         ConfigError: if something is missing and not recorded either.
     """
     if all(getattr(arguments, name) is not None for name in NEEDED):
+        arguments.task = arguments.task or DEFAULT_TASK
         return
     recorded = recorded_arguments(arguments.exp)
     given = {name for name in EXPERIMENT if getattr(arguments, name) not in (None, "")}
@@ -115,3 +117,4 @@ def complete(arguments: argparse.Namespace) -> None:
         value = recorded.values.get(name)
         if name not in given and value is not None:
             setattr(arguments, name, Path(value) if name in PATHS else value)
+    arguments.task = arguments.task or DEFAULT_TASK

@@ -32,7 +32,7 @@ def tried(folder: Path, dump: Path, **changes) -> None:
     path = write_yaml(folder / "train.yaml", TINY_CONFIG | changes)
     arguments = argparse.Namespace(
         task="speech", exp=folder / "exp", dump=dump, train_set="train", dev_set="dev",
-        train_config=path, cascade_config=None, seed=None,
+        train_config=path, cascade_config=None, train_args="", seed=None,
     )  # fmt: skip
     task = make_task(arguments)
     config, _ = read_configs(task, arguments)
