@@ -11,6 +11,7 @@
 # the folder you are in; it has to contain a slash (./corpus.tar.gz).
 set -euo pipefail
 
+unset CDPATH # a user's own would make cd print, or go elsewhere
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=utils/log.sh
 . "$root/utils/log.sh"
@@ -68,6 +69,19 @@ if [[ -n ${CORPORA-} && -d $CORPORA ]]; then
   export CORPORA
 fi
 
+if [[ -n ${CASCADE_ASR_ENV-} && $CASCADE_ASR_ENV != /* ]]; then
+  export CASCADE_ASR_ENV=$PWD/$CASCADE_ASR_ENV
+fi
+
+# A mistake is better told before anything is installed. Recipes that share the stages of
+# utils/stages.sh can check their options by themselves, with bash alone.
+check_options() {
+  if grep -q '^run_stages "$@"' "$root/egs/$recipe/run.sh"; then
+    (cd "$root/egs/$recipe" && CASCADE_ASR_CHECK_OPTIONS=true ./run.sh "$@")
+  fi
+}
+
+check_options ${options[@]+"${options[@]}"}
 "$root/utils/setup_env.sh"
 cd "$root/egs/$recipe"
 exec ./run.sh ${options[@]+"${options[@]}"}

@@ -11,6 +11,10 @@ from cascade_asr.version import __version__ as __version__
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 
+# Threads that wait for each other must not burn the processors that others need:
+# with one busy neighbour an update would take a multiple of its time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def __getattr__(name: str) -> Any:
     """``cascade_asr.Cascade``, imported at first use: torch takes seconds."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from cascade_asr.errors import CascadeError
 
@@ -35,8 +39,10 @@ def log_to(path: Path) -> None:
 def run(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and exit with its status.
 
-    A user's mistake (`CascadeError`) and a fault of the machine such as a full
-    disk (`OSError`) end with one message and status 1; Ctrl-C with 130. Set
+    A user's mistake (`CascadeError`), a fault of the machine such as a full disk
+    (`OSError`) and a lack of memory end with one message and status 1; Ctrl-C with
+    130; an error of ours with a traceback and status 1. No failure waits for threads
+    or processes that are left: these may be what failed. Set
     ``CASCADE_ASR_TRACEBACK=1`` to see where a message came from.
     """
     terminal = _Terminal(sys.stderr)
@@ -44,12 +50,51 @@ def run(main: Callable[[], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[terminal])
     try:
         status = main() or 0
-    except (CascadeError, OSError) as error:
-        if os.environ.get("CASCADE_ASR_TRACEBACK"):
-            raise
-        logging.getLogger().error("%s: %s", os.path.basename(sys.argv[0]), error)
-        status = getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        status = 130
+        _leave(130)
+    except Exception as error:
+        expected = isinstance(error, (CascadeError, OSError)) or _is_lack_of_memory(error)
+        trace = bool(os.environ.get("CASCADE_ASR_TRACEBACK")) or not expected
+        name = os.path.basename(sys.argv[0])
+        logging.getLogger().error("%s: %s", name, _in_words(error), exc_info=trace)
+        _leave(getattr(error, "exit_status", 1))
     sys.exit(status)
+
+
+LACK_OF_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|cannot allocate memory|can't start new thread", re.I
+)
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and LACK_OF_MEMORY.search(str(error)) is not None
+    )
+
+
+def _in_words(error: BaseException) -> str:
+    if _is_lack_of_memory(error):
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return (
+            f"the memory ran out ({reason}); ask for more, or lower batch_bins or batch_size; "
+            "a training that is started again resumes"
+        )
+    if isinstance(error, (CascadeError, OSError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit at once: no exit handler, and no thread or process, is waited for."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None:
+        for child in multiprocessing.active_children():
+            child.kill()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)

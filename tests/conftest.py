@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import yaml
 
-from cascade_asr.cli.tokens import write_set
 from cascade_asr.data.features.cmvn import (
     Statistics,
     write_global_statistics,
     write_speaker_statistics,
 )
 from cascade_asr.data.kaldi.tables import write_table
+from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import write_token_directory
 
 ROOT = Path(__file__).resolve().parent.parent

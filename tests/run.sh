@@ -12,7 +12,7 @@ if [[ ${1-} == --help || ${1-} == -h ]]; then
   sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//; p' "${BASH_SOURCE[0]}"
   exit 0
 fi
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.."
 utils/setup_env.sh --tests true
 # shellcheck source=path.sh
 . ./path.sh

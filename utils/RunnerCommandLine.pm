@@ -32,6 +32,20 @@ sub usage {
     exit 0;
 }
 
+# Options of Grid Engine, by what they ask for: -tc N, -pe NAME N, -l mem_free=4G. A queue
+# (-q) exists nowhere else, and every runner waits for its jobs (-sync).
+sub take_old_option {
+    my ($letter, $set_option) = @_;
+    my @given = splice @ARGV, 0, $letter eq 'pe' ? 3 : 2;
+    fail("option -$letter needs a value") if @given < ($letter eq 'pe' ? 3 : 2);
+    if    ($letter eq 'tc') { $set_option->('max-jobs-run', $given[1]) }
+    elsif ($letter eq 'pe') { $set_option->('num-threads', $given[2]) }
+    elsif ($letter eq 'l') {
+        $given[1] =~ /\b(?:mem_free|ram_free|h_vmem)=([^,]+)/ and $set_option->('mem', $1);
+        $given[1] =~ /\bgpu=(\d+)/ and $set_option->('gpu', $1);
+    }
+}
+
 # Take options and the job range off the front of @ARGV; calls $set_option->(NAME,
 # VALUE) for each option, NAME with dashes.
 sub parse_command_line {
@@ -51,8 +65,11 @@ sub parse_command_line {
         elsif ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {
             ($job_name, $first, $last) = ($1, $2, $3 // $2);
             fail("empty range of jobs: $ARGV[0]") if $last < $first;
+            fail("$ARGV[0]: the numbers of jobs begin at 1") if $first < 1;
             shift @ARGV;
         }
+        elsif ($ARGV[0] eq '-V') { shift @ARGV }
+        elsif ($ARGV[0] =~ /^-(tc|l|q|sync|pe)$/) { take_old_option($1, $set_option) }
         elsif ($ARGV[0] =~ /^-/) { fail("unknown option $ARGV[0]; $see") }
         else                     { last }
     }
@@ -80,17 +97,54 @@ sub quoted {
     return "'$word'";
 }
 
+# Words that bash reads as operators when they stand alone: pipes, lists, groups and
+# redirections. A word such as <unk> is none.
+my $JOINING  = qr/^(?:\|&?|\|\||&&?|;)$/;
+my $GROUPING = qr/^[(){}!]$/;
+my $REDIRECTION = qr/^(?:\d*(?:>>|>\||>|<)|&>>?)(?:&?[^<>&|;]*[^<>&|;\s]|&-)?$/;
+# Commands that only a shell has.
+my $BUILTIN = qr/^(?:\.|source|cd|exit|exec|export|set|unset|ulimit|umask|wait|trap|command)$/;
+
+# The words of a command for bash, if it needs one: those of bash as they are, the others
+# quoted. undef where the words can be run as they stand.
+sub command_line {
+    my ($needed, $at_start, @line) = (0, 1);
+    for my $word (map { /^([^\s'"]+);$/ ? ($1, ';') : $_ } @_) {
+        if ($word =~ $JOINING || ($word =~ $GROUPING && $at_start) || $word =~ /^[)}]$/ && $needed) {
+            push @line, $word;
+            ($needed, $at_start) = (1, $word !~ /^[)}]$/);
+        }
+        elsif ($word =~ $REDIRECTION) {
+            my ($operator, $target) = $word =~ /^(\d*(?:>>|>\||>|<)|&>>?)(.*)$/s;
+            push @line, $operator . ($target =~ /^&/ || $target eq '' ? $target : quoted($target));
+            $needed = 1;
+        }
+        elsif ($at_start && $word =~ /^([A-Za-z_]\w*=)(.*)$/s) {
+            push @line, $1 . ($2 eq '' ? '' : quoted($2));
+            $needed = 1;
+        }
+        else {
+            $needed = 1 if $at_start && $word =~ $BUILTIN;
+            push @line, quoted($word);
+            $at_start = 0;
+        }
+    }
+    return $needed ? join(' ', @line) : undef;
+}
+
 # A command as the first line of its log shows it.
 sub shown_command {
     my @words = @_;
-    my $shown = @words == 1 ? $words[0] : join ' ', map { quoted($_) } @words;
+    my $shown = @words == 1 ? $words[0]
+        : command_line(@words) // join ' ', map { quoted($_) } @words;
     return $shown =~ s/\n/\n# /gr;
 }
 
-# One single word is run by bash.
+# One single word, and words with operators among them, are run by bash.
 sub executed_words {
     my @words = @_;
-    return @words == 1 ? ('bash', '-o', 'pipefail', '-c', $words[0]) : @words;
+    my $line = @words == 1 ? $words[0] : command_line(@words);
+    return defined $line ? ('bash', '-o', 'pipefail', '-c', $line) : @words;
 }
 
 # The last lines of a file.

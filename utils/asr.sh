@@ -28,13 +28,13 @@ sctk=                             # folder of NIST's hubscr.pl, for sets that it
 # Features and tokens
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 add_deltas=false                  # append first and second derivatives in time to the features
-splice=0                          # put so many frames of either side beside each frame
+splice=0                          # 0.. put so many frames of either side beside each frame
 speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
-min_frames=                       # shorter training utterances are left out
-max_frames=                       # longer training utterances are left out
-max_characters=                   # and those with a longer text
+min_frames=                       # 0.. shorter training utterances are left out
+max_frames=                       # 0.. longer training utterances are left out
+max_characters=                   # 0.. and those with a longer text
 token_type=char                   # char or bpe
-vocabulary_size=2000              # pieces, for bpe
+vocabulary_size=2000              # 1.. pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
 token_list=                       # tokens of another model, for a transferred classifier: its
                                   # folder tokens, a tokens.txt, or an ESPnet2 config.yaml
@@ -50,10 +50,6 @@ check_kind_options() {
   [[ -z $non_linguistic_symbols || -f $non_linguistic_symbols ]] ||
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
   [[ $add_deltas =~ ^(true|false)$ ]] || die "--add-deltas $add_deltas: expected true or false"
-  [[ $splice =~ ^[0-9]+$ ]] || die "--splice $splice: expected a number of frames, 0 for none"
-  for name in min_frames max_frames max_characters; do
-    [[ ${!name} =~ ^[0-9]*$ ]] || die "--${name//_/-} ${!name}: expected a number"
-  done
   [[ -z $token_list || -e $token_list ]] || die "--token-list $token_list: no such file or folder"
 }
 

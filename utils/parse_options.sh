@@ -13,6 +13,10 @@
 #   . utils/parse_options.sh
 #   parse_options "$@"
 #
+# A whole number is declared by its bounds at the beginning of its comment, `1..` or
+# `0..99:`; nothing else is taken then, but that an option without a default may be empty:
+#   nj=8                     # 1.. jobs at the same time
+#
 # parse_options accepts --name VALUE and --name=VALUE with dashes or underscores
 # and assigns VALUE literally: nothing in it is ever executed or split.
 #   --help, -h     prints the script's leading comment and all options, exits 0
@@ -25,6 +29,14 @@
 #   positional_usage=TEXT    arguments that are no options are welcome; they are
 #                            then found in the array `arguments`
 #
+# A script that does not call parse_options sources this file as Kaldi's scripts do:
+#
+#   nj=4
+#   . utils/parse_options.sh
+#
+# Every variable that is set by then is an option. Options end at the first word that is
+# none, which begins "$@" afterwards; --help prints $help_message.
+#
 # Every variable here begins with _option, so that none can hide a script's own.
 # shellcheck shell=bash
 
@@ -32,7 +44,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/log.sh"
 
 declare -a _option_names=() _option_layout=()
-declare -A _option_help=() _option_boolean=() _option_default=()
+declare -A _option_help=() _option_boolean=() _option_default=() _option_bounds=()
+_option_largest=4294967295 # where no upper bound is declared
 # The value of a block's line, with its quotes, then its comment.
 _option_line='^([A-Za-z][A-Za-z0-9_]*)=(("[^"]*"|'\''[^'\'']*'\''|[^"'\''#[:space:]]|[[:space:]]+[^#[:space:]])*)[[:space:]]*(#[[:space:]]*(.*))?$'
 
@@ -73,6 +86,10 @@ _option_declare() {
   _option_layout+=("option $1")
   _option_help[$1]=$3
   _option_default[$1]=${!1-$2}
+  if [[ $3 =~ ^([0-9]+)\.\.([0-9]*)[[:space:]]+(.*)$ ]]; then
+    _option_bounds[$1]="${BASH_REMATCH[1]} ${BASH_REMATCH[2]:-$_option_largest} ${2:+needed}"
+    _option_help[$1]=${BASH_REMATCH[3]}
+  fi
   if [[ ${_option_default[$1]} =~ ^(true|false)$ ]]; then
     _option_boolean[$1]=yes
   fi
@@ -151,7 +168,19 @@ _option_assign() {
   if [[ -n ${_option_boolean[$1]-} && $2 != true && $2 != false ]]; then
     die "$3option --${1//_/-} takes true or false, not '$2'"
   fi
+  if [[ -n ${_option_bounds[$1]-} ]]; then _option_check_bounds "$1" "$2" "$3"; fi
   printf -v "$1" '%s' "$2"
+}
+
+# _option_check_bounds NAME VALUE PREFIX: a whole number, in plain digits
+_option_check_bounds() {
+  local _option_low _option_high _option_needed _option_words
+  read -r _option_low _option_high _option_needed <<<"${_option_bounds[$1]}"
+  [[ -n $2 || $_option_needed == needed ]] || return 0
+  _option_words="$_option_low or more"
+  if ((_option_high < _option_largest)); then _option_words="$_option_low to $_option_high"; fi
+  [[ $2 =~ ^(0|[1-9][0-9]{0,11})$ && $2 -ge _option_low && $2 -le _option_high ]] ||
+    die "$3option --${1//_/-} '$2': expected a whole number, $_option_words"
 }
 
 # Apply a file of `name=value`, `--name=value` and `--name value` lines as data.
@@ -188,7 +217,7 @@ parse_options() {
   local _option_file _option_key _option_given _option_value _option_index
   local -a _option_keys=() _option_values=() _option_configs=()
   [[ -n ${option_files+set} ]] || local -a option_files=("$0")
-  _option_names=() _option_layout=() _option_help=() _option_boolean=() _option_default=()
+  _option_names=() _option_layout=() _option_help=() _option_boolean=() _option_default=() _option_bounds=()
   for _option_file in "${option_files[@]}"; do _option_read_block "$_option_file"; done
   declare -ga arguments=()
 
@@ -232,3 +261,66 @@ parse_options() {
     _option_assign "${_option_keys[_option_index]}" "${_option_values[_option_index]}" ""
   done
 }
+
+# Whether the script that sources this file leaves the parsing to it, as Kaldi's do.
+_option_is_kaldi_script() {
+  [[ -f $1 ]] && ! grep -Eq '^[^#]*\bparse_options([^.A-Za-z_]|$)' "$1"
+}
+
+# Parse as Kaldi does; sets _option_taken to how many words were options.
+_option_parse_kaldi() {
+  local _option_given _option_key _option_value _option_index
+  local -a _option_words=("$@") _option_keys=() _option_values=()
+  _option_taken=0
+  while ((_option_taken < ${#_option_words[@]})); do
+    _option_given=${_option_words[_option_taken]}
+    case $_option_given in
+      --help | -h)
+        # Escapes such as \n count, as in Kaldi's.
+        if [[ -n ${help_message-} ]]; then printf '%b\n' "$help_message"; else
+          sed -n '/^#!/d; /^# shellcheck /d; /^#/!q; s/^# \{0,1\}//; p' "$0"
+        fi
+        exit 0
+        ;;
+      --) _option_taken=$((_option_taken + 1)); break ;;
+      --*) ;;
+      *) break ;;
+    esac
+    _option_key=${_option_given#--}
+    _option_key=${_option_key%%=*}
+    _option_key=${_option_key//-/_}
+    [[ $_option_key == config ]] || _option_check_kaldi "$_option_key" "${_option_given%%=*}" ""
+    _option_taken=$((_option_taken + 1))
+    if [[ $_option_given == *=* ]]; then
+      _option_value=${_option_given#*=}
+    else
+      ((_option_taken < ${#_option_words[@]})) || die "option $_option_given needs a value"
+      _option_value=${_option_words[_option_taken]}
+      _option_taken=$((_option_taken + 1))
+    fi
+    if [[ $_option_key == config ]]; then
+      _option_read_config "$_option_value"
+    else
+      _option_keys+=("$_option_key")
+      _option_values+=("$_option_value")
+    fi
+  done
+  for _option_index in ${_option_keys[@]+"${!_option_keys[@]}"}; do # after all files
+    _option_assign "${_option_keys[_option_index]}" "${_option_values[_option_index]}" ""
+  done
+  [[ -z ${cmd+set} || -n $cmd ]] || die "option --cmd is empty"
+}
+
+# _option_check_kaldi NAME WRITTEN PREFIX: NAME must be a variable that is set.
+_option_check_kaldi() {
+  [[ $1 =~ ^[A-Za-z][A-Za-z0-9_]*$ && ! $1 =~ ^(BASH|SHELL|PATH|HOME|IFS|EUID|UID|PPID) && -n ${!1+set} ]] ||
+    die "$3unknown option $2; '$0 --help' lists all options"
+  _option_default[$1]=${_option_default[$1]-${!1}}
+  if [[ ${_option_default[$1]} =~ ^(true|false)$ ]]; then _option_boolean[$1]=yes; fi
+}
+
+if _option_is_kaldi_script "${BASH_SOURCE[1]-}"; then
+  _option_check() { _option_check_kaldi "$@"; }
+  _option_parse_kaldi "$@"
+  shift "$_option_taken"
+fi

@@ -5,15 +5,19 @@
 #  e.g.: run.pl --max-jobs-run 2 JOB=1:4 exp/log/fbank.JOB.log make_fbank.sh data/split4/JOB
 #        run.pl exp/log/count.log 'gzip -dc text.gz | wc -l'
 #
-# JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command
-# of several words is run as it stands, whatever spaces, quotes or pipes its words
-# hold; a command that is one single word is run by bash, with pipefail.
+# JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command that is
+# one single word is run by bash, with pipefail. So is one with operators among its words,
+# as Kaldi's scripts write it: \| \|\| \&\& \; \& ( ) { } ! and redirections such as \>
+# FILE or 2\>\&1, and VAR=value before a command. All other words reach the command as they
+# are: $HOME, * and quotes in them are not expanded, and operators inside them are none.
 #
 # Options, the same for every runner:
 #   --max-jobs-run N   most jobs at a time (default: processors / num-threads)
 #   --num-threads N    processors that one job uses (default: 1)
 #   --show 1           show what jobs print as well as logging it
 #   --mem, --gpu, --time, --config VALUE   for clusters; without effect here
+#   -tc N, -pe NAME N  --max-jobs-run, --num-threads, as Grid Engine has them; -l VALUE
+#                      (mem_free, gpu), -q NAME, -sync y and -V are accepted too
 #
 # LOG begins with the command, the host and the time and ends with the exit status;
 # its folder is made. Exit status: 0 when all jobs succeeded, else 1; on Ctrl-C or

@@ -4,11 +4,13 @@
 #  e.g.: utils/setup_env.sh --tests true
 #
 # run.sh and tests/run.sh call this; once everything is there it only looks, and
-# it may be interrupted at any time and started again. Two variables override it:
+# it may be interrupted at any time and started again. Three variables override it:
 #   CASCADE_ASR_PYTHON   the Python 3.11 or 3.12 to use
 #   CASCADE_ASR_TORCH    pip's requirement for torch, for example torch==2.11.0;
 #                        otherwise it is the CUDA build where there is an NVIDIA
 #                        GPU, and else the CPU build, which is 5 GB smaller
+#   CASCADE_ASR_ENV      an existing environment to be used instead of .venv: it is
+#                        checked and never changed, as is a .venv that is a link
 set -euo pipefail
 
 # begin options
@@ -16,19 +18,25 @@ tests=false         # also what only tests/run.sh needs
 rebuild=false       # make .venv anew, for example after a GPU was added
 # end options
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # shellcheck source=utils/parse_options.sh
 . "$root/utils/parse_options.sh"
 
 torch_version=2.13.0
 cpu_wheels=https://download.pytorch.org/whl/cpu
-environment=$root/.venv
+environment=${CASCADE_ASR_ENV:-$root/.venv}
 python=$environment/bin/python
 state=$environment/.cascade_asr           # says "building" until the end
 tests_state=$environment/.cascade_asr_tests
 pip_log=$environment/pip.log
 requirements=$root/conf/requirements.txt
 tests_requirements=$root/tests/requirements.txt
+checked=$root/.checked_environment        # one of somebody else's that was found complete
+
+# What users set for other projects of theirs.
+unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV PIP_DRY_RUN
+unset PYTHONHOME PYTHONOPTIMIZE PYTHONIOENCODING
+export PYTHONUTF8=1
 
 # Tools are Debian packages; all but sctk hold a command of their own name.
 needed_tools=(sox)
@@ -42,6 +50,10 @@ main() {
     useful_for+=", sctk is compared with in tests, munge, slurmctld and slurmd run their jobs"
   fi
   lock
+  if is_of_others; then
+    check_of_others
+    exit 0
+  fi
   if is_complete; then
     exit 0
   fi
@@ -65,6 +77,55 @@ lock() {
     log "waiting for another set-up of $root"
     flock 9
   }
+}
+
+# An environment that this script did not make, or that several clones share.
+is_of_others() { [[ -n ${CASCADE_ASR_ENV-} || -L $environment ]]; }
+
+check_of_others() {
+  local now packages missing whose="$environment is a link"
+  if [[ -n ${CASCADE_ASR_ENV-} ]]; then whose="CASCADE_ASR_ENV names $environment"; fi
+  [[ $rebuild == false ]] || die "$whose: it is used as it is, --rebuild is for a .venv made here"
+  [[ -x $python ]] || die "$whose: there is no bin/python in it"
+  [[ $(python_version "$python") =~ ^3\.1[12]$ ]] ||
+    die "$whose: its Python is $(python_version "$python"), not 3.11 or 3.12"
+  local -a lists=("$requirements")
+  if $tests; then lists+=("$tests_requirements"); fi
+  packages=$(installed_packages)
+  now="$environment $(printf '%s' "$packages" | cat - "${lists[@]}" | checksum /dev/stdin)"
+  if [[ -z $(missing_of "${needed_tools[@]}") && -f $checked && $(<"$checked") == "$now" ]]; then
+    return
+  fi
+  install_tools
+  missing=$(missing_packages "${lists[@]}")
+  [[ -z $missing ]] || die "$whose: it lacks $missing; to add them:" \
+    "$python -m pip install --no-deps ${lists[*]/#/-r }"
+  log "checking that all packages load from $environment"
+  PYTHONPATH=$root "$python" -P -W ignore -c "$import_all" "${modules[@]}" ||
+    die "$whose: its packages do not load, see above"
+  printf '%s' "$now" >"$checked" 2>/dev/null || true # a clone may be read only
+}
+
+installed_packages() {
+  "$python" -I -c 'from importlib.metadata import distributions
+print(sorted({(each.name, each.version) for each in distributions()}))'
+}
+
+# missing_packages LIST...: names that are not installed; other versions are told
+missing_packages() {
+  "$python" -I -c 'import re, sys
+from importlib.metadata import PackageNotFoundError, version
+missing = []
+for path in sys.argv[1:]:
+    for name, wanted in re.findall(r"(?m)^([\w.-]+)==(\S+)", open(path, encoding="utf-8").read()):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+            continue
+        if found != wanted:
+            print(f"  {name} is {found}; tested with {wanted}", file=sys.stderr)
+print(*missing, sep=", ")' "$@"
 }
 
 checksum() { sha256sum <"$1" | cut -d ' ' -f 1; }
@@ -216,7 +277,7 @@ stop() {
 trap stop INT TERM HUP
 
 pip_install() {
-  run_logged "$python" -m pip install --no-input --disable-pip-version-check --no-compile "$@"
+  run_logged "$python" -m pip install --no-user --no-input --disable-pip-version-check --no-compile "$@"
 }
 
 # die_of_pip WHAT [ADVICE]
@@ -256,10 +317,11 @@ modules=(
   espnet2.text.sentencepiece_tokenizer espnet2.torch_utils.initialize
   torch.utils.tensorboard sentencepiece soundfile
 )
-check_imports() {
-  PYTHONPATH=$root run_logged "$python" -P -W ignore -c 'import importlib, sys
+import_all='import importlib, sys
 for module in sys.argv[1:]:
-    importlib.import_module(module)' "${modules[@]}" || die_of_pip "a working set of packages"
+    importlib.import_module(module)'
+check_imports() {
+  PYTHONPATH=$root run_logged "$python" -P -W ignore -c "$import_all" "${modules[@]}" || die_of_pip "a working set of packages"
 }
 
 build_environment() {
@@ -280,5 +342,23 @@ build_environment() {
   mv "$state.tmp" "$state"
 }
 
+# A folder of PYTHONPATH comes before Python's own library, always.
+check_python_path() {
+  local folder module
+  local -a folders
+  IFS=: read -ra folders <<<"${PYTHONPATH-}"
+  for folder in ${folders[@]+"${folders[@]}"}; do
+    for module in abc argparse asyncio collections copy csv dataclasses enum functools inspect io \
+      json logging math multiprocessing os pathlib pickle queue random re select signal socket \
+      ssl statistics string struct subprocess tempfile threading time tokenize types typing \
+      unittest uuid warnings weakref; do
+      if [[ -n $folder && (-f $folder/$module.py || -f $folder/$module/__init__.py) ]]; then
+        die "PYTHONPATH has $folder, whose $module hides Python's own; please run: unset PYTHONPATH"
+      fi
+    done
+  done
+}
+
 parse_options "$@"
+check_python_path
 main

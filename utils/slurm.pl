@@ -5,15 +5,19 @@
 #  e.g.: slurm.pl --mem 4G JOB=1:40 exp/log/fbank.JOB.log make_fbank.sh data/split40/JOB
 #        slurm.pl --time 2:00:00 exp/log/count.log 'gzip -dc text.gz | wc -l'
 #
-# JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command
-# of several words is run as it stands, whatever spaces, quotes or pipes its words
-# hold; a command that is one single word is run by bash, with pipefail.
+# JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command that is
+# one single word is run by bash, with pipefail. So is one with operators among its words,
+# as Kaldi's scripts write it: \| \|\| \&\& \; \& ( ) { } ! and redirections such as \>
+# FILE or 2\>\&1, and VAR=value before a command. All other words reach the command as they
+# are: $HOME, * and quotes in them are not expanded, and operators inside them are none.
 #
 # Options:
 #   --max-jobs-run N   most jobs at a time (default: as many as the cluster takes)
 #   --config FILE      how options become those of sbatch (default: conf/slurm.conf
 #                      here, else that of this toolkit); see there
 #   --mem, --time, --num-threads, --gpu, ... VALUE   as that file describes them
+#   -tc N, -pe NAME N  --max-jobs-run, --num-threads, as Grid Engine has them; -l VALUE
+#                      (mem_free, gpu), -q NAME, -sync y and -V are accepted too
 #
 # All jobs are one array. LOG begins with the command, the host and the time and ends
 # with the exit status; its folder is made. Exit status: 0 when all jobs succeeded,
@@ -48,6 +52,13 @@ my %CAUSE = (
     PREEMPTED     => 'preempted by another job',
     BOOT_FAIL     => 'its node did not boot',
 );
+
+# Variables of the job that this script runs in would contradict the options of ours.
+delete @ENV{grep {
+    /^(?:SLURM|SLURMD|SBATCH|SRUN|SALLOC|PMI|PMIX|PMI2)_/
+        && !/^SLURM_(?:CONF|CONF_SERVER|JWT|CLUSTERS|TIME_FORMAT)$/
+        && !/^SBATCH_(?:ACCOUNT|PARTITION|QOS|RESERVATION|CLUSTERS|CONSTRAINT|WCKEY)$/
+} keys %ENV};
 
 my %option;
 my ($config_file, $max_jobs_run, $job_name);

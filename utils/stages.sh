@@ -25,17 +25,17 @@ cascade_stages=all     # cascade stages of stage 4: all, none, or numbers such a
 controls=none          # trained beside the cascade at equal compute: all, or some of
                        # longer,longer-early-stop,continue,best-of-n,bottom-up,random-top,keep
 # Resources
-ngpu=                  # GPUs for training; 0 trains on the CPU; none: those there are
-nj=                    # jobs at the same time; none: one a processor
+ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: those there are
+nj=                    # 1.. jobs at the same time; none: one a processor
 # shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
-train_jobs=1           # trainings at the same time on this machine: seeds, cascade, controls
-processes=1            # training processes of a machine, on the CPU
-nodes=1                # machines to train on, with slurm
+train_jobs=1           # 1.. trainings at the same time on this machine: seeds, cascade, controls
+processes=1            # 1.. training processes of a machine, on the CPU
+nodes=1                # 1.. machines to train on, with slurm
 job_options=           # of training jobs on slurm, such as "--mem 16G --time 8:00:00"
 follow=false           # --follow waits for training jobs on slurm, --detach does not
 # Experiment
-seed=                  # of weights and batches; none: the training configuration's
+seed=                  # 0.. of weights and batches; none: the training configuration's
 seeds=                 # several, such as 1,2,3: each its own folder exp/TAG_seedN, one table
 tag=                   # name of the folder exp/TAG; none: the training configuration's name
 train_config=conf/train.yaml      # training options
@@ -53,12 +53,9 @@ check_stage_options() {
     [[ ${!name} =~ ^[0-6]$ ]] || die "--${name//_/-} ${!name}: expected a stage from 0 to 6"
   done
   ((stage <= stop_stage)) || die "--stage $stage is behind --stop-stage $stop_stage"
-  for name in ngpu nj seed processes nodes train_jobs; do
-    [[ ${!name} =~ ^[0-9]*$ ]] || die "--$name ${!name}: expected a number"
-  done
-  [[ $nj != 0 ]] || die "--nj 0: expected 1 or more"
-  ((train_jobs > 0)) || die "--train-jobs $train_jobs: expected 1 or more"
-  [[ $seeds =~ ^([0-9]+(,[0-9]+)*)?$ ]] || die "--seeds $seeds: expected numbers such as 1,2,3"
+  ((nodes == 1)) || [[ $cmd == slurm ]] ||
+    die "--nodes $nodes needs --cmd slurm: nothing else would start the other machines' processes"
+  [[ $seeds =~ ^((0|[1-9][0-9]{0,8})(,(0|[1-9][0-9]{0,8}))*)?$ ]] || die "--seeds $seeds: expected numbers such as 1,2,3"
   [[ -z $seed || -z $seeds ]] || die "--seed $seed and --seeds $seeds: give one of them"
   [[ -z $(tr ',' '\n' <<<"$seeds" | sort | uniq --repeated) ]] ||
     die "--seeds $seeds: each number once"
@@ -243,9 +240,10 @@ run_one_stage() {
     log "stage $1 (${stage_names[$1]}): submitted"
     return 0
   fi
-  outputs=()
+  inputs=() outputs=()
   describe_all "$1"
   _marker_inputs=("${used[@]}")
+  if (($1 == 0)); then marker_update source "${inputs[@]}"; fi # such as what was downloaded
   marker_write "$marker" "${outputs[@]}"
   log "stage $1 (${stage_names[$1]}): done in $((SECONDS - started)) s"
 }
@@ -266,6 +264,7 @@ run_stages() {
   done
   parse_options ${words[@]+"${words[@]}"}
   check_stage_options
+  if [[ ${CASCADE_ASR_CHECK_OPTIONS-} == true ]]; then exit 0; fi # asked by run.sh
   declare_paths
   local number each
   for ((number = stage; number <= stop_stage; number++)); do

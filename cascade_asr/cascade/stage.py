@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +22,12 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, write_json
 from cascade_asr.networks.layer import Layer
 from cascade_asr.training import checkpoint, device
-from cascade_asr.training.fencing import may_always_write
+from cascade_asr.training.fencing import Fence, may_always_write
 from cascade_asr.training.finished import (
     DoneStage,
     code_version,
     read_done,
+    remove_leftovers,
     repair_marker,
     restored,
     set_aside,
@@ -49,6 +51,7 @@ from cascade_asr.training.identity import (
     recorded_digest,
 )
 from cascade_asr.training.interruption import Interruption
+from cascade_asr.training.lock import Lock, Locked, take
 from cascade_asr.training.protocols import CascadeModel
 from cascade_asr.training.state import FitResult, work_of
 from cascade_asr.training.trainer import Trainer
@@ -76,6 +79,7 @@ class StageRunner:
     fabric: Fabric | None
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
+    _lock: Lock | None = dataclasses.field(default=None, init=False, repr=False)
 
     def directory(self, plan: StagePlan) -> Path:
         """Folder of a stage."""
@@ -97,15 +101,53 @@ class StageRunner:
             ConfigError: if the source is of another architecture.
             Interrupted: after a signal, with the state saved.
             Superseded: if another attempt has taken over.
+            Locked: if another process is training it.
+        """
+        directory = self.directory(plan)
+        with self._alone(directory, plan.title):
+            return self._run(plan, source, directory)
+
+    @contextmanager
+    def _alone(self, directory: Path, title: str) -> Iterator[None]:
+        """Let nobody else write a folder meanwhile; all ranks fail where one does.
+
+        Raises:
+            Locked: if another process writes there.
         """
         self.check_may_write()
-        directory = self.directory(plan)
+        fence = Fence.from_environment()
+        problem = None
+        if self.fabric.is_global_zero:
+            try:
+                path = directory.with_name(f".{directory.name}.lock")
+                self._lock = take(path, f"{title}: {directory}", str(fence.path) if fence else "")
+            except Locked as error:
+                problem = str(error)
+        problem = self.fabric.broadcast(problem) if self.fabric.world_size > 1 else problem
+        if problem:
+            raise Locked(problem)
+        try:
+            yield
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def _may_write(self) -> None:
+        self.check_may_write()
+        if self._lock is not None:
+            self._lock.check()
+
+    def _run(self, plan: StagePlan, source: DoneStage | None, directory: Path) -> DoneStage:
+        """`run`, in a folder that is ours."""
         identity = self._identity(plan, source)
         digest = identity_digest(identity)
         done = None
         if self.is_current(plan, source):
             done = read_done(directory) or restored(directory)
         if done is not None:
+            if self.fabric.is_global_zero:
+                remove_leftovers(directory)
             logger.info("%s: already done in %s; skipping", plan.title, directory)
             self._repair(directory, identity, done)
             return done
@@ -117,7 +159,7 @@ class StageRunner:
         if self.fabric.is_global_zero:
             after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
             check_unchanged(before, after)
-            self.check_may_write()
+            self._may_write()
             self._record(plan, source, directory, digest, result, before, model)
         self.fabric.barrier()
         finished = read_done(directory)
@@ -299,7 +341,7 @@ class StageRunner:
             lambda each: set_training_mode(each, plan.frozen, plan.frozen_dropout),
             frozen,
             self.interruption,
-            self.check_may_write,
+            self._may_write,
             identity,
         )
         return trainer.fit(model, train, valid)
@@ -356,9 +398,7 @@ class StageRunner:
                 "frames": result.frames,
             },
         )
-        for path in directory.glob("epoch*.pth"):
-            path.unlink()
-        (directory / "checkpoint.pt").unlink(missing_ok=True)
+        remove_leftovers(directory)
 
 
 def _work(model: CascadeModel, plan: StagePlan, result: FitResult) -> dict[str, int]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from cascade_asr import command
+from cascade_asr.data.kaldi.blanks import words
 from cascade_asr.data.kaldi.data_dir import load_data_dir
 from cascade_asr.data.kaldi.edit import (
     combine,
@@ -20,6 +21,7 @@ from cascade_asr.data.kaldi.edit import (
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
 
+SHOWN_FAULTS = 10  # that no tool repairs
 SCRIPTS = {
     "validate": "validate_data_dir.sh",
     "fix": "fix_data_dir.sh",
@@ -55,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
               "exit status 1 on any fault.", "--no-feats data/train")  # fmt: skip
     for name in ("wav", "text", "feats"):
         sub.add_argument(f"--no-{name}", action="store_true", help=f"do not demand {name}")
+    sub.add_argument("--non-print", action="store_true",
+                     help="allow control characters in ids and transcripts")  # fmt: skip
+    sub.add_argument("--no-spk-sort", action="store_true",
+                     help="do not warn where ids do not begin with their speaker's")  # fmt: skip
     sub.add_argument("folder", type=Path)
 
     sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
@@ -65,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("combine", _combine, "Unite data folders; one id with two values is an error.",
               "data/train_sp data/train data/train_sp0.9")  # fmt: skip
+    sub.add_argument("--extra-files", metavar="'NAME ...'", default="",
+                     help="further tables to unite, where all sources have them")  # fmt: skip
+    sub.add_argument("--skip-fix", choices=("true", "false"), default="false",
+                     help="true: keep utterances that not all tables have (default: false)")  # fmt: skip
     sub.add_argument("destination", type=Path)
     sub.add_argument("sources", type=Path, nargs="+")
 
@@ -109,7 +119,12 @@ def _add_subset(add) -> None:
 def _validate(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
     faults = validate(
-        folder, wav=not arguments.no_wav, text=not arguments.no_text, feats=not arguments.no_feats
+        folder,
+        wav=not arguments.no_wav,
+        text=not arguments.no_text,
+        feats=not arguments.no_feats,
+        controls=not arguments.non_print,
+        speaker_order=not arguments.no_spk_sort,
     )
     if faults:
         # Ids that are not UTF-8 must not keep a fault from being printed.
@@ -122,8 +137,15 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _fix(arguments: argparse.Namespace) -> int:
-    for note in fix(arguments.folder) or [f"{arguments.folder}: nothing to fix"]:
+    folder = arguments.folder
+    for note in fix(folder) or [f"{folder}: nothing to fix"]:
         logging.info("%s", note)
+    left = validate(folder, wav=False, text=False, feats=False, speaker_order=False)
+    for fault in left[:SHOWN_FAULTS]:
+        logging.warning("left to mend by hand: %s", fault)
+    if len(left) > SHOWN_FAULTS:
+        more = len(left) - SHOWN_FAULTS
+        logging.warning("and %d more; utils/validate_data_dir.sh %s lists them", more, folder)
     return 0
 
 
@@ -151,8 +173,14 @@ def _subset(arguments: argparse.Namespace) -> int:
 def _combine(arguments: argparse.Namespace) -> int:
     for source in arguments.sources:
         _refuse_in_place(source, arguments.destination)
-    united = combine(arguments.sources)
+    extra = words(arguments.extra_files)
+    if any("/" in name for name in extra):
+        raise ConfigError(f"--extra-files '{arguments.extra_files}': expected names, not paths")
+    united = combine(arguments.sources, extra)
     united.write(arguments.destination)
+    if arguments.skip_fix == "false" and not united.is_complete():
+        for note in fix(arguments.destination):
+            logging.info("%s", note)
     logging.info("%s: %d utterances", arguments.destination, len(united.utterances))
     return 0
 

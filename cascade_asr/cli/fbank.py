@@ -20,6 +20,7 @@ import kaldiio
 import numpy as np
 
 from cascade_asr import command
+from cascade_asr.data.audio.audio import ALLOWED, Pipes
 from cascade_asr.data.features.context import Context
 from cascade_asr.data.features.extraction import (
     SPEECH_FEATURE,
@@ -30,6 +31,7 @@ from cascade_asr.data.features.extraction import (
 )
 from cascade_asr.data.features.precomputed import check_all, read_precomputed
 from cascade_asr.data.kaldi.tables import read_table, write_table
+from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,19 @@ def main() -> None:
     parser.add_argument(
         "--splice", type=int, default=0, metavar="N", help="put N frames of either side beside each"
     )
+    parser.add_argument(
+        "--allow-pipes",
+        choices=("true", "false"),
+        default="true",
+        help="false refuses the commands of wav.scp, for a table from elsewhere (default: true)",
+    )
+    parser.add_argument(
+        "--pipe-limit",
+        type=float,
+        default=ALLOWED.limit_s,
+        metavar="SECONDS",
+        help="a command of wav.scp that takes longer is ended (default: %(default)g)",
+    )
     arguments = parser.parse_args()
 
     context = Context(arguments.add_deltas == "true", arguments.splice)
@@ -70,6 +85,9 @@ def main() -> None:
 def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[str, int]:
     """Compute features of the audio; returns the frames of each utterance."""
     extract = read_extractor(arguments.config)
+    if not arguments.pipe_limit > 0:
+        raise ConfigError(f"--pipe-limit {arguments.pipe_limit:g}: expected seconds above 0")
+    pipes = Pipes(arguments.allow_pipes == "true", arguments.pipe_limit)
     recordings = read_table(arguments.data / "wav.scp")
     segments = read_segments(arguments.data, recordings)
 
@@ -77,14 +95,14 @@ def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[
         def write(utterance: str, features: np.ndarray) -> None:
             writer(utterance, context(features))
 
-        return compute_all(recordings, segments, extract, write)
+        return compute_all(recordings, segments, extract, write, pipes)
 
     options = ark.with_name("fbank.conf")  # tells what the features are
     if context.changes_features:
         options.unlink(missing_ok=True)
     else:
         with atomic_write(options) as stream:
-            stream.write(arguments.config.read_text())
+            stream.write(arguments.config.read_text(encoding="utf-8"))
     compression = SPEECH_FEATURE if arguments.compress == "true" else None
     return write_archive(ark, arguments.output, compression, write_frames)
 

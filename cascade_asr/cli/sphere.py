@@ -1,4 +1,4 @@
-"""Print a NIST SPHERE file as WAV, checked against its header.
+"""Print a NIST SPHERE file, or another audio file, as WAV, checked against its header.
 
 For wav.scp, where every program can read the pipe (our own feature extraction
 reads the file directly instead):
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from cascade_asr import command
-from cascade_asr.data.audio.sphere import choose_channel, read_sphere, wav_bytes
+from cascade_asr.data.audio.audio import print_as_wav
 
 
 def main() -> None:
@@ -24,10 +24,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--channel", type=int, help="this one alone, counted from 1")
     arguments = parser.parse_args()
-    samples, rate = read_sphere(arguments.file)
-    if arguments.channel is not None:
-        samples = choose_channel(samples, arguments.channel, str(arguments.file))
-    sys.stdout.buffer.write(wav_bytes(samples, rate))
+    sys.stdout.buffer.write(print_as_wav(str(arguments.file), arguments.channel))
 
 
 if __name__ == "__main__":

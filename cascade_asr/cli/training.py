@@ -36,7 +36,7 @@ from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.networks.layer import Layer  # noqa: E402
 from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
-from cascade_asr.training.device import make_fabric  # noqa: E402
+from cascade_asr.training.device import check_counts, make_fabric  # noqa: E402
 from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
 from cascade_asr.training.freezing import freeze, set_training_mode  # noqa: E402
 from cascade_asr.training.trial import try_schedule, try_training  # noqa: E402
@@ -65,6 +65,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
     parser.add_argument("--processes", type=int, default=1, help="ranks on the CPU of a machine")
     parser.add_argument("--nodes", type=int, default=1, help="machines; their ranks come from srun")
+    parser.add_argument(
+        "--threads", type=int, help="of each process on a CPU; default: the processors there are"
+    )
     parser.add_argument("--log", type=Path, help="append the log to this file too")
     return parser.parse_args()
 
@@ -137,13 +140,13 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.log:
         command.log_to(arguments.log)
+    counts = (arguments.processes, arguments.nodes, arguments.threads)
+    check_counts(arguments.ngpu, *counts)
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
     fabric = None
     if arguments.what != "check":
-        fabric = make_fabric(
-            arguments.ngpu, config.precision, arguments.processes, arguments.nodes
-        )
+        fabric = make_fabric(arguments.ngpu, config.precision, *counts)
     if fabric is None or fabric.is_global_zero:
         task.adopt()
     if fabric is not None:

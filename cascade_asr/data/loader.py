@@ -5,6 +5,11 @@ Nothing but the batches in flight is held in memory, however large the corpus.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import ctypes
+import multiprocessing
+import pickle
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +25,10 @@ from cascade_asr.data.features.cmvn import SpeakerMVN, load_features
 from cascade_asr.data.manifest import Manifest
 from cascade_asr.data.tokens import IGNORE_ID
 from cascade_asr.errors import DataError
+
+WAIT_FOR_BATCH_S = 3600  # after which a reading process is taken for lost
+PARENT_DEATH_SIGNAL = 1  # of prctl(2)
+Item = tuple[str, np.ndarray, np.ndarray]  # utterance, features (T, D), tokens (U,)
 
 
 @dataclass
@@ -88,7 +97,7 @@ class UtteranceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, index: int) -> tuple[str, np.ndarray, np.ndarray] | DataError:
+    def __getitem__(self, index: int) -> Item | DataError:
         """Utterance id, features (T, D) and token ids (U,), or what is wrong with them.
 
         An error is returned, not raised, because a worker process would wrap
@@ -99,7 +108,7 @@ class UtteranceDataset(Dataset):
         except DataError as error:
             return error
 
-    def _load(self, index: int) -> tuple[str, np.ndarray, np.ndarray]:
+    def _load(self, index: int) -> Item:
         utterance = self.manifest.utterances[index]
         features = load_features(self.manifest.feats[index], utterance)
         if features.shape != (self.manifest.frames[index], self.dimension):
@@ -112,20 +121,53 @@ class UtteranceDataset(Dataset):
         return utterance, features, self.manifest.token_ids(index)
 
 
-def collate(items: Sequence[tuple[str, np.ndarray, np.ndarray] | DataError]) -> Batch | DataError:
-    """Pad utterances into a batch, longest first; the first error wins."""
+def _pad(items: Sequence[Item | DataError]) -> tuple[list[str], list[np.ndarray]] | DataError:
+    """Utterances and the arrays of a `Batch`, longest first; the first error wins."""
     for item in items:
         if isinstance(item, DataError):
             return item
     items = sorted(items, key=lambda item: -len(item[1]))
-    feature_lengths = torch.tensor([len(features) for _, features, _ in items])
-    token_lengths = torch.tensor([len(tokens) for _, _, tokens in items])
-    features = torch.zeros(len(items), int(feature_lengths.max()), items[0][1].shape[1])
-    tokens = torch.full((len(items), int(token_lengths.max())), IGNORE_ID, dtype=torch.int64)
+    feature_lengths = np.array([len(features) for _, features, _ in items], dtype=np.int64)
+    token_lengths = np.array([len(tokens) for _, _, tokens in items], dtype=np.int64)
+    dimension = items[0][1].shape[1]
+    features = np.zeros((len(items), feature_lengths.max(), dimension), dtype=np.float32)
+    tokens = np.full((len(items), token_lengths.max()), IGNORE_ID, dtype=np.int64)
     for row, (_, item_features, item_tokens) in enumerate(items):
-        features[row, : len(item_features)] = torch.from_numpy(np.array(item_features))
-        tokens[row, : len(item_tokens)] = torch.from_numpy(np.array(item_tokens))
-    return Batch([item[0] for item in items], features, feature_lengths, tokens, token_lengths)
+        features[row, : len(item_features)] = item_features
+        tokens[row, : len(item_tokens)] = item_tokens
+    return [item[0] for item in items], [features, feature_lengths, tokens, token_lengths]
+
+
+def collate(items: Sequence[Item | DataError]) -> Batch | DataError:
+    """Pad utterances into a batch, longest first; the first error wins."""
+    padded = _pad(items)
+    if isinstance(padded, DataError):
+        return padded
+    utterances, arrays = padded
+    return Batch(utterances, *map(torch.from_numpy, arrays))
+
+
+def _pack(items: Sequence[Item | DataError]) -> bytes:
+    """A padded batch as bytes, which need nothing but the pipe between the processes.
+
+    Tensors would travel as open files through a socket in TMPDIR. Where one of
+    these is not to be had, that fails in a thread that nobody waits for, and
+    training waits for ever.
+    """
+    return pickle.dumps(_pad(items), protocol=5)
+
+
+def _unpack(content: bytes) -> Batch:
+    """The batch that `_pack` made.
+
+    Raises:
+        DataError: the one that it found.
+    """
+    padded = pickle.loads(content)
+    if isinstance(padded, DataError):
+        raise padded
+    utterances, arrays = padded
+    return Batch(utterances, *map(torch.from_numpy, arrays))
 
 
 class BatchLoader:
@@ -180,25 +222,37 @@ class BatchLoader:
         loader = DataLoader(
             self.dataset,
             batch_sampler=shares,
-            collate_fn=collate,
+            collate_fn=_pack,
             num_workers=self.num_workers,
-            worker_init_fn=_ignore_signals,
-            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_depend_on_training,
+            timeout=WAIT_FOR_BATCH_S if self.num_workers else 0,
         )
         with explain_lost_workers():
-            for batch in loader:
-                if isinstance(batch, DataError):
-                    raise batch
-                yield batch
+            for content in loader:
+                yield _unpack(content)
 
 
-def _ignore_signals(worker: int) -> None:
+def _depend_on_training(worker: int) -> None:
     """Leave it to the training process to decide what a signal to the whole job means.
 
-    A worker that SIGTERM ends would take the training with it, unsaved.
+    A worker that SIGTERM ends would take the training with it, unsaved. The end of
+    the training, however it comes, is the end of its workers.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):  # other systems lack it
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def kill_workers() -> None:
+    """End the reading processes of this process, whatever they are doing."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+# Registered after multiprocessing's own handler, so it runs before: that one sends a
+# SIGTERM, which workers ignore, and waits for them.
+atexit.register(kill_workers)
 
 
 @contextmanager

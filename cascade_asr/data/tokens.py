@@ -6,21 +6,29 @@ second, ``<sos/eos>`` last.
 
 from __future__ import annotations
 
+import codecs
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+from cascade_asr.data.kaldi.blanks import BLANKS, odd_character, read_user_lines, words
 from cascade_asr.data.splitters import SPACE, CharacterSplitter, PieceSplitter, Splitter
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.files import atomic_write, write_json
 
 BLANK, UNKNOWN, SENTENCE_EDGE = "<blank>", "<unk>", "<sos/eos>"
 BLANK_ID = 0
+SENTENCEPIECE_LINE_BYTES = 4192  # its own limit
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
 NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; not scored
+
+SHOWN_CHARACTERS = 60
+
+logger = logging.getLogger(__name__)
 
 
 class Tokenizer:
@@ -48,10 +56,10 @@ class Tokenizer:
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         self._splitter = _build_splitter(token_type, non_linguistic_symbols, bpe_model)
         self._unknown_id = self._ids[UNKNOWN]
-        words = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
+        whole = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
         if token_type == "bpe":
-            words.append(UNKNOWN)
-        self._words = frozenset(words) - {SPACE}
+            whole.append(UNKNOWN)
+        self._words = frozenset(whole) - {SPACE}
 
     @classmethod
     def from_directory(cls, directory: Path) -> Tokenizer:
@@ -59,7 +67,7 @@ class Tokenizer:
         path = directory / "tokens.json"
         if not path.is_file():
             raise ConfigError(f"{path}: no tokens; run stage 2")
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         symbols = directory / NON_LINGUISTIC_SYMBOLS
         return cls(
             directory / "tokens.txt",
@@ -109,10 +117,23 @@ def _build_splitter(
 
 
 def read_symbols(path: Path) -> list[str]:
-    """Read a file of symbols, one a line."""
+    """Read a file of symbols, one a line.
+
+    Raises:
+        ConfigError: with file and line, for a symbol that holds a blank of Unicode or
+            something invisible.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of non-linguistic symbols")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    symbols = []
+    for number, line in enumerate(read_user_lines(path), start=1):
+        symbol = line.strip(BLANKS)
+        odd = odd_character(symbol)
+        if odd:
+            raise ConfigError(f"{path}:{number}: {odd}; take it out")
+        if symbol:
+            symbols.append(symbol)
+    return symbols
 
 
 def read_token_list(path: Path) -> list[str]:
@@ -123,9 +144,17 @@ def read_token_list(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such token list; run stage 2")
-    tokens = path.read_text(encoding="utf-8").split("\n")
+    with path.open("rb") as stream:
+        if stream.read(3) == codecs.BOM_UTF8:
+            raise ConfigError(f"{path}:1: the file begins with a byte order mark; save it without")
+    try:
+        tokens = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte offset {error.start})") from error
     if tokens and tokens[-1] == "":
         tokens.pop()
+    if tokens and all(token.endswith("\r") for token in tokens):  # Windows line ends
+        tokens = [token[:-1] for token in tokens]
     seen: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if token in seen:
@@ -203,6 +232,10 @@ def train_bpe(
 ) -> tuple[Path, Path]:
     """Train a sentencepiece unigram model and write the token list beside it.
 
+    Text is taken as it is written, without Unicode normalisation: a perfect recogniser
+    would be scored as wrong where the pieces spell another text than the reference.
+    Texts that the pieces do not give back are counted in a warning.
+
     Returns:
         Paths of the model (``bpe.model``) and of the token list (``tokens.txt``).
 
@@ -212,12 +245,17 @@ def train_bpe(
     """
     import sentencepiece
 
+    texts = list(texts)
     directory.mkdir(parents=True, exist_ok=True)
     sentencepiece.set_random_generator_seed(seed)
     prefix = directory / ".bpe.partial"
     try:
+        # what is longer than the limit would be left out without a word
+        longest = max((len(text.encode()) for text in texts), default=0)
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
+            max_sentence_length=max(SENTENCEPIECE_LINE_BYTES, longest + 1),
+            normalization_rule_name="identity",
             model_prefix=str(prefix),
             vocab_size=vocabulary_size,
             user_defined_symbols=list(user_symbols),
@@ -234,8 +272,25 @@ def train_bpe(
     pieces = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
     tokens = [pieces.id_to_piece(index) for index in range(pieces.get_piece_size())]
     tokens = [BLANK, UNKNOWN, *(token for token in tokens if token != UNKNOWN), SENTENCE_EDGE]
+    _report_changed(texts, pieces)
     Path(f"{prefix}.vocab").unlink()
     Path(f"{prefix}.model").replace(model)
     with atomic_write(directory / "tokens.txt") as stream:
         stream.writelines(f"{token}\n" for token in tokens)
     return model, directory / "tokens.txt"
+
+
+def _report_changed(texts: list[str], pieces) -> None:
+    """Warn of training texts that are another text after encoding and decoding."""
+    changed = []
+    for text in texts:
+        decoded = pieces.decode(pieces.encode(text, out_type=str))
+        if words(decoded) != words(text):
+            changed.append((text, decoded))
+    if changed:
+        text, decoded = changed[0]
+        logger.warning(
+            "%d of %d texts are not what their pieces spell, such as '%s', read back as '%s'; they "
+            "can never be recognised without errors",
+            len(changed), len(texts), text[:SHOWN_CHARACTERS], decoded[:SHOWN_CHARACTERS],
+        )  # fmt: skip

@@ -7,10 +7,12 @@ works. Facts are of Slurm 22.05.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cascade_asr.errors import CascadeError
@@ -21,6 +23,14 @@ TIMEOUT_S = 60
 FIND_FOR_S = 120  # how long a job is looked for that sbatch may have submitted
 ANSWERS_TO_BELIEVE = 7  # that there is no such job
 UNREACHABLE = re.compile(r"timed out|unable to contact|connect|communication", re.IGNORECASE)
+# What a user or a site sets for all jobs; every other variable of Slurm describes the
+# job that this process runs in, or is an option of sbatch, which conf/slurm.conf gives.
+OF_THE_USER = re.compile(
+    r"SLURM_(CONF|CONF_SERVER|JWT|CLUSTERS|TIME_FORMAT)"
+    r"|SBATCH_(ACCOUNT|PARTITION|QOS|RESERVATION|CLUSTERS|CONSTRAINT|WCKEY)"
+)
+OF_A_JOB = re.compile(r"(SLURM|SLURMD|SBATCH|SRUN|SALLOC|PMI|PMIX|PMI2)_.*|CASCADE_ASR_ATTEMPT")
+DEVICES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
 ACTIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "STOPPED")
 CAUSES = {
@@ -65,12 +75,27 @@ class QueueEntry:
         return self.waits or self.state in ACTIVE
 
 
+def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what an interactive or other job around us left in it.
+
+    A job inherits it, and ``SLURM_MEM_PER_CPU`` of another job beside ``--mem`` of its
+    own ends it at once.
+    """
+    in_a_job = "SLURM_JOB_ID" in environment
+    return {
+        name: value
+        for name, value in environment.items()
+        if (OF_THE_USER.fullmatch(name) or not OF_A_JOB.fullmatch(name))
+        and not (in_a_job and name in DEVICES)
+    }
+
+
 def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command that Ctrl-C does not reach: a submission must not be torn in two."""
     try:
         return subprocess.run(
             words, capture_output=True, text=True, timeout=TIMEOUT_S, start_new_session=True,
-            check=False, stdin=subprocess.DEVNULL,
+            check=False, stdin=subprocess.DEVNULL, env=submission_environment(os.environ),
         )  # fmt: skip
     except FileNotFoundError as error:
         raise SlurmError(f"{words[0]}: not found; is this a login node of a cluster?") from error

@@ -6,6 +6,7 @@ one ``<eos>``.
 
 from __future__ import annotations
 
+import codecs
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cascade_asr.data.kaldi.blanks import odd_character, words
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write
 
@@ -85,12 +87,20 @@ def _refuse_raw(directory: Path) -> None:
 def read_lines(path: Path) -> Iterator[list[str]]:
     """The tokens of each line, without ``<eos>``.
 
-    Line ends are LF; CR before it is taken off with a warning.
+    Words are between ASCII white space. Line ends are LF; CR before it is taken off
+    with a warning. Other blanks, and characters that are not seen, are letters of
+    their words; the first such line is named in a warning.
 
     Raises:
-        DataError: for text that is not UTF-8, with the byte offset.
+        DataError: for text that is not UTF-8, with the byte offset, or that begins
+            with a byte order mark.
     """
     content = path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        raise DataError(
+            f"{path}:1: the file begins with a byte order mark (U+FEFF), which would be part of "
+            "its first word; save it without"
+        )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -104,14 +114,23 @@ def read_lines(path: Path) -> Iterator[list[str]]:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    return (line.split() for line in lines)
+    _warn_of_odd_characters(path, lines)
+    return (words(line) for line in lines)
+
+
+def _warn_of_odd_characters(path: Path, lines: list[str]) -> None:
+    for number, line in enumerate(lines, start=1):
+        odd = "" if line.isascii() and line.isprintable() else odd_character(line.rstrip("\r"))
+        if odd:
+            logger.warning("%s:%d: %s; sclite and this model see no blank there", path, number, odd)
+            return
 
 
 def count_tokens(lines: Iterable[list[str]]) -> Counter[str]:
     """How often each token occurs, ``<eos>`` included."""
     counts: Counter[str] = Counter()
-    for words in lines:
-        counts.update(words)
+    for line in lines:
+        counts.update(line)
         counts[EOS] += 1
     return counts
 
@@ -209,7 +228,7 @@ class Vocabulary:
     def encode(self, lines: Iterable[list[str]]) -> np.ndarray:
         """Ids (N,) int32 of all tokens, with one ``<eos>`` after each line."""
         ids = []
-        for words in lines:
-            ids += [self.ids.get(word, self.unknown) for word in words]
+        for line in lines:
+            ids += [self.ids.get(word, self.unknown) for word in line]
             ids.append(self.eos)
         return np.array(ids, dtype=np.int32)

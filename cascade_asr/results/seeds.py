@@ -11,7 +11,7 @@ import yaml
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
-from cascade_asr.training.finished import changed_keys
+from cascade_asr.training.identity import changed_keys
 
 SHOWN = 12  # differences in a message
 # what a training did beside its options, from identity.json

@@ -14,6 +14,7 @@ import jiwer
 import torch
 from torch import nn
 
+from cascade_asr.data.kaldi.blanks import BLANKS, words
 from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import BLANK_ID, IGNORE_ID, Tokenizer
 from cascade_asr.networks.espnet import espnet_module
@@ -202,19 +203,30 @@ def add_sentence_edges(
     return tokens_in, tokens_out.scatter(1, lengths, sentence_edge)
 
 
+def _words(texts: list[str]) -> list[list[str]]:
+    return [words(text) for text in texts]
+
+
+def _characters(texts: list[str]) -> list[list[str]]:
+    return [list(text.strip(BLANKS)) for text in texts]
+
+
 def error_statistics(references: list[str], hypotheses: list[str], suffix: str) -> Statistics:
-    """Quick CER and WER by jiwer, in percent; unit costs, not sclite's."""
+    """Quick CER and WER by jiwer, in percent; unit costs, not sclite's, but its words.
+
+    jiwer's own transforms would separate words at the blanks of Unicode too.
+    """
     pairs = [
         (reference, hypothesis)
         for reference, hypothesis in zip(references, hypotheses, strict=True)
-        if reference.strip()
+        if words(reference)
     ]
     if not pairs:
         return {}
     references, hypotheses = map(list, zip(*pairs, strict=True))
     statistics = {}
-    for name, process in (("cer", jiwer.process_characters), ("wer", jiwer.process_words)):
-        output = process(references, hypotheses)
+    for name, cut in (("cer", _characters), ("wer", _words)):
+        output = jiwer.process_words(references, hypotheses, cut, cut)
         errors = output.substitutions + output.deletions + output.insertions
         total = output.substitutions + output.deletions + output.hits
         statistics[name + suffix] = (100.0 * errors, float(total))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from cascade_asr.errors import ConfigError
 from cascade_asr.training import checkpoint
 
 
@@ -49,6 +50,22 @@ class BestEpochs:
         for path in self.directory.glob("epoch*.pth"):
             if path not in kept:
                 path.unlink()
+
+    def require(self) -> None:
+        """Check, before hours of training, that the weights kept so far can be averaged.
+
+        Raises:
+            ConfigError: if a file is missing or damaged, with what to do.
+        """
+        for epoch in self.epochs:
+            try:
+                checkpoint.load(self._path(epoch))
+            except ConfigError as error:
+                raise ConfigError(
+                    f"{self._path(epoch)}: the weights of epoch {epoch}, one of the best so far, "
+                    "are missing or damaged; put that file back, or move "
+                    f"{self.directory / 'checkpoint.pt'} away to train from the first epoch"
+                ) from error
 
     def average(self, frozen: Iterable[str]) -> checkpoint.StateDict:
         """The mean of the best epochs' weights; ``frozen`` tensors are copied.

@@ -59,6 +59,20 @@ def load(path: Path) -> Any:
         ) from error
 
 
+def require_parts(content: Any, names: Iterable[str], path: Path) -> None:
+    """Require that a checkpoint is a mapping with these keys.
+
+    Raises:
+        ConfigError: if it is a file of another kind.
+    """
+    missing = [n for n in names if not isinstance(content, Mapping) or n not in content]
+    if missing:
+        raise ConfigError(
+            f"{path}: not a checkpoint of a training ({', '.join(missing)} missing); move it away "
+            "to train from the first epoch"
+        )
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
     """Load a state dict that must fit exactly (`check_weights`)."""
     check_weights(model, weights, source)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.training import processors
+from cascade_asr.training.fencing import Fence
 
 if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
     from lightning_fabric import Fabric
@@ -19,21 +22,101 @@ logger = logging.getLogger(__name__)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
-def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int = 1) -> Fabric:
+def check_counts(ngpu: int | None, processes: int, nodes: int, threads: int | None = None) -> None:
+    """Refuse numbers of devices that mean nothing.
+
+    Raises:
+        ConfigError: naming every one of them.
+    """
+    problems = [
+        f"--{name} {value}: expected {least} or more"
+        for name, value, least in (
+            ("ngpu", ngpu, 0), ("processes", processes, 1), ("nodes", nodes, 1),
+            ("threads", threads, 1),
+        )
+        if value is not None and value < least
+    ]  # fmt: skip
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def set_threads(ranks: int, threads: int | None = None) -> None:
+    """Decide, once, with how many threads a process computes, and tell it.
+
+    The sums of a gradient depend on this number, so it is nothing that may change
+    by itself. ``OMP_NUM_THREADS``, then ``--threads``, else the processors that this
+    process may use, shared among the ranks of this machine.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given:
+        if threads is not None and given.split(",")[0].strip() != str(threads):
+            logger.warning("--threads %d: OMP_NUM_THREADS=%s is set and counts", threads, given)
+        return
+    allowed = processors.allowed()
+    count = threads or max(1, allowed.count // ranks)
+    torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)  # for the other ranks
+    logger.info(
+        "%d threads a process (%s); --threads or OMP_NUM_THREADS sets another number",
+        count,
+        "--threads" if threads else f"{allowed.count} processors: {allowed.reason}",
+    )
+
+
+def _environment(processes: int, nodes: int) -> dict[str, Any]:
+    """How the ranks find each other, as options of Fabric: Slurm's only in our own jobs.
+
+    Raises:
+        ConfigError: for several machines without anything that starts the others.
+    """
+    from lightning_fabric.plugins.environments import (
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
+
+    if Fence.from_environment() is not None or TorchElasticEnvironment.detect():
+        return {}
+    by_hand = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK"} <= set(os.environ)
+    if nodes > 1 and not by_hand:
+        raise ConfigError(
+            f"--nodes {nodes}: nothing starts the processes of the other machines; use "
+            "--cmd slurm, or start it on each with MASTER_ADDR, MASTER_PORT and NODE_RANK set"
+        )
+    if SLURMEnvironment.detect():
+        logger.info(
+            "within Slurm job %s, but not one of our own: this training starts its %d "
+            "process(es) itself, on this machine",
+            os.environ.get("SLURM_JOB_ID", "?"),
+            processes,
+        )
+    return {"plugins": [LightningEnvironment()]}
+
+
+def make_fabric(
+    ngpu: int | None,
+    precision: str,
+    processes: int = 1,
+    nodes: int = 1,
+    threads: int | None = None,
+) -> Fabric:
     """Choose device, precision and ranks, and start the ranks.
 
     Args:
         ngpu: GPUs to use; 0 is the CPU; None takes those that are there.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         processes: ranks on the CPU of a machine, where ``ngpu`` is 0.
-        nodes: machines. Slurm's srun starts all ranks, on one machine too; else
-            this process starts those of its own machine.
+        nodes: machines. In our own Slurm jobs srun starts all ranks, on one
+            machine too; else this process starts those of its own machine.
+        threads: of each process; None for the processors that there are.
 
     Raises:
-        ConfigError: if there are fewer GPUs than asked for, or no such precision.
+        ConfigError: if there are fewer GPUs than asked for, no such precision, or
+            a number means nothing.
     """
     from lightning_fabric import Fabric
 
+    check_counts(ngpu, processes, nodes, threads)
     available = torch.cuda.device_count()
     ngpu = available if ngpu is None else ngpu
     if ngpu > available:
@@ -55,12 +138,14 @@ def make_fabric(ngpu: int | None, precision: str, processes: int = 1, nodes: int
     torch.backends.cudnn.deterministic = True
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     count = ngpu or processes
+    set_threads(count, threads)
     fabric = Fabric(
         accelerator="cuda" if ngpu else "cpu",
         devices=count,
         num_nodes=nodes,
         strategy="ddp" if count * nodes > 1 else "auto",
         precision=precision,
+        **_environment(count, nodes),
     )
     fabric.launch()
     return fabric

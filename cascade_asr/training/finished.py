@@ -136,6 +136,13 @@ def how_to_run(name: str) -> tuple[str, str]:
     return name, f"--stage 4 --controls {branch}"
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove what only an unfinished stage needs; a kill may have come before that."""
+    for path in (*directory.glob("epoch*.pth"), *directory.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
+    (directory / "checkpoint.pt").unlink(missing_ok=True)
+
+
 def set_aside(directory: Path) -> Path:
     """Rename a stage's folder to ``NAME.replaced.N``; trained models are never deleted."""
     number = 1

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tqdm import tqdm
 from cascade_asr.files import atomic_write
 
 logger = logging.getLogger(__name__)
+
+PACE_OVER_LINES = 5  # the time left is told from so many latest intervals
 
 
 class History:
@@ -48,7 +51,7 @@ class History:
     def add(self, split: str, epoch: int, update: int, values: dict[str, float]) -> None:
         """Append one entry."""
         entry: dict[str, Any] = {"split": split, "epoch": epoch, "update": update, **values}
-        with self.path.open("a") as stream:
+        with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
         if self._writer:
             for name, value in values.items():
@@ -61,15 +64,35 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Entries of a ``history.jsonl``; a last line that a kill cut off is left out."""
-    entries = []
-    if path.is_file():
-        for line in path.read_text().splitlines():
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+    """Entries of a ``history.jsonl``, up to the first line that is none.
+
+    A last line that a kill cut off is left out without a word, damage with one.
+    """
+    entries: list[dict[str, Any]] = []
+    if not path.is_file():
+        return entries
+    lines = path.read_bytes().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except ValueError:  # bytes that are no UTF-8 among them
+            entry = None
+        if not _is_entry(entry):
+            if number < len(lines):
+                logger.warning(
+                    "%s:%d: damaged; this line and those after it are left out", path, number
+                )
+            break
+        entries.append(entry)
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("split"), str)
+        and all(type(entry.get(name)) is int for name in ("epoch", "update"))
+    )
 
 
 class Progress:
@@ -85,7 +108,8 @@ class Progress:
 
     def __init__(self, title: str, total: int, done: int, interval: int, enabled: bool) -> None:
         self.title, self.total, self.interval, self.enabled = title, total, interval, enabled
-        self._started, self._first = time.monotonic(), done
+        # when the last plain lines were shown, and at which update
+        self._shown = deque([(time.monotonic(), done)], maxlen=PACE_OVER_LINES + 1)
         self._bar = None
         if enabled and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, desc=title, unit="update", leave=False)
@@ -98,7 +122,10 @@ class Progress:
             if shown:
                 self._bar.set_postfix_str(f"epoch {epoch} {shown}")
         elif self.enabled and values:
-            pace = (time.monotonic() - self._started) / max(update - self._first, 1)
+            now = time.monotonic()
+            then, first = self._shown[0]
+            pace = (now - then) / max(update - first, 1)
+            self._shown.append((now, update))
             minutes, seconds = divmod(round(pace * max(self.total - update, 0)), 60)
             left = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
             logger.info(

@@ -7,6 +7,7 @@ from types import FrameType
 
 from cascade_asr.errors import CascadeError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 STOPPED_RESUMABLE = 85  # exit status: saved, start again to go on
 
 
@@ -22,9 +23,16 @@ class Interruption:
 
     def install(self) -> Interruption:
         """Catch the signals from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        for number in SIGNALS:
             signal.signal(number, self._remember)
         return self
+
+    def release(self) -> None:
+        """Let the signals end the process again: nobody looks at ``signal_number`` any more."""
+        for number in SIGNALS:
+            if signal.getsignal(number) == self._remember:
+                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, default)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signal_number == signal.SIGINT:

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is th
 
 logger = logging.getLogger(__name__)
 
+PARTS = ("model", "optimizer", "schedule", "scaler", "position", "sums")  # of a checkpoint
 BAD_GRADIENTS_IN_A_ROW = 20  # skipped updates after which training gives up
 
 
@@ -142,6 +143,11 @@ class Trainer:
                 while not self.position.finished:
                     self._run_epoch(train, valid)
                 return self._finish(valid)
+        except Interrupted:
+            raise
+        except BaseException:
+            self.interruption.release()
+            raise
         finally:
             self.progress.close()
             if self.history:
@@ -154,12 +160,13 @@ class Trainer:
         batches = train.epoch(self.position.epoch, self.position.batch)
         self._last_save = time.monotonic()
         clock = Clock(self.position)
-        while group := list(islice(batches, self.config.accum_grad)):
-            statistics = self._update(group)
-            self.position.batch += len(group)
-            self._add(statistics)
-            self._log_update()
-            self._save_where_due(clock.add())
+        with closing(batches):  # a traceback would keep its processes alive
+            while group := list(islice(batches, self.config.accum_grad)):
+                statistics = self._update(group)
+                self.position.batch += len(group)
+                self._add(statistics)
+                self._log_update()
+                self._save_where_due(clock.add())
         train_values = self._means(self._sums)
         valid_values = self.evaluate(valid, self._evaluation_weights)
         clock.add()
@@ -334,11 +341,12 @@ class Trainer:
         """Dev metrics of the model as it is, or as it is within ``weights``."""
         self.model.eval()
         sums: dict[str, tuple[float, float]] = {}
-        for batch in valid.epoch(1):
-            with weights(), self.fabric.autocast():
-                _, statistics = self.model(batch.to(self.fabric.device))
-            add_statistics(sums, statistics)
-            self._leave_if_asked()
+        with closing(valid.epoch(1)) as batches:
+            for batch in batches:
+                with weights(), self.fabric.autocast():
+                    _, statistics = self.model(batch.to(self.fabric.device))
+                add_statistics(sums, statistics)
+                self._leave_if_asked()
         return self._means(sums)
 
     @property
@@ -430,6 +438,7 @@ class Trainer:
             self.position.resumed = int((self.directory / "history.jsonl").exists())
             return
         state = checkpoint.load(self._checkpoint_path)
+        checkpoint.require_parts(state, PARTS, self._checkpoint_path)
         checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -438,6 +447,7 @@ class Trainer:
         if scaler is not None and state["scaler"]:
             scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
+        self._best.require()
         self.position.resumed += 1
         if not self.fabric.is_global_zero:
             self.position.cpu_seconds = 0.0

@@ -10,7 +10,7 @@
 #   ./run.sh --train-config conf/train_conformer.yaml --stage 3
 #   ./run.sh --stage 4 --stop-stage 4 --cascade-stages 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/swbd/path.sh
 . ./path.sh
 
@@ -39,9 +39,9 @@ conv_tab=            # conv_tab.csv of LDC97S62: who speaks; none: each side is 
 test_sets="train_dev eval2000"
                      # sets that are scored: train_dev, eval2000, rt03
 upsample=false       # resample to 16 kHz, for a model of 16 kHz; features of 8 kHz otherwise
-dev_utterances=4000  # segments that select: the first ones of Switchboard
-max_repeats=300      # a text that comes more often, such as "yeah", is thinned out
-corpus_seed=1        # of that choice
+dev_utterances=4000  # 1.. segments that select: the first ones of Switchboard
+max_repeats=300      # 1.. a text that comes more often, such as "yeah", is thinned out
+corpus_seed=1        # 0.. of that choice
 allow_missing=false  # go on without audio that is not there
 strict=false         # stop where a set has another number of segments than LDC's
 # end options
@@ -55,7 +55,9 @@ corpus_identity() {
   inputs=("swbd=$swbd" "eval2000=$eval2000" "rt03=$rt03" "fisher=$fisher" "conv_tab=$conv_tab"
     "sets=${sets[*]}" "upsample=$upsample" "dev_utterances=$dev_utterances"
     "max_repeats=$max_repeats" "corpus_seed=$corpus_seed" "allow_missing=$allow_missing"
-    "strict=$strict")
+    "strict=$strict" ${conv_tab:+"@$conv_tab"})
+  local folder
+  for folder in $swbd $eval2000 $rt03 $fisher; do inputs+=("%$folder"); done
 }
 
 prepare_data() {

@@ -8,7 +8,7 @@
 #   ./run_lm.sh
 #   ./run.sh --stage 5 --decode-config conf/decode_lm.yaml
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/swbd/path.sh
 . ./path.sh
 

@@ -7,7 +7,7 @@
 #   ./run.sh --wikitext2-heldout ~/corpora/wikitext-2 --min-count 3
 #   ./run.sh --wikitext2 ~/corpora/wikitext-2 --stage 4 --stop-stage 4 --cascade-stages 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/wikitext2/path.sh
 . ./path.sh
 
@@ -29,6 +29,13 @@ strict=false         # stop where the corpus is not all of WikiText-2
 corpus_identity() {
   inputs=("wikitext2=$wikitext2" "text=$text" "wikitext2_heldout=$wikitext2_heldout"
     "strict=$strict")
+  local name
+  if [[ -n $text ]]; then
+    for name in train valid test; do inputs+=("@$text/$name.txt"); done
+  fi
+  for name in "$wikitext2" "$wikitext2_heldout"; do
+    if [[ -n $name ]]; then inputs+=("%$name"); fi
+  done
 }
 
 prepare_data() {

@@ -7,7 +7,7 @@
 #   ./run.sh --wsj /corpora/wsj --train-set train_si84 --test-sets "test_eval92 test_eval93"
 #   ./run.sh --stage 4 --stop-stage 4 --cascade-stages 2
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/wsj/path.sh
 . ./path.sh
 
@@ -40,7 +40,9 @@ strict=false         # stop where a set has another number of utterances than LD
 
 corpus_identity() {
   inputs=("wsj0=$wsj0" "wsj1=$wsj1" "wsj=$wsj" "sets=${sets[*]}" "clean_words=$clean_words"
-    "wsj0_train_spkrinfo=$wsj0_train_spkrinfo" "allow_missing=$allow_missing" "strict=$strict")
+    "wsj0_train_spkrinfo=$wsj0_train_spkrinfo" "allow_missing=$allow_missing" "strict=$strict"
+    ${wsj0:+"%$wsj0"} ${wsj1:+"%$wsj1"} ${wsj:+"%$wsj"}
+    ${wsj0_train_spkrinfo:+"@$wsj0_train_spkrinfo"})
 }
 
 prepare_data() {

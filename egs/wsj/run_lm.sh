@@ -8,7 +8,7 @@
 #   ./run.sh --wsj0 /corpora/LDC93S6B --wsj1 /corpora/LDC94S13B --stage 5 \
 #     --decode-config conf/decode_lm.yaml
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/wsj/path.sh
 . ./path.sh
 

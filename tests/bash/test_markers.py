@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -113,6 +114,159 @@ def test_a_file_of_any_name_counts_by_its_content(bash, worked, tmp_path: Path, 
     (tmp_path / name).write_text("2\n")
     assert checked(bash, inputs) == f"stale: {name} has changed; running again"
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_small_folder_counts_by_its_content(bash, worked, tmp_path: Path):
+    (tmp_path / "corpus/a b").mkdir(parents=True)
+    (tmp_path / "corpus/a b/text").write_text("one\n")
+    worked('"%corpus"')
+    assert checked(bash, '"%corpus"') == "fresh"
+    os.utime(tmp_path / "corpus/a b/text", (1, 1))
+    assert checked(bash, '"%corpus"') == "fresh"
+    (tmp_path / "corpus/a b/text").write_text("two\n")
+    assert checked(bash, '"%corpus"') == "stale: corpus has changed; running again"
+    (tmp_path / "corpus/a b/text").write_text("one\n")
+    (tmp_path / "corpus/more").touch()
+    assert checked(bash, '"%corpus"') == "stale: corpus has changed; running again"
+
+
+def test_a_large_file_or_folder_counts_by_names_sizes_and_times(bash, worked, tmp_path: Path):
+    for name in ("corpus", "corpus.tar"):
+        audio = tmp_path / "corpus/audio" if name == "corpus" else tmp_path / name
+        audio.parent.mkdir(exist_ok=True)
+        with audio.open("wb") as file:
+            file.truncate(70 << 20)
+        os.utime(audio, (5, 5))
+        worked(f'"%{name}"')
+        assert checked(bash, f'"%{name}"') == "fresh"
+        os.utime(audio, (6, 6))
+        assert checked(bash, f'"%{name}"') == f"stale: {name} has changed; running again"
+
+
+def test_a_corpus_that_is_not_mounted_is_no_change(bash, worked, tmp_path: Path):
+    (tmp_path / "disc").mkdir()
+    (tmp_path / "disc/text").touch()
+    worked('"%disc"')
+    (tmp_path / "disc").rename(tmp_path / "away")
+    assert checked(bash, '"%disc"') == "fresh"
+    worked('"a=1"')
+    assert checked(bash, '"a=1" "%disc"').startswith("stale: disc was 'absent'")
+
+
+def test_what_only_the_work_can_tell_is_noted_after_it(bash, worked):
+    inputs = '"a=1" "source=downloaded"'
+    script = """marker_prepare "a=1" "source="
+marker_update source "a=2" "source=downloaded"
+echo result >out.txt; marker_write work.done out.txt"""
+    assert bash(script).returncode == 0
+    assert checked(bash, inputs) == "fresh"
+
+
+DESCRIBE = """
+recipe=$1 && shift
+for name in find_source find_in_corpora corpus_identity; do
+  source <(sed -n "/^$name() {/,/^}/p" "$recipe/run.sh")
+done
+for given; do printf -v "${given%%=*}" %s "${given#*=}"; done
+sets=(train dev)
+describe() { inputs=(); corpus_identity; }
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    """Whether a recipe's stage 0 has to run again, and why; options as NAME=VALUE."""
+    names = (
+        "fsdd corpus_seed train_strings dev_strings test_strings wikitext2 text wikitext2_heldout "
+        "strict swbd eval2000 rt03 fisher conv_tab upsample dev_utterances max_repeats wsj0 wsj1 wsj "
+        "allow_missing clean_words wsj0_train_spkrinfo"
+    ).split()
+
+    def run(name: str, action: str, *given: str, **variables: str) -> str:
+        script = "set -euo pipefail\n" + f". {MARKERS}\n" + DESCRIBE
+        if action == "do":
+            script += 'describe\nmarker_prepare "${inputs[@]}"\nmarker_write data/.stage0.done\n'
+        else:
+            script += 'describe\nmarker_is_fresh data/.stage0.done "${inputs[@]}" && echo fresh || '
+            script += 'echo "$marker_reason"'
+        environment = {k: v for k, v in os.environ.items() if k != "CORPORA"} | variables
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", str(MARKERS.parents[1] / "egs" / name),
+             *(f"{option}=" for option in names), *given],
+            capture_output=True, text=True, cwd=tmp_path, timeout=60, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
+
+
+def test_an_edited_text_is_read_again(recipe, tmp_path: Path):
+    (tmp_path / "my").mkdir()
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"my/{name}.txt").write_text("a\n")
+    recipe("wikitext2", "do", "text=my")
+    assert recipe("wikitext2", "check", "text=my") == "fresh"
+    (tmp_path / "my/train.txt").write_text("b\n")
+    assert "my/train.txt has changed" in recipe("wikitext2", "check", "text=my")
+
+
+@pytest.mark.parametrize("option", ["wikitext2", "wikitext2_heldout"])
+def test_an_edited_wikitext_is_read_again(recipe, tmp_path: Path, option: str):
+    (tmp_path / "wiki").mkdir()
+    (tmp_path / "wiki/wiki.valid.tokens").write_text("a\n")
+    recipe("wikitext2", "do", f"{option}=wiki")
+    assert recipe("wikitext2", "check", f"{option}=wiki") == "fresh"
+    (tmp_path / "wiki/wiki.valid.tokens").write_text("b\n")
+    assert "wiki has changed" in recipe("wikitext2", "check", f"{option}=wiki")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "edited"),
+    [
+        ("wsj", "wsj0=discs", "discs/1/x.dot"),
+        ("wsj", "wsj1=discs", "discs/1/x.dot"),
+        ("wsj", "wsj=discs", "discs/1/x.dot"),
+        ("wsj", "wsj0_train_spkrinfo=discs/1/x.dot", "discs/1/x.dot"),
+        ("swbd", "conv_tab=discs/1/x.dot", "discs/1/x.dot"),
+        ("swbd", "swbd=other discs", "discs/1/x.dot"),
+        ("swbd", "fisher=discs other", "other/y"),
+        ("swbd", "rt03=discs", "discs/1/x.dot"),
+        ("swbd", "eval2000=other discs", "other/y"),
+    ],
+)
+def test_an_edited_corpus_is_read_again(recipe, tmp_path: Path, name, option, edited):
+    (tmp_path / "discs/1").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    for file in ("discs/1/x.dot", "other/y"):
+        (tmp_path / file).write_text("one\n")
+    recipe(name, "do", option)
+    assert recipe(name, "check", option) == "fresh"
+    (tmp_path / edited).write_text("two\n")
+    assert "has changed; running again" in recipe(name, "check", option)
+
+
+def test_digits_follow_the_corpus_that_there_is(recipe, tmp_path: Path):
+    """Voices made without a network give way to real ones, which then stay."""
+    voices = tmp_path / "downloads/synthetic_digits"
+    voices.mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/corpus.txt").write_text(f"corpus: x\nsource: {voices}\nseed: 1\n")
+    recipe("digits", "do")
+    assert recipe("digits", "check") == "fresh"
+    real = tmp_path / "corpora/free-spoken-digit-dataset.tar.gz"
+    real.parent.mkdir()
+    real.write_text("recordings\n")
+    found = recipe("digits", "check", CORPORA=str(real.parent))
+    assert f"source was '{voices} (" in found and f"now '{real} (" in found
+    (tmp_path / "data/corpus.txt").write_text(f"source: {real}\n")
+    recipe("digits", "do", CORPORA=str(real.parent))
+    assert recipe("digits", "check", CORPORA=str(real.parent)) == "fresh"
+    assert recipe("digits", "check") == "fresh"
+    real.write_text("other recordings\n")
+    assert f"source was '{real} (" in recipe("digits", "check", CORPORA=str(real.parent))
+    real.unlink()
+    assert recipe("digits", "check") == "fresh"
 
 
 def test_interrupted_work_is_never_fresh(bash, worked, tmp_path: Path):

@@ -43,7 +43,7 @@ DEFAULTS = ["0", "6", "2", "run.pl # --mem 4G", "", "v", "false"]
 def script(tmp_path):
     def call(*arguments: str, before: str = "", text: str = SCRIPT, script_name: str = "count.sh"):
         path = tmp_path / script_name
-        path.write_text(text % before if "%s" in text else text)
+        path.write_text(text % before if text is SCRIPT else text)
         return subprocess.run(
             ["bash", str(path), *arguments],
             capture_output=True,
@@ -253,3 +253,117 @@ def test_a_malformed_option_block_is_an_error(script, block, message):
     result = script(text=text)
     assert result.returncode == 1
     assert message in result.stderr
+
+
+KALDI = """#!/bin/bash
+nj=4
+cmd=run.pl
+stop_stage=3
+verbose=false
+help_message="Usage: train.sh [options] <data>\\n --nj <nj>"
+. "$ROOT/utils/parse_options.sh" || exit 1;
+if [ $# -gt 3 ]; then exit 2; fi
+printf '%s\\0' "$nj" "$cmd" "$stop_stage" "$verbose" "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["4", "run.pl", "3", "false"]),
+        (["--nj", "8"], ["8", "run.pl", "3", "false"]),
+        (["--nj=8", "--stop-stage", "5", "data", "x y"], ["8", "run.pl", "5", "false", "data", "x y"]),
+        (["--cmd", "queue.pl -l x", "d", "--nj", "2"], ["4", "queue.pl -l x", "3", "false", "d", "--nj", "2"]),
+        (["--cmd", "--mem 4G"], ["4", "--mem 4G", "3", "false"]),
+        (["--nj", "8", "--config", "c.conf", "d"], ["8", "run.pl", "6", "true", "d"]),
+        (["--nj", "$(touch executed)"], ["$(touch executed)", "run.pl", "3", "false"]),
+    ],
+)
+def test_kaldi_scripts_need_no_block(script, tmp_path, arguments, expected):
+    (tmp_path / "c.conf").write_text("# of mine\nnj=2\n--stop-stage 6\nverbose=true\n")
+    result = script(*arguments, text=KALDI)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split("\0")[:-1] == expected
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--jobs", "8"], "unknown option --jobs"),
+        (["--PATH", "/"], "unknown option --PATH"),
+        (["--nj"], "option --nj needs a value"),
+        (["--verbose", "yes"], "option --verbose takes true or false, not 'yes'"),
+        (["--cmd", ""], "option --cmd is empty"),
+        (["--config", "absent"], "cannot read the file 'absent'"),
+    ],
+)
+def test_kaldi_scripts_refuse(script, arguments, message):
+    assert message in error(script(*arguments, text=KALDI))
+
+
+def test_help_of_kaldi_scripts(script):
+    result = script("--help", text=KALDI)
+    assert (result.returncode, result.stdout) == (0, "Usage: train.sh [options] <data>\n --nj <nj>\n")
+
+
+BOUNDED = """#!/usr/bin/env bash
+# begin options
+nj=4       # 1.. jobs
+gpus=      # 0..8 cards
+# end options
+. "$ROOT/utils/parse_options.sh"
+parse_options "$@"
+echo "$nj,$gpus"
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], "4,\n"), (["--nj", "4294967295", "--gpus=0"], "4294967295,0\n"), (["--gpus="], "4,\n")],
+)
+def test_whole_numbers_within_their_bounds(script, arguments, expected):
+    result = script(*arguments, text=BOUNDED)
+    assert (result.returncode, result.stdout) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bounds"),
+    [
+        *[("nj", value, "1 or more") for value in ("08", "9" * 20, "4294967296", "0", "-1", "abc", "", "1.5", " 2", "a[$(touch executed)]")],
+        ("gpus", "9", "0 to 8"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_out_of_bounds(script, tmp_path, name, value, bounds):
+    message = error(script(f"--{name}={value}", text=BOUNDED))
+    assert f"option --{name} '{value}': expected a whole number, {bounds}" in message
+    (tmp_path / "job.conf").write_text(f"{name}='{value}'\n")
+    assert "job.conf:1: option" in error(script("--config", "job.conf", text=BOUNDED))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_help_does_not_show_how_bounds_are_written(script):
+    assert "jobs (default: 4)" in script("--help", text=BOUNDED).stdout
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "message"),
+    [
+        *[("digits", f"--train-strings={value}", "option --train-strings") for value in ("abc", "-1", "")],
+        ("digits", "--nj=08", "option --nj '08'"),
+        ("digits", "--nj=99999999999999999999", "option --nj"),
+        ("digits", "--processes=0", "option --processes"),
+        ("digits", "--ngpu=-1", "option --ngpu"),
+        ("digits", "--seeds=1,08", "--seeds 1,08"),
+        ("digits", "--nodes=2", "--nodes 2 needs --cmd slurm"),
+        ("swbd", "--max-repeats=0", "option --max-repeats"),
+        ("wikitext2", "--min-count=0", "option --min-count"),
+    ],
+)  # fmt: skip
+def test_recipes_check_values_of_stages_that_are_skipped(recipe, arguments, message):
+    result = subprocess.run(
+        [str(ROOT / "egs" / recipe / "run.sh"), "--stage", "6", arguments],
+        capture_output=True, text=True, timeout=20,
+        env={**os.environ, "CASCADE_ASR_CHECK_OPTIONS": "true"},
+    )  # fmt: skip
+    assert result.returncode == 1 and message in result.stderr

@@ -52,10 +52,48 @@ def test_another_word_than_job_and_a_single_number(run, tmp_path):
 
 
 def test_arguments_reach_the_command_intact(run, tmp_path):
-    words = ["a  b", "it's", '"q"', "$HOME", "`id`", "|", ";", "*", "", "two\nlines", "\\", "&&"]
+    words = ["a  b", "it's", '"q"', "$HOME", "`id`", "a|b", "*", "", "two\nlines", "\\", "<unk>",
+             "ark:gunzip -c x |", "VAR=x", "a&&b", "->", "x; y"]
     assert run("x.log", "printf", "[%s]", *words).returncode == 0
     found = (tmp_path / "x.log").read_text().split("#\n", 1)[1].rsplit("# Ended")[0]
     assert found == "".join(f"[{word}]" for word in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["echo", "a", ";", "echo", "b"], "a\nb\n"),
+        (["echo", "a;", "echo", "b"], "a\nb\n"),
+        (["echo", "b c", "|", "tr", "b", "$"], "$ c\n"),
+        (["true", "&&", "echo", "$HOME"], "$HOME\n"),
+        (["false", "||", "echo", "*"], "*\n"),
+        (["echo", "x y", ">", "out file", ";", "cat", "out file"], "x y\n"),
+        (["echo", "x", ">out", ";", "cat", "<", "out"], "x\n"),
+        (["ls", "absent", "2>/dev/null", "||", "echo", "none"], "none\n"),
+        (["VAR=a b", "bash", "-c", "echo $VAR"], "a b\n"),
+        (["echo", "a", "|", "VAR=x", "bash", "-c", "cat; echo $VAR"], "a\nx\n"),
+        (["(", "echo", "a", ";", "echo", "b", ")", "|", "wc", "-l"], "2\n"),
+        (["cd", "/", "&&", "pwd"], "/\n"),
+        (["echo", "a", "2>&1"], "a\n"),
+        (["!", "false"], ""),
+    ],
+)
+def test_operators_are_those_of_bash(run, tmp_path, words, expected):
+    result = run("x.log", *words)
+    assert result.returncode == 0, result.stderr
+    assert output(tmp_path / "x.log") == expected
+
+
+def test_the_status_of_a_pipe_is_that_of_its_failing_part(run):
+    assert run("x.log", "false", "|", "cat").returncode == 1
+    assert run("x.log", "true", "&&", "false").returncode == 1
+
+
+def test_options_of_grid_engine_are_accepted(run, tmp_path):
+    options = "-V -tc 2 -l mem_free=4G,ram_free=4G -q all.q -pe smp 2 -sync y".split()
+    result = run(*options, "JOB=1:2", "x.JOB.log", "echo", "JOB")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert output(tmp_path / "x.2.log") == "2\n"
 
 
 def test_the_command_in_the_log_can_be_pasted_into_a_shell(run, tmp_path):
@@ -135,6 +173,8 @@ def test_an_option_it_does_not_have_is_told(run):
         (["--max-jobs-run", "0", "x.log", "true"], "--max-jobs-run takes a positive number"),
         (["-x", "x.log", "true"], "unknown option -x"),
         (["JOB=3:1", "x.JOB.log", "true"], "empty range of jobs: JOB=3:1"),
+        (["JOB=0:2", "x.JOB.log", "true"], "JOB=0:2: the numbers of jobs begin at 1"),
+        (["-tc", "none", "x.log", "true"], "--max-jobs-run takes a positive number"),
         (["JOB=1:2", "x.log", "true"], "would share the log x.log"),
         (["/proc/no/x.log", "true"], "cannot write the log /proc/no/x.log"),
     ],

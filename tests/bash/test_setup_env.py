@@ -236,6 +236,97 @@ def test_run_passes_options_on_and_keeps_paths(clone, tmp_path):
     assert "--recipe needs a value" in run("--recipe").stderr
 
 
+def linked(clone: Path, tmp_path: Path) -> Path:
+    """An environment of somebody else's, with empty packages, as .venv of the clone."""
+    add_command(clone, "sox")
+    (clone / "sitecustomize.py").write_text(EMPTY_PACKAGES)
+    environment_of_others = tmp_path / "theirs"
+    subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", environment_of_others], check=True)
+    (clone / ".venv").symlink_to(environment_of_others)
+    return environment_of_others
+
+
+@pytest.mark.parametrize("way", ["link", "variable"])
+def test_an_environment_of_others_is_checked_and_never_changed(clone, tmp_path, way):
+    theirs = linked(clone, tmp_path)
+    variables = {}
+    if way == "variable":
+        (clone / ".venv").unlink()
+        variables["CASCADE_ASR_ENV"] = str(theirs)
+    before = sorted(path.name for path in theirs.rglob("*") if path.suffix != ".pyc")
+    result = set_up(clone, **variables)
+    assert result.returncode == 0, result.stderr
+    assert "checking that all packages load" in result.stderr
+    result = set_up(clone, **variables)
+    assert (result.returncode, result.stderr) == (0, "")
+    (clone / "conf/requirements.txt").write_text("absent-package==1.0\n")
+    result = set_up(clone, **variables)
+    assert result.returncode == 1
+    assert "it lacks absent-package; to add them: " in result.stderr
+    assert "--rebuild is for a .venv made here" in set_up(clone, "--rebuild", "true", **variables).stderr
+    assert (clone / ".venv").is_symlink() == (way == "link")
+    assert sorted(path.name for path in theirs.rglob("*") if path.suffix != ".pyc") == before
+
+
+def test_settings_of_the_user_for_other_projects_do_no_harm(clone, tmp_path):
+    linked(clone, tmp_path)
+    (tmp_path / "elsewhere/utils").mkdir(parents=True)
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    (hostile / "yaml.py").write_text("raise SystemExit('shadowed')\n")
+    user = {
+        "CDPATH": str(tmp_path / "elsewhere"), "PIP_USER": "1", "PYTHONOPTIMIZE": "2",
+        "PYTHONHOME": str(hostile), "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(hostile),
+    }  # fmt: skip
+    result = subprocess.run(
+        ["utils/setup_env.sh"], cwd=clone, env=environment(clone, **user), capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    packages = next((clone / ".venv/lib").glob("python3*")) / "site-packages"
+    shown = subprocess.check_output(
+        ["bash", "-euc", f'cd "{clone}"; . ./path.sh; echo "$PYTHONPATH|${{PYTHONOPTIMIZE-}}"'],
+        text=True, env=environment(clone, **user),
+    ).strip()  # fmt: skip
+    assert shown == f"{clone}:{packages}:{hostile}|"
+    (hostile / "random.py").touch()
+    result = set_up(clone, PYTHONPATH=str(hostile))
+    assert result.returncode == 1
+    assert f"PYTHONPATH has {hostile}, whose random hides Python's own" in result.stderr
+
+
+def test_an_unknown_option_is_told_before_anything_is_installed(tmp_path):
+    root = tmp_path / "clone"
+    for name in ("utils", "egs/digits"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("data", "dump", "exp"))
+    for name in ("run.sh", "path.sh"):
+        shutil.copy(ROOT / name, root / name)
+    (root / "utils/setup_env.sh").write_text("#!/usr/bin/env bash\necho set-up\nexit 1\n")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run([str(root / "run.sh"), *arguments], capture_output=True, text=True)
+
+    result = run("--stoge", "4")
+    assert result.returncode == 1 and result.stdout == ""
+    assert "unknown option --stoge; did you mean --stage?" in result.stderr
+    assert run("--stage", "4").stdout == "set-up\n"
+    assert not (root / "egs/digits/data").exists()
+
+
+@pytest.mark.parametrize("name", ["a:b", "{1,2}", "new\nline", "line\u2028separator"])
+def test_a_folder_name_that_cannot_work_is_told_in_one_line(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    shutil.copy(ROOT / "path.sh", folder)
+    result = subprocess.run(
+        ["bash", "-euc", '. "$1/path.sh"; echo went on', "bash", str(folder)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 1 and result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert " in its name; please move or rename it" in result.stderr
+
+
 def test_path_sh_can_be_sourced_from_anywhere_and_twice(clone, tmp_path):
     command = f'. "{clone}/path.sh"; . "{clone}/path.sh"; echo "$PATH|$PYTHONPATH|$LC_ALL"'
     found = subprocess.check_output(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY_CONFIG, command, training_arguments
+import yaml
+from conftest import ROOT, TINY_CONFIG, command, training_arguments, write_yaml
 
 CONFIG = TINY_CONFIG | {"max_epoch": 2, "keep_nbest_models": 1}
 CASCADE = {"grain": "module", "train": {"max_epoch": 1}}
@@ -105,7 +106,7 @@ def test_a_new_cascade_is_not_mistaken_for_the_old_one(trained: Path, dump: Path
     assert "stage1 [done with other options: would be trained again]" in shown.stdout
     done = call(tmp_path, dump, "cascade_asr.cli.training cascade", cascade=changed)
     assert done.returncode == 0, done.stderr
-    assert "reinitialise: True -> False" in done.stderr
+    assert "reinitialise: true -> false" in done.stderr
     after = torch.load(tmp_path / "exp/stage1/model.pth")
     kept = torch.load(tmp_path / "exp/stage1.replaced.1/model.pth")
     assert any(not torch.equal(before[name], after[name]) for name in before)
@@ -134,8 +135,17 @@ def test_tying_is_refused_where_nothing_is_tied(trained: Path, dump: Path):
 
 
 def test_seeds_are_tabulated_together(trained: Path, tmp_path: Path):
-    done = command(
+    same = command(
         "cascade_asr.cli.compare", "seeds", "--outdir", tmp_path, trained / "exp", trained / "exp"
+    )
+    assert same.returncode == 1 and "give each seed once" in same.stderr
+    other = tmp_path / "other"
+    shutil.copytree(trained / "exp", other)
+    for path in other.glob("*/config.yaml"):
+        options = yaml.safe_load(path.read_text())
+        write_yaml(path, options | {"seed": options["seed"] + 1})
+    done = command(
+        "cascade_asr.cli.compare", "seeds", "--outdir", tmp_path, trained / "exp", other
     )
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "RESULTS.md").read_text()

@@ -470,3 +470,117 @@ def test_speeds_that_make_no_sense(folder, factor):
 def test_the_commands_load_neither_torch_nor_numpy():
     code = "import cascade_asr.cli.data_dir, sys; print({'torch', 'numpy'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+# White space, and what fix, subset and combine promise
+
+
+def run_tool(name: str, *words) -> subprocess.CompletedProcess:
+    """Run a command of utils/ as its script does."""
+    return subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.data_dir", name, *map(str, words)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("blank", ["\t", "  ", " \t", "\v", "\f"])
+def test_any_ascii_blank_separates_in_every_table(segmented, tmp_path, blank):
+    expected = load_data_dir(segmented).tables
+    for table in segmented.iterdir():
+        table.write_text(table.read_text().replace(" ", blank) if table.name != "wav.scp"
+                         else table.read_text().replace(" ", blank, 1))  # fmt: skip
+    assert not [fault for fault in check(segmented) if "text" not in fault]
+    load_data_dir(segmented).select(["a-1", "b-1"]).write(tmp_path / "subset")
+    assert list(read_table(tmp_path / "subset/wav.scp")) == ["r1", "r2"]
+    split(segmented, 2)
+    assert list(read_table(segmented / "split2/2/wav.scp")) == ["r2"]
+    fix(segmented)
+    assert load_data_dir(segmented).tables["wav.scp"] == expected["wav.scp"]
+    assert len(load_data_dir(segmented).utterances) == 3
+
+
+def test_no_table_becomes_empty_without_an_error(segmented, tmp_path):
+    (segmented / "spk2gender").write_text("c f\n")
+    with pytest.raises(DataError, match="spk2gender: none of its 1 ids"):
+        load_data_dir(segmented).select(["a-1"])
+    with pytest.raises(DataError, match="spk2gender: none of its 1 ids"):
+        split(segmented, 2)
+    assert not (segmented / "split2").exists()
+
+
+ODD_CHARACTERS = {
+    "\u00a0": "U+00A0 NO-BREAK SPACE in column 2", "\u3000": "U+3000 IDEOGRAPHIC SPACE",
+    "\u200b": "U+200B ZERO WIDTH SPACE", "\ufeff": "U+FEFF", "\r": "U+000D CARRIAGE RETURN",
+    "\x07": "U+0007 BELL", "\u2028": "U+2028", "\x85": "U+0085", "\u200d": "U+200D",
+    "\x1c": "U+001C", "\x7f": "U+007F",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("character", ODD_CHARACTERS)
+def test_blanks_that_sclite_does_not_know_are_named(folder, character):
+    lines = f"a-1 X{character}Y\na-2 WORD\nb-1 W\nb-2 W\n"
+    (folder / "text").write_bytes(lines.encode())
+    (fault,) = check(folder)
+    assert "text:1: 'a-1'" in fault
+    assert ODD_CHARACTERS[character] in fault
+
+
+def test_control_characters_can_be_allowed_but_not_blanks(folder):
+    (folder / "text").write_text("a-1 X\aY\na-2 W\nb-1 W\nb-2 W\n")
+    assert run_tool("validate", "--non-print", "--no-spk-sort", folder).returncode == 0
+    assert run_tool("validate", folder).returncode == 1
+    (folder / "text").write_text("a-1 X\u00a0Y\na-2 W\nb-1 W\nb-2 W\n")
+    assert run_tool("validate", "--non-print", folder).returncode == 1
+
+
+def test_joiners_that_are_spelling_are_no_fault(folder):
+    (folder / "text").write_text("a-1 \u0645\u06cc\u200c\u062e\u0648\na-2 W\nb-1 W\nb-2 W\n")
+    assert check(folder) == []
+
+
+def test_fix_of_a_folder_of_features(folder):
+    (folder / "wav.scp").unlink()
+    (folder / "reco2dur").write_text("a-1 1\na-2 1\n")
+    fix(folder)
+    assert not (folder / "reco2dur").exists()
+    assert validate(folder, wav=False) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("spk2gender", "a f\n"), ("spk2gender", "c f\n"), ("utt2dur", "a-1 x\na-2 1\nb-1 1\nb-2 1\n"),
+        ("utt2dur", "a-1 1\n"), ("utt2num_frames", "a-1 0\na-2 1\nb-1 1\nb-2 1\n"),
+        ("utt2dur", "z 1\n"),
+    ],
+)  # fmt: skip
+def test_after_fix_the_folder_is_in_order(folder, name, content):
+    (folder / name).write_text(content)
+    assert check(folder)
+    assert f"{folder}/{name}" in " ".join(fix(folder))
+    assert check(folder) == []
+    assert (folder / ".backup" / name).read_text() == content
+    assert len(load_data_dir(folder).utterances) == 4
+
+
+def test_fix_refuses_an_utterance_of_two_speakers(folder):
+    (folder / "utt2spk").write_text("a-1 a\na-2 a extra\nb-1 b\nb-2 b\n")
+    with pytest.raises(DataError, match=r"utt2spk:2: expected 'utterance speaker', found 3 words"):
+        fix(folder)
+    assert "extra" in (folder / "utt2spk").read_text()
+
+
+def test_combine_takes_extra_files_and_fixes_unless_told_not_to(folder, tmp_path):
+    data = load_data_dir(folder)
+    for name, chosen in (("one", ["a-1", "a-2"]), ("two", ["b-1", "b-2"])):
+        data.select(chosen).write(tmp_path / name)
+        (tmp_path / name / "utt2snr").write_text("".join(f"{each} 10\n" for each in chosen))
+    (tmp_path / "two/text").write_text("b-1 W\n")
+    sources = [tmp_path / "one", tmp_path / "two"]
+    done = run_tool("combine", "--extra-files", "utt2snr no_such", tmp_path / "all", *sources)
+    assert done.returncode == 0, done.stderr
+    assert list(read_table(tmp_path / "all/utt2snr")) == ["a-1", "a-2", "b-1", "b-2"]
+    assert list(read_table(tmp_path / "all/utt2spk")) == ["a-1", "a-2", "b-1"]
+    done = run_tool("combine", "--skip-fix", "true", tmp_path / "raw", *sources)
+    assert done.returncode == 0, done.stderr
+    assert list(read_table(tmp_path / "raw/utt2spk")) == ["a-1", "a-2", "b-1", "b-2"]

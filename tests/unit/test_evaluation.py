@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_scoring_hub5 import GLM, SCTK, SEGMENTS, STM, TEXT
 
-from cascade_asr.cli.tokens import write_set
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.manifest import read_manifest
+from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import write_token_directory
 from cascade_asr.errors import DataError
 from cascade_asr.files import write_json

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import time
 from pathlib import Path
 
 import kaldi_native_fbank as knf
@@ -10,15 +13,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from cascade_asr.data.audio.audio import SegmentReader, read_audio
+from cascade_asr.data.audio.audio import Pipes, SegmentReader, read_audio
 from cascade_asr.data.features.cmvn import (
     Statistics,
+    load_features,
     mean_and_deviation,
     read_speaker_statistics,
     write_global_statistics,
     write_speaker_statistics,
 )
-from cascade_asr.data.features.fbank import compute_fbank, read_fbank_options
+from cascade_asr.data.features.extraction import read_extractor
+from cascade_asr.data.features.fbank import compute_fbank, option_faults, read_fbank_options
+from cascade_asr.data.kaldi.data_dir import DataDir
+from cascade_asr.data.kaldi.edit import perturb_speed
 from cascade_asr.data.kaldi.tables import Segment
 from cascade_asr.errors import ConfigError, DataError
 
@@ -165,3 +172,208 @@ def test_compression_keeps_features_close(tmp_path: Path):
     kaldiio.save_ark(str(tmp_path / "a.ark"), {"u": features}, compression_method=2)
     loaded = dict(kaldiio.load_ark(str(tmp_path / "a.ark")))["u"]
     assert np.abs(loaded - features).max() < 0.3
+
+
+# Headers that do not know their length, speed, commands
+
+
+def stream_header(wav: Path, length: int) -> bytes:
+    content = bytearray(wav.read_bytes())
+    assert content[36:40] == b"data"
+    content[40:44] = struct.pack("<I", length)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF])
+@pytest.mark.parametrize("form", ["{}", "cat {} |"])
+def test_wav_that_a_pipe_wrote_is_read_to_its_end(wav: Path, length: int, form: str):
+    direct, _ = read_audio(str(wav))
+    wav.write_bytes(stream_header(wav, length))
+    np.testing.assert_array_equal(read_audio(form.format(wav))[0], direct)
+
+
+@pytest.mark.parametrize("words", [["-rf64", "always"], []])
+def test_what_ffmpeg_writes_is_read(wav: Path, words: list[str], tmp_path: Path):
+    direct, _ = read_audio(str(wav))
+    command = ["ffmpeg", "-v", "error", "-i", wav, *words]
+    subprocess.run([*command, tmp_path / "file.wav"], check=True)
+    piped = subprocess.run([*command, "-f", "wav", "-"], check=True, capture_output=True).stdout
+    (tmp_path / "piped.wav").write_bytes(piped)
+    for name in ("file.wav", "piped.wav"):
+        np.testing.assert_array_equal(read_audio(str(tmp_path / name))[0], direct)
+        assert speed(tmp_path / name).shape == (8889,)
+
+
+def test_truncation_is_seen_through_a_pipe_and_in_rf64(wav: Path, tmp_path: Path):
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", wav, "-rf64", "always", tmp_path / "b.wav"], check=True
+    )
+    (tmp_path / "b.wav").write_bytes((tmp_path / "b.wav").read_bytes()[:-100])
+    wav.write_bytes(wav.read_bytes()[:-100])
+    for entry in (tmp_path / "b.wav", f"cat {wav} |"):
+        with pytest.raises(DataError, match="header says 8000 samples, found 7950: truncated"):
+            read_audio(str(entry))
+
+
+def speed(path: Path, factor: float = 0.9) -> np.ndarray:
+    """An audio file at another speed, as its perturbed wav.scp has it."""
+    data = DataDir(path.parent, {"utt2spk": {"a": "s"}, "wav.scp": {"a": str(path)}})
+    (entry,) = perturb_speed(data, factor).tables["wav.scp"].values()
+    return read_audio(entry)[0]
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "mp3.wav", "a.flac", "flac.wav", "sphere.wav", "a b's.sph"])
+def test_what_is_read_at_speed_1_is_read_at_another(wav: Path, tmp_path: Path, name: str):
+    samples = soundfile.read(wav, dtype="int16")[0]
+    path = tmp_path / name
+    if "mp3" in name:
+        soundfile.write(path, samples, RATE, format="MP3")
+    elif "flac" in name:
+        soundfile.write(path, samples, RATE, format="FLAC")
+    else:
+        path.write_bytes(sphere_bytes(samples))
+    slow = speed(path)
+    assert abs(len(slow) - len(read_audio(str(path))[0]) / 0.9) < 2
+    if "mp3" not in name:
+        np.testing.assert_array_equal(slow, speed(wav))
+
+
+def sphere_bytes(samples: np.ndarray) -> bytes:
+    fields = f"sample_count -i {len(samples)}\nchannel_count -i 1\nsample_rate -i {RATE}\n"
+    fields += "sample_n_bytes -i 2\nsample_byte_format -s2 01\nsample_coding -s3 pcm\nend_head\n"
+    return f"NIST_1A\n   1024\n{fields}".encode().ljust(1024) + samples.astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["sph2pipe -f wav {} |", "sph2pipe -f wav -p -c 1 {} |", "/no/such/sph2pipe -p -c 1 -f wav {} |",
+     "sph2pipe -f wav -p {} | sox -t wav - -t wav - |"],
+)  # fmt: skip
+def test_sphere_behind_sph2pipe_is_read_without_it(wav: Path, tmp_path: Path, command: str):
+    samples = soundfile.read(wav, dtype="int16")[0]
+    (tmp_path / "a.sph").write_bytes(sphere_bytes(samples))
+    found, rate = read_audio(command.format(tmp_path / "a.sph"))
+    assert rate == RATE
+    np.testing.assert_array_equal(found, samples)
+
+
+def test_a_part_cut_by_sph2pipe_is_left_to_it(tmp_path: Path):
+    with pytest.raises(DataError, match="ended with status 127"):
+        read_audio(f"/no/such/sph2pipe -f wav -t 0:1 {tmp_path}/a.sph |")
+
+
+def test_commands_that_hang_or_print_nothing_are_named_with_the_utterance(wav: Path):
+    limits = Pipes(limit_s=0.3)
+    started = time.monotonic()
+    for command, message in (
+        ("sleep 30 | cat |", "utterance 'u': .*'sleep 30 | cat |' has not ended after 0.3 s"),
+        ("true |", "utterance 'u': .*'true |' prints nothing"),
+        ("exit 3 |", "utterance 'u': .*ended with status 3"),
+    ):
+        with pytest.raises(DataError, match=message.replace("|", "[|]")):
+            SegmentReader({"r": command}, limits).read("u", Segment("r", 0.0, None))
+    assert time.monotonic() - started < 10
+    with pytest.raises(DataError, match="utterance 'u': .*commands are not allowed"):
+        SegmentReader({"r": f"cat {wav} |"}, Pipes(False)).read("u", Segment("r", 0.0, None))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_and_features_that_are_no_numbers_name_the_utterance(tmp_path: Path, value: float):
+    samples = np.zeros(RATE, dtype=np.float32)
+    samples[400] = value
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    reader = SegmentReader({"r": str(tmp_path / "a.wav")})
+    with pytest.raises(DataError, match="utterance 'u': recording 'r' has samples .* at sample 400"):
+        reader.read("u", Segment("r", 0.0, None))
+    kaldiio.save_ark(str(tmp_path / "f.ark"), {"u": np.full((3, 2), value, np.float32)},
+                     scp=str(tmp_path / "f.scp"))  # fmt: skip
+    entry = (tmp_path / "f.scp").read_text().split()[1]
+    with pytest.raises(DataError, match="utterance 'u': features .* NaN or infinite"):
+        load_features(entry, "u")
+
+
+@pytest.mark.parametrize(
+    "entry", ["touch {} |", "touch {}|", "touch {} | ", "touch {} |[0:3]", "touch {} |:0", "-"]
+)
+def test_a_command_in_feats_scp_is_not_run(tmp_path: Path, entry: str):
+    with pytest.raises(DataError, match="utterance 'u': feats.scp has the command"):
+        load_features(entry.format(tmp_path / "made"), "u")
+    assert not (tmp_path / "made").exists()
+
+
+# Values of fbank options
+
+
+def options_of(path: Path, *lines: str) -> knf.FbankOptions:
+    path.write_text("\n".join(lines) + "\n")
+    return read_fbank_options(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--frame-shift=0", "fbank.conf:2: --frame-shift=0: expected ms, one sample"),
+        ("--frame-shift=0.01", "--frame-shift=0.01: expected ms, one sample"),
+        ("--frame-length=0", "--frame-length=0: expected ms, two samples"),
+        ("--frame-length=-25", "--frame-length=-25: "),
+        ("--frame-length=1e9", "--frame-length=1e[+]09: .* at most 10000"),
+        ("--high-freq=4001", "fbank.conf:2: --high-freq=4001: .* at most 4000 Hz"),
+        ("--high-freq=-4000", "--high-freq=-4000: "),
+        ("--low-freq=4000", "--low-freq=4000: expected 0 Hz to below 4000"),
+        ("--low-freq=-1", "--low-freq=-1: "),
+        ("--num-mel-bins=200", "fbank.conf:2: --num-mel-bins=200: too many for 8000 Hz"),
+        ("--num-mel-bins=2", "--num-mel-bins=2: expected 3"),
+        ("--num-mel-bins=99999999999", "fbank.conf:2: --num-mel-bins=99999999999: "),
+        ("--sample-frequency=0", "--sample-frequency=0: expected Hz"),
+        ("--sample-frequency=nan", "--sample-frequency=nan: expected a number"),
+        ("--window-type=hann", "--window-type=hann: expected povey, .*did you mean 'hanning'"),
+        ("--window-type=", "--window-type=: expected povey"),
+        ("--dither=-1", "--dither=-1: expected 0 or more"),
+        ("--num-mel-bins", "fbank.conf:2: expected '--name=value'"),
+        ("\ufeff--dither=0", "fbank.conf:2: "),
+    ],
+)
+def test_values_that_make_no_features_are_told_with_their_line(
+    tmp_path: Path, line: str, message: str
+):
+    with pytest.raises(ConfigError, match=message):
+        options_of(tmp_path / "fbank.conf", "--sample-frequency=8000", line)
+
+
+def test_the_default_number_of_bins_is_checked_against_the_rate(tmp_path: Path):
+    with pytest.raises(ConfigError, match="fbank.conf: --num-mel-bins=80: too many for 8000 Hz"):
+        options_of(tmp_path / "fbank.conf", "--sample-frequency=8000", "--frame-length=10")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("", True), ("=true", True), ("=t", True), ("=1", True), ("=T", True), ("=", True),
+     ("=false", False), ("=f", False), ("=0", False)],
+)  # fmt: skip
+def test_flags_are_written_as_in_kaldi(tmp_path: Path, text: str, value: bool):
+    options = options_of(tmp_path / "fbank.conf", f"--use-energy{text}")
+    assert options.use_energy is value
+    assert options_of(tmp_path / "fbank.conf", f"--use_energy{text}").use_energy is value
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("bins", [23, 80, 90, 128, 200])
+@pytest.mark.parametrize("length", [5, 10, 25])
+def test_bins_are_refused_where_the_library_refuses_them(rate: int, bins: int, length: int):
+    options = knf.FbankOptions()
+    options.frame_opts.dither = 0
+    options.frame_opts.samp_freq, options.frame_opts.frame_length_ms = rate, length
+    options.mel_opts.num_bins = bins
+    try:
+        knf.OnlineFbank(options)
+        refused = False
+    except ValueError:
+        refused = True
+    assert bool(option_faults(options)) is refused
+
+
+@pytest.mark.parametrize("line", ["--fmax=9000", "--fmin=8000", "--fmin=-1", "--fmin=500\n--fmax=400"])
+def test_frequencies_of_espnets_features_fit_the_rate(tmp_path: Path, line: str):
+    (tmp_path / "fbank.conf").write_text(f"--feature-type=espnet2\n{line}\n")
+    with pytest.raises(ConfigError, match="expected 0 <= fmin < fmax <= 8000"):
+        read_extractor(tmp_path / "fbank.conf")

@@ -89,8 +89,8 @@ def test_every_line_ends_in_eos_blank_ones_too(tmp_path):
     lines = list(corpus.read_lines(path))
     assert len(lines) == 5
     vocabulary = Vocabulary(["<eos>", "<unk>", "a", "b", "c", "f"])
-    # U+2028 and U+0085 are white space, but end no line
-    assert vocabulary.encode(lines).tolist() == [2, 3, 0, 0, 0, 4, 1, 1, 0, 5, 0]
+    # U+2028 and U+0085 neither end a line nor separate words: only ASCII white space does
+    assert vocabulary.encode(lines).tolist() == [2, 3, 0, 0, 0, 4, 1, 0, 5, 0]
     assert corpus.count_tokens(lines)["<eos>"] == 5
 
 
@@ -99,6 +99,16 @@ def test_cr_is_stripped_with_a_warning(tmp_path, caplog):
     path.write_bytes(b"a b\r\n\r\nc\r\n")
     assert list(corpus.read_lines(path)) == [["a", "b"], [], ["c"]]
     assert "CR LF" in caplog.text
+
+
+def test_odd_blanks_are_named_and_a_byte_order_mark_is_refused(tmp_path, caplog):
+    path = tmp_path / "text"
+    path.write_text("a\tb\n10\u00a0000 x\n", encoding="utf-8")
+    assert list(corpus.read_lines(path)) == [["a", "b"], ["10\u00a0000", "x"]]
+    assert "text:2: U+00A0 NO-BREAK SPACE in column 3" in caplog.text
+    path.write_bytes(b"\xef\xbb\xbfa\n")
+    with pytest.raises(DataError, match="text:1: the file begins with a byte order mark"):
+        corpus.read_lines(path)
 
 
 def test_what_is_not_utf8_is_told_with_its_place(tmp_path):

@@ -293,3 +293,12 @@ def test_after_norm_belongs_to_the_classifier(tokenizer):
 def test_an_unknown_scheme_of_initial_weights_is_refused(tokenizer):
     with pytest.raises(ConfigError, match="init: .*xavier_unifrm"):
         model_of(tokenizer, init="xavier_unifrm")
+
+
+def test_words_of_the_dev_error_rate_are_those_of_sclite():
+    """A no-break space is a letter of its word, a tab is a blank; empty texts count."""
+    statistics = error_statistics(
+        ["10\u00a0000 a b", "x", "", "\t"], ["10 000\ta\vb", "", "q", "r"], "_ctc"
+    )
+    assert statistics["wer_ctc"] == (300.0, 4.0)
+    assert statistics["cer_ctc"][1] == 11.0

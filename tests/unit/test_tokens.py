@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import (
     Tokenizer,
+    read_symbols,
     read_token_list,
     train_bpe,
     write_char_list,
@@ -195,3 +197,71 @@ def test_missing_files_say_what_to_run(tmp_path: Path):
         Tokenizer(tmp_path / "tokens.txt", "char", tmp_path / "symbols")
     with pytest.raises(DataError, match="no text to collect characters from"):
         write_char_list([""], tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xef\xbb\xbf<noise>\n", "symbols.txt:1: the file begins with a byte order mark"),
+        ("<a>\n<no\u00a0ise>\n".encode(), "symbols.txt:2: U\\+00A0 NO-BREAK SPACE in column 4"),
+        ("<a>\n<b>\u200b\n".encode(), "symbols.txt:2: U\\+200B"),
+        (b"<a>\r<b>\n", "symbols.txt:1: a carriage return"),
+        (b"<a>\n\xff\n", "symbols.txt:2: not UTF-8"),
+    ],
+)
+def test_odd_characters_among_the_symbols_are_named(tmp_path: Path, content: bytes, message: str):
+    (tmp_path / "symbols.txt").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        read_symbols(tmp_path / "symbols.txt")
+
+
+def test_symbols_with_windows_line_ends_are_read(tmp_path: Path):
+    (tmp_path / "symbols.txt").write_bytes(b"<a>\r\n \t\r\n<b> \r\n")
+    assert read_symbols(tmp_path / "symbols.txt") == ["<a>", "<b>"]
+
+
+NOT_NORMALISED = ["cafe\u0301 noir", "\uff11\uff12 uhr", "\ufb01nal cut", "\u00bd litre", "wait\u2026 now"]
+
+
+def test_pieces_spell_the_text_as_it_is_written(tmp_path: Path, caplog):
+    """Neither accents nor digits, ligatures and fractions become others."""
+    texts = [*NOT_NORMALISED, *sentences(), "x\u00a0y"]
+    tokenizer = write_token_directory(tmp_path, texts, "bpe", 60)
+    for text in texts:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert "pieces spell" not in caplog.text
+
+
+def test_long_lines_are_trained_on_too(tmp_path: Path):
+    long = " ".join(["zebra"] * 2000)  # 12,000 bytes
+    model, tokens = train_bpe([*sentences(), long], tmp_path, 40)
+    assert any("z" in token for token in read_token_list(tokens))
+
+
+def test_texts_that_pieces_cannot_spell_are_counted(tmp_path: Path, caplog):
+    train_bpe([*sentences(), "a\u2581b"], tmp_path, 40)  # the pieces' own sign for a blank
+    assert "1 of 301 texts are not what their pieces spell" in caplog.text
+
+
+def test_texts_that_a_normalising_model_changes_are_counted(tmp_path: Path, caplog):
+    """An ESPnet2 model's pieces normalise; existing ones are used as they are."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences()), model_prefix=str(tmp_path / "bpe"), vocab_size=40,
+        character_coverage=1.0, bos_id=-1, eos_id=-1, unk_piece="<unk>", minloglevel=2,
+    )  # fmt: skip
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "bpe.model"))
+    names = [pieces.id_to_piece(index) for index in range(1, pieces.get_piece_size())]
+    lines = ["<blank>", "<unk>", *names, "<sos/eos>"]
+    (tmp_path / "tokens.txt").write_text("".join(f"{line}\n" for line in lines))
+    tokenizer = Tokenizer(tmp_path / "tokens.txt", "bpe", None, tmp_path / "bpe.model")
+    known = sentences()[0]
+    wide = "".join(chr(ord(each) + 0xFEE0) if each.islower() else each for each in known)
+    for name, values in {
+        "text": (known, wide), "utt2spk": ("s", "s"), "utt2num_frames": ("9", "9"),
+        "feats.scp": ("x:1", "x:2"),
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(f"a {values[0]}\nb {values[1]}\n")
+    write_set(tmp_path, tokenizer, required=True)
+    assert "1 of 2 texts are not what their tokens spell, such as that of b" in caplog.text

@@ -14,10 +14,10 @@ from torch import nn
 from cascade_asr.data.batches import BatchOptions, plan_batches
 from cascade_asr.data.loader import Batch, BatchLoader, UtteranceDataset
 from cascade_asr.data.manifest import read_manifest
-from cascade_asr.errors import TrainingError
+from cascade_asr.errors import ConfigError, TrainingError
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.device import make_fabric
-from cascade_asr.training.history import Progress
+from cascade_asr.training.history import Progress, read_history
 from cascade_asr.training.interruption import Interrupted, Interruption
 from cascade_asr.training.optimization import Schedule
 from cascade_asr.training.state import work_of
@@ -56,6 +56,64 @@ def loaders(dump: Path):
         return BatchLoader(UtteranceDataset(manifest, DIMENSION), plan, seed)
 
     return make("train", 1), make("dev", None)
+
+
+def test_the_time_left_follows_the_recent_pace(caplog, monkeypatch):
+    """100 updates at 10 s, then a neighbour leaves: 1 s each, and soon that is what is told."""
+    now = [0.0]
+    monkeypatch.setattr("cascade_asr.training.history.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    caplog.set_level(logging.INFO)
+    progress = Progress("full training", total=1000, done=0, interval=10, enabled=True)
+    for update in range(10, 201, 10):
+        now[0] += 100.0 if update <= 100 else 10.0
+        progress.advance(update, 1, {"loss": 1.0})
+    assert "10.00 s/update, 02:30:00 left" in caplog.text
+    assert "1.00 s/update, 00:13:20 left" in caplog.text.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"garbage\n", b"[1, 2]\n", b'{"loss": 1.0}\n', b"\xff\xfe\n", b"null\n",
+               b'{"split": "train", "epoch": "1", "update": null}\n'],
+)  # fmt: skip
+def test_a_damaged_history_is_read_up_to_the_damage(tmp_path: Path, caplog, damage: bytes):
+    path = tmp_path / "history.jsonl"
+    entry = {"split": "train", "epoch": 1, "update": 5, "loss": 2.0}
+    whole = json.dumps(entry).encode() + b"\n"
+    path.write_bytes(whole + damage + whole)
+    assert read_history(path) == [entry]
+    assert f"{path}:2: damaged; this line and those after it are left out" in caplog.text
+    caplog.clear()
+    path.write_bytes(whole + whole[:20])  # a kill in the middle of a line
+    assert read_history(path) == [entry] and not caplog.text
+
+
+@pytest.mark.parametrize("kind", ["removed", "cut"])
+def test_weights_of_a_best_epoch_that_went_missing_are_told_when_training_resumes(
+    loaders, tmp_path: Path, kind: str
+):
+    model = MeanModel()
+    with pytest.raises(Interrupted):
+        trainer_of(tmp_path, StopAt(model, 8)).fit(model, *loaders)
+    path = tmp_path / "epoch1.pth"
+    if kind == "removed":
+        path.rename(tmp_path / "elsewhere")
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ConfigError) as caught:
+        trainer_of(tmp_path).fit(MeanModel(), *loaders)
+    assert str(caught.value) == (
+        f"{path}: the weights of epoch 1, one of the best so far, are missing or damaged; put "
+        f"that file back, or move {tmp_path}/checkpoint.pt away to train from the first epoch"
+    )
+    (tmp_path / "checkpoint.pt").rename(tmp_path / "away")  # the advice works
+    assert trainer_of(tmp_path).fit(MeanModel(), *loaders).epochs == 2
+
+
+def test_a_file_of_another_kind_is_no_checkpoint(loaders, tmp_path: Path):
+    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match=r"checkpoint.pt: not a checkpoint of a training \(opt"):
+        trainer_of(tmp_path).fit(MeanModel(), *loaders)
 
 
 def trainer_of(directory: Path, interruption: Interruption | None = None, **changes) -> Trainer:
@@ -297,6 +355,7 @@ def test_patience_stops_and_the_criterion_has_a_direction(loaders, tmp_path: Pat
 def test_the_time_left_may_be_longer_than_a_day(pace: float, left: str, caplog):
     caplog.set_level(logging.INFO)
     progress = Progress("full training", total=600, done=0, interval=1, enabled=True)
-    progress._started -= 10 * pace
+    started, update = progress._shown[0]
+    progress._shown[0] = (started - 10 * pace, update)
     progress.advance(10, 1, {"loss": 1.0})
     assert f"{pace:.2f} s/update, {left} left" in caplog.text

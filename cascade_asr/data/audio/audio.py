@@ -7,32 +7,55 @@ feature code expects, whatever the coding of the file.
 from __future__ import annotations
 
 import io
+import os
+import re
 import shlex
-import struct
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soundfile
 
 from cascade_asr.data.audio.sphere import MAGIC, choose_channel, is_sphere, read_sphere, wav_bytes
 from cascade_asr.data.kaldi.tables import Segment
+from cascade_asr.data.wav_header import read_wav_header, with_true_length
 from cascade_asr.errors import DataError
 
 SPHERE_COMMAND = ("-m", "cascade_asr.cli.sphere")  # behind "python" in a pipe of wav.scp
+_SHELL = re.compile(r"[$`*?;&<>~()\[{]")  # what a shell would expand or act on
 CLIP_TOLERANCE_S = 0.1  # a segment may end this much behind its recording
 
 
-def read_audio(entry: str) -> tuple[np.ndarray, int]:
+@dataclass(frozen=True)
+class Pipes:
+    """What the commands of a wav.scp may do.
+
+    Attributes:
+        allowed: False refuses them: a table from somebody else runs nothing.
+        limit_s: a command that takes longer is ended.
+    """
+
+    allowed: bool = True
+    limit_s: float = 600.0
+
+
+ALLOWED = Pipes()
+
+
+def read_audio(entry: str, pipes: Pipes = ALLOWED) -> tuple[np.ndarray, int]:
     """Read what one wav.scp entry stands for.
 
     Args:
         entry: a file name (SPHERE, WAV and what else libsndfile knows), or a shell
             command that ends in ``|`` and prints a WAV file. A command that begins
-            with ``python -m cascade_asr.cli.sphere FILE |`` is not started: the file
-            is read here, in a hundredth of the time.
+            with ``python -m cascade_asr.cli.sphere FILE |`` or ``sph2pipe -f wav -p
+            -c 1 FILE |`` is not started: the file is read here, in a hundredth of the
+            time.
+        pipes: whether such commands are run, and for how long.
 
     Returns:
         Samples, shape (frames,) or (frames, channels), and the rate in Hz.
@@ -42,32 +65,69 @@ def read_audio(entry: str) -> tuple[np.ndarray, int]:
             any part of the pipe fails.
     """
     entry = entry.strip()
-    if entry.endswith("|"):
-        sphere = _parse_sphere_command(entry)
-        if sphere is not None:
-            samples, rate = _read_sphere(sphere.path, sphere.channel)
-            if not sphere.pipe:
-                return samples.astype(np.float32), rate
-            content = _run_pipe(sphere.pipe, wav_bytes(samples, rate))
-        else:
-            content = _run_pipe(entry[:-1])
-        source, what = io.BytesIO(content), f"output of '{entry}'"
+    if not entry.endswith("|"):
+        return _read_file(entry)
+    sphere = _parse_sphere_command(entry)
+    if sphere is not None and not sphere.pipe:
+        return _read_channel(sphere)
+    if not pipes.allowed:
+        raise DataError(f"wav.scp command '{entry}': commands are not allowed here")
+    if sphere is not None:
+        content = _run_pipe(sphere.pipe, pipes.limit_s, _as_wav(*_read_channel(sphere)))
     else:
-        if not Path(entry).is_file():
-            raise DataError(f"{entry}: no such audio file")
-        with open(entry, "rb") as stream:
-            if is_sphere(stream.read(len(MAGIC))):
-                samples, rate = read_sphere(entry)
-                return samples.astype(np.float32), rate
-        _check_wav_is_whole(Path(entry))
-        source, what = entry, entry
+        content = _run_pipe(entry[:-1], pipes.limit_s)
+    if not content:
+        raise DataError(f"wav.scp command '{entry}' prints nothing")
+    return _decode(io.BytesIO(content), f"output of '{entry}'")
+
+
+def _read_file(name: str) -> tuple[np.ndarray, int]:
+    if not Path(name).is_file():
+        raise DataError(f"{name}: no such audio file")
+    with open(name, "rb") as stream:
+        if is_sphere(stream.read(len(MAGIC))):
+            samples, rate = read_sphere(name)
+            return samples.astype(np.float32), rate
+        if stream.seek(0, io.SEEK_END) == 0:
+            raise DataError(f"{name}: empty file")
+        return _decode(stream, name)
+
+
+def _decode(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
+    """Samples of an open file; a WAV header that does not know its length is mended."""
+    header = read_wav_header(stream)
+    if header is not None and header.is_truncated:
+        if header.data_start is None:
+            raise DataError(f"{what}: RIFF file without a data chunk: truncated")
+        raise DataError(
+            f"{what}: header says {(header.declared or 0) // header.frame_bytes} samples, "
+            f"found {header.found // header.frame_bytes}: truncated"
+        )
+    stream.seek(0)
+    if header is not None and header.declared is None:
+        stream = io.BytesIO(with_true_length(stream.read(), header))
     try:
-        samples, rate = soundfile.read(source, dtype="float32")
+        samples, rate = soundfile.read(stream, dtype="float32")
     except soundfile.LibsndfileError as error:
         raise DataError(f"{what}: cannot be read as audio ({error.error_string})") from error
     if not len(samples):
         raise DataError(f"{what}: holds no samples")
     return samples * 32768.0, rate
+
+
+def _as_wav(samples: np.ndarray, rate: int) -> bytes:
+    """A WAV file: of 16 bits where the samples have no more, else of 32."""
+    rounded = samples.clip(-32768, 32767).astype(np.int16)
+    if np.array_equal(rounded, samples):
+        return wav_bytes(rounded, rate)
+    stream = io.BytesIO()
+    soundfile.write(stream, samples / 32768.0, rate, format="WAV", subtype="FLOAT")
+    return stream.getvalue()
+
+
+def print_as_wav(name: str, channel: int | None) -> bytes:
+    """A WAV file of any audio file, or of one channel of it."""
+    return _as_wav(*_read_channel(_SphereCommand(name, channel, "")))
 
 
 @dataclass(frozen=True)
@@ -80,26 +140,43 @@ class _SphereCommand:
 
 
 def _parse_sphere_command(entry: str) -> _SphereCommand | None:
-    """Recognise ``python -m cascade_asr.cli.sphere [--channel N] FILE | [command |]``."""
+    """Recognise ``python -m cascade_asr.cli.sphere [--channel N] FILE | [command |]``.
+
+    ``sph2pipe -f wav [-p] [-c N] FILE`` is recognised as well.
+    """
     first, _, rest = entry.partition("|")
+    if _SHELL.search(first) and not re.search("[\"']", first):
+        return None  # for the shell to expand
     try:
-        words = shlex.split(first)
+        found = shlex.split(first)
     except ValueError:  # a quoted "|"
         return None
-    if len(words) < 4 or tuple(words[1:3]) != SPHERE_COMMAND:
+    pipe = rest.strip().removesuffix("|").strip()
+    if len(found) >= 4 and tuple(found[1:3]) == SPHERE_COMMAND:
+        arguments, flags = found[3:], {"--channel": True}
+    elif found and Path(found[0]).name == "sph2pipe":
+        arguments, flags = found[1:], {"-f": True, "-p": False, "-c": True}
+    else:
         return None  # some other command
-    words = words[3:]
-    channel = None
-    if len(words) == 3 and words[0] == "--channel" and words[1].isdecimal():
-        channel, words = int(words[1]), words[2:]
-    if len(words) != 1 or words[0].startswith("-"):
+    values = {}
+    while len(arguments) > 1 and arguments[0] in flags:
+        flag = arguments.pop(0)
+        values[flag] = arguments.pop(0) if flags[flag] else ""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         return None
-    return _SphereCommand(words[0], channel, rest.strip().removesuffix("|").strip())
+    if "-f" in flags and values.get("-f") not in ("wav", "rif"):
+        return None
+    channel = values.get("--channel", values.get("-c"))
+    if channel is not None and not (channel.isascii() and channel.isdecimal()):
+        return None
+    return _SphereCommand(arguments[0], None if channel is None else int(channel), pipe)
 
 
-def _read_sphere(path: str, channel: int | None) -> tuple[np.ndarray, int]:
-    samples, rate = read_sphere(path)
-    return samples if channel is None else choose_channel(samples, channel, path), rate
+def _read_channel(command: _SphereCommand) -> tuple[np.ndarray, int]:
+    samples, rate = _read_file(command.path)
+    if command.channel is not None:
+        samples = choose_channel(samples, command.channel, command.path)
+    return samples, rate
 
 
 class SegmentReader:
@@ -107,10 +184,12 @@ class SegmentReader:
 
     Args:
         recordings: wav.scp.
+        pipes: whether its commands are run, and for how long.
     """
 
-    def __init__(self, recordings: Mapping[str, str]) -> None:
+    def __init__(self, recordings: Mapping[str, str], pipes: Pipes = ALLOWED) -> None:
         self.recordings = recordings
+        self.pipes = pipes
         self._name: str | None = None
         self._samples, self._rate = np.zeros(0, dtype=np.float32), 0
 
@@ -120,8 +199,9 @@ class SegmentReader:
         A segment that ends up to 0.1 s behind its recording is clipped.
 
         Raises:
-            DataError: naming the utterance, for a missing recording, an empty
-                stretch or one that lies behind the end.
+            DataError: naming the utterance, for a missing recording or one that
+                cannot be read, an empty stretch or one that lies behind the end, and
+                samples that are no numbers.
         """
         if segment.recording != self._name:
             if segment.recording not in self.recordings:
@@ -129,14 +209,24 @@ class SegmentReader:
                     f"utterance '{utterance}': recording '{segment.recording}' is not in wav.scp"
                 )
             self._name = None
-            samples, self._rate = read_audio(self.recordings[segment.recording])
+            try:
+                samples, self._rate = read_audio(self.recordings[segment.recording], self.pipes)
+            except DataError as error:
+                raise DataError(f"utterance '{utterance}': {error}") from error
             if samples.ndim > 1:
                 raise DataError(
                     f"recording '{segment.recording}' has {samples.shape[1]} channels, expected 1; "
                     "choose one in wav.scp, for example with 'sox FILE -t wav - remix 1 |'"
                 )
             self._name, self._samples = segment.recording, samples
-        return self._cut(utterance, segment), self._rate
+        samples = self._cut(utterance, segment)
+        if not np.isfinite(samples).all():
+            place = int(np.flatnonzero(~np.isfinite(samples))[0])
+            raise DataError(
+                f"utterance '{utterance}': recording '{segment.recording}' has samples that are "
+                f"NaN or infinite, first at sample {place} of the utterance"
+            )
+        return samples, self._rate
 
     def _cut(self, utterance: str, segment: Segment) -> np.ndarray:
         length_s = len(self._samples) / self._rate
@@ -154,44 +244,29 @@ class SegmentReader:
         return self._samples[start : round(min(end_s, length_s) * self._rate)]
 
 
-def _run_pipe(command: str, given: bytes | None = None) -> bytes:
+def _run_pipe(command: str, limit_s: float, given: bytes | None = None) -> bytes:
     """Run a wav.scp pipe; a fault in any part of it counts, not only in the last."""
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], input=given, capture_output=True, check=False
+    process = subprocess.Popen(
+        ["bash", "-o", "pipefail", "-c", command.encode("utf-8", "surrogateescape")],
+        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # so that all parts of it can be ended
     )
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()
+    try:
+        output, messages = process.communicate(given, timeout=limit_s)
+    except subprocess.TimeoutExpired:
         raise DataError(
-            f"wav.scp command '{command.strip()} |' ended with status {done.returncode}: "
+            f"wav.scp command '{command.strip()} |' has not ended after {limit_s:g} s"
+        ) from None
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode:
+        reason = messages.decode(errors="replace").strip().splitlines()
+        raise DataError(
+            f"wav.scp command '{command.strip()} |' ended with status {process.returncode}: "
             f"{reason[-1] if reason else 'no message'}"
         )
-    return done.stdout
-
-
-def _check_wav_is_whole(path: Path) -> None:
-    """Refuse a RIFF file shorter than its header says; libsndfile would not notice."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-        if size == 0:
-            raise DataError(f"{path}: empty file")
-        if stream.read(4) != b"RIFF":
-            return
-        stream.seek(12)
-        frame_bytes = 1
-        while len(header := stream.read(8)) == 8:
-            chunk, length = header[:4], struct.unpack("<I", header[4:])[0]
-            if chunk == b"fmt ":
-                frame_bytes = max(1, struct.unpack("<12xH", stream.read(14))[0])
-                stream.seek(length - 14 + length % 2, io.SEEK_CUR)
-            elif chunk == b"data":
-                found = size - stream.tell()
-                if found < length:
-                    raise DataError(
-                        f"{path}: header says {length // frame_bytes} samples, "
-                        f"found {found // frame_bytes}: truncated"
-                    )
-                return
-            else:
-                stream.seek(length + length % 2, io.SEEK_CUR)
-    raise DataError(f"{path}: RIFF file without a data chunk: truncated")
+    return output

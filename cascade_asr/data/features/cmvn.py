@@ -8,6 +8,7 @@ in an ark), so that either toolkit reads them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write
 
 VARIANCE_FLOOR = 1e-20
+# Kaldi's way to write a command, or standard input, where an archive is expected
+_COMMAND = re.compile(r"^\s*(\||-\s*$)|\|\s*(:\d+)?\s*(\[[^\]]*\])?\s*$")
 
 
 class Statistics:
@@ -52,14 +55,25 @@ def load_features(entry: str, utterance: str) -> np.ndarray:
     """Load one feats.scp entry, shape (T, D) float32.
 
     Raises:
-        DataError: naming the utterance and the archive, if it cannot be read.
+        DataError: naming the utterance and the archive, if it cannot be read, is a command
+            or holds NaN or infinite values.
     """
+    if _COMMAND.search(entry):
+        raise DataError(
+            f"utterance '{utterance}': feats.scp has the command '{entry}'; commands are not run "
+            "here: write the features to an archive"
+        )
     try:
-        return kaldiio.load_mat(entry)
+        features = kaldiio.load_mat(entry)
     except Exception as error:  # kaldiio raises whatever its parser stumbles on
         raise DataError(
             f"utterance '{utterance}': features {entry} cannot be read ({error}); run stage 1 again"
         ) from error
+    if not np.isfinite(features).all():
+        raise DataError(
+            f"utterance '{utterance}': features {entry} are NaN or infinite; run stage 1 again"
+        )
+    return features
 
 
 def write_global_statistics(path: Path, statistics: Statistics) -> None:

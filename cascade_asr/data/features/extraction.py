@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cascade_asr.data.audio.audio import SegmentReader
+from cascade_asr.data.audio.audio import ALLOWED, Pipes, SegmentReader
 from cascade_asr.data.features.fbank import compute_fbank, feature_type, read_fbank_options
 from cascade_asr.data.kaldi.tables import Segment, parse_segment, read_table, write_table
 from cascade_asr.errors import DataError
@@ -63,6 +63,7 @@ def compute_all(
     segments: dict[str, Segment],
     extract: Extract,
     write: Callable[[str, np.ndarray], None],
+    pipes: Pipes = ALLOWED,
 ) -> dict[str, int]:
     """Compute and write the features of every utterance.
 
@@ -72,7 +73,7 @@ def compute_all(
     Raises:
         DataError: after all utterances were tried, naming those that failed.
     """
-    reader = SegmentReader(recordings)
+    reader = SegmentReader(recordings, pipes)
     frames: dict[str, int] = {}
     faults: list[str] = []
     started = last_report = time.monotonic()
@@ -80,6 +81,8 @@ def compute_all(
         try:
             samples, rate = reader.read(utterance, segment)
             features = extract(samples, rate, utterance)
+            if not np.isfinite(features).all():
+                raise DataError(f"utterance '{utterance}': its features are NaN or infinite")
         except DataError as error:
             faults.append(str(error))
             continue
@@ -101,8 +104,9 @@ def compute_all(
 def finish(temporary: Path, ark: Path, prefix: Path, frames: dict[str, int]) -> None:
     """Give the archive its final name, then write the tables that point into it."""
     offsets = {}
-    for line in Path(f"{temporary}.scp").read_text().splitlines():
-        utterance, entry = line.split(None, 1)
+    content = Path(f"{temporary}.scp").read_bytes().decode("utf-8", "surrogateescape")
+    for line in content.rstrip("\n").split("\n"):
+        utterance, _, entry = line.partition(" ")
         offsets[utterance] = entry.rpartition(":")[2]
     temporary.replace(ark)
     names = sorted(frames)

@@ -1,17 +1,20 @@
 """Log-mel filterbank features, computed by kaldi-native-fbank.
 
-Options are Kaldi's, one ``--name=value`` a line (conf/fbank.conf). Departure
+Options are Kaldi's, one ``--name=value`` a line (conf/fbank.conf). Departures
 from Kaldi: dither is 0 unless the file asks for it, so that features are the
-same at every run.
+same at every run, and there are 80 mel bins, not 23, unless the file says so.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import kaldi_native_fbank as knf
 import numpy as np
 
+from cascade_asr.data.kaldi.blanks import read_user_lines
 from cascade_asr.errors import ConfigError, DataError, nearest
 
 # Kaldi option name -> path inside kaldi_native_fbank.FbankOptions
@@ -39,6 +42,12 @@ _OPTIONS = {
 }
 
 
+WINDOWS = ("povey", "hamming", "hanning", "sine", "rectangular", "blackman")
+LARGEST_RATE = 1_000_000  # Hz
+LONGEST_MS = 10_000
+MOST_BINS = 10_000
+LARGEST_INTEGER = (1 << 31) - 1
+
 FEATURE_TYPES = ("kaldi", "espnet2")
 
 
@@ -50,7 +59,7 @@ def feature_type(path: Path) -> str:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of fbank options")
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_user_lines(path), start=1):
         name, _, value = line.split("#", 1)[0].strip().partition("=")
         if name == "--feature-type":
             if value not in FEATURE_TYPES:
@@ -67,7 +76,8 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
 
     Raises:
         ConfigError: with file and line, for every line that is no known option
-            or whose value has the wrong type.
+            or whose value has the wrong type, and for values that make no features
+            at the sampling rate.
     """
     options = knf.FbankOptions()
     options.frame_opts.dither = 0.0
@@ -75,12 +85,15 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
     problems = []
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of fbank options")
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    lines: dict[str, int] = {}
+    for number, line in enumerate(read_user_lines(path), start=1):
         line = line.split("#", 1)[0].strip()
         if not line or line == "--feature-type=kaldi":
             continue
-        name, equals, value = line.removeprefix("--").partition("=")
-        if not line.startswith("--") or not equals:
+        name, equals, value = map(str.strip, line.removeprefix("--").partition("="))
+        name = name.replace("_", "-").lower()  # as Kaldi has it
+        is_flag = isinstance(_value(options, _OPTIONS.get(name, "use_energy")), bool)
+        if not line.startswith("--") or not (equals or is_flag):
             problems.append(f"{path}:{number}: expected '--name=value', found '{line}'")
         elif name not in _OPTIONS:
             problems.append(
@@ -89,11 +102,94 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
         else:
             try:
                 _assign(options, _OPTIONS[name], value)
+                lines[name] = number
             except ValueError as error:
                 problems.append(f"{path}:{number}: --{name}={value}: {error}")
+    if not problems:
+        problems = [
+            f"{path}{f':{lines[name]}' if name in lines else ''}: --{name}={value:g}: {fault}"
+            if isinstance(value, float | int)
+            else f"{path}:{lines[name]}: --{name}={value}: {fault}"
+            for name, fault in option_faults(options)
+            for value in (_value(options, _OPTIONS[name]),)
+        ]
     if problems:
         raise ConfigError("\n".join(problems))
     return options
+
+
+def option_faults(options: knf.FbankOptions) -> list[tuple[str, str]]:
+    """Options that cannot be at this sampling rate, with what is wrong.
+
+    Only the first kind of fault is told: what lies behind it follows from it.
+    """
+    frame, mel = options.frame_opts, options.mel_opts
+    if not 0 < frame.samp_freq <= LARGEST_RATE:
+        return [("sample-frequency", f"expected Hz, above 0 and at most {LARGEST_RATE}")]
+    rate, nyquist = frame.samp_freq, frame.samp_freq / 2
+    window, shift = (int(rate * 0.001 * ms) for ms in (frame.frame_length_ms, frame.frame_shift_ms))
+    high = mel.high_freq if mel.high_freq > 0 else nyquist + mel.high_freq
+    checks = [
+        ("frame-length", window >= 2 and frame.frame_length_ms <= LONGEST_MS,
+         f"expected ms, two samples of {rate:g} Hz or more and at most {LONGEST_MS}"),
+        ("frame-shift", shift >= 1 and frame.frame_shift_ms <= LONGEST_MS,
+         f"expected ms, one sample of {rate:g} Hz or more and at most {LONGEST_MS}"),
+        ("window-type", frame.window_type in WINDOWS,
+         f"expected {', '.join(WINDOWS)}{nearest(frame.window_type, WINDOWS)}"),
+        ("dither", frame.dither >= 0, "expected 0 or more"),
+        ("preemphasis-coefficient", 0 <= frame.preemph_coeff <= 1, "expected 0 to 1"),
+        ("blackman-coeff", 0 <= frame.blackman_coeff <= 1, "expected 0 to 1"),
+        ("energy-floor", options.energy_floor >= 0, "expected 0 or more"),
+        ("num-mel-bins", 3 <= mel.num_bins <= MOST_BINS, f"expected 3 to {MOST_BINS}"),
+        ("low-freq", 0 <= mel.low_freq < nyquist,
+         f"expected 0 Hz to below {nyquist:g}, half the sampling rate"),
+        ("high-freq", mel.low_freq < high <= nyquist,
+         f"expected more than --low-freq={mel.low_freq:g} and at most {nyquist:g} Hz, half the "
+         "sampling rate; 0 is that, and negative values count from there"),
+    ]  # fmt: skip
+    faults = [(name, fault) for name, holds, fault in checks if not holds]
+    if faults:
+        return faults
+    padded = 1 << (window - 1).bit_length() if frame.round_to_power_of_two else window
+    if padded % 2:
+        return [("frame-length", f"{window} samples are odd: set --round-to-power-of-two=true")]
+    empty = _empty_bins(padded, rate, mel.low_freq, high, mel.num_bins)
+    if empty:
+        return [("num-mel-bins",
+                 f"too many for {rate:g} Hz and frames of {frame.frame_length_ms:g} ms: {empty} bins "
+                 "would hold no frequency")]  # fmt: skip
+    return []
+
+
+def _empty_bins(padded: int, rate: float, low: float, high: float, bins: int) -> int:
+    """Mel bins between whose ends no frequency of the spectrum lies."""
+
+    def to_mel(hertz: np.ndarray) -> np.ndarray:
+        return 1127.0 * np.log1p(hertz / 700.0)
+
+    edges = np.linspace(*to_mel(np.array([low, high])), bins + 2)
+    spectrum = to_mel(np.arange(padded // 2) * rate / padded)
+    first = np.searchsorted(spectrum, edges[:-2], side="right")
+    end = np.searchsorted(spectrum, edges[2:], side="left")
+    return int((first >= end).sum())
+
+
+def _value(options: knf.FbankOptions, target: str) -> Any:
+    for name in target.split("."):
+        options = getattr(options, name)
+    return options
+
+
+def parse_flag(text: str) -> bool:
+    """A truth value as Kaldi writes it; nothing, for an option without ``=``, is true.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    lowered = text.lower()
+    if lowered not in ("true", "t", "1", "", "false", "f", "0"):
+        raise ValueError("expected true or false")
+    return lowered in ("true", "t", "1", "")
 
 
 def _assign(options: knf.FbankOptions, target: str, text: str) -> None:
@@ -103,11 +199,13 @@ def _assign(options: knf.FbankOptions, target: str, text: str) -> None:
         owner = getattr(owner, name)
     current = getattr(owner, attribute)
     if isinstance(current, bool):
-        if text not in ("true", "false"):
-            raise ValueError("expected true or false")
-        value = text == "true"
+        value = parse_flag(text)
     else:
         value = type(current)(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("expected a number")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise ValueError("expected a smaller number")
     setattr(owner, attribute, value)
 
 

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cascade_asr.data.features.fbank import parse_flag
+from cascade_asr.data.kaldi.blanks import read_user_lines
 from cascade_asr.errors import ConfigError, DataError, nearest
 from cascade_asr.options.types import from_text, hints_of
 
@@ -61,6 +63,12 @@ class LogMelOptions:
             problems.append(f"window: no such window '{self.window}'")
         if self.win_length is not None and not 1 <= self.win_length <= self.n_fft:
             problems.append(f"win_length is {self.win_length}, expected 1 to n_fft ({self.n_fft})")
+        lowest, highest = self.fmin or 0, self.fs / 2 if self.fmax is None else self.fmax
+        if not 0 <= lowest < highest <= self.fs / 2:
+            problems.append(
+                f"fmin is {lowest} and fmax {highest:g} Hz, expected 0 <= fmin < fmax <= "
+                f"{self.fs / 2:g}, half the sampling rate"
+            )
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -68,7 +76,7 @@ class LogMelOptions:
 def _options(path: Path) -> list[tuple[int, str, str]]:
     """(line, name, value) of each ``--name=value``."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_user_lines(path), start=1):
         line = line.split("#", 1)[0].strip()
         if line:
             name, _, value = line.removeprefix("--").partition("=")
@@ -97,7 +105,8 @@ def read_log_mel_options(path: Path) -> LogMelOptions:
             problems.append(f"{path}:{number}: unknown option '--{name}'{nearest(name, known)}")
             continue
         try:
-            values[key] = from_text(text, hints[key])
+            hint = hints[key]
+            values[key] = parse_flag(text) if hint is bool else from_text(text, hint)
         except ValueError as error:
             problems.append(f"{path}:{number}: --{name}={text}: {error}")
     if problems:

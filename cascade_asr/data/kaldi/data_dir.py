@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_asr.data.kaldi.blanks import first_word
 from cascade_asr.data.kaldi.tables import Segment, invert, parse_segment, scan_table, write_table
 from cascade_asr.errors import DataError
 
@@ -23,26 +24,11 @@ UTTERANCE_TABLES = (
 )  # fmt: skip
 RECORDING_TABLES = ("wav.scp", "reco2file_and_channel", "reco2dur")
 SPEAKER_TABLES = ("spk2gender", "cmvn.scp")
+# Tables that can be computed again: where incomplete or wrong, they are dropped instead
+# of the utterances that they lack.
+DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
 # spk2utt is utt2spk inverted: it is read for checking and written anew each time.
 TABLES = (*UTTERANCE_TABLES, *RECORDING_TABLES, *SPEAKER_TABLES)
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 @dataclass
@@ -62,6 +48,15 @@ class DataDir:
         """Utterance ids in the order of utt2spk."""
         return list(self.tables["utt2spk"])
 
+    def is_complete(self) -> bool:
+        """Whether all tables by utterance name the same utterances."""
+        utterances = self.tables["utt2spk"].keys()
+        return all(
+            self.tables[name].keys() == utterances
+            for name in UTTERANCE_TABLES
+            if name in self.tables
+        )
+
     def segment(self, utterance: str) -> Segment:
         """Where an utterance lies; without ``segments`` it is a whole recording.
 
@@ -79,12 +74,15 @@ class DataDir:
         """Keep these utterances with their recordings and speakers.
 
         Costs time in proportion to the selection, not to the folder.
+
+        Raises:
+            DataError: if a table that has lines would have none.
         """
         chosen = sorted(utterances)
         utt2spk = self.tables["utt2spk"]
         if "segments" in self.tables:
             segments = self.tables["segments"]
-            recordings = {segments[name].split(" ", 1)[0] for name in chosen if name in segments}
+            recordings = {first_word(segments[name]) for name in chosen if name in segments}
         else:
             recordings = set(chosen)
         speakers = {utt2spk[name] for name in chosen}
@@ -99,6 +97,12 @@ class DataDir:
             else:
                 keys = sorted(speakers)
             tables[name] = {key: table[key] for key in keys if key in table}
+            if chosen and table and not tables[name]:
+                raise DataError(
+                    f"{self.path}/{name}: none of its {len(table)} ids belongs to the "
+                    f"{len(chosen)} utterances chosen, such as '{chosen[0]}'; run "
+                    f"utils/validate_data_dir.sh {self.path}"
+                )
         return DataDir(self.path, tables)
 
     def write(self, path: Path | str) -> None:

@@ -10,14 +10,20 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cascade_asr.data.kaldi.data_dir import TABLES, UTTERANCE_TABLES, DataDir, load_data_dir
-from cascade_asr.data.kaldi.tables import Table, parse_segment, scan_table
-from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY
+from cascade_asr.data.kaldi.blanks import first_word, words
+from cascade_asr.data.kaldi.data_dir import (
+    DERIVED_TABLES,
+    TABLES,
+    UTTERANCE_TABLES,
+    DataDir,
+    load_data_dir,
+)
+from cascade_asr.data.kaldi.tables import Table, parse_segment, read_table, scan_table
+from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY, value_fault
+from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError, nearest
 
-# Tables that can be computed again: where incomplete they are dropped, instead of
-# the utterances that they lack.
-DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
+_AS_WAV = "python -m cascade_asr.cli.sphere"  # which read_audio does not even start
 _SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
 
 
@@ -26,14 +32,17 @@ def fix(path: Path | str) -> list[str]:
 
     Sorts, drops blank and repeated lines, segments that are malformed or whose
     recording is missing, and utterances that not all tables have; writes spk2utt.
+    Durations and numbers of frames that are incomplete or wrong are removed, and so
+    is a spk2gender that lacks a speaker.
 
     Returns:
         What was done, one sentence each; empty where nothing had to be.
 
     Raises:
         DataError: on faults that only a person can repair (text that is not UTF-8,
-            one id with two values), and if no utterance would be left. Nothing
-            is changed then.
+            one id with two values, an utterance with two speakers), and if no
+            utterance would be left or a table would be empty. Nothing is changed
+            then.
     """
     path = Path(path)
     if not (path / "utt2spk").is_file():
@@ -45,6 +54,14 @@ def fix(path: Path | str) -> list[str]:
         for fault in table.faults
         if fault in table.conflicts or "not UTF-8" in fault
     ]
+    hopeless += [
+        f"{path}/utt2spk:{line}: expected 'utterance speaker', found {len(words(speaker)) + 1} "
+        f"words for '{name}'"
+        for (name, speaker), line in zip(
+            scanned["utt2spk"].values.items(), scanned["utt2spk"].line_numbers, strict=True
+        )
+        if len(words(speaker)) != 1
+    ]
     if hopeless:
         raise DataError("\n".join(hopeless))
     before = {name: table.path.read_bytes() for name, table in scanned.items()}
@@ -55,12 +72,9 @@ def fix(path: Path | str) -> list[str]:
              for table in scanned.values() if table.faults]  # fmt: skip
     data = DataDir(path, {name: table.values for name, table in scanned.items()})
     _drop_bad_segments(scanned, notes)
-    fixed = data.select(_common_utterances(data, notes))
-    for name in DERIVED_TABLES:
-        expected = fixed.tables["wav.scp" if name.startswith("reco") else "utt2spk"]
-        if name in fixed.tables and fixed.tables[name].keys() != expected.keys():
-            del fixed.tables[name]
-            notes.append(f"removed the incomplete {path}/{name}")
+    common = _common_utterances(data, notes)
+    _drop_unusable_tables(data, common, notes)
+    fixed = data.select(common)
 
     backup = path / ".backup"
     backup.mkdir(exist_ok=True)
@@ -90,6 +104,30 @@ def _drop_bad_segments(scanned: dict[str, Table], notes: list[str]) -> None:
         if recordings is not None and segment.recording not in recordings:
             notes.append(f"removed the segment of '{utterance}': no '{segment.recording}' in wav.scp")
             del values[utterance]
+
+
+def _drop_unusable_tables(data: DataDir, utterances: set[str], notes: list[str]) -> None:
+    """Remove what can be computed again, or is only told, where it is incomplete or wrong."""
+    utt2spk, segments = data.tables["utt2spk"], data.tables.get("segments")
+    recordings = {first_word(segments[name]) for name in utterances} if segments else utterances
+    speakers = {utt2spk[name] for name in utterances}
+    expected = dict.fromkeys(DERIVED_TABLES, utterances)
+    expected |= {"reco2dur": recordings, "spk2gender": speakers}
+    for name, ids in expected.items():
+        table = data.tables.get(name)
+        if table is None:
+            continue
+        missing = ids - table.keys()
+        wrong = next((key for key in sorted(ids & table.keys()) if value_fault(name, table[key])), "")
+        if missing:
+            notes.append(f"removed the incomplete {data.path}/{name}: no '{min(missing)}'")
+        elif name in DERIVED_TABLES and wrong:
+            notes.append(
+                f"removed {data.path}/{name}: '{wrong}': {value_fault(name, table[wrong])}"
+            )
+        else:
+            continue
+        del data.tables[name]
 
 
 def _common_utterances(data: DataDir, notes: list[str]) -> set[str]:
@@ -187,7 +225,7 @@ def listed_utterances(data: DataDir, list_path: Path | str, speakers: bool = Fal
     return [name for name, spk in data.tables["utt2spk"].items() if spk in listed.values]
 
 
-def combine(sources: Sequence[Path | str]) -> DataDir:
+def combine(sources: Sequence[Path | str], extra: Sequence[str] = ()) -> DataDir:
     """Unite data folders.
 
     A table that not all folders have is left out with a warning, except
@@ -195,10 +233,18 @@ def combine(sources: Sequence[Path | str]) -> DataDir:
     ``utt2uniq`` (there each utterance is its own original). An id may stand in
     several folders with the same value.
 
+    Args:
+        sources: the folders.
+        extra: names of further tables to unite.
+
     Raises:
         DataError: listing every id that has two different values.
     """
     folders = [load_data_dir(source) for source in sources]
+    for data in folders:
+        for name in extra:
+            if (data.path / name).is_file():
+                data.tables[name] = read_table(data.path / name)
     if any("segments" in data.tables for data in folders):
         for data in folders:
             data.tables.setdefault("segments", _whole_recordings(data))
@@ -207,7 +253,7 @@ def combine(sources: Sequence[Path | str]) -> DataDir:
             data.tables.setdefault("utt2uniq", {name: name for name in data.utterances})
     tables: dict[str, dict[str, str]] = {}
     conflicts = []
-    for name in TABLES:
+    for name in dict.fromkeys((*TABLES, *extra)):
         lacking = [data.path for data in folders if name not in data.tables]
         if lacking:
             if len(lacking) < len(folders):
@@ -329,5 +375,19 @@ def _sox_pipe(audio: str, factor: float) -> str:
         return f"{audio} {_SOX} -t wav - -t wav - speed {factor:g} |"
     if ARCHIVE_ENTRY.match(audio) and not os.path.exists(audio):
         raise DataError(f"wav.scp: cannot change the speed of '{audio}', a part of an archive")
-    kind = "-t wav " if audio.lower().endswith(".wav") else ""
-    return f"{_SOX} {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"
+    if _is_read_by_sox(audio):
+        kind = "-t wav " if audio.lower().endswith(".wav") else ""
+        return f"{_SOX} {kind}{shlex.quote(audio)} -t wav - speed {factor:g} |"
+    return f"{_AS_WAV} {shlex.quote(audio)} | {_SOX} -t wav - -t wav - speed {factor:g} |"
+
+
+def _is_read_by_sox(audio: str) -> bool:
+    """Whether a file is plain WAV; SPHERE, MP3 and the like are read as at speed 1."""
+    try:
+        with open(audio, "rb") as stream:
+            if stream.read(4) == b"RIFF":
+                header = read_wav_header(stream)
+                return header is None or header.declared is not None or header.data_start is None
+            return False
+    except OSError:
+        return True  # sox will say so

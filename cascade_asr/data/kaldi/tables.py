@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cascade_asr.data.kaldi.blanks import split_first, words
 from cascade_asr.errors import DataError
 
 
@@ -51,7 +52,7 @@ def scan_table(path: Path) -> Table:
     """Read a table and collect the faults of its form instead of raising them.
 
     Faults are bytes that are not UTF-8, a byte order mark, blank lines, lines
-    that begin with a space, and repeated ids. Windows line ends are dropped with
+    that begin with a space, and repeated ids. Any ASCII white space separates. Windows line ends are dropped with
     a warning.
 
     Raises:
@@ -65,16 +66,13 @@ def scan_table(path: Path) -> Table:
     lines = _decode(data, table)
     values, line_numbers = table.values, table.line_numbers
     for number, line in enumerate(lines, 1):
-        identifier, _, value = line.partition(" ")
-        if "\t" in identifier:
-            identifier, _, value = line.partition("\t")
+        identifier, value = split_first(line)
         if not identifier:
-            what = "begins with a space" if line.strip() else "is blank"
+            what = "begins with a space" if value else "is blank"
             table.faults.append(f"{path}:{number}: the line {what}")
-            if not line.strip():
+            if not value:
                 continue
-            identifier, _, value = line.replace("\t", " ").strip(" ").partition(" ")
-        value = value.strip(" \t")
+            identifier, value = split_first(value)
         if identifier in values:
             _report_duplicate(table, number, identifier, value)
             continue
@@ -150,7 +148,7 @@ def parse_segment(value: str) -> Segment:
     Raises:
         ValueError: saying what is wrong, for the caller to add file and line.
     """
-    fields = value.split()
+    fields = words(value)
     if len(fields) != 3:
         raise ValueError(f"expected 'utterance recording start end', found {len(fields) + 1} words")
     try:

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+from cascade_asr.data.kaldi.blanks import first_word, odd_character, words
 from cascade_asr.data.kaldi.data_dir import RECORDING_TABLES, TABLES, UTTERANCE_TABLES
 from cascade_asr.data.kaldi.tables import Table, invert, parse_segment, scan_table
 
@@ -19,7 +20,14 @@ DEFAULT_FRAME_SHIFT_S = 0.01
 ARCHIVE_ENTRY = re.compile(r"(?P<path>.+):(?P<offset>\d+)(\[[\d:,]*\])?$")
 
 
-def validate(path: Path | str, wav: bool = True, text: bool = True, feats: bool = True) -> list[str]:
+def validate(
+    path: Path | str,
+    wav: bool = True,
+    text: bool = True,
+    feats: bool = True,
+    controls: bool = True,
+    speaker_order: bool = True,
+) -> list[str]:
     """List all faults of a data folder, none where it is in order.
 
     A fault that ``utils/fix_data_dir.sh`` repairs says so. What is only unusual
@@ -30,15 +38,19 @@ def validate(path: Path | str, wav: bool = True, text: bool = True, feats: bool 
         path: the data folder.
         wav, text, feats: whether ``wav.scp``, ``text``, ``feats.scp`` must be
             there; a table that is there is checked in any case.
+        controls: whether control characters in transcripts and ids are faults.
+        speaker_order: whether to warn of ids that do not begin with the speaker's.
     """
-    return _Validation(Path(path)).run({"wav.scp": wav, "text": text, "feats.scp": feats})
+    return _Validation(Path(path), controls, speaker_order).run({"wav.scp": wav, "text": text, "feats.scp": feats})
 
 
 class _Validation:
     """One run over one folder, which gathers faults."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, controls: bool, speaker_order: bool) -> None:
         self.path = path
+        self.controls = controls
+        self.speaker_order = speaker_order
         self.faults: list[str] = []
         self.tables: dict[str, Table] = {}
         self.remedy = f"; run utils/fix_data_dir.sh {path}"
@@ -53,10 +65,11 @@ class _Validation:
             return self.faults
         self._check_ids(utt2spk.values.keys())
         self._check_speakers(utt2spk)
-        for name, check in self._value_checks().items():
+        for name, check in _VALUE_CHECKS.items():
             if name in self.tables:
                 self._check_values(self.tables[name], check)
         self._check_durations()
+        self._check_characters()
         self._warn()
         return self.faults
 
@@ -93,7 +106,7 @@ class _Validation:
         recordings, origin = utterances, "utt2spk"
         if "segments" in self.tables:
             values = self.tables["segments"].values.values()
-            recordings, origin = {value.split(" ", 1)[0] for value in values}, "segments"
+            recordings, origin = {first_word(value) for value in values}, "segments"
         for name, table in self.tables.items():
             if name in UTTERANCE_TABLES and name != "utt2spk":
                 self._compare(table, utterances, "utterance", "utt2spk")
@@ -114,7 +127,7 @@ class _Validation:
             for (utterance, value), line in zip(
                 segments.values.items(), segments.line_numbers, strict=True
             ):
-                recording = value.split(" ", 1)[0]
+                recording = first_word(value)
                 if recording in missing:
                     self.faults.append(
                         f"{segments.path}:{line}: recording '{recording}' of utterance "
@@ -131,10 +144,10 @@ class _Validation:
         for (utterance, speaker), line in zip(
             utt2spk.values.items(), utt2spk.line_numbers, strict=True
         ):
-            if not speaker or " " in speaker or "\t" in speaker:
+            if len(words(speaker)) != 1:
                 self.faults.append(
                     f"{utt2spk.path}:{line}: expected 'utterance speaker', found "
-                    f"{len(speaker.split()) + 1} words for '{utterance}'"
+                    f"{len(words(speaker)) + 1} words for '{utterance}'"
                 )
         expected = invert(utt2spk.values)
         if "spk2utt" in self.tables:
@@ -144,7 +157,7 @@ class _Validation:
                     self.faults.append(
                         f"{spk2utt.path}:{line}: speaker '{speaker}' is not in utt2spk{self.remedy}"
                     )
-                elif sorted(spk2utt.values[speaker].split()) != expected[speaker].split():
+                elif sorted(words(spk2utt.values[speaker])) != words(expected[speaker]):
                     self.faults.append(
                         f"{spk2utt.path}:{line}: speaker '{speaker}' has other utterances "
                         f"than in utt2spk{self.remedy}"
@@ -159,23 +172,6 @@ class _Validation:
                 )
             for speaker in sorted(expected.keys() - genders.values.keys()):
                 self.faults.append(f"{genders.path}: speaker '{speaker}' is missing")
-
-    def _value_checks(self) -> dict[str, Callable[[str], str]]:
-        """For each table, a function that tells what is wrong with a value, or ""."""
-        return {
-            "segments": _segment_fault,
-            "wav.scp": _audio_fault,
-            "feats.scp": _archive_fault,
-            "vad.scp": _archive_fault,
-            "cmvn.scp": _archive_fault,
-            "utt2num_frames": _frames_fault,
-            "utt2dur": _duration_fault,
-            "reco2dur": _duration_fault,
-            "reco2file_and_channel": _channel_fault,
-            "spk2gender": lambda value: "" if value in ("m", "f") else f"'{value}' is not m or f",
-            "utt2lang": lambda value: "" if value else "no language",
-            "utt2uniq": lambda value: "" if value else "no original utterance",
-        }
 
     def _check_values(self, table: Table, check: Callable[[str], str]) -> None:
         remedy = self.remedy if table.path.name == "segments" else ""
@@ -218,27 +214,41 @@ class _Validation:
                         durations[utterance] = segment.end_s - segment.start_s
         return durations
 
+    def _check_characters(self) -> None:
+        """Ids and transcripts must hold no blanks but ASCII's, and nothing that is not seen."""
+        for table in (self.tables[name] for name in ("utt2spk", "text") if name in self.tables):
+            for (identifier, value), line in zip(
+                table.values.items(), table.line_numbers, strict=True
+            ):
+                for what, text in (("id", identifier), ("value", value)):
+                    odd = odd_character(text, self.controls)
+                    if odd:
+                        self.faults.append(
+                            f"{table.path}:{line}: '{identifier}': {odd} of its {what}, which "
+                            "sclite takes for a letter or a blank; write a space, or take it out"
+                        )
+
     def _frame_shift_s(self) -> float:
         path = self.path / "frame_shift"
         if not path.is_file():
             return DEFAULT_FRAME_SHIFT_S
-        fault = _duration_fault(path.read_text().strip())
+        fault = _duration_fault(path.read_text(encoding="utf-8").strip())
         if fault:
             self.faults.append(f"{path}:1: {fault}")
             return DEFAULT_FRAME_SHIFT_S
-        return float(path.read_text())
+        return float(path.read_text(encoding="utf-8"))
 
     def _warn(self) -> None:
         utt2spk = self.tables["utt2spk"].values
         other = [name for name, speaker in utt2spk.items() if not name.startswith(speaker)]
-        if other:
+        if other and self.speaker_order:
             logging.warning(
                 "%s/utt2spk: %d of %d utterance ids do not begin with their speaker's id ('%s'); "
                 "tools that sort by speaker may see another order",
                 self.path, len(other), len(utt2spk), other[0],
             )  # fmt: skip
         if "text" in self.tables:
-            empty = [name for name, words in self.tables["text"].values.items() if not words]
+            empty = [name for name, text in self.tables["text"].values.items() if not text]
             if empty:
                 logging.warning(
                     "%s/text: %d empty transcripts, such as '%s'", self.path, len(empty), empty[0]
@@ -271,7 +281,7 @@ def _archive_fault(value: str, missing: str = "no such file") -> str:
     if not value:
         return "no file"
     if value.endswith("|"):
-        return ""
+        return "a command, which is not run here; write it to an archive"
     match = ARCHIVE_ENTRY.match(value)
     path = match["path"] if match else value
     size = _file_size(path)
@@ -307,5 +317,28 @@ def _duration_fault(value: str) -> str:
 
 
 def _channel_fault(value: str) -> str:
-    words = len(value.split())
-    return "" if words == 2 else f"expected 'recording file channel', found {words + 1} words"
+    count = len(words(value))
+    return "" if count == 2 else f"expected 'recording file channel', found {count + 1} words"
+
+
+# For each table, a function that tells what is wrong with a value, or "".
+_VALUE_CHECKS: dict[str, Callable[[str], str]] = {
+    "segments": _segment_fault,
+    "wav.scp": _audio_fault,
+    "feats.scp": _archive_fault,
+    "vad.scp": _archive_fault,
+    "cmvn.scp": _archive_fault,
+    "utt2num_frames": _frames_fault,
+    "utt2dur": _duration_fault,
+    "reco2dur": _duration_fault,
+    "reco2file_and_channel": _channel_fault,
+    "spk2gender": lambda value: "" if value in ("m", "f") else f"'{value}' is not m or f",
+    "utt2lang": lambda value: "" if value else "no language",
+    "utt2uniq": lambda value: "" if value else "no original utterance",
+}
+
+
+def value_fault(table: str, value: str) -> str:
+    """What is wrong with a value of a table of this name; empty where nothing is."""
+    check = _VALUE_CHECKS.get(table)
+    return check(value) if check else ""

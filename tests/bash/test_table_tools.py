@@ -1,0 +1,169 @@
+"""Drives the tools on tables and data folders that recipes of Kaldi's bring along."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UTILS = Path(__file__).resolve().parents[2] / "utils"
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(script: str, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [str(UTILS / script), *map(str, arguments)], capture_output=True, text=True,
+            input=stdin, cwd=tmp_path, timeout=60,
+        )  # fmt: skip
+
+    return call
+
+
+TEN = "".join(f"u{number} x  y{number}\n" for number in range(10))
+
+
+def chosen(result: subprocess.CompletedProcess) -> list[int]:
+    assert result.returncode == 0, result.stderr
+    return [int(line.split()[0][1:]) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([3], [4, 6, 9]),
+        ([5], [1, 4, 6, 7, 9]),
+        ([10], list(range(10))),
+        (["--first", 3], [0, 1, 2]),
+        (["--last", 3], [7, 8, 9]),
+        (["--quiet", 11], list(range(10))),
+    ],
+)
+def test_subset(run, options, expected):
+    result = run("subset_scp.pl", *options, stdin=TEN)
+    assert chosen(result) == expected
+    assert set(result.stdout.splitlines()) <= set(TEN.splitlines())  # blanks within stay
+
+
+def test_subset_refuses(run):
+    assert "has 10 lines, fewer than 11" in run("subset_scp.pl", 11, stdin=TEN).stderr
+    assert run("subset_scp.pl", 0, stdin=TEN).returncode == 1
+    assert "cannot read absent" in run("subset_scp.pl", 1, "absent").stderr
+
+
+def test_split_into_files_and_into_one_job(run, tmp_path):
+    (tmp_path / "t").write_text(TEN)
+    assert run("split_scp.pl", "t", "a", "b", "c").returncode == 0
+    parts = [(tmp_path / name).read_text() for name in "abc"]
+    assert [part.count("\n") for part in parts] == [4, 3, 3] and "".join(parts) == TEN
+    for job in range(3):
+        assert run("split_scp.pl", "-j", 3, job, "t").stdout == parts[job]
+        assert run("split_scp.pl", "--one-based", "-j", 3, job + 1, "t").stdout == parts[job]
+    assert run("split_scp.pl", "-j", 3, 1, "t", "out").returncode == 0
+    assert (tmp_path / "out").read_text() == parts[1]
+
+
+def test_split_keeps_speakers_together(run, tmp_path):
+    (tmp_path / "t").write_text(TEN)
+    speakers = "aaaabbcccd"
+    (tmp_path / "utt2spk").write_text("".join(f"u{i} {s}\n" for i, s in enumerate(speakers)))
+    assert run("split_scp.pl", "--utt2spk=utt2spk", "t", "1", "2", "3").returncode == 0
+    found = [chosen_speakers((tmp_path / name).read_text(), speakers) for name in "123"]
+    assert found == ["aaaa", "bb", "cccd"]
+    message = run("split_scp.pl", "--utt2spk=utt2spk", "t", *"12345").stderr
+    assert "t has 4 speakers, too few for 5 parts" in message
+
+
+def chosen_speakers(part: str, speakers: str) -> str:
+    return "".join(speakers[int(line.split()[0][1:])] for line in part.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["t", *"abcdefghijk"], "t has 10 lines, too few for 11 parts"),
+        (["-j", "3", "3", "t"], "expected a job from 0 to 2"),
+        (["--one-based", "-j", "3", "0", "t"], "expected a job from 1 to 3"),
+        (["t"], "expected TABLE PART..."),
+        (["--wrong", "t"], "unknown option --wrong"),
+    ],
+)
+def test_split_refuses(run, tmp_path, arguments, message):
+    (tmp_path / "t").write_text(TEN)
+    result = run("split_scp.pl", *arguments)
+    assert result.returncode == 1 and message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (["-f", "2"], "a x y c\na\n"),
+        (["-f", "2-2"], "a x y c\na\n"),
+        (["-f", "2-", "--permissive"], "a x y c\na\n"),
+        (["-f", "-2", "--permissive"], "a x y c\na\n"),
+        (["--permissive"], "a x y c\na\n"),
+    ],
+)
+def test_map(run, tmp_path, fields, expected):
+    (tmp_path / "map").write_text("b x y\nd\n")
+    result = run("apply_map.pl", *fields, "map", stdin="a b c\na d\n")
+    assert (result.returncode, result.stdout) == (0, expected)
+    assert ("warning" in result.stderr) == ("--permissive" in fields)
+
+
+def test_map_refuses(run, tmp_path):
+    (tmp_path / "map").write_text("b x y\nd\n")
+    result = run("apply_map.pl", "map", stdin="b d\nd q\n")
+    assert result.returncode == 1 and "line 2: 'q' is not in map" in result.stderr
+    assert "fields are counted from 1" in run("apply_map.pl", "-f", "3-2", "map").stderr
+    (tmp_path / "map").write_text("b x\nb y\n")
+    assert "map:2: 'b' stands here a second time" in run("apply_map.pl", "map").stderr
+
+
+@pytest.mark.parametrize("script", ["split_scp.pl", "subset_scp.pl", "apply_map.pl", "copy_data_dir.sh"])
+def test_usage(run, script):
+    result = run(script, "--help")
+    assert result.returncode == 0 and "Usage: " in result.stdout and "e.g.: " in result.stdout
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "wav.scp").write_text("a-1 sox  'x  1.wav' |\nb-1 cat b.wav |\n")
+    (folder / "text").write_text("a-1 ONE\nb-1 TWO\n")
+    (folder / "utt2spk").write_text("a-1 a\nb-1 b\n")
+    (folder / "spk2utt").write_text("a a-1\nb b-1\n")
+    (folder / "spk2gender").write_text("a f\nb m\n")
+    return folder
+
+
+def test_a_folder_is_copied_with_new_ids(run, source, tmp_path):
+    options = ["--utt-prefix", "n-", "--spk-prefix", "n-", "--utt-suffix=-x"]
+    result = run("copy_data_dir.sh", *options, "data", "copy")
+    assert result.returncode == 0, result.stderr
+    found = {path.name: path.read_text() for path in (tmp_path / "copy").iterdir()}
+    assert found == {
+        "wav.scp": "n-a-1-x sox  'x  1.wav' |\nn-b-1-x cat b.wav |\n",
+        "text": "n-a-1-x ONE\nn-b-1-x TWO\n",
+        "utt2spk": "n-a-1-x n-a\nn-b-1-x n-b\n",
+        "spk2utt": "n-a n-a-1-x\nn-b n-b-1-x\n",
+        "spk2gender": "n-a f\nn-b m\n",
+        "utt2uniq": "n-a-1-x a-1\nn-b-1-x b-1\n",
+    }
+
+
+def test_recordings_of_segments_keep_their_ids(run, source, tmp_path):
+    (source / "wav.scp").write_text("rec cat r.wav |\n")
+    (source / "segments").write_text("a-1 rec 0 1\nb-1 rec 1 2\n")
+    result = run("copy_data_dir.sh", "--utt-suffix", "-x", "--validate-opts", "--no-wav", "data", "copy")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "copy/wav.scp").read_text() == "rec cat r.wav |\n"
+    assert (tmp_path / "copy/segments").read_text() == "a-1-x rec 0 1\nb-1-x rec 1 2\n"
+
+
+def test_copying_refuses(run, source):
+    assert "are the same folder" in run("copy_data_dir.sh", "data", "./data").stderr
+    assert "expected SOURCE DESTINATION" in run("copy_data_dir.sh", "data").stderr
+    assert "a blank would end the id" in run("copy_data_dir.sh", "--utt-prefix", "a b", "data", "x").stderr
