@@ -17,9 +17,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:
-    """``cascade_asr.Cascade``, imported at first use: torch takes seconds."""
+    """``cascade_asr.Cascade`` and ``load``, imported at first use: torch takes seconds."""
     if name == "Cascade":
         from cascade_asr.library.cascade import Cascade
 
         return Cascade
+    if name == "load":
+        from cascade_asr.library.transcriber import load
+
+        return load
     raise AttributeError(f"module 'cascade_asr' has no attribute '{name}'")

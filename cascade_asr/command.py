@@ -10,11 +10,28 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from cascade_asr.errors import CascadeError
 
 LINE = logging.Formatter("%(asctime)s %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+COLOURS = {logging.WARNING: "33", logging.ERROR: "1;31", logging.CRITICAL: "1;31"}
+
+
+class _Coloured(logging.Formatter):
+    """Lines with the level of a warning or an error in colour."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = LINE.format(record)
+        colour = COLOURS.get(record.levelno)
+        level = f" {record.levelname}: "
+        return line.replace(level, f"\033[{colour}m{level}\033[0m", 1) if colour else line
+
+
+def line_format(stream: TextIO) -> logging.Formatter:
+    """How lines look on a stream: coloured on a terminal that is not told otherwise."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return LINE if plain or not stream.isatty() else _Coloured()
 
 
 class _Terminal(logging.StreamHandler):
@@ -41,23 +58,24 @@ def run(main: Callable[[], int | None]) -> None:
 
     A user's mistake (`CascadeError`), a fault of the machine such as a full disk
     (`OSError`) and a lack of memory end with one message and status 1; Ctrl-C with
-    130; an error of ours with a traceback and status 1. No failure waits for threads
+    a warning and 130; an error of ours with a traceback and status 1. No failure waits for threads
     or processes that are left: these may be what failed. Set
     ``CASCADE_ASR_TRACEBACK=1`` to see where a message came from.
     """
     terminal = _Terminal(sys.stderr)
-    terminal.setFormatter(LINE)
+    terminal.setFormatter(line_format(sys.stderr))
     logging.basicConfig(level=logging.INFO, handlers=[terminal])
     try:
         status = main() or 0
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        logging.getLogger().warning("%s: interrupted", os.path.basename(sys.argv[0]))
         _leave(130)
     except Exception as error:
         expected = isinstance(error, (CascadeError, OSError)) or _is_lack_of_memory(error)
         trace = bool(os.environ.get("CASCADE_ASR_TRACEBACK")) or not expected
         name = os.path.basename(sys.argv[0])
-        logging.getLogger().error("%s: %s", name, _in_words(error), exc_info=trace)
+        level = getattr(error, "level", logging.ERROR)
+        logging.getLogger().log(level, "%s: %s", name, _in_words(error), exc_info=trace)
         _leave(getattr(error, "exit_status", 1))
     sys.exit(status)
 

@@ -7,6 +7,7 @@ wrong, where, what was expected and what to do.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -15,6 +16,7 @@ class CascadeError(Exception):
     """A user's mistake or a fault of the machine, told in one message."""
 
     exit_status = 1
+    level = logging.ERROR  # of the line that tells it
 
 
 class ConfigError(CascadeError):

@@ -60,3 +60,18 @@ def read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); remove it and start again") from error
+
+
+def toolkit_folder() -> Path:
+    """The folder with ``utils/``, ``conf/`` and ``path.sh``.
+
+    It is the clone, or ``share`` inside the package where that was installed by pip.
+
+    Raises:
+        ConfigError: if the installation lacks it.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "share", package.parent):
+        if (folder / "utils/stages.sh").is_file() and (folder / "conf").is_dir():
+            return folder
+    raise ConfigError(f"{package}: utils/ and conf/ are missing; install the package again")

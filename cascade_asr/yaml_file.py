@@ -61,6 +61,28 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         ) from None
 
 
+def value_of(text: str) -> Any:
+    """A value as a YAML file has it behind a colon: a number, a list, null, text.
+
+    >>> value_of("3e-3"), value_of("[valid, acc, max]"), value_of("")
+    (0.003, ['valid', 'acc', 'max'], None)
+
+    Raises:
+        ConfigError: if it is no YAML.
+    """
+    place = Path("the value")
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            return None
+        _Survey(place).visit(node, 1)
+        return _Loader("").construct_document(node)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {getattr(error, 'problem', error)}") from error
+    except RecursionError:
+        raise ConfigError(f"nested deeper than {DEEPEST} levels") from None
+
+
 class _Survey:
     """Looks through a file before Python objects are made of it.
 

@@ -95,12 +95,14 @@ features_of() {
   python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" "${options[@]}"
 }
 
-# validate_data SET: with audio, or with features that are computed already
+# validate_data SET [OPTION...]: with audio, or with features that are computed already
 validate_data() {
-  if [[ -f data/$1/feats.scp ]]; then
-    validate_data_dir.sh --no-wav "data/$1"
+  local name=$1
+  shift
+  if [[ -f data/$name/feats.scp ]]; then
+    validate_data_dir.sh --no-wav "$@" "data/$name"
   else
-    validate_data_dir.sh --no-feats "data/$1"
+    validate_data_dir.sh --no-feats "$@" "data/$name"
   fi
 }
 
@@ -145,7 +147,7 @@ stage_1() {
   local name
   for name in "$original_train_set" "${sets[@]:1}"; do
     if [[ ! -f data/$name/feats.scp ]]; then require_file "data/$name/wav.scp" 0; fi
-    validate_data "$name"
+    validate_data "$name" --quiet
   done
   if [[ -n $speed_perturb_factors ]]; then perturb_speed; fi
   for name in "${sets[@]}"; do features_of "$name"; done
@@ -226,7 +228,7 @@ stage_6() {
   require_file "$exp/selection.json" 3
   # shellcheck disable=SC2086 # a list of names
   python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
-    ${sctk:+--sctk "$sctk"} $test_sets
+    ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets
 }
 
 # What decides the result of a stage, and what it leaves behind; see utils/stages.sh.

@@ -64,7 +64,8 @@ stage_5() {
 stage_6() {
   require_file "$exp/full/perplexity.json" 5
   # shellcheck disable=SC2086 # a list of names
-  python -m cascade_asr.cli.lm_report --exp "$exp" $test_sets
+  python -m cascade_asr.cli.report --task text --exp "$exp" --dev-set "$dev_set" \
+    --samples "$report_samples" $test_sets
 }
 
 # What decides the result of a stage, and what it leaves behind; see utils/stages.sh.

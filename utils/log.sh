@@ -6,6 +6,8 @@
 log() { printf '%s %s: %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "${0##*/}" "$*" >&2; }
 
 die() {
-  log "error: $*"
+  local mark="error:"
+  if [[ -t 2 && -z ${NO_COLOR-} && ${TERM-dumb} != dumb ]]; then mark=$'\e[1;31merror:\e[0m'; fi
+  log "$mark $*"
   exit 1
 }

@@ -58,6 +58,9 @@ main() {
     exit 0
   fi
   install_tools
+  if $tests; then
+    install_browser
+  fi
   if ! base_is_complete; then
     build_environment
   fi
@@ -189,6 +192,16 @@ apt_install() {
   } </dev/null >/dev/null 2>&1
 }
 
+# Chromium opens the report in tests; its driver's command is not named as its package.
+install_browser() {
+  [[ $(missing_of chromium chromedriver) ]] || return 0
+  apt_install chromium chromium-driver || true
+  if [[ $(missing_of chromium chromedriver) ]]; then
+    log "going on without chromium, in which tests open the report; to have it, run:" \
+      "sudo apt-get install chromium chromium-driver"
+  fi
+}
+
 missing_of() {
   local tool
   for tool in "$@"; do
@@ -205,7 +218,7 @@ install_tools() {
   read -ra needed <<<"$(missing_of "${needed_tools[@]}")"
   read -ra useful <<<"$(missing_of "${useful_tools[@]}")"
   if ((${#needed[@]})); then
-    die "missing and not to be installed from here: ${needed[*]} ${useful[*]}; please run:" \
+    die "missing, and cannot be installed from here: ${needed[*]} ${useful[*]}; please run:" \
       "sudo apt-get install ${needed[*]} ${useful[*]}"
   fi
   if ((${#useful[@]})); then

@@ -26,7 +26,7 @@ controls=none          # trained beside the cascade at equal compute: all, or so
                        # longer,longer-early-stop,continue,best-of-n,bottom-up,random-top,keep
 # Resources
 ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: those there are
-nj=                    # 1.. jobs at the same time; none: one a processor
+nj=                    # 1.. jobs at the same time; default: one per processor
 # shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
 train_jobs=1           # 1.. trainings at the same time on this machine: seeds, cascade, controls
@@ -39,7 +39,11 @@ seed=                  # 0.. of weights and batches; none: the training configur
 seeds=                 # several, such as 1,2,3: each its own folder exp/TAG_seedN, one table
 tag=                   # name of the folder exp/TAG; none: the training configuration's name
 train_config=conf/train.yaml      # training options
+train_args=            # training options over that file, such as "optim_conf.lr=3e-3 max_epoch=10"
 cascade_config=conf/cascade.yaml  # cascade options
+# shellcheck disable=SC2034
+report_samples=3       # 0.. dev utterances whose attention and CTC alignments the report draws;
+                       # 0 does not load the models, which similarity of layers needs too
 # end options
 
 # shellcheck source=utils/parse_options.sh
@@ -63,6 +67,9 @@ check_stage_options() {
   for name in train_config cascade_config; do
     [[ -f ${!name} ]] || die "--${name//_/-} ${!name}: no such file"
   done
+  local word='^[[:space:]]*[A-Za-z_][A-Za-z0-9_.]*='
+  [[ -z $train_args || $train_args =~ $word ]] ||
+    die "--train-args $train_args: expected KEY=VALUE such as optim_conf.lr=3e-3"
   [[ $tag =~ ^[A-Za-z0-9._+-]*$ ]] || die "--tag $tag: expected letters, digits and . _ + - only"
   check_kind_options
 }
@@ -70,7 +77,7 @@ check_stage_options() {
 # Everything that a stage reads or writes is named here, before any stage.
 declare_paths() {
   nj=${nj:-$(nproc)}
-  tag=${tag:-$(basename "$train_config" .yaml)${seed:+_seed$seed}}
+  tag=${tag:-$(basename "$train_config" .yaml)$(tag_of_train_args)${seed:+_seed$seed}}
   declare_kind_paths
   # shellcheck source=/dev/null
   . ./cmd.sh
@@ -79,13 +86,28 @@ declare_paths() {
   use_experiment "${all_seeds[0]:-$seed}"
 }
 
+# Training options of the command line in the name of the experiment, as ESPnet has it, so
+# that no setting takes another one's folder.
+tag_of_train_args() {
+  [[ -n $train_args ]] || return 0
+  local -a words
+  local name
+  read -ra words <<<"$train_args"
+  name=$(printf '_%s' "${words[@]//[^A-Za-z0-9._+-]/}")
+  if ((${#name} > 100)) || [[ $train_args == *[!A-Za-z0-9._+=\ -]* ]]; then
+    name=${name:0:90}_$(cksum <<<"$train_args" | cut -d ' ' -f 1)
+  fi
+  printf '%s' "$name"
+}
+
 # use_experiment SEED: the folder and the options of its trainings; a seed may be none
 use_experiment() {
   seed=$1
   exp=exp/$tag${seeds:+_seed$seed}
   task_options=(${task:+--task "$task"} --exp "$exp" --dump dump
     --train-set "$train_set" --dev-set "$dev_set" --train-config "$train_config"
-    --cascade-config "$cascade_config" ${seed:+--seed "$seed"})
+    --cascade-config "$cascade_config" ${train_args:+"--train-args=$train_args"}
+    ${seed:+--seed "$seed"})
   training_options=("${task_options[@]}" ${ngpu:+--ngpu "$ngpu"}
     --processes "$processes" --nodes "$nodes")
 }
@@ -188,6 +210,7 @@ submit_training() {
 # describe_training N: what stages 3 and 4 read and leave, beside their data.
 describe_training() {
   inputs+=("@$train_config" "seed=$seed")
+  if [[ -n $train_args ]]; then inputs+=("train_args=$train_args"); fi
   outputs+=("$exp/full/done.json" "$exp/full/model.pth")
   if (($1 == 4)); then
     inputs+=("@$cascade_config" "cascade_stages=$cascade_stages" "@$exp/full/done.json")
@@ -263,6 +286,11 @@ run_stages() {
     shift
   done
   parse_options ${words[@]+"${words[@]}"}
+  CASCADE_ASR_COMMAND=./${0##*/}
+  if ((${#words[@]})); then
+    CASCADE_ASR_COMMAND+=$(printf ' %q' "${words[@]}")
+  fi
+  export CASCADE_ASR_COMMAND # the report shows it
   check_stage_options
   if [[ ${CASCADE_ASR_CHECK_OPTIONS-} == true ]]; then exit 0; fi # asked by run.sh
   declare_paths

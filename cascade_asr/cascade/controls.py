@@ -8,7 +8,7 @@ has one of these without the cascade, with the same number of updates planned:
 ``longer-early-stop``  the same with the patience of full training: it may end earlier
 ``continue``           the stages with all layers trainable, from where they are
 ``best-of-n``          full trainings from other seeds, at least the cascade's updates
-``bottom-up``          the foil: the lower layers are frozen, the upper ones start anew
+``bottom-up``          the foil: the lower layers are frozen, the upper ones re-initialised
 ``random-top``         the frozen layers have random weights: a classifier that learnt
                        nothing
 ``keep``               the frozen layers as in the cascade, the others go on from where
@@ -35,7 +35,7 @@ import numpy as np
 
 from cascade_asr.cascade.names import CASCADE, CONTROLS
 from cascade_asr.cascade.options import CascadeConfig, override
-from cascade_asr.cascade.plan import StagePlan
+from cascade_asr.cascade.plan import LayerPlan, StagePlan, freeze_some, train_all
 from cascade_asr.networks.layer import Layer
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.optimization import stretched
@@ -174,27 +174,23 @@ def _one_training(given: _Given, name: str, title: str, **changes: object) -> Br
         branch_seed(full.seed, name, 1),
         number=1,
         branch=name,
-        words=f"{name}: full training of {epochs} epochs",
+        words=f"full training of {epochs} epochs",
     )
     return Branch(name, title, (full, stage), with_full=False)
 
 
 def _continue(given: _Given) -> Branch:
-    """Each stage again, with every layer trainable and nothing started anew."""
+    """Each stage again, with every layer trainable and none re-initialised."""
     stages = [given.full]
     for stage in given.stages[1:]:
         stages.append(
             _seeded(
                 stage,
                 branch_seed(given.full.seed, "continue", stage.number),
-                frozen=(),
-                trained=tuple(given.layers),
-                reinitialise=False,
-                random_top=False,
-                reset=(),
+                layers=train_all(given.layers, lambda layer: False),
                 source="previous",
                 branch="continue",
-                words=f"continue {stage.number}: all layers, warm restart",
+                words="all layers, warm restart",
             )
         )
     return Branch("continue", "all layers trainable, warm restarts", tuple(stages))
@@ -212,52 +208,44 @@ def _best_of_n(given: _Given) -> Branch:
                 branch_seed(full.seed, "best-of-n", number),
                 number=number,
                 branch="best-of-n",
-                words=f"best of n: full training {number + 1} of {count}",
+                words=f"full training {number + 1} of {count}",
             )
         )
     return Branch("best-of-n", f"best of {count} full trainings", tuple(stages))
 
 
-def _variant(given: _Given, name: str, title: str, **changes: object) -> Branch:
-    """The cascade with one option changed."""
-    stages = [given.full]
-    for stage in given.stages[1:]:
-        stages.append(
-            _seeded(stage, branch_seed(given.full.seed, name, stage.number), branch=name, **changes)
+def _variant(
+    given: _Given, name: str, title: str, change: Callable[[LayerPlan], LayerPlan]
+) -> Branch:
+    """The cascade with something else done to its layers."""
+    stages = [
+        _seeded(
+            stage,
+            branch_seed(given.full.seed, name, stage.number),
+            layers=tuple(change(each) for each in stage.layers),
+            branch=name,
         )
-    return Branch(name, title, tuple(stages))
+        for stage in given.stages[1:]
+    ]
+    return Branch(name, title, (given.full, *stages))
 
 
 def _random_top(given: _Given) -> Branch:
-    branch = _variant(given, "random-top", "frozen layers with random weights")
-    stages = [
-        dataclasses.replace(
-            stage,
-            random_top=bool(stage.frozen),
-            words=f"random top {stage.number}: {_names(stage.frozen)} random and frozen",
-        )
-        for stage in branch.own
-    ]
-    return dataclasses.replace(branch, stages=(given.full, *stages))
+    def change(layer: LayerPlan) -> LayerPlan:
+        return layer if layer.is_trained else dataclasses.replace(layer, starts_from="new")
+
+    return _variant(given, "random-top", "frozen layers with random weights", change)
 
 
 def _keep(given: _Given) -> Branch:
-    branch = _variant(given, "keep", "frozen as in the cascade, the others not started anew")
-    stages = [
-        dataclasses.replace(
-            stage,
-            reinitialise=False,
-            words=f"keep {stage.number}: {_names(stage.frozen)} frozen, warm below"
-            if stage.frozen
-            else f"keep {stage.number}: fine-tuning of all layers",
-        )
-        for stage in branch.own
-    ]
-    return dataclasses.replace(branch, stages=(given.full, *stages))
+    def change(layer: LayerPlan) -> LayerPlan:
+        return dataclasses.replace(layer, starts_from="source") if layer.is_trained else layer
+
+    return _variant(given, "keep", "frozen as in the cascade, the others not re-initialised", change)
 
 
 def _bottom_up(given: _Given) -> Branch:
-    """The cascade's cuts from the other side: what a stage froze starts anew there.
+    """The cascade's cuts from the other side: what a stage froze is re-initialised there.
 
     At a cut between two layers the top-down stage trains what is below it and
     the bottom-up stage what is above it; the stages go upward.
@@ -266,28 +254,16 @@ def _bottom_up(given: _Given) -> Branch:
     stages = [given.full]
     for number, mirrored in enumerate(reversed(own), start=1):
         like = own[number - 1]  # its length and options
-        stages.append(
-            _seeded(
-                like,
-                branch_seed(given.full.seed, "bottom-up", number),
-                frozen=mirrored.trained,
-                trained=mirrored.frozen,
-                branch="bottom-up",
-                words=f"bottom-up {number}: {_names(mirrored.trained)} frozen",
-            )
+        frozen = {each.name for each in mirrored.trained}
+        layers = freeze_some(
+            [each.layer for each in mirrored.layers],
+            lambda each, frozen=frozen: each.name in frozen,
+            is_reinitialised=like.is_reinitialised,
+            is_random_frozen=like.is_random_frozen,
         )
+        seed = branch_seed(given.full.seed, "bottom-up", number)
+        stages.append(_seeded(like, seed, layers=layers, branch="bottom-up"))
     for stage in given.stages[1 + len(own) :]:  # fine-tuning
-        stages.append(
-            _seeded(
-                stage,
-                branch_seed(given.full.seed, "bottom-up", stage.number),
-                branch="bottom-up",
-                words=f"bottom-up {stage.number}: fine-tuning of all layers",
-            )
-        )
+        seed = branch_seed(given.full.seed, "bottom-up", stage.number)
+        stages.append(_seeded(stage, seed, branch="bottom-up"))
     return Branch("bottom-up", "the lower layers frozen instead", tuple(stages))
-
-
-def _names(layers: Sequence[Layer]) -> str:
-    return ", ".join(layer.name for layer in reversed(layers))
-

@@ -35,7 +35,7 @@ class CascadeConfig:
     direction: str = option(
         "top-down",
         "freeze the upper layers first; bottom-up: the lower; unfreeze: the lower, fewer in each "
-        "stage; reset: freeze nothing, start the upper layers anew",
+        "stage; reset: freeze nothing, re-initialise the upper layers",
     )
     cuts: str | list[str] = option("auto", "auto, or the lowest frozen layer of each stage")
     grain: str = option("layer", "what a layer is: layer, module (encoder, classifier), or fine")

@@ -79,14 +79,14 @@ def _training(
     ]
     detail = []
     if stage.frozen:
-        weights = "random" if stage.random_top else "kept and"
+        weights = "random" if stage.is_random_frozen else "kept and"
         detail.append(f"{weights} frozen: {_names(stage.frozen)}")
-    anew = stage.reinitialise or not stage.source
-    if anew or stage.reset:
-        detail.append(f"started anew: {_names(stage.trained if anew else stage.reset)}")
-    if not anew:
-        kept = [layer for layer in stage.trained if layer not in stage.reset]
-        detail.append(f"trained on from where they are: {_names(kept)}")
+    warm = [each for each in stage.trained if each in stage.kept]
+    new = [each for each in stage.trained if each not in stage.kept]
+    if new:
+        detail.append(f"re-initialised: {_names(new)}")
+    if warm:
+        detail.append(f"trained on from where they are: {_names(warm)}")
     if stage.source:
         detail.append(f"from: {stage.source}")
     return lines + [f"{indent}    {each}" for each in detail]

@@ -1,8 +1,10 @@
-"""From options to stages: which layers each one freezes, starts anew and trains."""
+"""From options to stages: what each one does with every layer of the network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from cascade_asr.cascade.names import CASCADE
 from cascade_asr.cascade.options import CascadeConfig, override, stage_seed
@@ -13,34 +15,41 @@ from cascade_asr.training.freezing import find_layer
 
 
 @dataclass(frozen=True)
+class LayerPlan:
+    """What a stage does with one layer.
+
+    Attributes:
+        layer: its parameters and buffers.
+        starts_from: the weights of the stage's source, or new ones.
+        is_trained: False for a frozen layer.
+    """
+
+    layer: Layer
+    starts_from: Literal["source", "new"]
+    is_trained: bool
+
+
+@dataclass(frozen=True)
 class StagePlan:
     """One training; number 0 is the full training that all branches share.
 
     Attributes:
         number: 0 for full training, then 1, 2, … in its branch.
-        frozen: layers that keep the weights of the source model.
-        trained: layers that are trained, bottom to top.
-        reinitialise: start the trained layers from new weights.
-        random_top: the frozen layers too (a control).
-        reset: trained layers that start anew although the others do not.
+        layers: what happens to each layer, bottom to top.
         source: ``previous``, ``best``, ``full`` or a folder; empty for a training
             that starts from new weights alone.
         frozen_dropout: dropout inside the frozen layers.
         seed: of new weights, batch order and dropout.
         config: how to train, with this stage's changes.
         branch: ``cascade``, or the control that it belongs to.
-        words: the stage in words, where the frozen layers do not say it.
+        words: the stage in words, where the layers do not say it.
     """
 
     number: int
-    frozen: tuple[Layer, ...]
-    trained: tuple[Layer, ...]
+    layers: tuple[LayerPlan, ...]
     config: TrainingOptions
     seed: int
     source: str = ""
-    reinitialise: bool = True
-    random_top: bool = False
-    reset: tuple[Layer, ...] = ()
     frozen_dropout: bool = True
     branch: str = CASCADE
     words: str = ""
@@ -48,33 +57,103 @@ class StagePlan:
     @property
     def name(self) -> str:
         """Folder of the stage."""
-        if self.number == 0:
-            return "full"
-        return f"{'stage' if self.branch == CASCADE else self.branch}{self.number}"
+        return "full" if self.number == 0 else f"{self._prefix}{self.number}"
 
     @property
     def title(self) -> str:
         """The stage in words."""
         if self.number == 0:
             return "full training"
-        if self.words:
-            return self.words
-        if self.reset:
-            return f"stage {self.number}: {_listed(self.reset)} started anew, all trained"
+        return f"{self._prefix} {self.number}: {self.words or self._what()}"
+
+    @property
+    def _prefix(self) -> str:
+        return "stage" if self.branch == CASCADE else self.branch
+
+    def _what(self) -> str:
         if not self.frozen:
-            return f"stage {self.number}: fine-tuning of all layers"
-        return f"stage {self.number}: {_listed(self.frozen)} frozen"
+            new = self._select(True, "new")
+            return f"{_listed(new)} re-initialised, all trained" if new else "fine-tuning of all layers"
+        how = "random and frozen" if self.is_random_frozen else "frozen"
+        return f"{_listed(self.frozen)} {how}" + ("" if self.is_reinitialised else ", the others warm")
+
+    @property
+    def frozen(self) -> tuple[Layer, ...]:
+        """Layers that are not trained, bottom to top."""
+        return tuple(each.layer for each in self.layers if not each.is_trained)
+
+    @property
+    def trained(self) -> tuple[Layer, ...]:
+        """Layers that are trained, bottom to top."""
+        return tuple(each.layer for each in self.layers if each.is_trained)
+
+    @property
+    def kept(self) -> tuple[Layer, ...]:
+        """Layers that start with the weights of the source, bottom to top."""
+        return tuple(each.layer for each in self.layers if each.starts_from == "source")
+
+    @property
+    def reset(self) -> tuple[Layer, ...]:
+        """Trained layers that start from new weights where others do not, bottom to top."""
+        return () if self.is_reinitialised else self._select(True, "new")
+
+    @property
+    def is_reinitialised(self) -> bool:
+        """Whether all trained layers start from new weights."""
+        return not self._select(True, "source")
+
+    @property
+    def is_random_frozen(self) -> bool:
+        """Whether the frozen layers have new weights, which stay random."""
+        return bool(self._select(False, "new"))
 
     def keeps(self, layer: str) -> bool:
-        """Whether a layer starts with the weights of the source model."""
-        if any(each.name == layer for each in self.frozen):
-            return not self.random_top
-        return not self.reinitialise and all(each.name != layer for each in self.reset)
+        """Whether a layer starts with the weights of the source."""
+        return any(each.name == layer for each in self.kept)
+
+    def _select(self, is_trained: bool, starts_from: str) -> tuple[Layer, ...]:
+        return tuple(
+            each.layer
+            for each in self.layers
+            if (each.is_trained, each.starts_from) == (is_trained, starts_from)
+        )
 
 
-def _listed(layers: tuple[Layer, ...]) -> str:
+def _listed(layers: Sequence[Layer]) -> str:
     """Names, top layer first."""
     return ", ".join(layer.name for layer in reversed(layers))
+
+
+def train_all(layers: Sequence[Layer], new: Callable[[Layer], bool]) -> tuple[LayerPlan, ...]:
+    """Every layer trained, some from new weights.
+
+    Args:
+        layers: bottom to top.
+        new: whether a layer starts from new weights.
+    """
+    return tuple(LayerPlan(each, "new" if new(each) else "source", True) for each in layers)
+
+
+def freeze_some(
+    layers: Sequence[Layer],
+    is_frozen: Callable[[Layer], bool],
+    is_reinitialised: bool = True,
+    is_random_frozen: bool = False,
+) -> tuple[LayerPlan, ...]:
+    """Some layers frozen, the others trained.
+
+    Args:
+        layers: bottom to top.
+        is_frozen: whether a layer is.
+        is_reinitialised: the trained layers start from new weights.
+        is_random_frozen: the frozen ones too.
+    """
+    return tuple(
+        LayerPlan(each, "new" if is_random_frozen else "source", False)
+        if is_frozen(each)
+        else LayerPlan(each, "new" if is_reinitialised else "source", True)
+        for each in layers
+    )
 
 
 def plan_cascade(
@@ -100,22 +179,12 @@ def plan_cascade(
             not in order, or a stage that would train nothing.
     """
     indices = _cut_indices(layers, cascade)
-    stages = [StagePlan(0, (), tuple(layers), config, config.seed)]
+    stages = [StagePlan(0, train_all(layers, lambda each: True), config, config.seed)]
     config = stage_config or config
     for number, index in enumerate(indices * cascade.repeats, start=1):
-        below, above = layers[:index], layers[index:]
-        if cascade.direction == "top-down":
-            stage = _stage(number, above, below, cascade, config)
-        elif cascade.direction == "reset":
-            stage = _stage(number, [], layers, cascade, config, reinitialise=False)
-            stage = replace(stage, reset=tuple(above))
-        else:
-            frozen, trained = layers[: index + 1], layers[index + 1 :]
-            stage = _stage(number, frozen, trained, cascade, config)
-        stages.append(stage)
+        stages.append(_stage(number, _at_cut(layers, index, cascade), cascade, config))
     if cascade.finetune:
-        last = _stage(len(stages), [], layers, cascade, config, reinitialise=False)
-        stages.append(last)
+        stages.append(_stage(len(stages), train_all(layers, lambda each: False), cascade, config))
     unknown = set(cascade.stages) - {str(stage.number) for stage in stages[1:]}
     if unknown:
         raise ConfigError(
@@ -125,13 +194,31 @@ def plan_cascade(
     return stages
 
 
+def _at_cut(
+    layers: list[Layer], index: int, cascade: CascadeConfig
+) -> tuple[LayerPlan, ...]:
+    """What a stage does with each layer.
+
+    Args:
+        layers: bottom to top.
+        index: of the layer that the cut names.
+        cascade: the options.
+    """
+    above = {each.name for each in layers[index:]}
+    if cascade.direction == "reset":
+        return train_all(layers, lambda each: each.name in above)
+    up_to = {each.name for each in layers[: index + 1]}
+    frozen = above if cascade.direction == "top-down" else up_to
+    return freeze_some(
+        layers,
+        lambda each: each.name in frozen,
+        is_reinitialised=cascade.below == "reinitialise",
+        is_random_frozen=cascade.top == "random",
+    )
+
+
 def _stage(
-    number: int,
-    frozen: list[Layer],
-    trained: list[Layer],
-    cascade: CascadeConfig,
-    config: TrainingOptions,
-    reinitialise: bool | None = None,
+    number: int, layers: tuple[LayerPlan, ...], cascade: CascadeConfig, config: TrainingOptions
 ) -> StagePlan:
     changed = override(config, cascade.train, "cascade option 'train'")
     changed = override(
@@ -142,17 +229,12 @@ def _stage(
     else:  # of the cascade's seed, where 'train' has one
         seed = stage_seed(changed.seed, number)
     changed = override(changed, {"seed": seed}, "seed")
-    if reinitialise is None:
-        reinitialise = cascade.below == "reinitialise"
     return StagePlan(
         number,
-        tuple(frozen),
-        tuple(trained),
+        layers,
         changed,
         seed,
         source=(cascade.first_source or cascade.source) if number == 1 else cascade.source,
-        reinitialise=reinitialise,
-        random_top=cascade.top == "random" and bool(frozen),
         frozen_dropout=cascade.frozen_dropout,
     )
 
@@ -179,6 +261,6 @@ def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
     if nothing_left in indices:
         name = layers[nothing_left].name
         if cascade.direction == "reset":
-            raise ConfigError(f"cuts: a cut at '{name}' starts every layer anew: a new full training")
+            raise ConfigError(f"cuts: a cut at '{name}' re-initialises every layer: a new full training")
         raise ConfigError(f"cuts: a cut at '{name}' freezes every layer and trains nothing")
     return indices

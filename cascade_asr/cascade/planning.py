@@ -29,7 +29,7 @@ class Plan:
         layers: of the stages, bottom to top.
         cascade: its options.
         branches: the cascade and its controls, by name.
-        select: the dev metric that selects, and ``min`` or ``max``.
+        select: the dev metric used for model selection, and ``min`` or ``max``.
     """
 
     model: CascadeModel

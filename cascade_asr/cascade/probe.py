@@ -10,14 +10,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
-from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.networks.layer import Layer
+from cascade_asr.training.evaluate import evaluate
 from cascade_asr.training.freezing import take_over
-from cascade_asr.training.protocols import CascadeModel
-from cascade_asr.training.trainer import Trainer
+from cascade_asr.training.protocols import Batches, CascadeModel
+
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ def probe_layers(
     model: CascadeModel,
     layers: Sequence[Layer],
     replacements: Mapping[str, Mapping[str, torch.Tensor]],
-    trainer: Trainer,
-    dev: object,
+    fabric: Fabric,
+    dev: Batches,
 ) -> Iterator[Probe]:
     """Score the model as it is, then with each layer replaced by each of some weights.
 
@@ -48,19 +51,14 @@ def probe_layers(
         model: with its trained weights; left as it was.
         layers: of the model, bottom to top.
         replacements: state dicts of the same architecture by what they are called.
-        trainer: evaluates.
+        fabric: launched; says where to evaluate.
         dev: batches of the dev set.
     """
-    trainer.model = trainer.fabric.to_device(model)
+    model = fabric.to_device(model)
     trained = copy.deepcopy(model.state_dict())
-    yield Probe("", "", trainer.evaluate(dev))
+    yield Probe("", "", evaluate(fabric, model, dev))
     for layer in layers:
         for name, weights in replacements.items():
             take_over(model, weights, [layer])
-            yield Probe(layer.name, name, trainer.evaluate(dev))
+            yield Probe(layer.name, name, evaluate(fabric, model, dev))
             take_over(model, trained, [layer])
-
-
-def evaluator(runner: StageRunner, config: object) -> Trainer:
-    """A trainer that only evaluates and writes nothing."""
-    return Trainer(runner.fabric, config, runner.task.directory)

@@ -42,6 +42,7 @@ from cascade_asr.training.freezing import (
 )
 from cascade_asr.training.history import History
 from cascade_asr.training.identity import (
+    GIVEN,
     changes,
     checkpoint_identity,
     deciding_options,
@@ -56,7 +57,7 @@ from cascade_asr.training.protocols import CascadeModel
 from cascade_asr.training.state import FitResult, work_of
 from cascade_asr.training.trainer import Trainer
 
-if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
@@ -73,12 +74,14 @@ class StageRunner:
         fabric: launched; None where nothing is trained or written.
         interruption: signals that ask to stop.
         check_may_write: raises where another attempt has taken over.
+        given: training options of the command line, as written; they are recorded.
     """
 
     task: Task
     fabric: Fabric | None
     interruption: Interruption
     check_may_write: Callable[[], None] = may_always_write
+    given: str = ""
     _lock: Lock | None = dataclasses.field(default=None, init=False, repr=False)
 
     def directory(self, plan: StagePlan) -> Path:
@@ -92,7 +95,7 @@ class StageRunner:
         once the new model is built and has its source's weights.
 
         Args:
-            plan: what to freeze, start anew and train.
+            plan: what to freeze, re-initialise and train.
             source: the finished stage whose weights are taken over; None for
                 full training.
 
@@ -215,12 +218,13 @@ class StageRunner:
             "options": deciding_options(plan.config),
             "seed": plan.seed,
             "frozen": [layer.name for layer in plan.frozen],
-            "reinitialise": plan.reinitialise,
-            "random_top": plan.random_top,
+            "reinitialise": plan.is_reinitialised,
+            "random_top": plan.is_random_frozen,
             "frozen_dropout": plan.frozen_dropout,
             "source": source.model_sha256 if source else None,
             "data": self._data_digest,
             **({"reset": [layer.name for layer in plan.reset]} if plan.reset else {}),
+            **({GIVEN: self.given} if self.given else {}),
         }
 
     @cached_property
@@ -301,10 +305,7 @@ class StageRunner:
         if source is not None:
             weights = checkpoint.load(source.model_path)
             checkpoint.check_weights(model, weights, source.model_path)
-            kept = [] if plan.random_top else list(plan.frozen)
-            if not plan.reinitialise:
-                kept += [layer for layer in plan.trained if layer not in plan.reset]
-            take_over(model, weights, kept)
+            take_over(model, weights, plan.kept)
         freeze(model, plan.frozen)
         return frozenset(
             name for layer in plan.frozen for name in (*layer.parameters, *layer.buffers)
@@ -321,7 +322,7 @@ class StageRunner:
         ranks = (self.fabric.global_rank, self.fabric.world_size)
         train, valid = self.task.loaders(model, plan.config, *ranks, directory)
         if self.fabric.is_global_zero:
-            _write_config(directory / "config.yaml", plan)
+            _write_config(directory / "config.yaml", plan, self.given)
             total = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
             logger.info(
@@ -369,9 +370,9 @@ class StageRunner:
                 "model_sha256": sha256,
                 "frozen_layers": [layer.name for layer in plan.frozen],
                 "trained_layers": [layer.name for layer in plan.trained],
-                "reinitialised": plan.reinitialise and plan.number > 0,
+                "reinitialised": plan.is_reinitialised and plan.number > 0,
                 "reset_layers": [layer.name for layer in plan.reset],
-                "random_top": plan.random_top,
+                "random_top": plan.is_random_frozen,
                 "frozen_fingerprints": fingerprints,
                 "seed": plan.seed,
                 "config": digest,
@@ -404,16 +405,11 @@ class StageRunner:
 def _work(model: CascadeModel, plan: StagePlan, result: FitResult) -> dict[str, int]:
     """What the training computed, for ``lineage.json``; see `Work`."""
     sizes = {name: each.numel() for name, each in model.named_parameters()}
-
-    def sized(layers: tuple[Layer, ...], is_trained: bool) -> list[tuple[int, bool]]:
-        # full training may be of tied weights where the stages' layers are untied
-        return [(sum(sizes.get(name, 0) for name in each.parameters), is_trained) for each in layers]
-
-    frozen_names = {name for layer in plan.frozen for name in layer.parameters}
-    parts = [sized(plan.frozen, False), sized(plan.trained, True)]
-    if frozen_names & set(model.layers()[-1].parameters):  # the top is frozen
-        parts.reverse()
-    layers = [*parts[0], *parts[1]]
+    # full training may be of tied weights where the stages' layers are untied
+    layers = [
+        (sum(sizes.get(name, 0) for name in each.layer.parameters), each.is_trained)
+        for each in plan.layers
+    ]
     return dataclasses.asdict(work_of(layers, result.updates, result.frames))
 
 
@@ -424,6 +420,8 @@ def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str
     return {name: tensor_digest(weights[name]) for name in names}
 
 
-def _write_config(path: Path, plan: StagePlan) -> None:
+def _write_config(path: Path, plan: StagePlan, given: str = "") -> None:
     with atomic_write(path) as stream:
+        if given:
+            stream.write(f"# --train-args {' '.join(given.split())}\n")
         yaml.safe_dump(dataclasses.asdict(plan.config), stream, sort_keys=False)

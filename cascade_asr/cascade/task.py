@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cascade_asr.networks.layer import Layer
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.training.protocols import CascadeModel
 
 
@@ -21,8 +22,15 @@ class Task(Protocol):
     def data_digest(self) -> str:
         """Hash of everything that a model sees in training and selection."""
 
-    def load_config(self, path: Path) -> tuple[Any, list[str]]:
-        """A training configuration and notes on keys without effect."""
+    def load_config(
+        self, path: Path, given: Assignments | None = None
+    ) -> tuple[Any, list[str]]:
+        """A training configuration and notes on keys without effect.
+
+        Args:
+            path: of the YAML file.
+            given: options of the command line, over the file's.
+        """
 
     def check_config(self, config: Any, where: str) -> None:
         """Raise ConfigError with every problem that shows without a model."""
@@ -49,7 +57,7 @@ class Task(Protocol):
         """
 
     def default_select(self, model: CascadeModel) -> list[str]:
-        """The dev metric that selects, and ``min`` or ``max``."""
+        """The dev metric used for model selection, and ``min`` or ``max``."""
 
     def loaders(
         self, model: CascadeModel, config: Any, rank: int, world_size: int, directory: Path

@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
                      help="allow control characters in ids and transcripts")  # fmt: skip
     sub.add_argument("--no-spk-sort", action="store_true",
                      help="do not warn where ids do not begin with their speaker's")  # fmt: skip
+    sub.add_argument("--quiet", action="store_true", help="print faults only")
     sub.add_argument("folder", type=Path)
 
     sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
@@ -132,7 +133,8 @@ def _validate(arguments: argparse.Namespace) -> int:
         print("\n".join(faults), file=sys.stderr)
         print(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''}", file=sys.stderr)
         return 1
-    print(f"{folder}: in order")
+    if not arguments.quiet:
+        print(f"{folder}: valid")
     return 0
 
 

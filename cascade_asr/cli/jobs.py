@@ -141,7 +141,7 @@ def with_devices(
     """Let a training and its job agree on GPUs; srun starts one task a GPU.
 
     A training takes the GPUs that it finds where it is not told how many. In a job
-    that asked for none those are nobody's or another user's, so it is told.
+    that asked for none those are nobody's or another user's, so it is reported.
 
     Returns:
         The options of the training, with ``--ngpu``, and those of the job that follow.

@@ -1,30 +1,17 @@
-"""Write RESULTS.md and report.html of a language-model experiment (stage 6).
+"""The report of a language-model experiment (stage 6); see `cascade_asr.cli.report`.
 
 Example:
-    python -m cascade_asr.cli.lm_report --exp exp/small valid test
+    python -m cascade_asr.cli.lm_report --exp exp/small --dev-set valid valid test
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from cascade_asr import command
-from cascade_asr.results.provenance import write_results
-from cascade_asr.results.text import collect_texts, text_html, text_markdown
+from cascade_asr.cli import report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
-    parser.add_argument("texts", nargs="+", help="texts that stage 5 evaluated")
-    arguments = parser.parse_args()
-    results = collect_texts(arguments.exp, arguments.texts)
-    write_results(
-        arguments.exp, {"report.html": text_html(results), "RESULTS.md": text_markdown(results)}
-    )
+    report.main("text", __doc__)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ import torch
 
 from cascade_asr import command
 from cascade_asr.cascade.planning import Plan, make_plan
-from cascade_asr.cascade.probe import evaluator, probe_layers
-from cascade_asr.cascade.stage import StageRunner
+from cascade_asr.cascade.probe import probe_layers
 from cascade_asr.cascade.task import Task
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.errors import ConfigError
@@ -30,7 +29,6 @@ from cascade_asr.results.columns import table
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.finished import require_done
-from cascade_asr.training.interruption import Interruption
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ def replacement_weights(
     config = plan.stage(model_name).config
     replacements = {}
     for name in names:
-        if name == "initial":  # what its layers started from, where they started anew
+        if name == "initial":  # what its layers started from, where they were re-initialised
             weights = task.build_model(config, config.seed).state_dict()
         elif name == "random":
             weights = task.build_model(config, config.seed + 1).state_dict()
@@ -84,11 +82,9 @@ def main() -> None:
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
     fabric = make_fabric(arguments.ngpu, stage.config.precision)
-    runner = StageRunner(task, fabric, Interruption())
     _, dev = task.loaders(model, stage.config, 0, 1, task.directory / name)
-    trainer = evaluator(runner, stage.config)
     rows = []
-    for probe in probe_layers(model, plan.layers, replacements, trainer, dev):
+    for probe in probe_layers(model, plan.layers, replacements, fabric, dev):
         metrics = [f"{value:.4f}" for value in probe.metrics.values()]
         header = ["layer", "weights", *probe.metrics]
         rows.append([probe.layer or "(none)", probe.weights or "trained", *metrics])

@@ -1,9 +1,12 @@
-"""Score all stages and write RESULTS.md and report.html (stage 6).
+"""Score all stages and write RESULTS.md, report.html, report.json and report.csv (stage 6).
 
-Example:
-    python -m cascade_asr.cli.report --exp exp/rnn --dump dump test_seen test_unseen
+Examples:
+    python -m cascade_asr.cli.report --exp exp/rnn --dev-set dev test_seen test_unseen
+    python -m cascade_asr.cli.report --task text --exp exp/small --dev-set valid valid test
 
-Sets with a folder data/SET/hub5 are scored by hubscr.pl of NIST's SCTK, in subsets.
+Sets with a folder data/SET/hub5 are scored by hubscr.pl of NIST's SCTK, in subsets. With
+--dev-set the models are loaded, one after another, to show attention, CTC alignments and
+how far the layers of two trainings are apart; --samples 0 leaves that out.
 """
 
 from __future__ import annotations
@@ -12,28 +15,47 @@ import argparse
 from pathlib import Path
 
 from cascade_asr import command
-from cascade_asr.results.collect import collect
-from cascade_asr.results.html import html
-from cascade_asr.results.markdown import markdown
-from cascade_asr.results.provenance import write_results
+from cascade_asr.results.kinds import KINDS, Given
+from cascade_asr.results.record import experiment_record
+from cascade_asr.results.views import write_views
 
 
-def main() -> None:
+def main(task: str = "speech", description: str | None = __doc__) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--task", choices=tuple(KINDS), default=task, help="what was trained (default: %(default)s)"
     )
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
-    parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of stage 0")
-    parser.add_argument("--sctk", type=Path, help="folder of hubscr.pl; none: looked for")
-    parser.add_argument("sets", nargs="+", help="test sets inside the dump")
+    parser.add_argument(
+        "--dump", type=Path, default=Path("dump"), help="folder of stages 1 and 2 (default: dump)"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of stage 0 (default: data)"
+    )
+    parser.add_argument(
+        "--sctk", type=Path, help="folder of hubscr.pl (default: on PATH, or Debian's)"
+    )
+    parser.add_argument(
+        "--dev-set", help="set on which the models are looked into (default: they are not loaded)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=3, help="utterances of it whose alignments are drawn; 0: the "
+        "models are not loaded (default: %(default)s)"
+    )
+    parser.add_argument("sets", nargs="+", help="test sets inside the dump, or texts")
     arguments = parser.parse_args()
-    results = collect(
-        arguments.exp, arguments.dump, arguments.sets, arguments.data, arguments.sctk
+    given = Given(
+        arguments.exp,
+        arguments.sets,
+        arguments.dump,
+        arguments.data,
+        arguments.sctk,
+        arguments.dev_set,
+        arguments.samples,
     )
-    write_results(
-        arguments.exp, {"report.html": html(results), "RESULTS.md": markdown(results)}
-    )
+    write_views(experiment_record(arguments.exp, KINDS[arguments.task](given)))
 
 
 if __name__ == "__main__":

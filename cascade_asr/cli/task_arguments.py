@@ -9,7 +9,9 @@ from pathlib import Path
 
 from cascade_asr.cascade.options import CascadeConfig, load_cascade_config
 from cascade_asr.cascade.task import Task
+from cascade_asr.errors import ConfigError
 from cascade_asr.lm.task import TextTask
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training.experiment import Experiment
@@ -30,11 +32,16 @@ def add_task_arguments(
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder, exp/TAG")
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
     parser.add_argument("--train-set", required=True, help="set to train on")
-    parser.add_argument("--dev-set", required=True, help="set that selects")
+    parser.add_argument("--dev-set", required=True, help="dev set, used for model selection")
     parser.add_argument(
         "--train-config", type=Path, required=train_config_required, help="training options, YAML"
     )
     parser.add_argument("--cascade-config", type=Path, help="cascade options, YAML")
+    parser.add_argument(
+        "--train-args", default="", metavar='"KEY=VALUE …"',
+        help='training options over the YAML file, such as "optim_conf.lr=3e-3 max_epoch=10"; '
+        "values are YAML; default: none",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, help="instead of the configuration's seed")
 
 
@@ -53,12 +60,18 @@ def read_configs(
     Raises:
         ConfigError: with every problem of the first file that has any.
     """
-    config, notes = task.load_config(arguments.train_config)
-    for note in notes:
-        logger.warning(note)
-    if arguments.seed is not None:
-        config = dataclasses.replace(config, seed=arguments.seed)
-    task.check_config(config, str(arguments.train_config))
+    given = Assignments.parse(arguments.train_args)
+    if "seed" in given.values and arguments.seed is not None:
+        raise ConfigError(
+            f"--train-args {given.words['seed']} and --seed {arguments.seed}: give one of them"
+        )
+    with given.named(str(arguments.train_config)):
+        config, notes = task.load_config(arguments.train_config, given)
+        for note in notes:
+            logger.warning(note)
+        if arguments.seed is not None:
+            config = dataclasses.replace(config, seed=arguments.seed)
+        task.check_config(config, str(arguments.train_config))
     cascade = CascadeConfig()
     if arguments.cascade_config:
         cascade = load_cascade_config(arguments.cascade_config)

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--train-set", required=True, help="the set whose text makes the tokens")
     parser.add_argument("--token-type", choices=("char", "bpe"), default="char")
     parser.add_argument("--vocabulary-size", type=int, default=2000, help="pieces, for bpe")
-    parser.add_argument("--non-linguistic-symbols", type=Path, help="symbols, one a line")
+    parser.add_argument("--non-linguistic-symbols", type=Path, help="symbols, one per line")
     parser.add_argument(
         "--token-list", type=Path, metavar="FILE_OR_FOLDER", help="take these tokens instead of "
         "making some: a token folder such as exp/TAG/tokens, a list with one token a line, or the "

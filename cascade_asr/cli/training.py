@@ -34,6 +34,7 @@ from cascade_asr.cascade.task import Task  # noqa: E402
 from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.networks.layer import Layer  # noqa: E402
+from cascade_asr.options.assignments import Assignments  # noqa: E402
 from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
 from cascade_asr.training.device import check_counts, make_fabric  # noqa: E402
@@ -152,15 +153,18 @@ def main() -> None:
     if fabric is not None:
         fabric.barrier()
     cascade_file = str(arguments.cascade_config) if arguments.cascade_config else None
-    with located_errors(str(arguments.train_config)), located_cascade_errors(cascade_file):
+    given = Assignments.parse(arguments.train_args)
+    where = str(arguments.train_config)
+    with given.named(where), located_errors(where), located_cascade_errors(cascade_file):
         plan = make_plan(task, config, cascade)
     numbers, controls = chosen(plan, arguments)  # mistakes before hours of full training
     if fabric is None:
-        check(task, config, plan, str(arguments.train_config))
+        with given.named(where):
+            check(task, config, plan, where)
         return
     fence = Fence.from_environment()
     runner = StageRunner(
-        task, fabric, interruption, fence.check if fence else may_always_write
+        task, fabric, interruption, fence.check if fence else may_always_write, str(given)
     )
     engine = Engine(runner, plan.branches, cascade, plan.select)
     if arguments.what == "full":

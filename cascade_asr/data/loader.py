@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ class Batch:
     feature_lengths: torch.Tensor
     tokens: torch.Tensor
     token_lengths: torch.Tensor
+    learning_rate_scale: ClassVar[float] = 1.0
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -204,6 +206,10 @@ class BatchLoader:
 
     def __len__(self) -> int:
         return len(self.batches)
+
+    def batches_of(self, epoch: int) -> int:
+        """Batches of one epoch: all epochs have as many."""
+        return len(self)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield this process's share of the batches of an epoch.

@@ -117,7 +117,7 @@ def content_digest(path: Path) -> str:
     """SHA-256 of what a manifest says of its utterances, wherever the archives are.
 
     By this a model remembers its data: moving a folder, or computing the same
-    features in more jobs, makes no other data of it.
+    features in more jobs, does not make it different data.
     """
     content = hashlib.sha256()
     with path.open(encoding="utf-8") as stream:

@@ -38,11 +38,11 @@ def copy_tokens(source: Path, directory: Path, symbols: Path | None = None) -> T
     """Make ``directory`` the token folder of another model.
 
     Args:
-        source: a token folder of ours; a list of tokens, one a line; or ESPnet2's
+        source: a token folder of ours; a list of tokens, one per line; or ESPnet2's
             ``config.yaml`` with its token_list. Beside a list, or where the
             configuration says, is the sentencepiece model (``bpe.model``), if any.
         directory: what `Tokenizer.from_directory` will read; replaced.
-        symbols: non-linguistic symbols of the texts, one a line. Those among the
+        symbols: non-linguistic symbols of the texts, one per line. Those among the
             model's tokens are known without it.
 
     Raises:

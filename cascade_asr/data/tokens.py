@@ -35,10 +35,10 @@ class Tokenizer:
     """Text to token ids and back, for one token list.
 
     Args:
-        token_list: path of the tokens, one a line.
+        token_list: path of the tokens, one per line.
         token_type: ``char`` or ``bpe``.
         non_linguistic_symbols: path of symbols such as ``<NOISE>`` that are one
-            token each, one a line.
+            token each, one per line.
         bpe_model: path of the sentencepiece model; only for ``bpe``.
 
     Raises:
@@ -117,7 +117,7 @@ def _build_splitter(
 
 
 def read_symbols(path: Path) -> list[str]:
-    """Read a file of symbols, one a line.
+    """Read a file of symbols, one per line.
 
     Raises:
         ConfigError: with file and line, for a symbol that holds a blank of Unicode or
@@ -182,7 +182,7 @@ def write_token_directory(
         texts: transcripts of the training set.
         token_type: ``char`` or ``bpe``.
         vocabulary_size: pieces of a ``bpe`` model.
-        non_linguistic_symbols: symbols that are one token each, one a line.
+        non_linguistic_symbols: symbols that are one token each, one per line.
     """
     directory.mkdir(parents=True, exist_ok=True)
     content = {"token_type": token_type, "non_linguistic_symbols": None, "bpe_model": None}

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 MEL_FILTERS = "frontend.logmel.melmat"
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.pth", "feats_stats.npz"
+FEATURE_OPTIONS = "fbank.conf"
 CHECKED_FRAMES = 160  # of the random utterance that is compared
 CHECKED_TOKENS = 12
 TOLERANCE = 1e-5  # of the largest value of an output
@@ -157,6 +158,8 @@ def _write_files(
             shutil.copyfile(experiment / "tokens" / name, folder / name)
     if content["normalize"] == "global_mvn":
         shutil.copyfile(experiment / "cmvn.npz", folder / STATISTICS)
+    if (experiment / FEATURE_OPTIONS).is_file():  # ESPnet does not read it; transcribing does
+        shutil.copyfile(experiment / FEATURE_OPTIONS, folder / FEATURE_OPTIONS)
 
 
 def _pack(written: Path, folder: Path, archive: Path) -> None:

@@ -6,11 +6,10 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from lightning_fabric import Fabric
 
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig
@@ -31,10 +30,13 @@ from cascade_asr.speech.loading import feature_dimension
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training import checkpoint
+from cascade_asr.training.evaluate import evaluate
 from cascade_asr.training.finished import DoneStage
 from cascade_asr.training.interruption import Interruption
-from cascade_asr.training.trainer import Trainer
 from cascade_asr.yaml_file import read_yaml
+
+if TYPE_CHECKING:  # takes seconds to import, and reading weights does not need it
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
@@ -224,9 +226,7 @@ def _evaluate(
 ) -> dict[str, float]:
     """Dev metrics of the plan's model; lists of what is left out go to ``directory``."""
     _, valid = task.loaders(plan.model, config, 0, 1, directory)
-    trainer = Trainer(fabric, config, directory, "import")
-    trainer.model = plan.model.to(fabric.device)
-    metrics = trainer.evaluate(valid)
+    metrics = evaluate(fabric, plan.model.to(fabric.device), valid)
     shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
     logger.info("the imported model on %s: %s", task.experiment.dev_set, shown)
     return metrics

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 MARKER_DELAY_S = 10  # until a network file system shows what another machine has written
 KILLED = 137
-SAVED = "start again to go on"  # of the message of an interrupted training
+SAVED = "rerun the same command to resume"  # of the message of an interrupted training
 MEMORY = re.compile(
     r"oom[-_ ]?kill|exceeded (job |step )?memory limit|DefaultCPUAllocator: can't allocate memory"
     r"|CUDA out of memory|OutOfMemoryError|MemoryError",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.files import toolkit_folder
 
 NOTICE_S = 300  # warning before the time limit, in seconds
 
@@ -17,9 +18,10 @@ def find_slurm_conf(given: Path | None = None) -> Path:
     """The configuration given, the recipe's (conf/slurm.conf), or the toolkit's."""
     if given is not None:
         return given
-    shipped = Path(os.environ.get("CASCADE_ASR_ROOT", Path(__file__).parents[2]))
     own = Path("conf/slurm.conf")
-    return own if own.is_file() else shipped / "conf/slurm.conf"
+    if own.is_file():
+        return own
+    return Path(os.environ.get("CASCADE_ASR_ROOT") or toolkit_folder()) / "conf/slurm.conf"
 
 
 @dataclass
@@ -118,7 +120,7 @@ def gpus(value: str) -> int:
 
 
 def notice_s(time: str | None) -> int:
-    """Seconds before the time limit at which a training is told to save.
+    """Seconds before the time limit at which a training is asked to save.
 
     A quarter of the limit where that is short, so that there is time to train.
     """

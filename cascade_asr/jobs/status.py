@@ -83,7 +83,7 @@ def _state(
 def _from_disk(
     folder: JobFolder, said: dict[str, Any], entry: slurm.QueueEntry | None
 ) -> tuple[str, str]:
-    """What needs no question: the job has said its last word."""
+    """What needs no question: the job recorded how it ended."""
     word = said.get("state")
     if word in ("failed", "skipped"):
         word = folder.last_word()

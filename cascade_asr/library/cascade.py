@@ -16,6 +16,7 @@ from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json, write_json
 from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.models import ModuleModels
 from cascade_asr.library.network import Measure
 from cascade_asr.library.task import ModuleOptions, ModuleTask
 from cascade_asr.options.schema import from_mapping
@@ -25,11 +26,14 @@ from cascade_asr.results.branches import (
     headline,
     read_experiment,
 )
+from cascade_asr.results.module import measured
+from cascade_asr.results.record import experiment_record
+from cascade_asr.results.views import write_views
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
+from cascade_asr.training.evaluate import evaluate as evaluate_batches
 from cascade_asr.training.finished import require_done
 from cascade_asr.training.interruption import Interruption
-from cascade_asr.training.trainer import Trainer
 
 
 class Cascade:
@@ -141,6 +145,19 @@ class Cascade:
         results = self.results()
         return f"{headline([results])}\n\n{branch_table(results)}"
 
+    def report(self) -> Path:
+        """Write RESULTS.md, report.html, report.json and report.csv into the folder.
+
+        Test sets are those that `evaluate` kept. The models are run over some dev items.
+
+        Returns:
+            The page.
+        """
+        inspector = ModuleModels(self.task, self._trained)
+        found = measured(self.directory, self._options, inspector)
+        write_views(experiment_record(self.directory, found))
+        return self.directory / "report.html"
+
     @property
     def selected(self) -> str:
         """Name of the training that the dev metric selects, such as ``stage2``."""
@@ -164,10 +181,9 @@ class Cascade:
                 and become columns of `table`.
         """
         chosen = name or self.selected
-        trainer = Trainer(self._device(), self._options, self.directory / chosen)
-        trainer.model = self._device().to_device(self._trained(chosen))
+        model = self._device().to_device(self._trained(chosen))
         loader = ItemLoader(as_dataset(data, as_set or "data"), self._options.batch_size)
-        values = trainer.evaluate(loader)
+        values = evaluate_batches(self._device(), model, loader)
         if as_set:
             path = self.directory / chosen / "scores.json"
             kept = read_json(path) if path.is_file() else {}

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ class ItemBatch:
     targets: Any
     size: int
     description: str = ""
+    learning_rate_scale: ClassVar[float] = 1.0
 
     def __len__(self) -> int:
         return self.size
@@ -84,6 +85,10 @@ class ItemLoader:
     def __len__(self) -> int:
         """Batches of an epoch, the same for each rank."""
         return math.ceil(len(self._dataset) / (self._batch_size * self._world_size))
+
+    def batches_of(self, epoch: int) -> int:
+        """Batches of one epoch: all epochs have as many."""
+        return len(self)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ItemBatch]:
         """Yield this rank's batches of an epoch.

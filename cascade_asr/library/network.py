@@ -12,13 +12,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from cascade_asr.errors import ConfigError
 from cascade_asr.library.data import ItemBatch
 from cascade_asr.networks.layer import Layer, layer_of
-from cascade_asr.training.protocols import Statistics
+from cascade_asr.training.protocols import Statistics, WithoutTrainingState
 
 # of the module, the inputs and the targets; a (B,) tensor for each metric, "loss" among them
 Measure = Callable[[nn.Module, Any, Any], Mapping[str, torch.Tensor]]
 
 
-class MeasuredNetwork(nn.Module):
+class MeasuredNetwork(nn.Module, WithoutTrainingState):
     """A module with its loss and metrics; a `cascade_asr.training.protocols.CascadeModel`.
 
     Args:

@@ -16,6 +16,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.library.data import ItemBatch, ItemLoader, digest
 from cascade_asr.library.network import Measure, MeasuredNetwork
 from cascade_asr.networks.layer import Layer
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.checks import check_training_options
@@ -63,9 +64,12 @@ class ModuleTask:
         """Hash of all items of both datasets."""
         return self._digest
 
-    def load_config(self, path: Path) -> tuple[ModuleOptions, list[str]]:
+    def load_config(
+        self, path: Path, given: Assignments | None = None
+    ) -> tuple[ModuleOptions, list[str]]:
         """Training options from a YAML file."""
         content, lines = read_yaml(path)
+        content = given.put_into(content) if given else content
         return from_mapping(ModuleOptions, content, str(path), lines), []
 
     def check_config(self, config: ModuleOptions, where: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -75,6 +76,7 @@ class WholeText:
     columns: int = 10
     piece: int = 70
     description: str = "dev text"
+    learning_rate_scale: ClassVar[float] = 1.0
 
     def __len__(self) -> int:
         """Tokens to predict."""
@@ -101,6 +103,10 @@ class WholeTextLoader:
         self.text = text
 
     def __len__(self) -> int:
+        return 1
+
+    def batches_of(self, epoch: int) -> int:
+        """The text is one."""
         return 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[WholeText]:

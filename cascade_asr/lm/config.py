@@ -9,6 +9,7 @@ from typing import Any
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.networks.bounds import COUNT, WIDTH
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.options.places import located
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.signatures import check_conf
@@ -60,14 +61,19 @@ class LMConfig(TrainingOptions):
     without_effect = (*TrainingOptions.without_effect, "valid_batch_size")
 
 
-def load_lm_config(path: Path) -> LMConfig:
+def load_lm_config(path: Path, given: Assignments | None = None) -> LMConfig:
     """Read a training configuration.
+
+    Args:
+        path: of the YAML file.
+        given: options of the command line, over the file's.
 
     Raises:
         ConfigError: listing every unknown key and every value of a wrong type,
             each with file and line.
     """
     content, lines = read_yaml(path)
+    content = given.put_into(content) if given else content
     return from_mapping(LMConfig, content, str(path), lines)
 
 
@@ -75,7 +81,7 @@ def check_lm_config(config: LMConfig, where: str) -> None:
     """Check a configuration against everything it names, before anything is built.
 
     Raises:
-        ConfigError: with all problems, one a line.
+        ConfigError: with all problems, one per line.
     """
     problems = []
     if config.lm not in MODELS:

@@ -17,6 +17,7 @@ from cascade_asr.lm.corpus import Vocabulary
 from cascade_asr.lm.evaluate import token_path
 from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.networks.layer import Layer, merged
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.training.checkpoint import file_digest
 from cascade_asr.training.experiment import Experiment
 
@@ -64,9 +65,11 @@ class TextTask:
         paths = [token_path(self.experiment.dump, name) for name in names] + [self._vocabulary_path]
         return "-".join(file_digest(path)[:16] for path in paths)
 
-    def load_config(self, path: Path) -> tuple[LMConfig, list[str]]:
+    def load_config(
+        self, path: Path, given: Assignments | None = None
+    ) -> tuple[LMConfig, list[str]]:
         """A configuration of a language model."""
-        return load_lm_config(path), []
+        return load_lm_config(path, given), []
 
     def check_config(self, config: LMConfig, where: str) -> None:
         """Check a configuration against everything it names."""

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from cascade_asr.networks.bounds import PROBABILITY
 from cascade_asr.networks.espnet import espnet_module
-from cascade_asr.networks.layer import Layer, layer_of
 
 BLANK = 0
 
@@ -74,7 +73,3 @@ class CTC(espnet_module("espnet2.asr.ctc").CTC):
         """Mean of `losses` over the batch; each divided by B where ``reduce`` is off."""
         losses = self.losses(encoder_output, encoder_lengths, tokens, token_lengths)
         return losses.mean() if self.reduce else losses / len(losses)
-
-    def layers(self) -> list[Layer]:
-        """One layer, ``output``."""
-        return [layer_of(self, "output", ["ctc_lo"], dropouts=["dropout"])]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -55,14 +55,6 @@ class Layer:
             dropouts=longer(self.dropouts),
             aliases=longer(self.aliases),
         )
-
-
-@runtime_checkable
-class Layers(Protocol):
-    """A network that knows the order of its layers."""
-
-    def layers(self) -> list[Layer]:
-        """All layers, bottom (input) to top (output); each parameter in exactly one."""
 
 
 class Encoder(Protocol):

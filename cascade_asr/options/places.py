@@ -25,7 +25,7 @@ def line_of(lines: Mapping[str, int], key: str) -> int:
 
 
 def located(where: str, problems: Iterable[str]) -> str:
-    """Problems, one a line, each after the file and the line of the option that it names.
+    """Problems, one per line, each after the file and the line of the option that it names.
 
     Args:
         where: the YAML file, or words where the options come from elsewhere.

@@ -57,7 +57,7 @@ def from_mapping(
         relations: problems of values that do not go together; each names an option.
 
     Raises:
-        ConfigError: with all problems, one a line.
+        ConfigError: with all problems, one per line.
     """
     problems: list[str] = []
     result = _fill(kind, content, where, lines, "", problems)

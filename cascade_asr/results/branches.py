@@ -65,7 +65,7 @@ class ExperimentResult:
 
     Attributes:
         directory: ``exp/TAG``.
-        metric, mode: the dev metric that selects; ``min`` or ``max``.
+        metric, mode: the dev metric used for model selection; ``min`` or ``max``.
         full: full training alone.
         branches: the cascade first, then the controls.
     """
@@ -203,7 +203,7 @@ def headline(results: Sequence[ExperimentResult]) -> str:
     of which had less compute, on dev, which also selected, and on every test set.
 
     Args:
-        results: one experiment, or one a seed.
+        results: one experiment, or one per seed.
     """
     names = [name for name in (*ATTRIBUTING, "longer-early-stop") if everywhere(results, name)]
     full, cascade = (_mean_of(results, name, None) for name in ("full", CASCADE))

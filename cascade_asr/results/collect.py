@@ -40,7 +40,7 @@ class Stage:
     Attributes:
         name, title: ``stage1`` and what it is.
         directory: its folder.
-        dev_value: the dev metric that selects.
+        dev_value: the dev metric used for model selection.
         kept, selected: by that metric.
         lineage: content of ``lineage.json``.
         scores: by test set, or by set and subset.
@@ -64,11 +64,12 @@ class Results:
 
     Attributes:
         directory: ``exp/TAG``.
-        metric: the dev metric that selects.
+        metric: the dev metric used for model selection.
         stages: full training and the cascade's stages.
         sets: test sets; of those that are scored in subsets, each subset.
         controls: the selected training of each control that was run.
         notes: what is particular about the scores of a set.
+        names: utterance and speaker by set, then by the id that scoring makes of them.
     """
 
     directory: Path
@@ -77,6 +78,7 @@ class Results:
     sets: list[str]
     controls: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    names: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
 
 
 def collect(
@@ -119,7 +121,8 @@ def collect(
         write_json(stage.directory / "scores.json", _rates(stage))
     columns = [column for each in opened.values() for column in each.columns]
     notes = [each.note for each in opened.values() if each.note]
-    return Results(directory, selection["metric"], stages, columns, chosen, notes)
+    names = {column: each.names() for each in opened.values() for column in each.columns}
+    return Results(directory, selection["metric"], stages, columns, chosen, notes, names)
 
 
 def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:

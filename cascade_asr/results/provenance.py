@@ -60,11 +60,11 @@ def write_results(directory: Path, contents: Mapping[str, str]) -> None:
 
 def _set_aside(directory: Path, names: Sequence[str]) -> None:
     number = 1
+    names = [name for name in names if (directory / name).exists()]
     while any((directory / f"{name}.replaced.{number}").exists() for name in names):
         number += 1
     for name in names:
-        if (directory / name).exists():
-            (directory / name).rename(directory / f"{name}.replaced.{number}")
+        (directory / name).rename(directory / f"{name}.replaced.{number}")
     logger.warning(
         "%s: the results there were computed from other trainings; they are kept as %s",
         directory,

@@ -76,6 +76,12 @@ class PlainSet:
         result = score_texts(self._reference, hypothesis, self._speakers, options, strict=True)
         return {self.columns[0]: result}
 
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Utterance and speaker of the data folder by the id that scoring makes of them."""
+        own = {f"{speaker}-{name}": (name, speaker) for name, speaker in self._speakers.items()}
+        folded = {key.encode().lower().decode(): each for key, each in own.items()}
+        return folded | own
+
     def report_folder(self, decoded: Path, column: str) -> Path:
         """Where `score` leaves its word reports."""
         return decoded / "score_wer"
@@ -192,6 +198,10 @@ class Hub5Set:
         with tempfile.TemporaryDirectory(prefix="hub5.") as folder:
             words = self._scored(decoded, Path(folder), [])
         return {column: words[subset] for column, subset in self._subsets.items()}
+
+    def names(self) -> dict[str, tuple[str, str]]:
+        """None: its ids are those of the segments."""
+        return {}
 
     def report_folder(self, decoded: Path, column: str) -> Path:
         """Where `score` leaves the reports of a column."""

@@ -1,28 +1,19 @@
-"""Results of a language-model experiment: RESULTS.md and one HTML file."""
+"""What a language-model experiment adds to its record: table, perplexities, comparisons."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from cascade_asr.files import read_json
+from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
-from cascade_asr.results.branches import branch_table, headline, read_experiment
 from cascade_asr.results.collect import Stage, read_stage
-from cascade_asr.results.columns import table
-from cascade_asr.results.html import (
-    STYLE,
-    branch_tables,
-    curve,
-    html_table,
-    lineage_table,
-    provenance_html,
-)
-from cascade_asr.results.provenance import provenance_lines
-from cascade_asr.training.state import duration
+from cascade_asr.results.inspection import Inspector
+from cascade_asr.results.measures import Column, Difference, Measured, Value
+from cascade_asr.results.record import experiment_record
 
 
 @dataclass
@@ -31,7 +22,7 @@ class TextResults:
 
     Attributes:
         directory: ``exp/TAG``.
-        metric: the dev metric that selects.
+        metric: the dev metric used for model selection.
         stages: full training and the cascade's stages.
         texts: names of the evaluated texts.
         perplexities: of each stage by name, then by text (see `evaluate_text`).
@@ -59,24 +50,6 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
     return TextResults(directory, selection["metric"], stages, texts, perplexities)
 
 
-def rows_of(results: TextResults) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: one row a stage."""
-    full = results.perplexities[results.stages[0].name]
-    with_cache = any("cache_perplexity" in each for each in full.values())
-    header = ["stage", f"dev {results.metric}", *(f"{name} perplexity" for name in results.texts)]
-    header += [f"{name} with cache" for name in results.texts if with_cache]
-    rows = []
-    for stage in results.stages:
-        found = results.perplexities[stage.name]
-        cells = [stage.title + (" (selected)" if stage.selected else ""), f"{stage.dev_value:.2f}"]
-        cells += [f"{found[name]['perplexity']:.2f}" for name in results.texts]
-        if with_cache:
-            cells += [f"{found[name]['cache_perplexity']:.2f}" for name in results.texts]
-        lineage = stage.lineage
-        rows.append([*cells, duration(lineage["seconds"]), f"{lineage['updates']:,}"])
-    return [*header, "trained", "updates"], rows
-
-
 def comparison_lines(results: TextResults) -> list[str]:
     """One sentence a stage and text: how much better or worse than full training, per token."""
     first = results.stages[0].name
@@ -93,46 +66,78 @@ def comparison_lines(results: TextResults) -> list[str]:
     return lines
 
 
-def text_markdown(results: TextResults) -> str:
-    """Tables and where the files are."""
+def measured(
+    results: TextResults,
+    data: dict[str, dict[str, int]] | None = None,
+    inspector: Inspector | None = None,
+) -> Measured:
+    """What a language-model experiment adds to its record."""
     directory = results.directory
-    experiment = read_experiment(directory)
-    lines = ["", f"Results of {directory}", "", table(*rows_of(results)), ""]
-    lines += [*comparison_lines(results), "", headline([experiment])]
-    if len(experiment.branches) > 1:
-        lines += ["", "Selected by dev in each branch, with all that was trained for it:", ""]
-        lines.append(branch_table(experiment))
-    lines += ["", *provenance_lines(results.stages)]
-    lines += [
-        "",
-        f"Report: {directory}/report.html",
-        f"Models: {directory}/STAGE/model.pth, lineage in lineage.json, perplexity.json",
-        "",
-    ]
-    return "\n".join(lines)
+    values = _values(results)
+    metrics = list(dict.fromkeys(each.metric for each in values))
+    return Measured(
+        kind="text",
+        stages=results.stages,
+        columns=[
+            Column(name, metric, f"{name} {metric}") for metric in metrics for name in results.texts
+        ],
+        values=values,
+        differences=_differences(results),
+        sentences=comparison_lines(results),
+        files=[
+            f"Report: {directory}/report.html",
+            f"Models: {directory}/STAGE/model.pth, lineage in lineage.json, perplexity.json",
+        ],
+        defaults=LMConfig(),
+        data=data or {},
+        inspector=inspector,
+    )
 
 
-def text_html(results: TextResults) -> str:
-    """The whole report as one page."""
-    experiment = read_experiment(results.directory)
-    header, rows = rows_of(results)
-    marked = [
-        ("selected" if stage.selected else "", [escape(cell) for cell in row])
-        for stage, row in zip(results.stages, rows, strict=True)
-    ]
-    title = escape(str(results.directory))
-    parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'>",
-        f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>",
-        f"<p><strong>{escape(headline([experiment]))}</strong></p>",
-        "<h2>Perplexities</h2>",
-        html_table(header, marked),
-        "<ul>" + "".join(f"<li>{escape(x)}</li>" for x in comparison_lines(results)) + "</ul>",
-        *branch_tables(experiment),
-        "<h2>Dev text during training</h2><div class='curves'>",
-        *(curve(results.stages, name) for name in ("loss", "perplexity")),
-        "</div><h2>Lineage</h2>",
-        lineage_table(results.stages),
-        provenance_html(results.stages),
-    ]
-    return "\n".join(parts) + "\n"
+def _evaluated(results: TextResults) -> dict[str, dict[str, dict[str, Any]]]:
+    """Perplexities of all trainings that were evaluated, controls too."""
+    found = dict(results.perplexities)
+    for control in read_json(results.directory / "selection.json").get("controls", {}).values():
+        name = control["selected"]
+        if name not in found and (results.directory / name / "perplexity.json").is_file():
+            found[name] = read_perplexities(results.directory / name)
+    return found
+
+
+def _values(results: TextResults) -> list[Value]:
+    values = []
+    for training, texts in _evaluated(results).items():
+        for name in results.texts:
+            if name not in texts:
+                continue
+            found = texts[name]
+            tokens = {"tokens": found["tokens"]}
+            for metric, key in (("perplexity", "perplexity"), ("with cache", "cache_perplexity")):
+                if key in found:
+                    values.append(Value(training, name, metric, found[key], counts=tokens))
+    return values
+
+
+def _differences(results: TextResults) -> list[Difference]:
+    """Bits a token against full training; totals alone have no interval."""
+    evaluated = _evaluated(results)
+    first = results.stages[0].name
+    return [
+        Difference(
+            training, first, name, "bits a token",
+            (full[name]["log_probability"] / full[name]["tokens"]
+             - texts[name]["log_probability"] / texts[name]["tokens"]) / math.log(2),
+        )
+        for full in [evaluated[first]]
+        for training, texts in evaluated.items()
+        if training != first
+        for name in results.texts
+        if name in texts
+    ]  # fmt: skip
+
+
+def record_of(
+    results: TextResults, data: dict[str, dict[str, int]] | None = None
+) -> dict[str, Any]:
+    """The record of a language-model experiment, from which all its views are made."""
+    return experiment_record(results.directory, measured(results, data))

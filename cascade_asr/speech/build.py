@@ -42,7 +42,7 @@ def check_config(config: TrainConfig, where: str) -> None:
     """Check a configuration against everything it names, before anything is built.
 
     Raises:
-        ConfigError: with all problems, one a line.
+        ConfigError: with all problems, one per line.
     """
     problems = []
     weight = config.model_conf.ctc_weight

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.options.types import hints_of, is_nullable
@@ -64,8 +65,14 @@ class TrainConfig(TrainingOptions):
     num_workers: int = option(1, "processes that read features", least=0)
 
 
-def load_train_config(path: Path) -> tuple[TrainConfig, list[str]]:
+def load_train_config(
+    path: Path, given: Assignments | None = None
+) -> tuple[TrainConfig, list[str]]:
     """Read a training configuration.
+
+    Args:
+        path: of the YAML file.
+        given: options of the command line, over the file's.
 
     Returns:
         The configuration and notes on ESPnet2 keys that have no effect.
@@ -74,7 +81,8 @@ def load_train_config(path: Path) -> tuple[TrainConfig, list[str]]:
         ConfigError: listing every unknown key and every value of a wrong type,
             each with file and line.
     """
-    return train_config_from(*read_yaml(path), str(path))
+    content, lines = read_yaml(path)
+    return train_config_from(given.put_into(content) if given else content, lines, str(path))
 
 
 def train_config_from(

@@ -19,13 +19,13 @@ from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import BLANK_ID, IGNORE_ID, Tokenizer
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, merged
-from cascade_asr.training.protocols import Statistics
+from cascade_asr.training.protocols import Statistics, WithoutTrainingState
 
 LabelSmoothingLoss = espnet_module(
     "espnet.nets.pytorch_backend.transformer.label_smoothing_loss"
 ).LabelSmoothingLoss
 
-class ASRModel(nn.Module):
+class ASRModel(nn.Module, WithoutTrainingState):
     """Encoder with a classifier of CTC layer and attention decoder.
 
     Args:

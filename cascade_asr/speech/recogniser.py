@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -64,12 +65,22 @@ class Recognizer:
         """What a hypothesis says."""
         return self.model.tokenizer.decode(hypothesis.tokens)
 
-    @torch.no_grad()
     def hypotheses(self, features: Sequence[torch.Tensor]) -> list[list[Hypothesis]]:
         """All hypotheses of several utterances, (T, D) each, best first.
 
         Where the search ends without any, or there are too few frames for the
         encoder, there is one: no tokens, a score of minus infinity.
+        """
+        return [found for found, _ in self.with_ctc(features, False)]
+
+    @torch.no_grad()
+    def with_ctc(
+        self, features: Sequence[torch.Tensor], wanted: bool = True
+    ) -> list[tuple[list[Hypothesis], np.ndarray | None]]:
+        """`hypotheses`, and beside them CTC's log-probabilities (T', V), for the times.
+
+        These are None where they are not wanted, the model has no CTC layer or there
+        are too few frames for the encoder.
         """
         device = next(self.model.parameters()).device
         lengths = torch.tensor([each.size(0) for each in features])
@@ -77,12 +88,17 @@ class Recognizer:
         encoder_output, encoder_lengths = self.model.encode(padded, lengths)
         encoder_lengths = encoder_lengths.cpu()
         rows = (encoder_lengths >= 1).nonzero().flatten()
-        result = [[NO_TEXT] for _ in features]
+        result: list[tuple[list[Hypothesis], np.ndarray | None]]
+        result = [([NO_TEXT], None) for _ in features]
         if len(rows):
             encoder_output = encoder_output[rows.to(device), : int(encoder_lengths.max())]
             found = self._search(encoder_output, encoder_lengths[rows])
-            for row, hypotheses in zip(rows.tolist(), found, strict=True):
-                result[row] = hypotheses or [NO_TEXT]
+            ctc = None
+            if wanted and self.model.ctc is not None:
+                ctc = self.model.ctc.log_softmax(encoder_output).float().cpu().numpy()
+            for place, (row, hypotheses) in enumerate(zip(rows.tolist(), found, strict=True)):
+                own = None if ctc is None else ctc[place, : int(encoder_lengths[row])]
+                result[row] = (hypotheses or [NO_TEXT], own)
         return result
 
     def _best_paths(

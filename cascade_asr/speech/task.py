@@ -15,6 +15,7 @@ from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.files import atomic_write
 from cascade_asr.networks.layer import Layer
+from cascade_asr.options.assignments import Assignments
 from cascade_asr.speech.build import build_model, check_config
 from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.differences import differences
@@ -49,9 +50,11 @@ class SpeechTask:
         """Hash of texts, lengths and features of both sets."""
         return self.experiment.data_digest()
 
-    def load_config(self, path: Path) -> tuple[TrainConfig, list[str]]:
+    def load_config(
+        self, path: Path, given: Assignments | None = None
+    ) -> tuple[TrainConfig, list[str]]:
         """A configuration with ESPnet2's keys."""
-        return load_train_config(path)
+        return load_train_config(path, given)
 
     def check_config(self, config: TrainConfig, where: str) -> None:
         """Check a configuration against everything it names."""

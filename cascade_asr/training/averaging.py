@@ -8,7 +8,7 @@ then on evaluation uses the mean of the weights of all updates since.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -125,3 +125,13 @@ class NTASGD(Optimizer):
                 for weight, kept in zip(weights, self._training_weights, strict=True):
                     weight.copy_(kept)
             self._training_weights = None
+
+
+def evaluation_weights(optimizer: Optimizer) -> AbstractContextManager[None]:
+    """Inside, the model has the weights that the optimizer wants to be judged by."""
+    return optimizer.evaluation_weights() if isinstance(optimizer, NTASGD) else nullcontext()
+
+
+def averaging_begins(optimizer: Optimizer, metric: float) -> bool:
+    """Show an optimizer that averages the dev metric of an epoch; false for any other."""
+    return isinstance(optimizer, NTASGD) and optimizer.after_epoch(metric)

@@ -77,7 +77,7 @@ class Experiment:
     def data_digest(self) -> str:
         """Hash of texts, lengths and features of both sets: what a model has seen.
 
-        Features enter through their CMVN statistics, which no change leaves alone.
+        Features enter through their CMVN statistics, which every change of the features changes too.
         """
         digests = []
         for name in (self.train_set, self.dev_set):

@@ -13,10 +13,11 @@ from typing import Any
 from tqdm import tqdm
 
 from cascade_asr.files import atomic_write
+from cascade_asr.training.standing import ProgressFile
 
 logger = logging.getLogger(__name__)
 
-PACE_OVER_LINES = 5  # the time left is told from so many latest intervals
+PACE_OVER_LINES = 5  # the time left is estimated from this many latest intervals
 
 
 class History:
@@ -104,18 +105,35 @@ class Progress:
         done: updates already done.
         interval: updates between two plain lines.
         enabled: show anything; False on all ranks but the first.
+        directory: of the training; gets ``progress.json``, for those who look from outside.
     """
 
-    def __init__(self, title: str, total: int, done: int, interval: int, enabled: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        done: int,
+        interval: int,
+        enabled: bool,
+        directory: Path | None = None,
+    ) -> None:
         self.title, self.total, self.interval, self.enabled = title, total, interval, enabled
+        self._file = ProgressFile(directory, total, done) if enabled and directory else None
+        if self._file is not None:
+            self._file.write(0, done)  # the first update may take minutes
         # when the last plain lines were shown, and at which update
         self._shown = deque([(time.monotonic(), done)], maxlen=PACE_OVER_LINES + 1)
         self._bar = None
         if enabled and sys.stderr.isatty():
-            self._bar = tqdm(total=total, initial=done, desc=title, unit="update", leave=False)
+            self._bar = tqdm(
+                total=total, initial=done, desc=title, unit="update", leave=False,
+                dynamic_ncols=True,
+            )  # fmt: skip
 
     def advance(self, update: int, epoch: int, values: dict[str, float]) -> None:
         """Show that ``update`` is done."""
+        if self._file is not None:
+            self._file.write(epoch, update)
         shown = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self._bar is not None:
             self._bar.update(update - self._bar.n)
@@ -147,6 +165,8 @@ class Progress:
             logger.info("%s: %s", self.title, text)
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Remove the bar and ``progress.json``."""
+        if self._file is not None:
+            self._file.remove()
         if self._bar is not None:
             self._bar.close()

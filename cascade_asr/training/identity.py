@@ -23,6 +23,7 @@ from cascade_asr.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
+GIVEN = "train_args"  # how options were given is recorded, and decides nothing
 _UNSET = object()
 _IN_WORDS = {
     "source": "source: the model that it starts from was trained again",
@@ -40,7 +41,7 @@ def deciding_options(config: TrainingOptions) -> dict[str, Any]:
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
     """A hash of an identity; the options enter through their own hash."""
-    content = {key: value for key, value in identity.items() if key != "options"}
+    content = {key: value for key, value in identity.items() if key not in ("options", GIVEN)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -116,7 +117,7 @@ def changes(
             lines += changed_keys(_completed(before, config), now["options"])
         else:
             lines.append("training options (the old ones are not recorded by name)")
-    for key in sorted((found.keys() | now.keys()) - {"config", "options"}):
+    for key in sorted((found.keys() | now.keys()) - {"config", "options", GIVEN}):
         old, new = found.get(key, _UNSET), now.get(key, _UNSET)
         if old == new or (key == "seed" and any(each.startswith("seed: ") for each in lines)):
             continue

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from types import FrameType
 
 from cascade_asr.errors import CascadeError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-STOPPED_RESUMABLE = 85  # exit status: saved, start again to go on
+STOPPED_RESUMABLE = 85  # exit status: saved; the same command resumes
 
 
 class Interruption:
@@ -47,6 +48,8 @@ class Interruption:
 
 class Interrupted(CascadeError):
     """Training was asked to stop and has saved its state."""
+
+    level = logging.WARNING
 
     def __init__(self, exit_status: int, message: str) -> None:
         super().__init__(message)

@@ -138,7 +138,7 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """When a process started, so that a number given anew is told apart; empty if it is gone."""
+    """When a process started, so that a process number used again is recognised; empty if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

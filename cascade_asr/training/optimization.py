@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,7 @@ from cascade_asr.errors import ConfigError, nearest, told
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.training.averaging import NTASGD
+from cascade_asr.training.protocols import Batches, TrainingBatch
 from cascade_asr.training.state import signed
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -330,3 +332,23 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._scheduler:
             self._scheduler.load_state_dict(state)
+
+
+@contextmanager
+def scaled_learning_rate(optimizer: Optimizer, batches: Sequence[TrainingBatch]) -> Iterator[None]:
+    """Scale the learning rate, inside, by what the batches of an update ask for, on average."""
+    scales = [batch.learning_rate_scale for batch in batches]
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * (sum(scales) / len(scales))
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+
+def total_updates(batches: Batches, epochs: int, accum_grad: int) -> int:
+    """Updates of a whole training."""
+    counts = (batches.batches_of(epoch) for epoch in range(1, epochs + 1))
+    return sum(math.ceil(count / accum_grad) for count in counts)

@@ -1,8 +1,12 @@
-"""What a training asks of its batches and its model."""
+"""What a training asks of its batches and its model: all of it, nothing is optional.
+
+Where a part has a usual answer, a class to inherit from gives it.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 
@@ -16,6 +20,7 @@ class TrainingBatch(Protocol):
     """What a training step takes, and what the trainer asks of it."""
 
     frames: int  # feature frames, or tokens of text, for the record of what was trained
+    learning_rate_scale: float  # factor of the learning rate in the batch's update; usually 1
     description: str  # names what is in it, for the message of a loss that is not a number
 
     def __len__(self) -> int:
@@ -23,6 +28,19 @@ class TrainingBatch(Protocol):
 
     def to(self, device: torch.device) -> TrainingBatch:
         """The same batch on another device."""
+
+
+class Batches(Protocol):
+    """The batches of a set, from any position of any epoch."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch, on average over epochs."""
+
+    def batches_of(self, epoch: int) -> int:
+        """Batches of one epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainingBatch]:
+        """The batches of an epoch (counted from 1), without the first ``start``."""
 
 
 class CascadeModel(Protocol):
@@ -36,3 +54,26 @@ class CascadeModel(Protocol):
 
     def metric_names(self, split: str) -> list[str]:
         """Names that it logs for ``train`` or ``valid``."""
+
+    def training_state(self) -> Any:
+        """What a checkpoint keeps beside the weights; None for nothing."""
+
+    def load_training_state(self, state: Any) -> None:
+        """Go on from what `training_state` returned."""
+
+    def derived_metrics(self, means: dict[str, float]) -> dict[str, float]:
+        """Metrics that follow from the means of those that it logs, such as perplexity."""
+
+
+class WithoutTrainingState:
+    """The usual answers of a model: its weights are its whole state, its metrics are means."""
+
+    def training_state(self) -> None:
+        """Nothing beside the weights."""
+
+    def load_training_state(self, state: None) -> None:
+        """Nothing to go on from."""
+
+    def derived_metrics(self, means: dict[str, float]) -> dict[str, float]:
+        """No metric beside the means."""
+        return {}

@@ -22,17 +22,24 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from cascade_asr.data.loader import BatchLoader, explain_lost_workers
+from cascade_asr.data.loader import explain_lost_workers
 from cascade_asr.errors import TrainingError
 from cascade_asr.options.training import TrainingOptions
-from cascade_asr.training import checkpoint, hooks
+from cascade_asr.training import checkpoint
+from cascade_asr.training.averaging import averaging_begins, evaluation_weights
 from cascade_asr.training.best_epochs import BestEpochs
+from cascade_asr.training.evaluate import evaluate, means_over_ranks, sum_over_ranks
 from cascade_asr.training.fencing import may_always_write
 from cascade_asr.training.freezing import trainable_parameters
 from cascade_asr.training.history import History, Progress
 from cascade_asr.training.interruption import Interrupted, Interruption
-from cascade_asr.training.optimization import Schedule, build_optimizer
-from cascade_asr.training.protocols import Statistics, TrainingBatch
+from cascade_asr.training.optimization import (
+    Schedule,
+    build_optimizer,
+    scaled_learning_rate,
+    total_updates,
+)
+from cascade_asr.training.protocols import Batches, CascadeModel, Statistics, TrainingBatch
 from cascade_asr.training.state import (
     Clock,
     FitResult,
@@ -43,7 +50,7 @@ from cascade_asr.training.state import (
     signed,
 )
 
-if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
@@ -93,7 +100,7 @@ class Trainer:
         self.position = Position()
         self._sums: dict[str, tuple[float, float]] = {}
 
-    def fit(self, model: nn.Module, train: BatchLoader, valid: BatchLoader) -> FitResult:
+    def fit(self, model: CascadeModel, train: Batches, valid: Batches) -> FitResult:
         """Train until the last epoch or until patience ends; average the best epochs.
 
         It resumes from ``checkpoint.pt`` where there is one.
@@ -115,11 +122,9 @@ class Trainer:
         optimizer = build_optimizer(
             trainable_parameters(model), self.config.optim, self.config.optim_conf
         )
-        total_updates = hooks.total_updates(
-            train, self.config.max_epoch, self.config.accum_grad
-        )
+        updates = total_updates(train, self.config.max_epoch, self.config.accum_grad)
         self.schedule = Schedule(
-            optimizer, self.config.scheduler, self.config.scheduler_conf, total_updates
+            optimizer, self.config.scheduler, self.config.scheduler_conf, updates
         )
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
         self._resume()
@@ -136,7 +141,12 @@ class Trainer:
             else None
         )
         self.progress = Progress(
-            self.title, total_updates, self.position.update, self.config.log_interval, is_first_rank
+            self.title,
+            updates,
+            self.position.update,
+            self.config.log_interval,
+            is_first_rank,
+            self.directory,
         )
         try:
             with explain_lost_workers():
@@ -155,7 +165,7 @@ class Trainer:
 
     # ---- one epoch -------------------------------------------------------
 
-    def _run_epoch(self, train: BatchLoader, valid: BatchLoader) -> None:
+    def _run_epoch(self, train: Batches, valid: Batches) -> None:
         self.set_training_mode(self.model)
         batches = train.epoch(self.position.epoch, self.position.batch)
         self._last_save = time.monotonic()
@@ -168,7 +178,7 @@ class Trainer:
                 self._log_update()
                 self._save_where_due(clock.add())
         train_values = self._means(self._sums)
-        valid_values = self.evaluate(valid, self._evaluation_weights)
+        valid_values = self._evaluate(valid, self._evaluation_weights)
         clock.add()
         self._end_epoch(train_values, valid_values)
 
@@ -216,7 +226,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             return
         self.position.bad_gradients = 0
-        with hooks.scaled_learning_rate(self.optimizer, group):
+        with scaled_learning_rate(self.optimizer, group):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -264,7 +274,7 @@ class Trainer:
         metrics = {"train": train, "valid": valid}
         watched = read_metric(metrics, config.val_scheduler_criterion)
         self.schedule.after_epoch(watched)
-        if hooks.averaging_begins(self._bare_optimizer, watched):
+        if averaging_begins(self._bare_optimizer, watched):
             self.progress.message("weights are averaged from now on")
         self._keep_if_among_best(metrics)
         self.schedule.keep_or_restore(self.model)
@@ -307,12 +317,12 @@ class Trainer:
             with self._evaluation_weights():
                 self._best.save(epoch, self.model.state_dict())
 
-    def _finish(self, valid: BatchLoader) -> FitResult:
+    def _finish(self, valid: Batches) -> FitResult:
         """Average the best epochs, evaluate the average, write model.pth."""
         epochs = self._best.epochs
         averaged = self._best.average(self.frozen)
         self.model.load_state_dict(averaged)
-        metrics = self.evaluate(valid)
+        metrics = self._evaluate(valid)
         if self.fabric.is_global_zero:
             self.check_may_write()
             checkpoint.save(self.directory / "model.pth", averaged)
@@ -332,22 +342,12 @@ class Trainer:
 
     # ---- evaluation and statistics -----------------------------------------
 
-    @torch.no_grad()
-    def evaluate(
+    def _evaluate(
         self,
-        valid: BatchLoader,
+        valid: Batches,
         weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> dict[str, float]:
-        """Dev metrics of the model as it is, or as it is within ``weights``."""
-        self.model.eval()
-        sums: dict[str, tuple[float, float]] = {}
-        with closing(valid.epoch(1)) as batches:
-            for batch in batches:
-                with weights(), self.fabric.autocast():
-                    _, statistics = self.model(batch.to(self.fabric.device))
-                add_statistics(sums, statistics)
-                self._leave_if_asked()
-        return self._means(sums)
+        return evaluate(self.fabric, self.model, valid, weights, self._leave_if_asked)
 
     @property
     def _bare_optimizer(self) -> Optimizer:
@@ -355,24 +355,16 @@ class Trainer:
         return self.optimizer.optimizer
 
     def _evaluation_weights(self) -> AbstractContextManager[None]:
-        return hooks.evaluation_weights(self._bare_optimizer)
+        return evaluation_weights(self._bare_optimizer)
 
     def _add(self, statistics: Statistics) -> None:
         add_statistics(self._sums, statistics)
 
     def _means(self, sums: dict[str, tuple[float, float]]) -> dict[str, float]:
-        """Means over all ranks."""
-        means = {}
-        for name, (value, weight) in sorted(sums.items()):
-            value, weight = self._sum_over_ranks(value, weight)
-            means[name] = value / weight if weight else float("nan")
-        return means | hooks.derived_metrics(self.model, means)
+        return means_over_ranks(self.fabric, self.model, sums)
 
     def _sum_over_ranks(self, *values: float) -> list[float]:
-        if self.fabric.world_size == 1:
-            return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.fabric.device)
-        return self.fabric.all_reduce(tensor, reduce_op="sum").tolist()
+        return sum_over_ranks(self.fabric, *values)
 
     # ---- checkpoints --------------------------------------------------------
 
@@ -399,7 +391,7 @@ class Trainer:
             raise Interrupted(
                 self.interruption.exit_status,
                 f"stopped at epoch {self.position.epoch}, update {self.position.update}; saved in "
-                f"{self._checkpoint_path}; start again to go on",
+                f"{self._checkpoint_path}; rerun the same command to resume",
             )
 
     def _any_rank(self, here: bool) -> bool:
@@ -425,7 +417,7 @@ class Trainer:
                 "scaler": scaler.state_dict() if scaler is not None else {},
                 "position": asdict(self.position) | {"cpu_seconds": cpu_seconds},
                 "sums": sums,
-                "model_state": hooks.training_state(self.model),
+                "model_state": self.model.training_state(),
             },
         )
 
@@ -442,7 +434,7 @@ class Trainer:
         checkpoint.load_weights(self.model, state["model"], self._checkpoint_path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        hooks.load_training_state(self.model, state.get("model_state"))
+        self.model.load_training_state(state.get("model_state"))
         scaler = self._scaler
         if scaler is not None and state["scaler"]:
             scaler.load_state_dict(state["scaler"])

@@ -39,7 +39,7 @@ conv_tab=            # conv_tab.csv of LDC97S62: who speaks; none: each side is 
 test_sets="train_dev eval2000"
                      # sets that are scored: train_dev, eval2000, rt03
 upsample=false       # resample to 16 kHz, for a model of 16 kHz; features of 8 kHz otherwise
-dev_utterances=4000  # 1.. segments that select: the first ones of Switchboard
+dev_utterances=4000  # 1.. dev segments, used for model selection: the first ones of Switchboard
 max_repeats=300      # 1.. a text that comes more often, such as "yeah", is thinned out
 corpus_seed=1        # 0.. of that choice
 allow_missing=false  # go on without audio that is not there

@@ -28,7 +28,7 @@ wsj1=                # folder with the discs of LDC94S13A or LDC94S13B
 wsj=                 # instead of both: one folder with wsj0 and wsj1, or with all discs
 train_set=train_si284
                      # train_si284 or train_si84
-dev_set=test_dev93   # the set that selects; also dev_dt_20
+dev_set=test_dev93   # dev set, used for model selection; also dev_dt_20
 test_sets="test_dev93 test_eval92"
                      # sets that are scored; also test_eval93, test_dev93_5k,
                      # test_eval92_5k, test_eval93_5k, dev_dt_20, dev_dt_05

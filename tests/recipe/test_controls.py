@@ -58,7 +58,7 @@ def test_the_plan_shows_the_tree_what_is_done_and_what_is_to_do(trained: Path, d
     assert lines[1].startswith("full [done]: trains ") and "(100.0 %), 30 updates" in lines[1]
     stage = next(index for index, line in enumerate(lines) if "stage1 [done]" in line)
     assert lines[stage + 1].strip("│ ") == "kept and frozen: classifier"
-    assert lines[stage + 2].strip("│ ") == "started anew: encoder"
+    assert lines[stage + 2].strip("│ ") == "re-initialised: encoder"
     assert any("longer1 [done]" in line and "45 updates" in line for line in lines)
     assert any("best-of-n1 [to do]" in line for line in lines)
     assert "120 updates" in lines[-1] and "one after another" in lines[-1]

@@ -102,7 +102,7 @@ def test_decoding_and_report(trained: Path, dump: Path):
     assert wer["error_rate"] < 65  # a model that has learnt nothing has 100
     assert f"{wer['error_rate']:.1f} ({wer['interval']['low']:.1f}" in table
     page = (trained / "exp/report.html").read_text()
-    assert page.count("<polyline") == 9 and "Lineage" in page
+    assert 'id="record"' in page and "Lineage" in page
 
 
 def test_a_finished_training_is_skipped_and_changed_options_set_it_aside(
@@ -186,7 +186,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number: int, status: int, dump: Pa
     assert state["position"]["update"] >= 12
 
 
-def test_nan_features_name_the_utterances_and_keep_the_checkpoint(tmp_path: Path):
+def test_nan_features_name_the_utterance_and_the_file(tmp_path: Path):
     import kaldiio
 
     dump = make_dump(tmp_path / "dump", train=8, dev=4)
@@ -196,7 +196,8 @@ def test_nan_features_name_the_utterances_and_keep_the_checkpoint(tmp_path: Path
     kaldiio.save_ark(str(dump / "train/feats.ark"), feats)
     done = train(tmp_path, dump, {**TINY_CONFIG, "normalize": None})
     assert done.returncode == 1
-    assert "loss is nan in epoch 1" in done.stderr and name in done.stderr
+    assert f"utterance '{name}': features {dump / 'train/feats.ark'}" in done.stderr
+    assert "are NaN or infinite; run stage 1 again" in done.stderr
     assert "Traceback" not in done.stderr
 
 

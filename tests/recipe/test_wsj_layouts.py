@@ -39,19 +39,16 @@ def test_data_folders_of_every_set_and_layout(variant: str, trees, tmp_path: Pat
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize("variant", wsj_tree.VARIANTS[1:])
-def test_every_layout_ends_with_wers(variant: str, trees, tmp_path: Path):
+def test_every_layout_gives_features_and_batches(variant: str, trees, tmp_path: Path):
+    """The layouts differ in stages 0 and 1; the plain one runs to WERs in test_wsj.py."""
     recipe = make_recipe(tmp_path)
-    done = run(recipe, *trees[variant], "--train-set", "train_si84")
+    done = run(recipe, *trees[variant], "--train-set", "train_si84", "--stop-stage", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_dev93 WER" in done.stdout and "test_eval92 WER" in done.stdout
     for name in ("train_si84", "test_dev93", "test_eval92"):
         check_data(recipe / "data", name)
         assert rows(recipe / f"dump/{name}/text") == rows(recipe / f"data/{name}/text")
         manifest = (recipe / f"dump/{name}/manifest.tsv").read_text().splitlines()
         assert len([line for line in manifest if "c0" in line]) == expected.COUNTS[name]
-    for stage in ("full", "stage1"):
-        text = rows(recipe / f"exp/tiny/{stage}/decode_test_eval92/text")
-        assert text.keys() == expected.table("test_eval92").keys()
 
 
 def test_clean_words_and_more_speakers(trees, tmp_path: Path):

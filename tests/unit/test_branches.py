@@ -106,7 +106,7 @@ def test_continue_trains_all_layers_from_where_they_are_as_long_as_the_stages():
     assert epochs(branch) == [10, 7]
     for stage in branch.own:
         assert stage.frozen == () and stage.trained == tuple(LAYERS)
-        assert not stage.reinitialise and stage.source == "previous"
+        assert not stage.is_reinitialised and stage.source == "previous"
 
 
 def test_best_of_n_costs_at_least_what_the_cascade_costs():
@@ -123,13 +123,13 @@ def test_bottom_up_has_the_cuts_of_the_cascade_from_the_other_side():
         (["conv1", "conv2", "rnn0"], ["rnn1", "classifier"]),
         (["conv1", "conv2", "rnn0", "rnn1"], ["classifier"]),
     ]
-    assert all(stage.reinitialise for stage in branch.own)
+    assert all(stage.is_reinitialised for stage in branch.own)
 
 
 def test_bottom_up_finetunes_where_the_cascade_does():
     branch = branches(finetune=True)["bottom-up"]
     assert [len(stage.frozen) for stage in branch.own] == [3, 4, 0]
-    assert not branch.own[-1].reinitialise
+    assert not branch.own[-1].is_reinitialised
 
 
 def test_keep_and_random_top_change_one_option_each():
@@ -138,8 +138,8 @@ def test_keep_and_random_top_change_one_option_each():
         plan["cascade"].own, plan["keep"].own, plan["random-top"].own, strict=True
     ):
         assert stage.frozen == kept.frozen == random.frozen
-        assert (stage.reinitialise, kept.reinitialise, random.reinitialise) == (True, False, True)
-        assert (stage.random_top, kept.random_top, random.random_top) == (False, False, True)
+        assert (stage.is_reinitialised, kept.is_reinitialised, random.is_reinitialised) == (True, False, True)
+        assert (stage.is_random_frozen, kept.is_random_frozen, random.is_random_frozen) == (False, False, True)
 
 
 def test_every_training_has_a_seed_of_its_own():

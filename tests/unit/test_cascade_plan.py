@@ -86,7 +86,7 @@ def test_unfreezing_goes_downward_with_fewer_frozen_layers_each_time():
         (["conv1", "conv2"], ["rnn0", "rnn1", "classifier"]),
         (["conv1"], ["conv2", "rnn0", "rnn1", "classifier"]),
     ]
-    assert not any(stage.reinitialise for stage in stages[1:])
+    assert not any(stage.is_reinitialised for stage in stages[1:])
     (_, only) = plan(direction="unfreeze", cuts=["encoder.conv2"])
     assert names(only.frozen) == ["conv1", "conv2"]
 
@@ -97,15 +97,15 @@ def test_a_reset_starts_the_upper_layers_anew_and_freezes_nothing():
         ["classifier"], ["rnn1", "classifier"], ["classifier"], ["rnn1", "classifier"],
     ]  # fmt: skip
     for stage in stages[1:]:
-        assert stage.frozen == () and stage.trained == tuple(LAYERS) and not stage.reinitialise
-    assert stages[2].title == "stage 2: classifier, encoder.rnn1 started anew, all trained"
+        assert stage.frozen == () and stage.trained == tuple(LAYERS) and not stage.is_reinitialised
+    assert stages[2].title == "stage 2: classifier, encoder.rnn1 re-initialised, all trained"
     assert len({stage.seed for stage in stages}) == 5
 
 
 def test_finetuning_is_a_last_stage_that_trains_all_from_where_they_are():
     last = plan(cuts=["decoder"], finetune=True, top="random")[-1]
     assert last.number == 2 and last.frozen == () and last.trained == tuple(LAYERS)
-    assert not last.reinitialise and not last.random_top
+    assert not last.is_reinitialised and not last.is_random_frozen
     assert last.title == "stage 2: fine-tuning of all layers"
 
 
@@ -192,9 +192,9 @@ def test_shipped_plans_can_be_planned(path: Path):
 def test_options_reach_every_stage():
     stages = plan(source="best", below="keep", top="random", frozen_dropout=False)
     for stage in stages[1:]:
-        assert stage.source == "best" and not stage.reinitialise
-        assert stage.random_top and not stage.frozen_dropout
-    assert stages[0].reinitialise and stages[0].frozen_dropout and not stages[0].random_top
+        assert stage.source == "best" and not stage.is_reinitialised
+        assert stage.is_random_frozen and not stage.frozen_dropout
+    assert stages[0].is_reinitialised and stages[0].frozen_dropout and not stages[0].is_random_frozen
 
 
 def test_training_options_of_all_stages_and_of_one_are_merged():

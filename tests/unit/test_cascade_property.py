@@ -111,15 +111,15 @@ def check_stage(stage: StagePlan, new: Weights, source: Weights | None, result: 
     frozen, trained = tensors_of(stage, "frozen"), tensors_of(stage, "trained")
     assert not frozen & trained
     for name in frozen:
-        kept = new[name] if stage.random_top else source[name]
+        kept = new[name] if stage.is_random_frozen else source[name]
         assert torch.equal(result[name], kept), f"frozen {name} moved"
-    started_anew = source is None or stage.reinitialise
+    started_anew = source is None or stage.is_reinitialised
     for name in trained:
         start = new[name] if started_anew else source[name]
         if is_counter_or_matrix(name, start):
             assert not torch.equal(result[name], start), f"{name} was not trained"
         if source is not None and started_anew and start.dim() > 1:
-            assert not torch.equal(new[name], source[name]), f"{name} was not started anew"
+            assert not torch.equal(new[name], source[name]), f"{name} was not re-initialised"
             assert not torch.equal(result[name], source[name])
 
 

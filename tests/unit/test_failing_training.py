@@ -24,11 +24,12 @@ from cascade_asr.data.loader import BatchLoader, UtteranceDataset
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.device import make_fabric
+from cascade_asr.training.protocols import WithoutTrainingState
 from cascade_asr.training.trainer import Trainer
 
 DUMP, FOLDER, FAULT = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
-class Model(nn.Module):
+class Model(nn.Module, WithoutTrainingState):
     def __init__(self):
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(8))

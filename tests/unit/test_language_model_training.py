@@ -392,7 +392,7 @@ def test_shipped_cascades_fit_the_model(task, path):
     plan = make_plan(task, make_config(lm_conf={}, batch_size=4), load_cascade_config(path))
     last = plan.stages[-1]
     if path.stem.startswith("finetune"):
-        assert [last.number, last.frozen, last.reinitialise] == [1, (), False]
+        assert [last.number, last.frozen, last.is_reinitialised] == [1, (), False]
         assert last.config.optim_conf["average_from_start"]
         assert last.config.optim_conf["lr"] == 6.0
     elif plan.cascade.cuts != "auto":

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
 
@@ -176,13 +175,6 @@ def test_users_may_write_espnets_names() -> None:
     assert encoder_of("conformer").classifier_layers() == ["after_norm"]
     assert encoder_of("vgg_rnn").classifier_layers() == []
     assert layers[1].prefixed("encoder").aliases == ("encoder.encoders.0",)
-
-
-def test_ctc_is_one_layer() -> None:
-    ctc = CTC(VOCABULARY, 12, dropout_rate=0.3)
-    (layer,) = ctc.layers()
-    assert layer.parameters == ("ctc_lo.weight", "ctc_lo.bias")
-    assert layer.dropouts == ("dropout",)
 
 
 def test_a_layer_does_not_claim_names_that_only_begin_alike() -> None:

@@ -63,7 +63,7 @@ def test_other_networks_options_and_data_are_refused_by_name(tmp_path: Path):
     data = seed(tmp_path / "data", 2, data="e")
     assert "full: data: d -> e" in refusal(train, data)
     frozen = seed(tmp_path / "frozen", 3, frozen=["ctc"])
-    assert "stage1: frozen: [] -> ['ctc']" in refusal(train, frozen)
+    assert "stage1: frozen: none -> ctc" in refusal(train, frozen)
 
 
 def test_other_plans_and_metrics_are_refused(tmp_path: Path):

@@ -20,13 +20,14 @@ from cascade_asr.training.device import make_fabric
 from cascade_asr.training.history import Progress, read_history
 from cascade_asr.training.interruption import Interrupted, Interruption
 from cascade_asr.training.optimization import Schedule
+from cascade_asr.training.protocols import WithoutTrainingState
 from cascade_asr.training.state import work_of
 from cascade_asr.training.trainer import BAD_GRADIENTS_IN_A_ROW, Trainer
 
 DIMENSION = 8
 
 
-class MeanModel(nn.Module):
+class MeanModel(nn.Module, WithoutTrainingState):
     """Learns the mean of the features; ``spoil`` acts on its parameter's gradient."""
 
     def __init__(self, spoil=None) -> None:
@@ -59,7 +60,7 @@ def loaders(dump: Path):
 
 
 def test_the_time_left_follows_the_recent_pace(caplog, monkeypatch):
-    """100 updates at 10 s, then a neighbour leaves: 1 s each, and soon that is what is told."""
+    """100 updates at 10 s, then a neighbour leaves: 1 s each, and soon that is what is reported."""
     now = [0.0]
     monkeypatch.setattr("cascade_asr.training.history.time.monotonic", lambda: now[0])
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
@@ -154,7 +155,7 @@ def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(
     model = MeanModel()
     trainer = trainer_of(folder, StopAt(model, calls))
     with pytest.raises(
-        Interrupted, match="saved in .*checkpoint.pt; start again to go on"
+        Interrupted, match="saved in .*checkpoint.pt; rerun the same command to resume"
     ) as caught:
         trainer.fit(model, *loaders)
     assert caught.value.exit_status == 85

@@ -66,7 +66,7 @@ def read_audio(entry: str, pipes: Pipes = ALLOWED) -> tuple[np.ndarray, int]:
     """
     entry = entry.strip()
     if not entry.endswith("|"):
-        return _read_file(entry)
+        return read_audio_file(entry)
     sphere = _parse_sphere_command(entry)
     if sphere is not None and not sphere.pipe:
         return _read_channel(sphere)
@@ -78,10 +78,15 @@ def read_audio(entry: str, pipes: Pipes = ALLOWED) -> tuple[np.ndarray, int]:
         content = _run_pipe(entry[:-1], pipes.limit_s)
     if not content:
         raise DataError(f"wav.scp command '{entry}' prints nothing")
-    return _decode(io.BytesIO(content), f"output of '{entry}'")
+    return decode_audio(io.BytesIO(content), f"output of '{entry}'")
 
 
-def _read_file(name: str) -> tuple[np.ndarray, int]:
+class UnknownFormat(DataError):
+    """libsndfile does not take a file for audio; another program may."""
+
+
+def read_audio_file(name: str) -> tuple[np.ndarray, int]:
+    """Read an audio file, whatever its name looks like; as `read_audio`."""
     if not Path(name).is_file():
         raise DataError(f"{name}: no such audio file")
     with open(name, "rb") as stream:
@@ -90,10 +95,10 @@ def _read_file(name: str) -> tuple[np.ndarray, int]:
             return samples.astype(np.float32), rate
         if stream.seek(0, io.SEEK_END) == 0:
             raise DataError(f"{name}: empty file")
-        return _decode(stream, name)
+        return decode_audio(stream, name)
 
 
-def _decode(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
+def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
     """Samples of an open file; a WAV header that does not know its length is mended."""
     header = read_wav_header(stream)
     if header is not None and header.is_truncated:
@@ -109,10 +114,11 @@ def _decode(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
     try:
         samples, rate = soundfile.read(stream, dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{what}: cannot be read as audio ({error.error_string})") from error
+        raise UnknownFormat(f"{what}: cannot be read as audio ({error.error_string})") from error
     if not len(samples):
         raise DataError(f"{what}: holds no samples")
-    return samples * 32768.0, rate
+    samples *= np.float32(32768.0)
+    return samples, rate
 
 
 def _as_wav(samples: np.ndarray, rate: int) -> bytes:
@@ -173,7 +179,7 @@ def _parse_sphere_command(entry: str) -> _SphereCommand | None:
 
 
 def _read_channel(command: _SphereCommand) -> tuple[np.ndarray, int]:
-    samples, rate = _read_file(command.path)
+    samples, rate = read_audio_file(command.path)
     if command.channel is not None:
         samples = choose_channel(samples, command.channel, command.path)
     return samples, rate

@@ -5,7 +5,7 @@ line) and the samples, channels interleaved, as linear or logarithmic samples or
 compressed by shorten (Robinson 1994, CUED/F-INFENG/TR.156). The decoded samples are
 always compared with ``sample_count`` and ``sample_checksum``, because decoders return
 less, or something else, without an error. ``sample_min`` and ``sample_max`` are not
-compared: they are wrong in corpora that are in order.
+compared: they are wrong in otherwise valid corpora.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
 def option_faults(options: knf.FbankOptions) -> list[tuple[str, str]]:
     """Options that cannot be at this sampling rate, with what is wrong.
 
-    Only the first kind of fault is told: what lies behind it follows from it.
+    Only the first kind of fault is reported: what lies behind it follows from it.
     """
     frame, mel = options.frame_opts, options.mel_opts
     if not 0 < frame.samp_freq <= LARGEST_RATE:

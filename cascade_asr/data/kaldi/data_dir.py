@@ -27,7 +27,7 @@ SPEAKER_TABLES = ("spk2gender", "cmvn.scp")
 # Tables that can be computed again: where incomplete or wrong, they are dropped instead
 # of the utterances that they lack.
 DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
-# spk2utt is utt2spk inverted: it is read for checking and written anew each time.
+# spk2utt is utt2spk inverted: it is read for checking and written again each time.
 TABLES = (*UTTERANCE_TABLES, *RECORDING_TABLES, *SPEAKER_TABLES)
 
 

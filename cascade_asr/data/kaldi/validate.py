@@ -28,7 +28,7 @@ def validate(
     controls: bool = True,
     speaker_order: bool = True,
 ) -> list[str]:
-    """List all faults of a data folder, none where it is in order.
+    """List all faults of a data folder, none where it is valid.
 
     A fault that ``utils/fix_data_dir.sh`` repairs says so. What is only unusual
     (speaker ids that do not begin their utterances' ids, empty transcripts,

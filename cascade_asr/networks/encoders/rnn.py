@@ -19,6 +19,7 @@ from cascade_asr.networks.encoders.recurrent import run_recurrent
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import valid_positions, zero_padding
+from cascade_asr.networks.observation import observed
 
 _espnet_rnn = espnet_module("espnet2.asr.encoder.rnn_encoder")
 _espnet_vgg_rnn = espnet_module("espnet2.asr.encoder.vgg_rnn_encoder")
@@ -153,10 +154,12 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
         maps = maps.transpose(1, 2)  # (B, C, T, D)
         if bool((lengths < frames).any()):
             maps = maps * valid_positions(lengths, frames).to(maps)[:, None, :, None]
-        for convolutions in ((block.conv1_1, block.conv1_2), (block.conv2_1, block.conv2_2)):
+        blocks = {"conv1": (block.conv1_1, block.conv1_2), "conv2": (block.conv2_1, block.conv2_2)}
+        for name, convolutions in blocks.items():
             for convolution in convolutions:
                 maps = _ValidReLU.apply(_channels_last(convolution, maps), lengths)
             maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
+            observed(name, maps.transpose(1, 2))
             lengths = (lengths + 1) // 2
         maps = maps.transpose(1, 2)  # (B, T', C, D')
         return maps.reshape(batch, maps.size(1), -1)

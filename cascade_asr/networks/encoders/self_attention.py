@@ -38,6 +38,7 @@ from cascade_asr.networks.encoders.subsampling import embedded_lengths, run_embe
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import zero_padding
+from cascade_asr.networks.observation import observed
 
 _NO_INTERMEDIATE_CTC = "intermediate CTC does not exist here"
 _ACTIVATIONS = ("hardtanh", "tanh", "relu", "selu", "swish")
@@ -152,6 +153,7 @@ class _SelfAttentionEncoder(nn.Module):
             )
         else:
             sequence, positions, lengths = run_embed(self.embed, features, lengths)
+        observed("embed", sequence)
         batch = PaddedBatch(lengths, sequence.size(1), sequence.device)
         for index, block in enumerate(self.encoders):
             branch_scale = self._branch_scale(index)
@@ -162,6 +164,7 @@ class _SelfAttentionEncoder(nn.Module):
                 sequence = checkpoint(self.run_block, *arguments, use_reentrant=False)
             else:
                 sequence = self.run_block(*arguments)
+            observed(f"block{index}", sequence)
         if self._has_after_norm():
             sequence = self.after_norm(sequence)
         return zero_padding(sequence, lengths), lengths.to(features.device)

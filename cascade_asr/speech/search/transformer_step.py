@@ -13,7 +13,7 @@ class TransformerStep:
     """Scores the next tokens from cached keys and values.
 
     Those of the encoder output are projected once and shared by all hypotheses
-    about an utterance; those of the tokens grow by one a step and follow their
+    about an utterance; those of the tokens grow by one per step and follow their
     hypotheses.
 
     Args:

@@ -1,0 +1,178 @@
+"""Read audio of any kind as one channel at the rate that a model expects.
+
+libsndfile reads WAV, FLAC, Ogg, MP3 and more, our own reader SPHERE, and ffmpeg
+(where it is installed) everything else: M4A, the sound of a video.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from math import gcd
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from cascade_asr.data.audio.audio import UnknownFormat, decode_audio, read_audio_file
+from cascade_asr.data.audio.sphere import MAGIC, is_sphere
+from cascade_asr.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+FULL_SCALE = 32768.0
+MOST_FACTOR = 10_000  # of a resampling filter: beyond, rates are rounded to a common one
+
+Source = str | Path | bytes | BinaryIO | np.ndarray
+
+
+def read_any(
+    source: Source, rate: int, name: str, given_rate: int | None = None, channel: int | None = None
+) -> np.ndarray:
+    """Read a recording.
+
+    Args:
+        source: a file, its content, an open binary stream, or samples of shape
+            (frames,) or (frames, channels): integers, or floats between -1 and 1.
+        rate: in Hz, of what is returned.
+        name: of the recording, for the messages.
+        given_rate: in Hz, of samples; other sources tell it themselves.
+        channel: counted from 1; None takes the mean of all channels.
+
+    Returns:
+        Samples, shape (frames,), float32 in the range ±32768.
+
+    Raises:
+        DataError: if it is missing, empty, damaged or no audio.
+    """
+    if isinstance(source, np.ndarray):
+        if not given_rate or given_rate < 1:
+            raise DataError(f"{name}: samples need their sampling rate in Hz: give rate=16000")
+        samples, found_rate = _scaled(source, name), int(given_rate)
+    elif isinstance(source, (str, Path)):
+        samples, found_rate = _read_file(Path(source))
+    else:
+        content = source if isinstance(source, bytes) else source.read()
+        samples, found_rate = _read_content(content, name)
+    samples = _one_channel(samples, channel, name)
+    if not len(samples):
+        raise DataError(f"{name}: holds no samples")
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name}: holds samples that are no numbers (NaN or infinity)")
+    if found_rate < rate:
+        logger.warning(
+            "%s: %d Hz; the model expects %d Hz, and what lies above %d Hz is not there: errors "
+            "may be many", name, found_rate, rate, found_rate // 2,
+        )  # fmt: skip
+    return resample(samples, found_rate, rate)
+
+
+def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Samples (frames,) at another rate, band-limited, as float32."""
+    if rate == wanted:
+        return samples.astype(np.float32, copy=False)
+    from scipy.signal import resample_poly  # takes half a second to import
+
+    common = gcd(rate, wanted)
+    up, down = wanted // common, rate // common
+    if max(up, down) > MOST_FACTOR:  # such as 44099 Hz: within 0.01 %
+        largest = max(rate, wanted)
+        up, down = (round(MOST_FACTOR * each / largest) for each in (wanted, rate))
+    return resample_poly(samples.astype(np.float32, copy=False), up, down).astype(np.float32)
+
+
+def _scaled(samples: np.ndarray, name: str) -> np.ndarray:
+    """Samples of any type in the range ±32768."""
+    if samples.ndim not in (1, 2):
+        raise DataError(f"{name}: {samples.ndim} axes, expected (frames,) or (frames, channels)")
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        return samples.astype(np.float32) * np.float32(FULL_SCALE / -np.iinfo(samples.dtype).min)
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise DataError(f"{name}: samples of type {samples.dtype}; expected int16 or float32")
+    if samples.size and np.abs(samples).max() > 256:
+        raise DataError(
+            f"{name}: floats are expected between -1 and 1, found {np.abs(samples).max():.0f}; "
+            "divide by 32768, or give int16"
+        )
+    return samples.astype(np.float32) * np.float32(FULL_SCALE)
+
+
+def _one_channel(samples: np.ndarray, channel: int | None, name: str) -> np.ndarray:
+    count = 1 if samples.ndim == 1 else samples.shape[1]
+    if channel is not None and not 1 <= channel <= count:
+        raise DataError(f"{name}: no channel {channel}; it has {count}")
+    if samples.ndim == 1:
+        return samples
+    return samples.mean(axis=1) if channel is None else samples[:, channel - 1]
+
+
+def _read_file(path: Path) -> tuple[np.ndarray, int]:
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; name the recordings in it")
+    if not path.exists():
+        raise DataError(f"{path}: no such audio file")
+    if not path.is_file():  # a named pipe, such as the shell's <(...)
+        return _read_content(path.read_bytes(), str(path))
+    try:
+        return read_audio_file(str(path))
+    except UnknownFormat as error:
+        return _read_by_ffmpeg(path, str(path), error)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _read_content(content: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Read what came through a pipe. SPHERE and ffmpeg want a file to go back and forth in."""
+    if not content:
+        raise DataError(f"{name}: empty: nothing came in")
+    try:
+        if not is_sphere(content[: len(MAGIC)]):
+            return decode_audio(io.BytesIO(content), name)
+    except UnknownFormat as error:
+        with _as_file(content) as path:
+            return _read_by_ffmpeg(path, name, error)
+    with _as_file(content) as path:
+        try:
+            return read_audio_file(str(path))
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), name)) from error
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(prefix="cascade_asr_") as stream:
+        stream.write(content)
+        stream.flush()
+        yield Path(stream.name)
+
+
+def _read_by_ffmpeg(path: Path, name: str, reason: Exception) -> tuple[np.ndarray, int]:
+    """Have ffmpeg decode the first sound of what libsndfile does not know."""
+    if not shutil.which("ffmpeg"):
+        raise DataError(
+            f"{name}: libsndfile cannot read it, and ffmpeg is not installed; install it, or "
+            "convert the file to WAV or FLAC"
+        ) from reason
+    options = ["-map", "0:a:0", "-f", "au", "-c:a", "pcm_f32be", "-"]
+    # through a file, not through memory: half an hour of stereo is 700 MB
+    with tempfile.TemporaryFile(prefix="cascade_asr_") as written:
+        done = subprocess.run(
+            ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{path.absolute()}", *options],
+            stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+        if done.returncode or not written.seek(0, io.SEEK_END):
+            told = done.stderr.decode(errors="replace").strip().splitlines()
+            last = told[-1].replace(f"file:{path.absolute()}", name) if told else "no sound in it"
+            raise DataError(
+                f"{name}: neither libsndfile nor ffmpeg reads it as audio ({last})"
+            ) from reason
+        written.seek(0)
+        samples, rate = soundfile.read(written, dtype="float32")
+    samples *= np.float32(FULL_SCALE)
+    return samples, rate

@@ -1,0 +1,72 @@
+"""Which recordings are to be transcribed: named one by one, in a list, or piped in."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.data.audio.any_audio import Source
+from cascade_asr.errors import ConfigError, DataError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording to transcribe.
+
+    Attributes:
+        name: for messages and outputs.
+        source: a file, bytes, a binary stream or samples.
+        rate: in Hz, of samples.
+    """
+
+    name: str
+    source: Source
+    rate: int | None = None
+
+
+def recordings_of(audio: Sequence[str], listed: Path | None) -> list[Recording]:
+    """What is to be transcribed.
+
+    Raises:
+        DataError: if the list cannot be read.
+        ConfigError: if nothing is named, or standard input twice.
+    """
+    names = list(audio)
+    if (*names, str(listed)).count(STDIN) > 1:
+        raise ConfigError("- (standard input) can be given once")
+    if STDIN in (*names, str(listed)) and sys.stdin.isatty():
+        raise ConfigError("- is standard input, and nothing is piped into it")
+    if listed is not None:
+        names += _lines_of(listed)
+    if not names:
+        raise ConfigError("no recordings: name files, - for standard input, or --list FILE")
+    return [Recording(name, sys.stdin.buffer if name == STDIN else name) for name in names]
+
+
+def _lines_of(listed: Path) -> list[str]:
+    if str(listed) == STDIN:
+        content = sys.stdin.buffer.read()
+    elif listed.is_file():
+        content = listed.read_bytes()
+    else:
+        raise DataError(f"--list {listed}: no such file")
+    # names of files are bytes; these need not be UTF-8
+    lines = content.decode("utf-8-sig", errors="surrogateescape").split("\n")
+    names = [line.strip("\r") for line in lines if line.strip()]
+    if not names:
+        raise DataError(f"--list {listed}: names no recording")
+    if STDIN in names:
+        raise DataError(f"--list {listed}: - cannot be listed; name it on the command line")
+    return names
+
+
+def short_names(recordings: Sequence[Recording]) -> dict[str, str]:
+    """Names for ctm: the file's without folder and ending, where that is one recording's."""
+    stems = {each.name: Path(each.name).stem or each.name for each in recordings}
+    counts = Counter(stems.values())
+    return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}

@@ -1,0 +1,57 @@
+"""The configuration of trainings as a difference to the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cascade_asr.options.training import TrainingOptions
+
+
+def differences_to(
+    defaults: TrainingOptions, directory: Path, trainings: Sequence[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Options that full training sets, and for each other training what it has otherwise.
+
+    Returns:
+        By training, ``key``, ``value`` and ``default``, which is full training's value
+        for all other trainings. An option that has no default is None there.
+    """
+    first = trainings[0]["name"]
+    full = _flat(directory / first)
+    plain = dict(_flatten(dataclasses.asdict(defaults)))
+    found = {first: _changed(full, plain)}
+    for each in trainings[1:]:
+        own = _flat(directory / each["name"])
+        if own:
+            found[each["name"]] = _changed(own, full)
+    return found
+
+
+def _changed(own: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"key": key, "value": value, "default": other.get(key)}
+        for key, value in own.items()
+        if value != other.get(key) and value not in ({}, [])
+    ]
+
+
+def _flat(training: Path) -> dict[str, Any]:
+    path = training / "config.yaml"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8") as stream:
+        return dict(_flatten(yaml.safe_load(stream) or {}))
+
+
+def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys of nested blocks."""
+    for key, value in options.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

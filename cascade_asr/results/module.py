@@ -1,0 +1,79 @@
+"""What an experiment of one's own module adds to its record: the scores that trainings kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cascade_asr.files import read_json
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.results.collect import Stage, read_stage
+from cascade_asr.results.inspection import Inspector
+from cascade_asr.results.measures import Column, Measured, Value
+
+ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
+
+
+def measured(
+    directory: Path, options: TrainingOptions, inspector: Inspector | None = None
+) -> Measured:
+    """Scores of ``STAGE/scores.json``, such as ``{"test accuracy": 0.9}``.
+
+    Args:
+        directory: ``exp/TAG``.
+        options: of training; their class has the defaults.
+        inspector: looks into the models.
+
+    Raises:
+        DataError: if nothing is finished there.
+    """
+    selection = read_json(directory / "selection.json")
+    entries = {entry["name"]: entry for entry in selection["stages"]}
+    stages = [
+        read_stage(directory, entry, name == selection["selected"])
+        for name, entry in entries.items()
+    ]
+    controls = []
+    for control in selection.get("controls", {}).values():
+        for entry in control["stages"]:
+            if entry["name"] not in entries:
+                entries[entry["name"]] = entry
+                controls.append(read_stage(directory, entry, False))
+    scores = {stage.name: _scores(stage) for stage in (*stages, *controls)}
+    columns = list(dict.fromkeys(name for stage in stages for name in scores[stage.name]))
+    return Measured(
+        kind="module",
+        stages=stages,
+        controls=controls,
+        columns=[Column(*_divided(name), name, ".4g") for name in columns],
+        dev_form=".4g",
+        values=[
+            Value(training, *_divided(name), value, less_is_better=_less(name, selection))
+            for training, found in scores.items()
+            for name, value in found.items()
+        ],
+        files=[
+            f"Report: {directory}/report.html",
+            f"Models: {directory}/STAGE/model.pth, lineage in lineage.json",
+        ],
+        defaults=type(options)(),
+        inspector=inspector,
+    )
+
+
+def _scores(stage: Stage) -> dict[str, float]:
+    path = stage.directory / "scores.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _divided(name: str) -> tuple[str, str]:
+    """Set and metric of ``test accuracy``."""
+    place, _, metric = name.rpartition(" ")
+    return place or "test", metric
+
+
+def _less(name: str, selection: dict) -> bool | None:
+    """Whether less is better, where that is known."""
+    metric = _divided(name)[1]
+    if metric == selection["metric"]:
+        return selection["mode"] == "min"
+    return True if any(word in metric.lower() for word in ERRORS) else None

@@ -1,0 +1,72 @@
+"""How far apart two trainings of one layer are: in its weights, and in what it computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+MOST_ROWS = 500  # of a Gram matrix; further rows are left out evenly
+
+
+def relative_distance(
+    weights: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], names: Sequence[str]
+) -> float | None:
+    """``|w - v| / |v|`` over the parameters of a layer; v is ``other``.
+
+    0 is untouched; about 1.4 are weights that have nothing to do with each other and
+    are of one size. None where ``other`` has another layer, or none, or only zeros.
+    """
+    squares, size = 0.0, 0.0
+    for name in names:
+        ours, theirs = weights.get(name), other.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            return None
+        squares += float((ours.double() - theirs.double()).square().sum())
+        size += float(theirs.double().square().sum())
+    return math.sqrt(squares / size) if size else None
+
+
+def evenly(rows: torch.Tensor, most: int = MOST_ROWS) -> torch.Tensor:
+    """At most so many rows, evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, most).round().long()]
+
+
+def centred_gram(rows: torch.Tensor) -> torch.Tensor | None:
+    """U-centred Gram matrix (N, N) of outputs (N, D), of norm 1; None where it has none.
+
+    Its diagonal is zero and so is the sum of each row: the inner product of two such
+    matrices is the unbiased estimate of HSIC (Song et al., "Feature Selection via
+    Dependence Maximization", JMLR 2012; centring of Székely and Rizzo 2014).
+    """
+    number = len(rows)
+    if number < 4:
+        return None
+    rows = rows.double()
+    gram = rows @ rows.T
+    gram.fill_diagonal_(0)
+    size = gram.norm()
+    sums = gram.sum(0)
+    gram -= sums[:, None] / (number - 2) + sums[None, :] / (number - 2)
+    gram += sums.sum() / ((number - 1) * (number - 2))
+    gram.fill_diagonal_(0)
+    norm = gram.norm()
+    if not torch.isfinite(norm) or norm <= 1e-9 * size:
+        return None
+    return (gram / norm).float()
+
+
+def linear_cka(first: torch.Tensor | None, second: torch.Tensor | None) -> float | None:
+    """Linear CKA of two `centred_gram`; None where one is missing or of other rows.
+
+    Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
+    with the unbiased estimate of HSIC: unlike the plain one, it is about 0 for
+    representations that have nothing in common, however wide they are. 1 is the same up
+    to rotation and scale.
+    """
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return float((first.double() * second.double()).sum())

@@ -1,0 +1,151 @@
+"""When each token of a text was said: the most probable CTC path that spells it.
+
+Exact Viterbi search over the path lattice of Graves et al., "Connectionist
+Temporal Classification", ICML 2006, section 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cascade_asr.data.tokens import BLANK_ID
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The best path of a text.
+
+    Attributes:
+        starts, ends: first encoder frame of each token, and the one behind its last.
+        peaks: highest probability of each token in its frames.
+        score: log-probability of the path.
+    """
+
+    starts: list[int]
+    ends: list[int]
+    peaks: list[float]
+    score: float
+
+
+def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | None:
+    """Align tokens to frames.
+
+    Args:
+        log_probabilities: shape (T', V), of CTC.
+        tokens: ids, without blanks.
+
+    Returns:
+        None where no path spells the tokens: there are too few frames.
+    """
+    frames = len(log_probabilities)
+    if not tokens:
+        score = float(log_probabilities[:, BLANK_ID].sum(dtype=np.float64)) if frames else 0.0
+        return Alignment([], [], [], score)
+    if not frames:
+        return None
+    states = np.full(2 * len(tokens) + 1, BLANK_ID)  # blank, token, blank, token, ..., blank
+    states[1::2] = tokens
+    emitted = log_probabilities[:, states].astype(np.float64)  # (T', S)
+    cannot_skip = np.ones(len(states), dtype=bool)  # a blank stands between equal tokens
+    cannot_skip[3::2] = states[3::2] == states[1:-2:2]
+    best = np.full(len(states), -np.inf)
+    best[:2] = emitted[0, :2]
+    came_from = np.zeros((frames, len(states)), dtype=np.int8)  # 0, 1 or 2 states before
+    ways = np.full((3, len(states)), -np.inf)
+    for frame in range(1, frames):
+        ways[0], ways[1, 1:], ways[2, 2:] = best, best[:-1], best[:-2]
+        ways[2, cannot_skip] = -np.inf
+        came_from[frame] = ways.argmax(axis=0)
+        best = ways.max(axis=0) + emitted[frame]
+    state = len(states) - 1 if best[-1] >= best[-2] else len(states) - 2
+    score = float(best[state])
+    if score == -np.inf:
+        return None
+    path = np.empty(frames, dtype=np.int64)
+    for frame in range(frames - 1, -1, -1):
+        path[frame] = state
+        state -= came_from[frame, state]
+    places = 2 * np.arange(len(tokens)) + 1
+    starts, ends = np.searchsorted(path, places), np.searchsorted(path, places, side="right")
+    peaks = [
+        float(np.exp(emitted[start:end, place].max()))
+        for start, end, place in zip(starts, ends, places, strict=True)
+    ]
+    return Alignment(starts.tolist(), ends.tolist(), peaks, score)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A recognised word.
+
+    Attributes:
+        text: of it.
+        start_s, end_s: seconds.
+        confidence: geometric mean of its tokens' CTC probabilities, each where it is
+            highest; None where CTC says nothing of it, and its time is a guess.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float | None
+
+
+def word_times(
+    tokens: Sequence[int],
+    decode: Callable[[Sequence[int]], str],
+    log_probabilities: np.ndarray | None,
+    seconds: float,
+) -> list[Word]:
+    """The words of a text with their times.
+
+    Args:
+        tokens: ids, without sentence edge.
+        decode: tokens to text.
+        log_probabilities: of CTC, (T', V); None or too short for the tokens:
+            words are spread evenly.
+        seconds: that the T' frames stand for.
+    """
+    groups = _words_of(tokens, decode)
+    alignment = None if log_probabilities is None else align(log_probabilities, tokens)
+    if alignment is None:
+        share = seconds / max(1, len(groups))
+        return [
+            Word(text, number * share, (number + 1) * share, None)
+            for number, (text, _) in enumerate(groups)
+        ]
+    frame_s = seconds / max(1, len(log_probabilities))
+    words = []
+    for text, places in groups:
+        peaks = [max(alignment.peaks[place], 1e-30) for place in places]
+        words.append(
+            Word(
+                text,
+                alignment.starts[places[0]] * frame_s,
+                alignment.ends[places[-1]] * frame_s,
+                float(np.exp(np.mean(np.log(peaks)))),
+            )
+        )
+    return words
+
+
+def _words_of(
+    tokens: Sequence[int], decode: Callable[[Sequence[int]], str]
+) -> list[tuple[str, list[int]]]:
+    """Each word of the text, and the places of its tokens."""
+    places: list[list[int]] = []
+    before = ""
+    for number in range(len(tokens)):
+        text = decode(tokens[: number + 1])
+        stripped = text.strip()
+        count = len(stripped.split())
+        if count > len(places):
+            places += [[number] for _ in range(count - len(places))]
+        elif stripped != before and places:
+            places[-1].append(number)
+        before = stripped
+    words = before.split()
+    return list(zip(words, places[: len(words)], strict=True))

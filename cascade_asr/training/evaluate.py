@@ -1,0 +1,63 @@
+"""Metrics of a model over all batches of a set, and over all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+
+from cascade_asr.training.protocols import Batches, CascadeModel
+from cascade_asr.training.state import add_statistics
+
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+    from lightning_fabric import Fabric
+
+
+@torch.no_grad()
+def evaluate(
+    fabric: Fabric,
+    model: CascadeModel,
+    batches: Batches,
+    weights: Callable[[], AbstractContextManager[None]] = nullcontext,
+    after_batch: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Metrics of a model in evaluation mode, which it is left in.
+
+    Args:
+        fabric: launched; its device holds the model.
+        model: with the weights to judge.
+        batches: of the set, read once.
+        weights: context in which the model has the weights to judge, where it has
+            others outside.
+        after_batch: called behind each batch; may raise to stop.
+    """
+    model.eval()
+    sums: dict[str, tuple[float, float]] = {}
+    with closing(batches.epoch(1)) as all_batches:
+        for batch in all_batches:
+            with weights(), fabric.autocast():
+                _, statistics = model(batch.to(fabric.device))
+            add_statistics(sums, statistics)
+            after_batch()
+    return means_over_ranks(fabric, model, sums)
+
+
+def means_over_ranks(
+    fabric: Fabric, model: CascadeModel, sums: Mapping[str, tuple[float, float]]
+) -> dict[str, float]:
+    """Means over all ranks, and what the model derives from them; NaN where nothing was added."""
+    means = {}
+    for name, pair in sorted(sums.items()):
+        value, weight = sum_over_ranks(fabric, *pair)
+        means[name] = value / weight if weight else float("nan")
+    return means | model.derived_metrics(means)
+
+
+def sum_over_ranks(fabric: Fabric, *values: float) -> list[float]:
+    """Each value summed over all ranks, in float64."""
+    if fabric.world_size == 1:
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64, device=fabric.device)
+    return fabric.all_reduce(tensor, reduce_op="sum").tolist()

@@ -1,0 +1,133 @@
+"""Where a running training stands, for those who look from outside.
+
+``progress.json`` lies in the training's folder while it runs. It is removed at the end;
+one that stays behind is of a process that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.files import write_json
+
+NAME = "progress.json"
+INTERVAL_S = 10.0  # between two entries
+PACE_OVER_ENTRIES = 30  # the time left is told from the last five minutes, not from the start
+
+
+class ProgressFile:
+    """Keeps ``progress.json``; a file that cannot be written does not stop a training.
+
+    Args:
+        directory: of the training.
+        total: updates in all.
+        done: updates done by earlier runs.
+    """
+
+    def __init__(self, directory: Path, total: int, done: int) -> None:
+        self.path = directory / NAME
+        self.total = total
+        # when the last entries were written, and at which update
+        self._written = deque([(time.monotonic(), done)], maxlen=PACE_OVER_ENTRIES + 1)
+        self._due = 0.0
+
+    def write(self, epoch: int, update: int) -> None:
+        """Say that ``update`` is done, at most every `INTERVAL_S`."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + INTERVAL_S
+        then, first = self._written[0]
+        made = update - first
+        if update > self._written[-1][1]:
+            self._written.append((now, update))
+        content = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": process_started(os.getpid()),
+            "epoch": epoch,
+            "update": update,
+            "total_updates": self.total,
+            "seconds_per_update": (now - then) / made if made > 0 else None,
+            "written": time.time(),
+        }
+        try:
+            write_json(self.path, content)
+        except OSError:
+            pass
+
+    def remove(self) -> None:
+        """The training runs no longer."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What ``progress.json`` says.
+
+    Attributes:
+        host, epoch, update, total_updates: of the training.
+        seconds_per_update: of the latest minutes, dev passes included; None at the start.
+        age_s: seconds since it was written.
+        alive: its process runs; None where it is on another host.
+    """
+
+    host: str
+    epoch: int
+    update: int
+    total_updates: int
+    seconds_per_update: float | None
+    age_s: float
+    alive: bool | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the last epoch ends; patience may end it sooner."""
+        if self.seconds_per_update is None:
+            return None
+        left = self.seconds_per_update * max(self.total_updates - self.update, 0)
+        return max(left - self.age_s, 0.0)
+
+
+def process_started(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks; None if there is none of that id."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def read_standing(directory: Path) -> Standing | None:
+    """Where the training in a folder stands; None where none says so."""
+    try:
+        content = json.loads((directory / NAME).read_text(encoding="utf-8"))
+        return _standing(content)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _standing(content: Mapping) -> Standing:
+    alive = None
+    if content["host"] == socket.gethostname():
+        started = process_started(content["pid"])
+        alive = started is not None and started == content["process_started"]
+    pace = content["seconds_per_update"]
+    return Standing(
+        str(content["host"]),
+        int(content["epoch"]),
+        int(content["update"]),
+        int(content["total_updates"]),
+        None if pace is None else float(pace),
+        max(time.time() - float(content["written"]), 0.0),
+        alive,
+    )

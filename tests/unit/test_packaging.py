@@ -1,0 +1,107 @@
+"""A wheel of the project brings all that recipes need, and its command runs outside a clone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cascade_asr.cli.doctor import PIP_LINE, TORCH
+from cascade_asr.files import toolkit_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, built as a wheel from a copy and installed into a folder of its own."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("cascade_asr", "utils", "conf"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "tests").mkdir()
+    for name in ("setup.py", "MANIFEST.in", "pyproject.toml", "README.md", "LICENSE", "path.sh",
+                 "tests/requirements.txt"):  # fmt: skip
+        shutil.copy2(ROOT / name, source / name)
+    wheels, target = source / "wheels", tmp_path_factory.mktemp("target")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    for words in (
+        ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(source)],
+        ["install", "--no-deps", "--no-index", "--target", str(target), "--find-links",
+         str(wheels), "cascade_asr"],
+    ):  # fmt: skip
+        done = subprocess.run([*pip, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = wheels.glob("*.whl")
+    return Path(shutil.copy(wheel, target))
+
+
+def run(installed: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The installed console command, with nothing of the clone in the environment."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    path = os.pathsep.join(
+        each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(str(ROOT))
+    )
+    target = installed.parent
+    variables = {**kept, "PATH": path, "PYTHONPATH": str(target), **environment}
+    return subprocess.run(
+        [sys.executable, str(target / "bin/cascade-asr"), *words],
+        cwd=target, env=variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_wheel_has_scripts_and_configurations_with_their_modes(installed):
+    with zipfile.ZipFile(installed) as wheel:
+        modes = {each.filename: each.external_attr >> 16 for each in wheel.infolist()}
+    for folder in ("utils", "conf"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = f"cascade_asr/share/{path.relative_to(ROOT)}"
+                assert name in modes, name
+                assert bool(modes[name] & 0o100) == os.access(path, os.X_OK), name
+    assert "cascade_asr/share/path.sh" in modes
+
+
+def test_doctor_runs_from_the_wheel_outside_a_clone(installed):
+    done = run(installed, "doctor")
+    assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
+    assert f"cascade_asr  0.1.0 in {installed.parent}/cascade_asr" in done.stdout
+    assert f"utils, conf  {installed.parent}/cascade_asr/share" in done.stdout
+    assert (done.returncode == 0) == done.stdout.endswith("nothing is missing\n")
+
+
+def test_doctor_names_what_is_missing_and_ends_with_status_1(installed):
+    done = run(installed, "doctor", PATH="/nowhere")
+    assert done.returncode == 1
+    assert "MISSING sox          not found; for audio that is no WAV" in done.stdout
+    assert "missing: bash, perl, sox" in done.stdout
+
+
+def test_a_recipe_outside_the_clone_finds_the_options_and_stages(installed, tmp_path):
+    shutil.copytree(ROOT / "egs/digits/conf", tmp_path / "conf")
+    shutil.copy(ROOT / "egs/digits/cmd.sh", tmp_path)
+    shutil.copy(ROOT / "egs/digits/run.sh", tmp_path)
+    share = run(installed, "path").stdout.strip()
+    (tmp_path / "path.sh").write_text(f'. "{share}/path.sh"\n')
+    done = subprocess.run(
+        ["./run.sh", "--help"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Options of {share}/utils/stages.sh" in done.stdout
+
+
+def test_in_a_clone_the_folder_is_the_clone():
+    assert toolkit_folder() == ROOT
+
+
+def test_torch_is_the_same_everywhere():
+    assert f"torch=={TORCH}" in (ROOT / "setup.py").read_text()
+    assert f"torch_version={TORCH}\n" in (ROOT / "utils/setup_env.sh").read_text()
+    assert f"torch=={TORCH} " in (ROOT / "docs/install.md").read_text()
+    espnet = PIP_LINE.rpartition(" ")[2]
+    assert espnet in (ROOT / "conf/requirements.txt").read_text()
+    assert espnet in (ROOT / "docs/install.md").read_text()

@@ -1,0 +1,494 @@
+"""Recordings of any kind to text: what a model takes with it, and what comes out."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+from conftest import DIMENSION, TINY_CONFIG, command, make_dump, write_yaml
+
+import cascade_asr
+from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.options import CascadeConfig
+from cascade_asr.cascade.planning import make_plan
+from cascade_asr.cascade.stage import StageRunner
+from cascade_asr.data.audio.any_audio import read_any
+from cascade_asr.data.audio.pauses import cut_at_pauses
+from cascade_asr.data.sets import write_set
+from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.errors import CascadeError, ConfigError, DataError
+from cascade_asr.espnet2.export import export_model
+from cascade_asr.library.recordings import Recording, recordings_of
+from cascade_asr.library.transcription import Choice, Stretch, Transcription
+from cascade_asr.speech.config import load_train_config
+from cascade_asr.speech.ctc_alignment import Word, align, word_times
+from cascade_asr.speech.progress import DecodingProgress
+from cascade_asr.speech.task import SpeechTask
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.interruption import Interruption
+
+RATE = 8000
+FBANK = f"--sample-frequency={RATE}\n--num-mel-bins={DIMENSION}\n"
+LOG_MEL = f"--feature-type=espnet2\n--fs={RATE}\n--n-fft=256\n--hop-length=80\n--n-mels={DIMENSION}\n"
+
+
+def sound(seconds: float, seed: int = 0) -> np.ndarray:
+    """Tones that change every 0.1 s, int16."""
+    random = np.random.default_rng(seed)
+    times = np.arange(int(0.1 * RATE)) / RATE
+    tones = [np.sin(2 * np.pi * random.uniform(200, 3000) * times) for _ in range(int(seconds * 10))]
+    return (8000 * np.concatenate(tones)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def dump_with(tmp_path_factory):
+    """Makes a dump folder whose features are said to be of these options."""
+
+    def make(options: str) -> Path:
+        folder = make_dump(tmp_path_factory.mktemp("corpus") / "dump", train=12, dev=4)
+        (folder / "train/fbank.conf").write_text(options)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def experiments(dump_with, tmp_path_factory) -> dict[str, Path]:
+    """Experiments of each kind of features and normalisation; none knows anything."""
+    made = {}
+    for name, options, normalize in (
+        ("fbank", FBANK, "global_mvn"),
+        ("log_mel", LOG_MEL, "utterance_mvn"),
+        ("speaker", FBANK, "speaker_mvn"),
+    ):
+        folder = tmp_path_factory.mktemp(name)
+        changes = {"normalize": normalize, "max_epoch": 1}
+        config = load_train_config(write_yaml(folder / "train.yaml", TINY_CONFIG | changes))[0]
+        task = SpeechTask(Experiment(folder / "exp", dump_with(options), "train", "dev"))
+        task.adopt()
+        plan = make_plan(task, config, CascadeConfig())
+        runner = StageRunner(task, make_fabric(0, "32-true"), Interruption())
+        Engine(runner, plan.branches, CascadeConfig(), plan.select).train_full()
+        made[name] = folder / "exp"
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(experiments):
+    return cascade_asr.load(experiments["fbank"], beam_size=4)
+
+
+def plain(result: Transcription) -> tuple[str, float]:
+    return result.text, result.score
+
+
+def facts(result: Transcription) -> tuple[str, float]:
+    return result.text, pytest.approx(result.score, abs=1e-4)
+
+
+# ---- where a model is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fbank", "log_mel", "speaker"])
+def test_a_model_is_the_same_wherever_it_is(experiments, tmp_path: Path, name: str, monkeypatch):
+    """An experiment, its stage, an export, and that as a zip somewhere else."""
+    experiment = experiments[name]
+    monkeypatch.chdir(tmp_path)
+    export_model(experiment / "full", Path("out"), archive=True)
+    (tmp_path / "other").mkdir()
+    moved = Path(shutil.move("out.zip", "other/moved.zip"))
+    samples = sound(1.5)
+    expected = cascade_asr.load(experiment, beam_size=3).transcribe(samples, RATE)
+    assert expected.text and expected.score < 0
+    shutil.move("out", "elsewhere")
+    for path in (experiment / "full", Path("elsewhere"), moved):
+        found = cascade_asr.load(path, beam_size=3).transcribe(samples, RATE)
+        assert (found.text, found.score) == facts(expected)
+
+
+def test_the_selected_stage_is_taken(experiments, tmp_path: Path):
+    copy = shutil.copytree(experiments["fbank"], tmp_path / "exp")
+    shutil.copytree(copy / "full", copy / "stage1")
+    selection = json.loads((copy / "selection.json").read_text())
+    (copy / "selection.json").write_text(json.dumps(selection | {"selected": "stage1"}))
+    assert cascade_asr.load(copy).trained.path == copy / "stage1"
+
+
+def test_what_is_no_model_is_refused_with_what_to_do(experiments, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.txt").write_text("no zip")
+    copy = shutil.copytree(experiments["fbank"], tmp_path / "exp")
+    (copy / "fbank.conf").unlink()
+    unfinished = shutil.copytree(experiments["fbank"], tmp_path / "unfinished")
+    (unfinished / "full/done.json").unlink(), (unfinished / "full/lineage.json").unlink()
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../evil.txt", "x")
+    for path, message in (
+        ("nowhere", "no such file or folder; expected an experiment"),
+        ("empty", "no trained model; expected an experiment"),
+        ("a.txt", "neither a folder nor a zip"),
+        ("exp", "fbank.conf: not found; .* give the file that stage 1 had"),
+        ("unfinished/full", "this training is not finished"),
+        ("evil.zip", "'../evil.txt' leads out of the archive"),
+    ):
+        with pytest.raises(CascadeError, match=message):
+            cascade_asr.load(tmp_path / path)
+    assert not (tmp_path.parent / "evil.txt").exists()
+    (tmp_path / "f.conf").write_text(FBANK)
+    cascade_asr.load(copy, fbank_config=tmp_path / "f.conf")
+    with pytest.raises(ConfigError, match="beam_sise.*did you mean 'beam_size'"):
+        cascade_asr.load(copy, fbank_config=tmp_path / "f.conf", beam_sise=3)
+
+
+def test_transcribing_equals_the_recipes_decoding(experiments, model, tmp_path: Path):
+    """Text, score and n-best of stage 1 and 5, to the last digit that is written."""
+    data, dump = tmp_path / "data", tmp_path / "dump/test"
+    data.mkdir()
+    files = {f"s-{index}": tmp_path / f"{index}.wav" for index in range(4)}
+    for index, path in enumerate(files.values()):
+        soundfile.write(path, sound(0.7 + index / 3, index), RATE)
+    for table, value in (("wav.scp", None), ("utt2spk", "s"), ("text", "a")):
+        lines = [f"{name} {value or path}\n" for name, path in files.items()]
+        (data / table).write_text("".join(lines))
+    (tmp_path / "fbank.conf").write_text(FBANK)
+    for arguments in (
+        ("cascade_asr.cli.fbank", "--config", tmp_path / "fbank.conf", data, dump / "fbank.1"),
+        ("cascade_asr.cli.dump", data, dump, "--jobs", "1"),
+    ):
+        done = command(*arguments)
+        assert done.returncode == 0, done.stderr
+    write_set(dump, Tokenizer.from_directory(experiments["fbank"] / "tokens"), required=True)
+    config = write_yaml(tmp_path / "decode.yaml", {"beam_size": 4})
+    done = command("cascade_asr.cli.decode", "--model", experiments["fbank"] / "full", "--set", dump,
+                   "--outdir", tmp_path / "out", "--config", config)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = model.transcribe_all([Recording(name, path) for name, path in files.items()])
+    lines = [f"{each.name} {each.text}\n" for each in results]
+    assert "".join(lines) == (tmp_path / "out/text.1").read_text()
+
+
+# ---- recordings ----------------------------------------------------------------------------
+
+
+def test_containers_rates_and_types_give_the_same_text(model, tmp_path: Path):
+    samples = sound(1.6)
+    expected = facts(model.transcribe(samples, RATE))
+    content = io.BytesIO()
+    soundfile.write(content, samples, RATE, format="WAV")
+    soundfile.write(tmp_path / "a.flac", samples, RATE)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([samples, samples], 1), RATE)
+    soundfile.write(tmp_path / "other.wav", np.stack([samples[::-1], samples], 1), RATE)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.flac", "-c:a", "alac",
+                    tmp_path / "a.m4a"], check=True)  # fmt: skip
+    for source in (tmp_path / "a.flac", str(tmp_path / "stereo.wav"), tmp_path / "a.m4a",
+                   content.getvalue(), io.BytesIO(content.getvalue())):  # fmt: skip
+        assert plain(model.transcribe(source)) == expected
+    for array in (samples.astype(np.float32) / 32768, samples.astype(np.float64) / 32768,
+                  samples.astype(np.int32) * 65536, samples[:, None]):  # fmt: skip
+        assert plain(model.transcribe(array, RATE)) == expected
+    assert plain(model.transcribe(tmp_path / "other.wav", channel=2)) == expected
+
+
+@pytest.mark.parametrize("rate", [11025, 16000, 44100, 48000])
+def test_resampling_keeps_what_the_model_hears(rate: int):
+    """A tone keeps its height and level; what the lower rate cannot hold is gone."""
+    times = np.arange(rate) / rate
+    tones = np.sin(2 * np.pi * 1000 * times) + (np.sin(2 * np.pi * 5000 * times) if rate > 12000 else 0)
+    found = read_any((0.25 * tones).astype(np.float32), RATE, "tone", rate)
+    assert len(found) == RATE
+    expected = 0.25 * 32768 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+    assert np.abs(found - expected)[400:-400].max() < 0.01 * 0.25 * 32768
+
+
+def test_what_is_no_audio_is_refused(model, tmp_path: Path):
+    (tmp_path / "text.wav").write_text("this is no audio")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    for source, message in (
+        (tmp_path / "missing.wav", "no such audio file"),
+        (tmp_path / "text.wav", "text.wav: neither libsndfile nor ffmpeg"),
+        (tmp_path / "empty.wav", "empty file"),
+        (tmp_path, "a folder; name the recordings in it"),
+        (b"", "empty: nothing came in"),
+        (b"garbage" * 100, "neither libsndfile nor ffmpeg"),
+    ):
+        with pytest.raises(DataError, match=message):
+            model.transcribe(source)
+    for array, message in (
+        (np.zeros(0, np.float32), "holds no samples"),
+        (np.full(100, 3000.0), "floats are expected between -1 and 1"),
+        (np.full(100, np.nan, np.float32), "no numbers"),
+        (np.zeros((2, 2, 2)), "3 axes"),
+    ):
+        with pytest.raises(DataError, match=message):
+            model.transcribe(array, RATE)
+    with pytest.raises(DataError, match="need their sampling rate"):
+        model.transcribe(sound(1))
+    with pytest.raises(DataError, match="no channel 2; it has 1"):
+        model.transcribe(sound(1), RATE, channel=2)
+
+
+@pytest.mark.parametrize("value", [0, -3])
+def test_silence_is_refused(model, value: int):
+    with pytest.raises(DataError, match=r"recording: silent: its 2\.00 s hold no sound at all"):
+        model.transcribe(np.full(2 * RATE, value, np.int16), RATE)
+
+
+def test_what_is_too_short_is_refused_and_the_shortest_is_not(model):
+    samples = sound(1)
+    shortest = next(
+        count for count in range(1, RATE) if len(model.trained.features.compute(samples[:count]
+        .astype(np.float32))) >= model._needed_frames
+    )  # fmt: skip
+    for count in (1, 30, shortest - 1):
+        with pytest.raises(DataError, match=r"too short: 0\.\d+ s are \d+ feature frames, .* needs"):
+            model.transcribe(samples[:count], RATE)
+    result = model.transcribe(samples[:shortest], RATE)
+    assert isinstance(result.text, str) and result.nbest[0].text == result.text
+    for output in ("txt", "json", "srt", "ctm"):
+        result.formatted(output)
+
+
+# ---- long recordings -----------------------------------------------------------------------
+
+
+def test_cuts_are_at_pauses_and_lose_nothing():
+    parts = [sound(1.3, 1), np.zeros(4000, np.int16), sound(1.6, 2), np.zeros(4000, np.int16), sound(1)]
+    samples = np.concatenate(parts)
+    cuts = cut_at_pauses(samples, RATE, 2.5)
+    assert cuts[0][0] == 0 and cuts[-1][1] == len(samples)
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(cuts))
+    for start, _ in cuts[1:]:
+        assert not samples[start - 800 : start + 800].any(), "in the middle of a pause"
+    assert cut_at_pauses(samples[:100], RATE, 2.5) == [(0, 100)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_stretch_is_longer_than_asked(seed: int):
+    random = np.random.default_rng(seed)
+    samples = random.normal(size=int(random.integers(1, 200_000))).astype(np.float32)
+    longest = float(random.uniform(0.5, 5))
+    cuts = cut_at_pauses(samples, RATE, longest)
+    assert all(0 < end - start <= longest * RATE for start, end in cuts)
+    assert [cuts[0][0], *(end for _, end in cuts)] == [*(start for start, _ in cuts), len(samples)]
+
+
+def test_a_long_recording_is_the_sum_of_its_stretches(experiments):
+    model = cascade_asr.load(experiments["fbank"], beam_size=3, longest_s=2.0)
+    samples = sound(7, 3)
+    result = model.transcribe(samples, RATE)
+    assert len(result.segments) >= 4 and result.seconds == 7
+    alone = [
+        model.transcribe(samples[round(each.start_s * RATE) : round(each.end_s * RATE)], RATE)
+        for each in result.segments
+    ]
+    assert result.text == " ".join(each.text.strip() for each in alone if each.text.strip())
+    assert result.score == pytest.approx(sum(each.score for each in alone), abs=1e-3)
+    assert [word.text for word in result.words] == result.text.split()
+    times = [time for word in result.words for time in (word.start_s, word.end_s)]
+    assert times == sorted(times) and 0 <= times[0] and times[-1] <= 7.001
+    scores = [each.score for each in result.nbest]
+    assert scores == sorted(scores, reverse=True) and len(result.nbest) > 1
+
+
+def test_a_silent_part_of_a_long_recording_says_nothing(experiments):
+    model = cascade_asr.load(experiments["fbank"], beam_size=3, longest_s=2.0)
+    result = model.transcribe(np.concatenate([sound(2), np.zeros(6 * RATE, np.int16), sound(2)]), RATE)
+    silent = [each for each in result.segments if each.start_s >= 2.5 and each.end_s <= 7.5]
+    assert silent and all(each.nbest == [Choice("", 0.0, {})] and not each.words for each in silent)
+    assert np.isfinite(result.score) and result.seconds == 10
+
+
+def test_others_go_on_where_one_fails_and_progress_is_counted(experiments):
+    for name in ("fbank", "speaker"):
+        model = cascade_asr.load(experiments[name], beam_size=2, longest_s=2.0)
+        sources = (b"", sound(1), np.zeros(9, np.int16), sound(5, 1))
+        recordings = [Recording(str(n), each, RATE) for n, each in enumerate(sources)]
+        failed, counted = [], []
+        found = list(model.transcribe_all(
+            recordings, None, lambda each, error: failed.append((each.name, type(error))),
+            lambda *done: counted.append(done),
+        ))  # fmt: skip
+        assert [each.name for each in found] == ["1", "3"]
+        assert failed == [("0", DataError), ("2", DataError)]
+        assert [sum(each) for each in zip(*counted, strict=True)] == pytest.approx([2, 6])
+
+
+@pytest.mark.parametrize(("terminal", "done"), [(True, 0), (False, 0), (False, 3)])
+def test_progress_shows_count_pace_and_the_time_left(terminal: bool, done: int, monkeypatch, caplog):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    caplog.set_level("INFO")
+    progress = DecodingProgress("decoding", 10, "utterances", done, interval_s=0.0)
+    time.sleep(0.15)  # a bar is not drawn more often
+    progress.add(2, 3600.0)
+    progress.close()
+    expected = rf"{done + 2}/10 utterances \[.*x real time\]" if terminal else (
+        rf"decoding: {done + 2} of 10 utterances, \d+\.\d x real time, 00:00:0\d left"
+    )  # fmt: skip
+    assert re.search(expected, stream.getvalue() if terminal else caplog.text)
+    quiet = DecodingProgress("decoding", 10, "utterances")
+    caplog.clear()
+    quiet.add(1, 1.0)
+    assert terminal or not caplog.records, "every 30 s alone"
+
+
+def test_together_as_alone(experiments):
+    for name in ("fbank", "log_mel"):
+        model = cascade_asr.load(experiments[name], beam_size=3)
+        recordings = [Recording(str(seed), sound(0.5 + seed / 2, seed), RATE) for seed in range(4)]
+        together = [facts(each) for each in model.transcribe_all(recordings)]
+        assert [plain(model.transcribe(each.source, RATE)) for each in recordings] == together
+
+
+# ---- alignment -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_alignment_is_the_best_of_all_paths(seed: int):
+    random = np.random.default_rng(seed)
+    scores = np.log(random.dirichlet(np.ones(3), size=6))
+    tokens = random.integers(1, 3, size=random.integers(1, 4)).tolist()
+    best, score = None, -np.inf
+    for path in itertools.product(range(3), repeat=6):
+        if [token for token, _ in itertools.groupby(path) if token] == tokens:
+            total = sum(scores[frame, token] for frame, token in enumerate(path))
+            if total > score:
+                best, score = path, total
+    found = align(scores, tokens)
+    if best is None:
+        assert found is None
+        return
+    assert found.score == pytest.approx(score)
+    runs, frame = [], 0
+    for token, run in itertools.groupby(best):
+        length = len(list(run))
+        if token:
+            runs.append((frame, frame + length))
+        frame += length
+    assert list(zip(found.starts, found.ends, strict=True)) == runs
+
+
+def test_too_few_frames_spread_the_words():
+    assert align(np.log(np.full((2, 3), 1 / 3)), [1, 1]) is None
+    names = {1: "a", 2: " "}
+
+    def decode(tokens):
+        return "".join(names[token] for token in tokens)
+
+    words = word_times([1, 2, 1, 1], decode, None, 3.0)
+    assert words == [Word("a", 0.0, 1.5, None), Word("aa", 1.5, 3.0, None)]
+    peaked = np.log(np.eye(3)[[1, 0, 2, 1, 0, 1]] * 0.97 + 0.01)
+    words = word_times([1, 2, 1, 1], decode, peaked, 6.0)
+    assert [(word.text, word.start_s, word.end_s) for word in words] == [("a", 0, 1), ("aa", 3, 6)]
+    assert words[0].confidence == pytest.approx(0.98)
+
+
+# ---- outputs and the command ---------------------------------------------------------------
+
+
+def test_formats():
+    words = [Word("so", 0.5, 1.0, 0.9), Word("weit", 3661.25, 3662.0, None)]
+    result = Transcription("a b.wav", 3663.0, [Stretch(0, 3663.0, [Choice("so weit", -1.5, {})], words)])
+    assert result.formatted("txt") == "so weit\n"
+    assert result.formatted("ctm") == "a_b.wav 1 0.50 0.50 so 0.90\na_b.wav 1 3661.25 0.75 weit\n"
+    assert result.formatted("srt") == (
+        "1\n00:00:00,500 --> 00:00:01,000\nso\n\n2\n01:01:01,250 --> 01:01:02,000\nweit\n\n"
+    )
+    content = json.loads(result.formatted("json"))
+    assert content["text"] == "so weit" and content["segments"][0]["words"][1]["confidence"] is None
+
+
+def test_the_command(experiments, tmp_path: Path, model):
+    before = sorted(experiments["fbank"].rglob("*"))
+    for index in range(2):
+        soundfile.write(tmp_path / f"{index}.wav", sound(1 + index, index), RATE)
+    names = [str(tmp_path / f"{index}.wav") for index in range(2)]
+    (tmp_path / "list").write_text("\n".join(names) + "\n")
+    config = write_yaml(tmp_path / "decode.yaml", {"beam_size": 4})
+    common = ("cascade_asr.cli.transcribe", experiments["fbank"], "--config", config)
+    done = command(*common, "--list", tmp_path / "list")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "".join(f"{name}\t{model.transcribe(name).text}\n" for name in names)
+    with open(names[0], "rb") as stream:
+        done = command(*common, "-", "--output", "json", stdin=stream)
+    assert json.loads(done.stdout)["text"] == model.transcribe(names[0]).text
+    (tmp_path / "silent.wav").write_bytes((tmp_path / "0.wav").read_bytes()[:44] + bytes(16000))
+    bad = ("missing.wav", str(tmp_path), str(tmp_path / "silent.wav"))
+    done = command(*common, bad[0], names[0], *bad[1:], "--output", "ctm", names[1])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for message in ("missing.wav: no such audio file", f"{tmp_path}: a folder; name the recordings",
+                    "silent.wav: silent: its 1.00 s", "3 of 5 recordings are not transcribed"):  # fmt: skip
+        assert message in done.stderr
+    assert done.stdout == "".join(
+        replace(model.transcribe(name), name=Path(name).stem).formatted("ctm") for name in names
+    )
+    assert sorted(experiments["fbank"].rglob("*")) == before
+
+
+def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(tmp_path: Path, monkeypatch):
+    (tmp_path / "empty").write_text("\n\n")
+    (tmp_path / "two").write_bytes(b"\xef\xbb\xbfa b.wav\r\n\n\xff.wav\n")
+    found = recordings_of(["c.wav"], tmp_path / "two")
+    assert [each.name for each in found] == ["c.wav", "a b.wav", os.fsdecode(b"\xff.wav")]
+    for audio, listed, message in (
+        ([], None, "no recordings: name files"),
+        (["-", "-"], None, "can be given once"),
+        (["-"], Path("-"), "can be given once"),
+        ([], tmp_path / "empty", "names no recording"),
+        (["a.wav"], Path("nowhere"), "--list nowhere: no such file"),
+    ):
+        with pytest.raises(CascadeError, match=message):
+            recordings_of(audio, listed)
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    with pytest.raises(CascadeError, match="nothing is piped into it"):
+        recordings_of(["-"], None)
+    done = command("cascade_asr.cli.transcribe", "nowhere", "a.wav", "b.wav", "--output", "srt")
+    assert done.returncode == 1 and "subtitles are of one recording" in done.stderr
+
+
+@pytest.mark.skipif("CORPORA" not in os.environ, reason="$CORPORA is not set")
+def test_real_recordings(model, tmp_path: Path):
+    """Spoken digits (WAV, 8 kHz) and AN4 (raw or SPHERE, 16 kHz), as they come from their archives."""
+    chosen = []
+    for archive, ending in (("free-spoken-digit-dataset", ".wav"), ("mini_an4", (".sph", ".wav", ".flac"))):
+        path = Path(os.environ["CORPORA"]) / f"{archive}.tar.gz"
+        if not path.is_file():
+            continue
+        with tarfile.open(path) as stream:
+            for member in stream:
+                if member.isfile() and member.name.endswith(ending):
+                    stream.extract(member, tmp_path, filter="data")
+                    chosen.append(tmp_path / member.name)
+                    break
+    assert chosen
+    for path in chosen:
+        result = model.transcribe(path)
+        assert 0.1 < result.seconds < 20 and result.text
+        assert [word.text for word in result.words] == result.text.split()
+
+
+def test_features_are_those_of_the_archives(model):
+    """8 bits a value, as stage 1 stores them."""
+    features = model.trained.features.compute(sound(1).astype(np.float32))
+    stream = io.BytesIO()
+    kaldiio.save_ark(stream, {"u": features}, compression_method=2)
+    stream.seek(0)
+    again = next(iter(kaldiio.load_ark(stream)))[1]
+    assert np.abs(again - features).max() < 0.02
