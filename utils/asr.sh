@@ -27,6 +27,8 @@ sctk=                             # folder of NIST's hubscr.pl, for sets that it
                                   # PATH, or Debian's
 # Features and tokens
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
+add_deltas=false                  # append first and second derivatives in time to the features
+splice=0                          # 0.. put so many frames of either side beside each frame
 speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
 min_frames=                       # 0.. shorter training utterances are left out
 max_frames=                       # 0.. longer training utterances are left out
@@ -47,6 +49,7 @@ check_kind_options() {
   [[ $token_type =~ ^(char|bpe)$ ]] || die "--token-type $token_type: expected char or bpe"
   [[ -z $non_linguistic_symbols || -f $non_linguistic_symbols ]] ||
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
+  [[ $add_deltas =~ ^(true|false)$ ]] || die "--add-deltas $add_deltas: expected true or false"
   [[ -z $token_list || -e $token_list ]] || die "--token-list $token_list: no such file or folder"
 }
 
@@ -71,7 +74,13 @@ declare_kind_paths() {
 
 features_of() {
   local name=$1
-  log "features of $name"
+  if [[ -f data/$name/feats.scp ]]; then
+    log "features of $name: those of data/$name/feats.scp"
+    [[ ! -f data/$name/cmvn.scp ]] ||
+      log "data/$name/cmvn.scp is not used: statistics are computed anew, for normalize in the training options"
+  else
+    log "features of $name"
+  fi
   local jobs
   jobs=$(wc -l <"data/$name/spk2utt") # a speaker is not divided
   jobs=$((jobs < nj ? jobs : nj))
@@ -79,14 +88,29 @@ features_of() {
   # shellcheck disable=SC2086 # a command of several words
   $train_cmd "JOB=1:$jobs" "dump/$name/log/fbank.JOB.log" \
     python -m cascade_asr.cli.fbank --config "$fbank_config" \
+    --add-deltas "$add_deltas" --splice "$splice" \
     "data/$name/split$jobs/JOB" "dump/$name/fbank.JOB"
-  local complete=true
-  [[ $name != "$train_set" ]] || complete=false
-  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" --complete "$complete"
+  local -a options=(--complete true --like "dump/$train_set")
+  if [[ $name == "$train_set" ]]; then options=(--complete false); fi
+  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" "${options[@]}"
+}
+
+# validate_data SET [OPTION...]: with audio, or with features that are computed already
+validate_data() {
+  local name=$1
+  shift
+  if [[ -f data/$name/feats.scp ]]; then
+    validate_data_dir.sh --no-wav "$@" "data/$name"
+  else
+    validate_data_dir.sh --no-feats "$@" "data/$name"
+  fi
 }
 
 perturb_speed() {
   local factor copies=()
+  [[ ! -f data/$original_train_set/feats.scp ]] ||
+    die "--speed-perturb-factors '$speed_perturb_factors': speed is changed in the audio, but" \
+      "data/$original_train_set brings its features (feats.scp); give '' or remove feats.scp"
   for factor in $speed_perturb_factors; do
     perturb_data_dir_speed.sh "$factor" "data/$original_train_set" "data/${original_train_set}_sp$factor"
     copies+=("data/${original_train_set}_sp$factor")
@@ -98,7 +122,7 @@ stage_0() {
   prepare_data
   local name
   for name in "$original_train_set" "${sets[@]:1}"; do
-    validate_data_dir.sh --no-feats "data/$name"
+    validate_data "$name"
   done
   local -a scored=()
   for name in "${sets[@]:1}"; do
@@ -122,8 +146,8 @@ score_reference() {
 stage_1() {
   local name
   for name in "$original_train_set" "${sets[@]:1}"; do
-    require_file "data/$name/wav.scp" 0
-    validate_data_dir.sh --no-feats --quiet "data/$name"
+    if [[ ! -f data/$name/feats.scp ]]; then require_file "data/$name/wav.scp" 0; fi
+    validate_data "$name" --quiet
   done
   if [[ -n $speed_perturb_factors ]]; then perturb_speed; fi
   for name in "${sets[@]}"; do features_of "$name"; done
@@ -217,8 +241,12 @@ describe_stage() {
       ;;
     1)
       inputs=("@data/.stage0.done" "@$fbank_config" "speed_perturb_factors=$speed_perturb_factors")
+      # named only where they are asked for: dumps of before are not computed again
+      if $add_deltas; then inputs+=("add_deltas=true"); fi
+      if ((splice > 0)); then inputs+=("splice=$splice"); fi
       for name in "$original_train_set" "${sets[@]:1}"; do
         inputs+=("@data/$name/wav.scp" "@data/$name/text" "@data/$name/utt2spk" "@data/$name/segments")
+        if [[ -f data/$name/feats.scp ]]; then inputs+=("@data/$name/feats.scp"); fi
       done
       for name in "${sets[@]}"; do outputs+=("dump/$name/feats.scp"); done
       ;;

@@ -14,6 +14,8 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from cascade_asr import command
 from cascade_asr.data.features.cmvn import (
     Statistics,
@@ -42,6 +44,33 @@ def join_jobs(directory: Path, jobs: int, suffix: str) -> dict[str, str]:
     return dict(sorted(joined.items()))
 
 
+def expected_dimension(like: Path | None) -> tuple[int, str] | None:
+    """Dimensions of the features of another dump folder, and whose they are."""
+    if like is None:
+        return None
+    path = like / "cmvn.npz"
+    if not path.is_file():
+        raise DataError(f"{path}: missing; run stage 1 for the training set first")
+    return len(np.load(path)["sum"]), str(like)
+
+
+def check_dimension(
+    features: np.ndarray, expected: tuple[int, str] | None, what: str
+) -> tuple[int, str]:
+    """What later features must have as well.
+
+    Raises:
+        DataError: if these features have other dimensions.
+    """
+    dimension = features.shape[1]
+    if expected is not None and expected[0] != dimension:
+        raise DataError(
+            f"{what} has features of {dimension} dimensions, {expected[1]} has {expected[0]}; "
+            "all sets need the same features: each its feats.scp, or none of them"
+        )
+    return expected or (dimension, what)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -54,6 +83,9 @@ def main() -> None:
         choices=("true", "false"),
         default="true",
         help="an utterance without features is an error; false only for training sets",
+    )
+    parser.add_argument(
+        "--like", type=Path, help="dump folder whose features must have as many dimensions"
     )
     arguments = parser.parse_args()
 
@@ -79,7 +111,9 @@ def main() -> None:
             without[0],
         )
     total, by_speaker = Statistics(), defaultdict(Statistics)
+    expected = expected_dimension(arguments.like)
     for name, features in read_features({name: feats[name] for name in names}):
+        expected = check_dimension(features, expected, f"{arguments.data}: utterance '{name}'")
         total.add(features)
         by_speaker[utt2spk[name]].add(features)
     write_global_statistics(arguments.dump / "cmvn.npz", total)

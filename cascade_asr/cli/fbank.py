@@ -3,7 +3,9 @@
 Example:
     python -m cascade_asr.cli.fbank --config conf/fbank.conf data/train/split4/1 dump/train/fbank.1
 
-writes dump/train/fbank.1.{ark,scp} and .utt2num_frames, the scp last of all.
+writes dump/train/fbank.1.{ark,scp} and .utt2num_frames, the scp last of all. A folder
+that brings feats.scp is not computed anew: its features are checked and taken as they
+are, or with --add-deltas and --splice written with their context.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import kaldiio
+import numpy as np
 
 from cascade_asr import command
 from cascade_asr.data.audio.audio import ALLOWED, Pipes
+from cascade_asr.data.features.context import Context
 from cascade_asr.data.features.extraction import (
     SPEECH_FEATURE,
     compute_all,
@@ -24,19 +29,12 @@ from cascade_asr.data.features.extraction import (
     read_extractor,
     read_segments,
 )
-from cascade_asr.data.kaldi.tables import read_table
+from cascade_asr.data.features.precomputed import check_all, read_precomputed
+from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write
 
 logger = logging.getLogger(__name__)
-
-
-
-
-
-
-
-
 
 
 def main() -> None:
@@ -47,6 +45,15 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="prefix of what is written")
     parser.add_argument("--config", type=Path, required=True, help="fbank options of Kaldi or ESPnet2")
     parser.add_argument("--compress", choices=("true", "false"), default="true")
+    parser.add_argument(
+        "--add-deltas",
+        choices=("true", "false"),
+        default="false",
+        help="append first and second derivatives in time (window 2)",
+    )
+    parser.add_argument(
+        "--splice", type=int, default=0, metavar="N", help="put N frames of either side beside each"
+    )
     parser.add_argument(
         "--allow-pipes",
         choices=("true", "false"),
@@ -62,31 +69,88 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
+    context = Context(arguments.add_deltas == "true", arguments.splice)
+    ark = Path(f"{arguments.output}.ark").absolute()
+    ark.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    if not (arguments.data / "feats.scp").is_file():
+        frames = compute(arguments, ark, context)
+    elif context.changes_features:
+        frames = copy_with_context(arguments, ark, context)
+    else:
+        frames = take_as_they_are(arguments, ark)
+    logger.info("%d utterances in %.1f s", len(frames), time.monotonic() - started)
+
+
+def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[str, int]:
+    """Compute features of the audio; returns the frames of each utterance."""
     extract = read_extractor(arguments.config)
     if not arguments.pipe_limit > 0:
         raise ConfigError(f"--pipe-limit {arguments.pipe_limit:g}: expected seconds above 0")
     pipes = Pipes(arguments.allow_pipes == "true", arguments.pipe_limit)
     recordings = read_table(arguments.data / "wav.scp")
     segments = read_segments(arguments.data, recordings)
+
+    def write_frames(writer: kaldiio.WriteHelper) -> dict[str, int]:
+        def write(utterance: str, features: np.ndarray) -> None:
+            writer(utterance, context(features))
+
+        return compute_all(recordings, segments, extract, write, pipes)
+
+    options = ark.with_name("fbank.conf")  # tells what the features are
+    if context.changes_features:
+        options.unlink(missing_ok=True)
+    else:
+        with atomic_write(options) as stream:
+            stream.write(arguments.config.read_text(encoding="utf-8"))
     compression = SPEECH_FEATURE if arguments.compress == "true" else None
-    ark = Path(f"{arguments.output}.ark").absolute()
-    ark.parent.mkdir(parents=True, exist_ok=True)
+    return write_archive(ark, arguments.output, compression, write_frames)
+
+
+def copy_with_context(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[str, int]:
+    """Write a folder's own features with their context, uncompressed."""
+    ark.with_name("fbank.conf").unlink(missing_ok=True)
+    entries = read_precomputed(arguments.data)
+
+    def write_frames(writer: kaldiio.WriteHelper) -> dict[str, int]:
+        def write(utterance: str, features: np.ndarray) -> None:
+            writer(utterance, context(features))
+
+        return check_all(arguments.data / "feats.scp", entries, write)
+
+    return write_archive(ark, arguments.output, None, write_frames)
+
+
+def take_as_they_are(arguments: argparse.Namespace, ark: Path) -> dict[str, int]:
+    """Point to a folder's own features, once they were checked."""
+    ark.with_name("fbank.conf").unlink(missing_ok=True)
+    entries = read_precomputed(arguments.data)
+    frames = check_all(arguments.data / "feats.scp", entries, lambda utterance, features: None)
+    ark.unlink(missing_ok=True)
+    lengths = {name: str(count) for name, count in frames.items()}
+    write_table(f"{arguments.output}.utt2num_frames", lengths)
+    write_table(f"{arguments.output}.scp", entries)
+    return frames
+
+
+def write_archive(
+    ark: Path,
+    output: Path,
+    compression: int | None,
+    write_frames: Callable[[kaldiio.WriteHelper], dict[str, int]],
+) -> dict[str, int]:
+    """Let ``write_frames`` fill an archive, which gets its name once it is complete."""
     temporary = ark.with_name(f".{ark.name}.partial")
-    started = time.monotonic()
     try:
         with kaldiio.WriteHelper(
             f"ark,scp:{temporary},{temporary}.scp", compression_method=compression
         ) as writer:
-            frames = compute_all(recordings, segments, extract, writer, pipes)
-        with atomic_write(ark.with_name("fbank.conf")) as stream:  # tells what the features are
-            stream.write(arguments.config.read_text(encoding="utf-8"))
-        finish(temporary, ark, arguments.output, frames)
+            frames = write_frames(writer)
+        finish(temporary, ark, output, frames)
     finally:
         temporary.unlink(missing_ok=True)
         Path(f"{temporary}.scp").unlink(missing_ok=True)
-    logger.info("%d utterances in %.1f s", len(frames), time.monotonic() - started)
-
-
+    return frames
 
 
 if __name__ == "__main__":

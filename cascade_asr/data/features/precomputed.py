@@ -1,0 +1,118 @@
+"""Take the features that a data folder brings (``feats.scp``) instead of computing them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+
+from cascade_asr.data.features.extraction import SHOWN_FAULTS
+from cascade_asr.data.kaldi.tables import read_table
+from cascade_asr.errors import DataError
+
+_RANGE = re.compile(r"\[[\d:,]*\]$")
+
+
+def read_precomputed(directory: Path) -> dict[str, str]:
+    """Entries of a folder's feats.scp, their files found wherever the next program runs.
+
+    Raises:
+        DataError: naming the utterances of ``utt2spk`` without an entry, and the entries
+            that are commands.
+    """
+    path = directory / "feats.scp"
+    entries = read_table(path)
+    faults = [
+        f"{path}: utterance '{name}' has no features; a feats.scp must have all utterances"
+        for name in read_table(directory / "utt2spk")
+        if name not in entries
+    ]
+    for name, entry in entries.items():
+        if entry.endswith("|") or entry.startswith("|"):
+            faults.append(
+                f"{path}: utterance '{name}' is a command ('{entry}'), which is not run; write "
+                "the features to an archive (copy-feats ark:- ark,scp:feats.ark,feats.scp)"
+            )
+        elif not entry:
+            faults.append(f"{path}: utterance '{name}' has no file")
+    _raise(path, faults, len(entries))
+    return {name: _absolute(entry) for name, entry in entries.items()}
+
+
+def _absolute(entry: str) -> str:
+    """The same entry with an absolute path."""
+    return entry if entry.startswith("/") else str(Path.cwd() / entry)
+
+
+def check_all(
+    path: Path, entries: dict[str, str], use: Callable[[str, np.ndarray], None]
+) -> dict[str, int]:
+    """Read the features of every utterance, check them, and hand them on.
+
+    Args:
+        path: of the feats.scp, for messages.
+        entries: utterance to archive entry.
+        use: called with utterance and features (T, D) float32.
+
+    Returns:
+        Frames of each utterance.
+
+    Raises:
+        DataError: naming the utterances whose features cannot be read, are not a
+            matrix, have no frames, are not finite, or have another dimension than most.
+    """
+    frames: dict[str, int] = {}
+    dimensions: dict[str, int] = {}
+    faults: list[str] = []
+    for name, features, fault in _read(entries):
+        if fault:
+            faults.append(f"{path}: utterance '{name}': {fault}")
+            continue
+        frames[name], dimensions[name] = features.shape
+        use(name, features)
+    counts: dict[int, int] = {}
+    for dimension in dimensions.values():
+        counts[dimension] = counts.get(dimension, 0) + 1
+    if len(counts) > 1:
+        usual = max(counts, key=lambda each: (counts[each], each))
+        faults += [
+            f"{path}: utterance '{name}' has {dimension} dimensions, others have {usual}"
+            for name, dimension in dimensions.items()
+            if dimension != usual
+        ]
+    _raise(path, faults, len(entries))
+    return frames
+
+
+def _read(entries: dict[str, str]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Utterance, features, and what is wrong with them or ""."""
+    empty = np.zeros((0, 0), np.float32)
+    for name, entry in entries.items():
+        try:
+            features = kaldiio.load_mat(entry)
+        except Exception as error:  # kaldiio raises whatever its parser stumbles on
+            where = _RANGE.sub("", entry).rpartition(":")[0] or entry
+            missing = "" if Path(where).is_file() or Path(entry).is_file() else ": no such file"
+            reason = missing or f" cannot be read ({error or type(error).__name__})"
+            yield name, empty, f"{entry}{reason}"
+            continue
+        if not isinstance(features, np.ndarray) or features.ndim != 2:
+            yield name, empty, f"{entry} is no matrix of frames and dimensions"
+        elif not features.size:
+            yield name, empty, f"{entry} has no frames"
+        elif not np.isfinite(features).all():
+            frame = int(np.argwhere(~np.isfinite(features).all(axis=1))[0, 0])
+            yield name, empty, f"{entry} is not finite (NaN or infinity) in frame {frame}"
+        else:
+            yield name, features.astype(np.float32), ""
+
+
+def _raise(path: Path, faults: list[str], total: int) -> None:
+    if not faults:
+        return
+    more = len(faults) - SHOWN_FAULTS
+    shown = faults[:SHOWN_FAULTS] + ([f"and {more} more"] if more > 0 else [])
+    raise DataError(f"{path}: {len(faults)} of {total} utterances cannot be used:\n" + "\n".join(shown))
