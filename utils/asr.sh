@@ -174,13 +174,6 @@ require_training_data() {
   require_file "dump/$dev_set/manifest.tsv" 2
 }
 
-# What decoding depends on beside models and data: its options and the language model.
-decoding_files() {
-  local lm
-  lm=$(sed -n "s/^lm: *\([^ #]*\).*/\1/p" "$decode_config")
-  echo "@$decode_config" ${lm:+"@${lm//[\"\']/}/done.json"}
-}
-
 # Conversations are scored by a program that may be missing: better told before decoding.
 require_scorer() {
   local name
@@ -195,31 +188,30 @@ require_scorer() {
 stage_5() {
   require_file "$exp/selection.json" 3
   require_scorer
-  local models model name output jobs
-  local -a decoding
+  local models model name output jobs decoding
   local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
   if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
-  read -ra decoding <<<"$(decoding_files)"
   models=$(python -m cascade_asr.cli.stages "$exp")
+  decoding=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
   for model in $models; do
     for name in $test_sets; do
       require_file "dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
       jobs=$(wc -l <"dump/$name/manifest.tsv")
       jobs=$((jobs < nj ? jobs : nj))
-      if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "${decoding[@]}" \
+      # shellcheck disable=SC2086 # a list of files
+      if work_is_done "$output/.done" "@$exp/$model/done.json" $decoding \
         "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
       log "decoding $name with $model"
-      marker_remove "$output/.done"
       # shellcheck disable=SC2086 # a command of several words
       $decode_cmd $on_gpu "JOB=1:$jobs" "$output/log/decode.JOB.log" \
         python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
         --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs" --ngpu "$gpus"
       python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
-      marker_write "$output/.done" "$output/text"
+      record_work "$output/.done" "$output/text"
     done
   done
 }
@@ -229,66 +221,4 @@ stage_6() {
   # shellcheck disable=SC2086 # a list of names
   python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
     ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets
-}
-
-# What decides the result of a stage, and what it leaves behind; see utils/stages.sh.
-describe_stage() {
-  local name
-  case $1 in
-    0)
-      corpus_identity
-      for name in "$original_train_set" "${sets[@]:1}"; do outputs+=("data/$name/text"); done
-      ;;
-    1)
-      inputs=("@data/.stage0.done" "@$fbank_config" "speed_perturb_factors=$speed_perturb_factors")
-      # named only where they are asked for: dumps of before are not computed again
-      if $add_deltas; then inputs+=("add_deltas=true"); fi
-      if ((splice > 0)); then inputs+=("splice=$splice"); fi
-      for name in "$original_train_set" "${sets[@]:1}"; do
-        inputs+=("@data/$name/wav.scp" "@data/$name/text" "@data/$name/utt2spk" "@data/$name/segments")
-        if [[ -f data/$name/feats.scp ]]; then inputs+=("@data/$name/feats.scp"); fi
-      done
-      for name in "${sets[@]}"; do outputs+=("dump/$name/feats.scp"); done
-      ;;
-    2)
-      inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
-        ${non_linguistic_symbols:+"@$non_linguistic_symbols"} "train_set=$train_set"
-        "limits=$min_frames-$max_frames,$max_characters")
-      if [[ -d $token_list ]]; then
-        inputs+=("@$token_list/tokens.txt")
-      elif [[ -n $token_list ]]; then
-        inputs+=("@$token_list")
-      fi
-      for name in "${sets[@]}"; do
-        inputs+=("@dump/$name/feats.scp" "@dump/$name/text" "@dump/$name/cmvn.npz")
-        outputs+=("dump/$name/manifest.tsv")
-      done
-      outputs+=("dump/tokens/tokens.txt")
-      ;;
-    3 | 4)
-      inputs=("@dump/$train_set/manifest.tsv" "@dump/$dev_set/manifest.tsv"
-        "@dump/tokens/tokens.txt" "@dump/$train_set/cmvn.npz" "@dump/$dev_set/cmvn.npz")
-      ;;
-    5)
-      read -ra inputs <<<"$(decoding_files)"
-      inputs+=("@$exp/full/done.json")
-      add_stage_files inputs @ done.json
-      for name in $test_sets; do
-        inputs+=("@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz")
-        outputs+=("$exp/full/decode_$name/text")
-        add_stage_files outputs "" "decode_$name/text"
-      done
-      ;;
-    6)
-      inputs=("@$exp/selection.json")
-      for name in $test_sets; do
-        inputs+=("@dump/$name/text" "@$exp/full/decode_$name/text")
-        if [[ -d data/$name/hub5 ]]; then
-          inputs+=("@data/$name/hub5/segments" "@data/$name/hub5/stm" "@data/$name/hub5/glm")
-        fi
-        add_stage_files inputs @ "decode_$name/text"
-      done
-      outputs=("$exp/RESULTS.md" "$exp/report.html")
-      ;;
-  esac
 }

@@ -62,7 +62,7 @@ corpus_identity() {
   local source
   source=$(find_source)
   if [[ -e $source ]]; then
-    source+=" ($(marker_tree "$source"))"
+    source+=" ($(digest_of "$source"))"
   elif [[ -f data/.stage0.done ]]; then # it is no longer there, and nothing else is
     source=$(sed -n 's/^input source=//p' data/.stage0.done)
   fi
