@@ -110,7 +110,7 @@ def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
     def cost(stage: StagePlan) -> Cost:
         key = id(stage.config)
         if key not in per_epoch:
-            per_epoch[key] = task.updates_per_epoch(plan.model, stage.config)
+            per_epoch[key] = task.data(plan.model, stage.config).updates_per_epoch
         updates = per_epoch[key] * stage.config.max_epoch
         pace = measured.get(stage.name, measured.get("full"))
         return Cost(updates, None if pace is None else pace * updates)

@@ -82,7 +82,7 @@ def main() -> None:
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
     fabric = make_fabric(arguments.ngpu, stage.config.precision)
-    _, dev = task.loaders(model, stage.config, 0, 1, task.directory / name)
+    dev = task.data(model, stage.config).dev
     rows = []
     for probe in probe_layers(model, plan.layers, replacements, fabric, dev):
         metrics = [f"{value:.4f}" for value in probe.metrics.values()]

@@ -85,7 +85,7 @@ def check(task: Task, config: TrainingOptions, plan: Plan, where: str) -> None:
         task, config, plan: what would be trained.
         where: the file of the configuration, for the messages.
     """
-    print("\n".join(task.describe_data(plan.model, config)))
+    print("\n".join(task.data(plan.model, config).description))
     try_networks(task, plan, where)
     write_plan(task.directory / "plan.json", plan)
 
@@ -104,7 +104,8 @@ def try_networks(task: Task, plan: Plan, where: str) -> None:
             continue
         tried.add(key)
         model = task.build_model(stage.config, stage.seed)
-        batches = task.trial_batches(model, stage.config)
+        data = task.data(model, stage.config)
+        batches = data.trial_batches()
         if time.monotonic() - started > TRIAL_SECONDS:
             batches = batches[-1:]
         freeze(model, stage.frozen)
@@ -112,8 +113,7 @@ def try_networks(task: Task, plan: Plan, where: str) -> None:
             model, stage.config, batches, where, training_mode(stage.frozen, stage.frozen_dropout)
         )
         if repr(content) not in counts:
-            updates = task.updates_per_epoch(model, stage.config)
-            counts[repr(content)] = stage.config.max_epoch * updates
+            counts[repr(content)] = stage.config.max_epoch * data.updates_per_epoch
             try_schedule(stage.config, counts[repr(content)], where)
     logger.info("%d networks of the plan made a trial step", len(tried))
 

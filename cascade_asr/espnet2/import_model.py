@@ -225,8 +225,9 @@ def _evaluate(
     task: SpeechTask, plan: Plan, config: TrainConfig, fabric: Fabric, directory: Path
 ) -> dict[str, float]:
     """Dev metrics of the plan's model; lists of what is left out go to ``directory``."""
-    _, valid = task.loaders(plan.model, config, 0, 1, directory)
-    metrics = evaluate(fabric, plan.model.to(fabric.device), valid)
+    data = task.data(plan.model, config)
+    data.record(directory)
+    metrics = evaluate(fabric, plan.model.to(fabric.device), data.dev)
     shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
     logger.info("the imported model on %s: %s", task.experiment.dev_set, shown)
     return metrics

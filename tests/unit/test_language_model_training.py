@@ -418,7 +418,7 @@ def test_evaluation_options_are_checked(tmp_path):
 def test_a_language_model_makes_a_trial_step_on_both_extremes(task: TextTask):
     config = make_config()
     model = task.build_model(config, 1)
-    batches = task.trial_batches(model, config)
+    batches = task.data(model, config).trial_batches()
     assert [batch.inputs.size(1) for batch in batches] == [2, 2]
     assert len(batches[0].inputs) >= len(batches[1].inputs) >= 1
     assert all(batch.starts_text for batch in batches)
