@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from cascade_asr.data.features.cmvn import (
-    Statistics,
+    FeatureStatistics,
     write_global_statistics,
     write_speaker_statistics,
 )
@@ -72,8 +72,8 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
     for name, count in (("train", train), ("dev", dev), ("test", dev)):
         directory = folder / name
         directory.mkdir(parents=True)
-        texts, frames, total = {}, {}, Statistics()
-        speakers: dict[str, Statistics] = {}
+        texts, frames, total = {}, {}, FeatureStatistics()
+        speakers: dict[str, FeatureStatistics] = {}
         with kaldiio.WriteHelper(f"ark,scp:{directory}/feats.ark,{directory}/raw.scp") as writer:
             for index in range(count):
                 speaker = f"s{index % 2}"
@@ -88,7 +88,7 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
                 writer(utterance, features.astype(np.float32))
                 texts[utterance], frames[utterance] = text, str(len(features))
                 total.add(features)
-                speakers.setdefault(speaker, Statistics()).add(features)
+                speakers.setdefault(speaker, FeatureStatistics()).add(features)
         entries = dict(line.split() for line in (directory / "raw.scp").read_text().splitlines())
         order = sorted(texts)
         write_table(directory / "feats.scp", {name: entries[name] for name in order})

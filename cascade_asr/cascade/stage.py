@@ -19,7 +19,7 @@ import yaml
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write, write_json
+from cascade_asr.files import atomic_write, file_digest, write_json
 from cascade_asr.networks.layer import Layer
 from cascade_asr.training import checkpoint, device
 from cascade_asr.training.fencing import Fence, may_always_write
@@ -368,7 +368,7 @@ class StageRunner:
         origin: dict[str, Any] | None = None,
     ) -> None:
         """Write lineage.json and, last of all, done.json."""
-        sha256 = checkpoint.file_digest(directory / "model.pth")
+        sha256 = file_digest(directory / "model.pth")
         write_json(
             directory / "lineage.json",
             {

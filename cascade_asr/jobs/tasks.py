@@ -30,7 +30,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingJob:
     """A training that becomes a job.
 
     Attributes:
@@ -46,14 +46,14 @@ class Task:
     command: tuple[str, ...]
 
 
-def full_task(command: Sequence[str]) -> Task:
+def full_task(command: Sequence[str]) -> TrainingJob:
     """Full training; ``command`` is that of ``cascade_asr.cli.training``, without a verb."""
-    return Task(FULL, FULL, (), _with_words(command, ("full",)))
+    return TrainingJob(FULL, FULL, (), _with_words(command, ("full",)))
 
 
 def branch_tasks(
     branch: str, trainings: Sequence[Training], command: Sequence[str], patience: bool = False
-) -> list[Task]:
+) -> list[TrainingJob]:
     """One task for each training of a branch, after those that it starts from.
 
     Args:
@@ -72,7 +72,7 @@ def branch_tasks(
         if patience and training.source:
             after.add(before[-1])
         tasks.append(
-            Task(
+            TrainingJob(
                 branch,
                 training.name,
                 tuple(sorted(after, key=before.index)),
@@ -85,7 +85,7 @@ def branch_tasks(
 
 def planned_tasks(
     experiment: Path, stages: str, controls: str, command: Sequence[str]
-) -> list[Task]:
+) -> list[TrainingJob]:
     """The chosen stages of the cascade, then all trainings of the chosen controls.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 
 from cascade_asr.data.audio.any_audio import Source, read_any
 from cascade_asr.data.audio.pauses import cut_at_pauses
-from cascade_asr.data.features.cmvn import Statistics, mean_and_deviation
+from cascade_asr.data.features.cmvn import FeatureStatistics, mean_and_deviation
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.library.recordings import Recording
 from cascade_asr.library.trained_models import TrainedModel, find_model
@@ -187,7 +187,7 @@ class Transcriber:
 
     def _speaker(self, recordings: Sequence[Recording], channel: int | None) -> Any:
         """Normalisation by the statistics of all recordings."""
-        statistics = Statistics()
+        statistics = FeatureStatistics()
         for recording in recordings:
             try:
                 features = self._prepare(recording, channel).features

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.files import file_digest
 from cascade_asr.lm.config import MODELS, LMConfig, check_lm_config, load_lm_config
 from cascade_asr.lm.corpus import Vocabulary
 from cascade_asr.lm.data import TextData
@@ -18,7 +19,6 @@ from cascade_asr.lm.evaluate import token_path
 from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.networks.layer import Layer, Layering, merged
 from cascade_asr.options.assignments import Assignments
-from cascade_asr.training.checkpoint import file_digest
 from cascade_asr.training.experiment import Experiment
 from cascade_asr.training.protocols import ONE_RANK, Ranks
 

@@ -29,6 +29,17 @@ class Alignment:
     peaks: list[float]
     score: float
 
+    def tokens_of_frames(self, frames: int) -> np.ndarray:
+        """Which token each of T' encoder frames stands for: its place in the text, -1 for a blank.
+
+        Args:
+            frames: T' of the utterance.
+        """
+        path = np.full(frames, -1, dtype=np.int64)
+        for place, (start, end) in enumerate(zip(self.starts, self.ends, strict=True)):
+            path[start:end] = place
+        return path
+
 
 def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | None:
     """Align tokens to frames.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,9 +135,3 @@ def average(states: list[StateDict], unchanged: Iterable[str] = ()) -> StateDict
             total = torch.stack([state[name].double() for state in states]).mean(dim=0)
             result[name] = total.to(first.dtype)
     return result
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

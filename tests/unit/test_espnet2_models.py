@@ -26,6 +26,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.config import read_espnet2_config, to_espnet2
 from cascade_asr.espnet2.export import build_espnet_model, compare_with_espnet, export_model
 from cascade_asr.espnet2.import_model import Source, import_model, read_source, read_weights
+from cascade_asr.files import file_digest
 from cascade_asr.networks.decoders import DECODERS
 from cascade_asr.networks.encoders import ENCODERS
 from cascade_asr.networks.espnet import espnet_module
@@ -236,8 +237,8 @@ def test_out_and_in_again_nothing_has_changed(
     assert contents[0]["digest"] == contents[1]["digest"], "the same options, the same data"
     assert (trained / "config.yaml").read_bytes() == (exp / "full/config.yaml").read_bytes()
     lineage = json.loads((exp / "full/lineage.json").read_text())
-    assert lineage["imported_weights_sha256"] == checkpoint.file_digest(weights)
-    assert lineage["imported_config_sha256"] == checkpoint.file_digest(exported / "config.yaml")
+    assert lineage["imported_weights_sha256"] == file_digest(weights)
+    assert lineage["imported_config_sha256"] == file_digest(exported / "config.yaml")
     assert json.loads((exp / "selection.json").read_text())["selected"] == "full"
     assert "valid" in (exp / "full/history.jsonl").read_text()
 
