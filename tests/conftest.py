@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,18 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
     for name in ("train", "dev", "test"):
         write_set(folder / name, tokenizer, required=name != "train")
     return folder
+
+
+@pytest.fixture
+def run_command(monkeypatch: pytest.MonkeyPatch):
+    """Run ``python -m cascade_asr.cli.NAME`` in this process; its errors are raised."""
+
+    def run(name: str, *words: object) -> None:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        monkeypatch.setattr("cascade_asr.command.run", lambda main: main())
+        runpy.run_module(f"cascade_asr.cli.{name}", run_name="__main__")
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("tokens", "tokens", "tokens and manifests"),
         ("decode", "decode", "decode one share of a set"),
         ("join-decoding", "join_decoding", "join the shares"),
+        ("recipe-stage", "recipe_stage", "whether a stage is done, and what it depends on"),
         ("stages", "stages", "names of the trainings to decode"),
         ("score", "score", "score hypotheses; the numbers are sclite's"),
         ("score-hub5", "score_hub5", "score eval2000 or rt03 with hubscr.pl"),

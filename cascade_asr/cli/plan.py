@@ -27,9 +27,9 @@ from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cascade.task import Task
 from cascade_asr.cli.recorded_arguments import complete
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.protocols import CascadeModel
 

@@ -22,9 +22,9 @@ from cascade_asr import command
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.probe import probe_layers
 from cascade_asr.cascade.task import Task
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.results.columns import table
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
