@@ -48,7 +48,7 @@ class _Terminal(logging.StreamHandler):
 def log_to(path: Path) -> None:
     """Append the log to a file as well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LINE)
     logging.getLogger().addHandler(handler)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked_commands
 import kaldiio
 import numpy as np
 import pytest
@@ -141,17 +142,9 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
-def command(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
+def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
     """Run a command of the package to its end, as ``python -m``."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        **options,
-    )
+    return forked_commands.run(list(map(str, arguments)), environment(), cwd, timeout=300)
 
 
 def training_arguments(

@@ -81,7 +81,7 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
     packed = folder.with_name(folder.name + ".zip") if archive else None
     for path in (folder, packed):
         if path and path.exists():
-            raise ConfigError(f"{path} exists already; remove it, or choose another name")
+            raise ConfigError(f"{path} exists already; move it away, or choose another name")
     if not stage.is_dir():
         raise ConfigError(f"{stage}: no such folder; expected one such as exp/TAG/stage1")
     model, content, notes = _describe(stage, folder)

@@ -54,7 +54,8 @@ def load(path: Path) -> Any:
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"{path}: damaged checkpoint ({reason}); remove it to train again"
+            f"{path}: damaged ({reason}); restore it, or move it away (mv {path} {path}.damaged) "
+            "and rerun the same command: what it held is trained again"
         ) from error
 
 

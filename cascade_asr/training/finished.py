@@ -65,7 +65,10 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
         )
         return None
     if not done.model_path.is_file():
-        raise ConfigError(f"{done.model_path} is missing although {path} exists; remove {path}")
+        raise ConfigError(
+            f"{done.model_path} is missing although {path} exists; restore it, or train again: "
+            f"mv {directory} {directory}.damaged, then run the stage"
+        )
     if verify and file_digest(done.model_path) != done.model_sha256:
         raise ConfigError(
             f"{done.model_path}: checksum differs from {path}: the file was changed or damaged; "
