@@ -27,7 +27,8 @@ from cascade_asr.cascade.names import (  # noqa: E402
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cascade.task import Task  # noqa: E402
-from cascade_asr.cascade.trial import try_networks
+from cascade_asr.cascade.trial import try_networks  # noqa: E402
+from cascade_asr.cli.plan import overview  # noqa: E402
 from cascade_asr.cli.recorded_arguments import record_arguments  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
 from cascade_asr.options.assignments import Assignments  # noqa: E402
@@ -63,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int, help="of each process on a CPU; default: the processors there are"
     )
+    parser.add_argument("--show-plan", action="store_true", help="for check: print the plan too")
     parser.add_argument("--log", type=Path, help="append the log to this file too")
     parser.add_argument(
         "--again", default="", metavar="STAGE",
@@ -126,6 +128,8 @@ def main() -> None:
     if fabric is None:
         with given.named(where):
             check(task, config, plan, where)
+        if arguments.show_plan:
+            print("\n".join(overview(task, plan, controls)))
         record_arguments(arguments)
         return
     if fabric.is_global_zero:
