@@ -60,6 +60,10 @@ class Marker:
         self.path = path
         self.begun = path.with_name(f"{path.name}.begun")
 
+    def recorded(self) -> dict[str, str]:
+        """The inputs that the work was done with; empty where it was not."""
+        return self._read(self.path)[0] if self.path.is_file() else {}
+
     def stale(self, now: dict[str, str]) -> str | None:
         """Why the work has to be done; None where it is done, empty where it never was.
 
