@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("list", "list_experiments", "experiments: stages, state, dev and test results, age, size"),
         ("status", "status", "running trainings with epoch, update and time left, here and on Slurm"),
         ("plan", "plan", "a cascade's layers, stages, controls and cost, and what is done"),
-        ("compare", "compare", "branches over seeds, or two models utterance by utterance"),
+        ("compare", "compare", "experiments side by side: results, tests, what differs; or over seeds"),
         ("probe", "probe", "replace one layer at a time and score again"),
         ("doctor", "doctor", "whether this machine has what the toolkit needs"),
         ("path", "path", "folder of utils/ and conf/, for recipes outside the clone"),
