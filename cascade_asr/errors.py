@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 SHORTEST_BEGINNING = 3  # letters of a name from which one takes it for a beginning
 
 

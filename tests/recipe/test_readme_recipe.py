@@ -21,21 +21,19 @@ done
 
 
 def make_corpus(folder: Path) -> None:
-    """Twelve utterances of noise in three sets, as data folders."""
+    """Twelve utterances of noise in three sets: wav.scp, text and utt2spk, in no order."""
     random = np.random.default_rng(0)
     for name, count in (("train", 8), ("dev", 2), ("test", 2)):
         data = folder / name
         data.mkdir(parents=True)
-        tables = {"wav.scp": "", "text": "", "utt2spk": "", "spk2utt": "s"}
-        for index in range(count):
+        tables = {"wav.scp": "", "text": "", "utt2spk": ""}
+        for index in reversed(range(count)):
             utterance = f"s-{name}{index}"
             path = folder / f"{utterance}.wav"
             soundfile.write(path, random.normal(0, 0.1, 12000 + 800 * index), 8000)
             tables["wav.scp"] += f"{utterance} {path}\n"
             tables["text"] += f"{utterance} {'one two' if index % 2 else 'two'}\n"
             tables["utt2spk"] += f"{utterance} s\n"
-            tables["spk2utt"] += f" {utterance}"
-        tables["spk2utt"] += "\n"
         for table, content in tables.items():
             (data / table).write_text(content)
 
@@ -66,6 +64,8 @@ def test_it_makes_data_features_and_tokens(tmp_path: Path):
     done = run("--mycorpus", str(tmp_path / "corpus"), "--stop-stage", "2",
                "--speed-perturb-factors", "0.9 1.0")  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "data/train/spk2utt: missing; made of utt2spk, 1 speakers" in done.stderr
+    assert "data/train/text: its 8 lines were not in the order of LC_ALL=C; sorted" in done.stderr
     tokens = (recipe / "dump/tokens/tokens.txt").read_text().split()
     assert set(tokens[2:-1]) == {"o", "n", "e", "t", "w", "<space>"}
     manifest = (recipe / "dump/train_sp/manifest.tsv").read_text().splitlines()
