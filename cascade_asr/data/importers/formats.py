@@ -97,7 +97,10 @@ def import_data(
             raise ConfigError(f"--{each.name} means nothing to {kind}")
     if kind == "kaldi":
         if wishes != Wishes():
-            raise ConfigError("--sample-rate, --channel and --skip-faults mean nothing to kaldi")
+            log.warning(
+                "%s: a data folder is taken as it is; --sample-rate, --channel and --skip-faults do "
+                "not act", source,
+            )  # fmt: skip
         return _import_kaldi(source, destination, reading.root)
     faults, chosen = Faults(), {}
     columns = parse_columns(reading.columns)
