@@ -121,6 +121,9 @@ perturb_speed() {
 stage_0() {
   prepare_data
   local name
+  local -a folders=()
+  for name in "$original_train_set" "${sets[@]:1}"; do folders+=("data/$name"); done
+  python -m cascade_asr.cli.data_dir tidy "${folders[@]}"
   for name in "$original_train_set" "${sets[@]:1}"; do
     validate_data "$name"
   done

@@ -18,6 +18,7 @@ from cascade_asr.data.kaldi.edit import (
     select_utterances,
     split,
 )
+from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
 
@@ -44,10 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, function, help_text: str, example: str) -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name,
-            prog=f"utils/{SCRIPTS[name]}",
+            prog=f"utils/{SCRIPTS[name]}" if name in SCRIPTS else f"cascade-asr data-dir {name}",
             help=help_text,
             description=help_text,
-            epilog=f"example: utils/{SCRIPTS[name]} {example}",
+            epilog=f"example: utils/{SCRIPTS[name]} {example}" if name in SCRIPTS
+            else f"example: cascade-asr data-dir {name} {example}",
             allow_abbrev=False,
         )
         subparser.set_defaults(function=function)
@@ -67,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
               "have; what it was is kept in its folder .backup.", "data/train")  # fmt: skip
     sub.add_argument("folder", type=Path)
+
+    sub = add("tidy", _tidy, "Sort tables and make spk2utt of utt2spk where nothing can be lost "
+              "by it; faults are left as they are.", "data/train data/dev")  # fmt: skip
+    sub.add_argument("folders", type=Path, nargs="+", metavar="folder")
 
     _add_subset(add)
 
@@ -148,6 +154,13 @@ def _fix(arguments: argparse.Namespace) -> int:
     if len(left) > SHOWN_FAULTS:
         more = len(left) - SHOWN_FAULTS
         logging.warning("and %d more; utils/validate_data_dir.sh %s lists them", more, folder)
+    return 0
+
+
+def _tidy(arguments: argparse.Namespace) -> int:
+    for folder in arguments.folders:
+        for note in tidy(folder):
+            logging.info("%s", note)
     return 0
 
 

@@ -36,6 +36,8 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("redo", "redo", "train a stage again; the old one is kept aside"),
         ("jobs", "jobs", "trainings as Slurm jobs: submit, status, resubmit, log, cancel"),
         ("transcribe", "transcribe", "turn recordings into text with a trained model"),
+        ("new-recipe", "new_recipe", "a recipe for one's own data, here or anywhere"),
+        ("import-data", "import_data", "a manifest, Common Voice, lhotse, ... as a data folder"),
         ("espnet2", "espnet2", "export a model to ESPnet2, or begin a cascade with one of its"),
         ("clean", "clean", "remove what is no longer needed; shows sizes and asks first"),
     ),

@@ -22,6 +22,7 @@ from cascade_asr.data.kaldi.edit import (
     split,
 )
 from cascade_asr.data.kaldi.tables import Segment, parse_segment, read_table, write_table
+from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import DataError
 
@@ -584,3 +585,17 @@ def test_combine_takes_extra_files_and_fixes_unless_told_not_to(folder, tmp_path
     done = run_tool("combine", "--skip-fix", "true", tmp_path / "raw", *sources)
     assert done.returncode == 0, done.stderr
     assert list(read_table(tmp_path / "raw/utt2spk")) == ["a-1", "a-2", "b-1", "b-2"]
+
+
+def test_tidy_sorts_and_makes_spk2utt_but_mends_no_fault(tmp_path: Path):
+    write(tmp_path, utt2spk="b-1 b\na-2 a\na-1 a\n", text="b-1 x\na-1 y\na-2 z\n")
+    notes = tidy(tmp_path)
+    assert (tmp_path / "utt2spk").read_text() == "a-1 a\na-2 a\nb-1 b\n"
+    assert (tmp_path / "spk2utt").read_text() == "a a-1 a-2\nb b-1\n"
+    assert len(notes) == 3 and "not in the order of LC_ALL=C; sorted" in notes[0]
+    assert tidy(tmp_path) == []
+    (tmp_path / "spk2utt").write_text("b b-1\na a-2 a-1\n")
+    assert "written anew" in tidy(tmp_path)[0]
+    for name, content in (("text", "b-1 x\na-1 y\na-1 z\n"), ("spk2utt", "c a-1 a-2\nb b-1\n")):
+        (tmp_path / name).write_text(content)
+        assert tidy(tmp_path) == [] and (tmp_path / name).read_text() == content
