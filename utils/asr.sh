@@ -195,33 +195,58 @@ require_scorer() {
 stage_5() {
   require_file "$exp/selection.json" 3
   require_scorer
-  local models model name output jobs
-  local -a decoding
-  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
-  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
+  local models model name output jobs most=0 place
+  local -a decoding pending=() places=() outputs_of=() made_of=()
   read -ra decoding <<<"$(decoding_files)"
   models=$(python -m cascade_asr.cli.stages "$exp")
   for model in $models; do
     for name in $test_sets; do
       require_file "dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
-      jobs=$(wc -l <"dump/$name/manifest.tsv")
-      jobs=$((jobs < nj ? jobs : nj))
       if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "${decoding[@]}" \
         "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
-      log "decoding $name with $model"
       marker_remove "$output/.done"
-      # shellcheck disable=SC2086 # a command of several words
-      $decode_cmd $on_gpu "JOB=1:$jobs" "$output/log/decode.JOB.log" \
-        python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
-        --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs" --ngpu "$gpus"
-      python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
-      marker_write "$output/.done" "$output/text"
+      pending+=("$model $name")
+      outputs_of+=("$output")
+      made_of+=("$(printf '%s\n' "${_marker_inputs[@]}")") # as they are now
+      places+=(--set "dump/$name" --outdir "$output")
+      jobs=$(wc -l <"dump/$name/manifest.tsv")
+      most=$((jobs > most ? jobs : most))
     done
   done
+  ((${#pending[@]})) || return 0
+  jobs=$((most < nj ? most : nj))
+  decode_pending
+  python -m cascade_asr.cli.join_decoding "${places[@]}" --jobs "$jobs"
+  for place in "${!pending[@]}"; do
+    mapfile -t _marker_inputs <<<"${made_of[place]}"
+    marker_write "${outputs_of[place]}/.done" "${outputs_of[place]}/text"
+  done
+}
+
+# decode_pending: all of them in the same jobs, for a job takes seconds to start; a job
+# that is started again goes on from what it had
+decode_pending() {
+  local each follower status=0
+  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
+  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
+  local -a models=()
+  for each in "${pending[@]}"; do
+    log "decoding ${each#* } with ${each% *}"
+    models+=(--model "$exp/${each% *}")
+  done
+  python -m cascade_asr.cli.follow_decoding "${places[@]}" &
+  follower=$!
+  # shellcheck disable=SC2086 # a command of several words
+  $decode_cmd $on_gpu "JOB=1:$jobs" "$exp/log/decode.JOB.log" \
+    python -m cascade_asr.cli.decode "${models[@]}" "${places[@]}" \
+    --config "$decode_config" --job JOB --jobs "$jobs" --ngpu "$gpus" || status=$?
+  kill "$follower" 2>/dev/null || true
+  wait "$follower" 2>/dev/null || true
+  ((status == 0)) || exit "$status"
 }
 
 stage_6() {

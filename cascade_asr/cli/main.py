@@ -45,6 +45,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("dump", "dump", "gather features into a dump folder"),
         ("tokens", "tokens", "tokens and manifests"),
         ("decode", "decode", "decode one share of a set"),
+        ("follow-decoding", "follow_decoding", "show how far decoding is"),
         ("join-decoding", "join_decoding", "join the shares"),
         ("stages", "stages", "names of the trainings to decode"),
         ("score", "score", "score hypotheses; the numbers are sclite's"),
