@@ -47,6 +47,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("dump", "dump", "gather features into a dump folder"),
         ("tokens", "tokens", "tokens and manifests"),
         ("decode", "decode", "decode one share of a set"),
+        ("follow-decoding", "follow_decoding", "show how far decoding is"),
         ("join-decoding", "join_decoding", "join the shares"),
         ("recipe-stage", "recipe_stage", "whether a stage is done, and what it depends on"),
         ("stages", "stages", "names of the trainings to decode"),

@@ -234,9 +234,10 @@ class Transcriber:
 
     def _stretch(self, start: float, end: float, hypotheses: list, ctc: Any) -> Stretch:
         recognizer, edge = self._recognizer, self.trained.model.sentence_edge
+        wanted = self.config.nbest if self.config.nbest > 1 else MOST_HYPOTHESES
         choices = [
             Choice(recognizer.text(each), each.score, each.parts)
-            for each in hypotheses[:MOST_HYPOTHESES]
+            for each in hypotheses[:wanted]
         ]
         tokens = [token for token in hypotheses[0].tokens if token != edge]
         words = word_times(tokens, self.trained.model.tokenizer.decode, ctc, end - start)
