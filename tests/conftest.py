@@ -106,16 +106,18 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
     return folder
 
 
-@pytest.fixture
-def run_command(monkeypatch: pytest.MonkeyPatch):
+def run_here(name: str, *words: object) -> None:
     """Run ``python -m cascade_asr.cli.NAME`` in this process; its errors are raised."""
-
-    def run(name: str, *words: object) -> None:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
-        monkeypatch.setattr("cascade_asr.command.run", lambda main: main())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *map(str, words)])
+        patch.setattr("cascade_asr.command.run", lambda main: main())
         runpy.run_module(f"cascade_asr.cli.{name}", run_name="__main__")
 
-    return run
+
+@pytest.fixture
+def run_command():
+    """`run_here`, for tests that need nothing else of this file."""
+    return run_here
 
 
 @pytest.fixture(scope="session")
