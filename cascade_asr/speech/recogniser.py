@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from cascade_asr.data.tokens import BLANK_ID
 from cascade_asr.errors import ConfigError
-from cascade_asr.networks.ctc import BLANK
 from cascade_asr.speech.decode_config import DecodeConfig
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.search.build import build_search
@@ -112,6 +112,6 @@ class Recognizer:
         for row, length in enumerate(encoder_lengths.tolist()):
             path = best[row, :length].unique_consecutive()
             score = float(scores[row, :length].sum())
-            tokens = path[path != BLANK].tolist()
+            tokens = path[path != BLANK_ID].tolist()
             found.append([Hypothesis(tokens, score, {"ctc": score})])
         return found
