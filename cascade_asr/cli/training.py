@@ -114,7 +114,8 @@ def try_networks(task: Task, plan: Plan, where: str) -> None:
         if repr(content) not in counts:
             updates = task.updates_per_epoch(model, stage.config)
             counts[repr(content)] = stage.config.max_epoch * updates
-            try_schedule(stage.config, counts[repr(content)], where)
+            lasts = (stage.config.schedule_epochs or stage.config.max_epoch) * updates
+            try_schedule(stage.config, lasts, where)
     logger.info("%d networks of the plan made a trial step", len(tried))
 
 
