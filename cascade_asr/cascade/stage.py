@@ -406,6 +406,7 @@ class StageRunner:
                 "cpu_seconds": result.cpu_seconds,
                 "updates": result.updates,
                 "frames": result.frames,
+                **({"convergence": result.convergence} if result.convergence else {}),
             },
         )
         remove_leftovers(directory)

@@ -25,7 +25,7 @@ def try_networks(task: Task, plan: Plan, where: str) -> None:
     Stages of one configuration that freeze the same layers are one network. After
     `TRIAL_SECONDS` the remaining ones are tried on the shortest batch alone.
     """
-    started, tried, counts = time.monotonic(), set(), {}
+    started, tried, scheduled = time.monotonic(), set(), set()
     for stage in [each for branch in plan.branches.values() for each in branch.stages]:
         content = dataclasses.asdict(stage.config) | {"seed": 0}
         key = (repr(content), tuple(layer.name for layer in stage.frozen), stage.frozen_dropout)
@@ -41,9 +41,10 @@ def try_networks(task: Task, plan: Plan, where: str) -> None:
         try_training(
             model, stage.config, batches, where, _training_mode(stage.frozen, stage.frozen_dropout)
         )
-        if repr(content) not in counts:
-            counts[repr(content)] = stage.config.max_epoch * data.updates_per_epoch
-            try_schedule(stage.config, counts[repr(content)], where)
+        if repr(content) not in scheduled:
+            epochs = stage.config.schedule_epochs or stage.config.max_epoch
+            scheduled.add(repr(content))
+            try_schedule(stage.config, epochs * data.updates_per_epoch, where)
     logger.info("%d networks of the plan made a trial step", len(tried))
 
 

@@ -14,7 +14,7 @@ from cascade_asr.version import __version__
 
 logger = logging.getLogger(__name__)
 
-_COUNTS = ("seconds", "cpu_seconds", "updates", "frames")  # of lineage.json in done.json
+_COUNTS = ("seconds", "cpu_seconds", "updates", "frames", "convergence")  # of lineage.json in done.json
 
 
 @dataclass(frozen=True)
