@@ -17,6 +17,7 @@ from cascade_asr.data.loader import UtteranceDataset
 from cascade_asr.data.manifest import Manifest, content_digest, read_manifest
 from cascade_asr.data.tokens import BLANK_ID, read_token_list
 from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.files import file_digest
 from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.ctc_alignment import token_and_word_times
 from cascade_asr.speech.decode_config import DecodeConfig
@@ -28,7 +29,6 @@ from cascade_asr.speech.partial_results import PartialResults
 from cascade_asr.speech.progress import DecodingProgress
 from cascade_asr.speech.recogniser import Recognizer
 from cascade_asr.speech.search.hypothesis import Hypothesis
-from cascade_asr.training.checkpoint import file_digest
 from cascade_asr.training.finished import require_done
 from cascade_asr.version import __version__
 
