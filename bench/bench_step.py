@@ -181,7 +181,7 @@ def espnet_class(part: str, path: str) -> type[nn.Module]:
 def our_step(model: ASRModel, batch: Batch) -> Callable[[], None]:
     """One update as the trainer makes it."""
     parameters = trainable_parameters(model)
-    optimizer = build_optimizer(parameters, "adam", {"lr": 1e-4})
+    optimizer = build_optimizer(parameters, "adam", {"lr": 1e-4}, in_one_pass=True)
 
     def step() -> None:
         loss, _ = model(batch)

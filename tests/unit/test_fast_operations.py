@@ -16,10 +16,15 @@ from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
+from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.dropout import activation_and_dropout, dropout
 from cascade_asr.networks.fast.location import LONGEST_MATRIX, LocationConvolution
+from cascade_asr.networks.fast.maps import convolve, valid_relu
 from cascade_asr.networks.fast.recurrent import run_recurrent
+from cascade_asr.networks.fast.shift import relative_shift
 from cascade_asr.networks.fast.switch import VARIABLE, is_fast, plain_operations
 from cascade_asr.speech.model import ASRModel
+from cascade_asr.training.optimization import build_optimizer
 
 WIDTH, VOCABULARY, HIDDEN = 20, 30, 16
 LENGTHS = torch.tensor([90, 61, 33, 77])
@@ -155,12 +160,101 @@ def test_location_convolution(frames: int) -> None:
         assert_same(fast, results())
 
 
-OWN = r"_ValidReLU|_Collect|_Step|_Blockwise"  # what the switch must turn off
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "padding"),
+    [(3, 3, 2, 0), (3, 5, 3, 0), (3, 3, 1, 0), (3, 3, 1, 1), (1, 3, 2, 0)],
+)
+def test_convolution_over_time_and_frequency(
+    channels: int, kernel: int, stride: int, padding: int
+) -> None:
+    torch.manual_seed(1)
+    convolution = nn.Conv2d(channels, 4, kernel, stride, padding)
+    maps = torch.randn(2, channels, 17, 12, requires_grad=True)
+
+    def results() -> list[torch.Tensor]:
+        output = convolve(convolution, maps)
+        leaves = (maps, *convolution.parameters())
+        return [output, *torch.autograd.grad(output.square().sum(), leaves)]
+
+    fast = results()
+    with plain_operations():
+        assert_same(fast, results())
+    convolution.weight.requires_grad_(False)  # frozen: no gradient, those of the others stay
+    output = convolve(convolution, maps)
+    of_maps, of_bias = torch.autograd.grad(output.square().sum(), (maps, convolution.bias))
+    assert_same([of_maps, of_bias], [fast[1], fast[3]])
+
+
+def test_relu_within_the_lengths() -> None:
+    torch.manual_seed(1)
+    source = torch.randn(3, 2, 6, 4, requires_grad=True)
+
+    def results() -> list[torch.Tensor]:
+        output = valid_relu(source * 1.0, torch.tensor([6, 1, 4]))
+        return [output, *torch.autograd.grad(output.square().sum(), [source])]
+
+    fast = results()
+    with plain_operations():
+        assert_same(fast, results())
+
+
+def test_relative_shift_is_espnets() -> None:
+    attention = espnet_module("espnet.nets.pytorch_backend.transformer.attention")
+    plain = attention.RelPositionMultiHeadedAttention(2, 8, 0.0)
+    for size in (1, 2, 9):
+        torch.manual_seed(1)
+        scores = torch.randn(3, 2, size, 2 * size - 1, requires_grad=True)
+        shifted, expected = relative_shift(scores), plain.rel_shift(scores)
+        assert torch.equal(shifted, expected)
+        gradients = [torch.autograd.grad(each.pow(3).sum(), scores)[0] for each in (shifted, expected)]
+        assert_same([gradients[0]], [gradients[1]])
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+@pytest.mark.parametrize("activation", [nn.Identity(), nn.ReLU(), nn.Tanh()])
+def test_dropout_keeps_its_rate_and_its_mean(rate: float, activation: nn.Module) -> None:
+    torch.manual_seed(1)
+    module = nn.Dropout(rate)
+    source = torch.rand(1000, 1003, requires_grad=True) + 0.1  # positive: zero is dropped
+    output = activation_and_dropout(activation, module, source)
+    stays = output != 0
+    assert abs(stays.float().mean().item() - (1 - rate)) < 2e-3
+    for columns in (stays[:, lane::4] for lane in range(4)):  # each quarter of a number
+        assert abs(columns.float().mean().item() - (1 - rate)) < 4e-3
+    expected = activation(source) * stays / (1 - rate)
+    torch.testing.assert_close(output, expected, rtol=2e-4, atol=0.0)
+    weights = torch.randn_like(source)
+    torch.testing.assert_close(
+        torch.autograd.grad((output * weights).sum(), source)[0],
+        torch.autograd.grad((expected * weights).sum(), source)[0], rtol=2e-4, atol=1e-6,
+    )  # fmt: skip
+
+
+def test_dropout_follows_the_seed_whatever_the_number_of_threads_and_stops_in_evaluation() -> None:
+    module, sequence = nn.Dropout(0.3), torch.ones(50, 33)
+
+    def drawn(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return dropout(module, sequence)
+
+    first = drawn(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert torch.equal(drawn(1), first)
+    torch.set_num_threads(threads)
+    assert not torch.equal(drawn(2), first)
+    for rate, expected in ((0.0, sequence), (1.0, torch.zeros_like(sequence))):
+        assert torch.equal(dropout(nn.Dropout(rate), sequence), expected)
+    assert dropout(module.eval(), sequence) is sequence
+
+
+OWN = r"_ValidReLU|_Collect|_Step|_Blockwise|_Convolution|_DroppedReLU"  # what the switch must turn off
 
 
 def test_the_switch_turns_all_off(monkeypatch: pytest.MonkeyPatch) -> None:
     def own_operations() -> set[str]:
-        loss, _ = speech_model("vgg_rnn")(speech_batch(is_padded=True))
+        batch = speech_batch(is_padded=True)
+        loss = speech_model("vgg_rnn")(batch)[0] + speech_model("transformer")(batch)[0]
         tokens = torch.zeros(4, 2, dtype=torch.int64)
         text_loss, _ = LanguageModel(9, 4, 4)(TextBatch(tokens, tokens, True, 1.0))
         names = operations(loss) | operations(text_loss)
@@ -186,3 +280,23 @@ def test_private_parts_of_torch_are_used_in_fast_operations_alone() -> None:
         and path.parent != package / "networks/fast"
     ]
     assert users == []
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_an_optimizer_in_one_pass_moves_the_weights_as_the_plain_one(kind: str) -> None:
+    def trained(in_one_pass: bool, **options) -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(1)
+        network = nn.Linear(9, 5)
+        conf = {"lr": 0.1, "weight_decay": 0.01, **options}
+        optimizer = build_optimizer(network.parameters(), kind, conf, in_one_pass)
+        for _ in range(5):
+            network(torch.randn(4, 9)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return network, optimizer
+
+    network, optimizer = trained(in_one_pass=True)
+    plain, plain_optimizer = trained(in_one_pass=False)
+    assert optimizer.defaults["fused"] and not plain_optimizer.defaults["fused"]
+    assert_same(list(network.parameters()), list(plain.parameters()))
+    assert not trained(in_one_pass=True, foreach=True)[1].defaults["fused"]  # chosen by the user
