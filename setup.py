@@ -83,6 +83,10 @@ setup(
             "nltk>=3.4.5",
             "torch-complex",
         ],
-        "dev": pinned("hypothesis", "pytest", "pytest-xdist", "import-linter", "ruff"),
+        "dev": pinned(
+            "hypothesis", "pytest", "pytest-xdist", "import-linter", "ruff", "selenium", "mkdocs",
+            "mkdocstrings", "mkdocstrings-python",
+        ),
+        "docs": pinned("mkdocs", "mkdocstrings", "mkdocstrings-python"),
     },
 )

@@ -275,7 +275,7 @@ def load(
     Raises:
         ConfigError: if there is no such model, or an option is not known.
 
-    Example:
+    Examples:
         >>> model = cascade_asr.load("exp/rnn")  # doctest: +SKIP
         >>> model.transcribe("a.wav").text  # doctest: +SKIP
         'seven one four'
