@@ -46,12 +46,13 @@ class _Terminal(logging.StreamHandler):
             tqdm.write(self.format(record), file=sys.stderr)
 
 
-def log_to(path: Path) -> None:
-    """Append the log to a file as well."""
+def log_to(path: Path) -> logging.Handler:
+    """Append the log to a file as well; returns what does it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LINE)
     logging.getLogger().addHandler(handler)
+    return handler
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -191,32 +191,54 @@ require_scorer() {
 stage_5() {
   require_file "$exp/selection.json" 3
   require_scorer
-  local models model name output jobs decoding
-  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
-  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
+  local models model name output jobs most=0 reads
+  local -a pending=() places=() outputs=()
   models=$(python -m cascade_asr.cli.stages "$exp")
-  decoding=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
+  reads=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
   for model in $models; do
     for name in $test_sets; do
       require_file "dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
-      jobs=$(wc -l <"dump/$name/manifest.tsv")
-      jobs=$((jobs < nj ? jobs : nj))
       # shellcheck disable=SC2086 # a list of files
-      if work_is_done "$output/.done" "@$exp/$model/done.json" $decoding \
+      if work_is_done "$output/.done" "@$exp/$model/done.json" $reads \
         "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
-      log "decoding $name with $model"
-      # shellcheck disable=SC2086 # a command of several words
-      $decode_cmd $on_gpu "JOB=1:$jobs" "$output/log/decode.JOB.log" \
-        python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
-        --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs" --ngpu "$gpus"
-      python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
-      record_work "$output/.done" "$output/text"
+      pending+=("$model $name")
+      outputs+=("$output")
+      places+=(--set "dump/$name" --outdir "$output")
+      jobs=$(wc -l <"dump/$name/manifest.tsv")
+      most=$((jobs > most ? jobs : most))
     done
   done
+  ((${#pending[@]})) || return 0
+  jobs=$((most < nj ? most : nj))
+  decode_pending
+  python -m cascade_asr.cli.join_decoding "${places[@]}" --jobs "$jobs"
+  for output in "${outputs[@]}"; do record_work "$output/.done" "$output/text"; done
+}
+
+# decode_pending: all of them in the same jobs, for a job takes seconds to start; a job
+# that is started again goes on from what it had
+decode_pending() {
+  local each follower status=0
+  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
+  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
+  local -a models=()
+  for each in "${pending[@]}"; do
+    log "decoding ${each#* } with ${each% *}"
+    models+=(--model "$exp/${each% *}")
+  done
+  python -m cascade_asr.cli.follow_decoding "${places[@]}" &
+  follower=$!
+  # shellcheck disable=SC2086 # a command of several words
+  $decode_cmd $on_gpu "JOB=1:$jobs" "$exp/log/decode.JOB.log" \
+    python -m cascade_asr.cli.decode "${models[@]}" "${places[@]}" \
+    --config "$decode_config" --job JOB --jobs "$jobs" --ngpu "$gpus" || status=$?
+  kill "$follower" 2>/dev/null || true
+  wait "$follower" 2>/dev/null || true
+  ((status == 0)) || exit "$status"
 }
 
 stage_6() {

@@ -20,8 +20,7 @@ with_training_options() {
 # Check the configurations and show the plan; the end of stage 2.
 check_training() {
   with_training_options python -m cascade_asr.cli.training check --controls "$controls" \
-    --cascade-stages "$cascade_stages"
-  with_task_options python -m cascade_asr.cli.plan --controls "$controls"
+    --cascade-stages "$cascade_stages" --show-plan
 }
 
 stage_3() {

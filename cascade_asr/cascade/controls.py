@@ -71,9 +71,11 @@ def available_controls(
     Args:
         cascade: options of the cascade.
         config: of full training; where it has no patience, ``longer-early-stop``
-            is ``longer``, and is left out. None leaves nothing out for that.
+            and does not stop when it has converged, is ``longer``, and is left out. None leaves nothing out for that.
     """
-    without_patience = config is not None and config.patience is None
+    without_patience = (
+        config is not None and config.patience is None and not config.converged.stop
+    )
     return [
         name
         for name in CONTROLS
@@ -154,7 +156,8 @@ def _seeded(stage: StagePlan, seed: int, **changes: object) -> StagePlan:
 
 def _longer(given: _Given) -> Branch:
     """One full training with another seed: the sum of all epochs, to the last of them."""
-    return _one_training(given, "longer", "one training of the cascade's length", patience=None)
+    off = {"patience": None, "converged": {"stop": False}}
+    return _one_training(given, "longer", "one training of the cascade's length", **off)
 
 
 def _longer_early_stop(given: _Given) -> Branch:
@@ -169,6 +172,8 @@ def _one_training(given: _Given, name: str, title: str, **changes: object) -> Br
     ratio = Fraction(epochs, full.config.max_epoch)
     schedule = stretched(full.config.scheduler, full.config.scheduler_conf, ratio)
     changes = {"max_epoch": epochs, "scheduler_conf": schedule, **changes}
+    if full.config.schedule_epochs:
+        changes["schedule_epochs"] = min(epochs, round(full.config.schedule_epochs * ratio))
     stage = _seeded(
         dataclasses.replace(full, config=override(full.config, changes, f"control {name}")),
         branch_seed(full.seed, name, 1),

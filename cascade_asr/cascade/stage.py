@@ -19,7 +19,7 @@ import yaml
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write, write_json
+from cascade_asr.files import atomic_write, file_digest, write_json
 from cascade_asr.networks.layer import Layer
 from cascade_asr.training import checkpoint, device
 from cascade_asr.training.fencing import Fence, may_always_write
@@ -53,7 +53,7 @@ from cascade_asr.training.identity import (
 )
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.lock import Lock, Locked, take
-from cascade_asr.training.protocols import CascadeModel
+from cascade_asr.training.protocols import CascadeModel, Ranks
 from cascade_asr.training.state import FitResult, work_of
 from cascade_asr.training.trainer import Trainer
 
@@ -327,9 +327,10 @@ class StageRunner:
         frozen: frozenset[str],
         identity: dict[str, Any],
     ) -> FitResult:
-        ranks = (self.fabric.global_rank, self.fabric.world_size)
-        train, valid = self.task.loaders(model, plan.config, *ranks, directory)
+        ranks = Ranks(self.fabric.global_rank, self.fabric.world_size)
+        data = self.task.data(model, plan.config, ranks)
         if self.fabric.is_global_zero:
+            data.record(directory)
             _write_config(directory / "config.yaml", plan, self.given)
             total = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
@@ -339,7 +340,7 @@ class StageRunner:
                 ", ".join(layer.name for layer in plan.trained),
                 trained,
                 total,
-                len(train),
+                len(data.train),
                 device.describe(self.fabric),
             )
         trainer = Trainer(
@@ -353,7 +354,7 @@ class StageRunner:
             self._may_write,
             identity,
         )
-        return trainer.fit(model, train, valid)
+        return trainer.fit(model, data.train, data.dev)
 
     def _record(
         self,
@@ -367,7 +368,7 @@ class StageRunner:
         origin: dict[str, Any] | None = None,
     ) -> None:
         """Write lineage.json and, last of all, done.json."""
-        sha256 = checkpoint.file_digest(directory / "model.pth")
+        sha256 = file_digest(directory / "model.pth")
         write_json(
             directory / "lineage.json",
             {
@@ -405,6 +406,7 @@ class StageRunner:
                 "cpu_seconds": result.cpu_seconds,
                 "updates": result.updates,
                 "frames": result.frames,
+                **({"convergence": result.convergence} if result.convergence else {}),
             },
         )
         remove_leftovers(directory)

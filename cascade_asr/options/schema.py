@@ -35,6 +35,8 @@ def option(
     metadata = {
         "help": meaning, "least": least, "most": most, "items": items, "infinite": infinite,
     }  # fmt: skip
+    if isinstance(default, type):  # a dataclass, whose own fields are options
+        return field(default_factory=default, metadata=metadata)
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)

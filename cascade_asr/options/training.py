@@ -14,6 +14,20 @@ LARGEST_SEED = 2**32 - 1  # NumPy's
 
 
 @dataclass
+class ConvergedOptions:
+    """When a training counts as converged; see `cascade_asr.training.convergence`."""
+
+    margin: float | None = option(
+        None, "gain of the dev metric that is none; null: 1 % of its best value", least=0
+    )
+    epochs: int = option(3, "epochs after the schedule's end without a larger gain", least=1)
+    criterion: list[str] | None = option(
+        None, "what is watched; null: the first best_model_criterion", items=(3, 3)
+    )
+    stop: bool = option(False, "end the training as soon as it has converged")
+
+
+@dataclass
 class TrainingOptions:
     """How to train, whatever is trained."""
 
@@ -21,7 +35,11 @@ class TrainingOptions:
     optim_conf: dict[str, Any] = option({}, "arguments of the optimizer; lr is the learning rate")
     scheduler: str | None = option(None, "learning-rate schedule or null")
     scheduler_conf: dict[str, Any] = option({}, "arguments of the schedule (steps are updates)")
+    schedule_epochs: int | None = option(
+        None, "epochs the schedule lasts; later ones keep its last rate; null: all", least=1
+    )
     max_epoch: int = option(40, "epochs", least=1)
+    converged: ConvergedOptions = option(ConvergedOptions, "what counts as converged")
     patience: int | None = option(None, "stop after so many epochs without improvement", least=1)
     grad_clip: float = option(
         5.0, "largest norm of the gradient; 0 does not clip", least=0, infinite=True
@@ -57,7 +75,17 @@ class TrainingOptions:
 
     def digest(self) -> str:
         """A hash of everything that decides the result, for `done` markers."""
+        content = self.deciding()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide what a training ends with.
+
+        What counts as converged does so only where it ends the training.
+        """
         content = dataclasses.asdict(self)
         for name in self.without_effect:
             content.pop(name, None)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        if not self.converged.stop:
+            del content["converged"]
+        return content

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write
+from cascade_asr.files import atomic_write, file_digest
 from cascade_asr.recipe.state_of_files import (
     ABSENT,
     GONE,
     checksum_line,
-    file_digest,
     read_checksum_line,
+    state_of_file,
     tree_digest,
 )
 
@@ -40,7 +40,7 @@ def described(inputs: Iterable[str]) -> dict[str, str]:
     found = {}
     for each in inputs:
         if each.startswith("@"):
-            found[each[1:]] = file_digest(Path(each[1:]))
+            found[each[1:]] = state_of_file(Path(each[1:]))
         elif each.startswith("%"):
             found[each[1:]] = tree_digest(Path(each[1:]))
         else:
@@ -60,6 +60,10 @@ class Marker:
         self.path = path
         self.begun = path.with_name(f"{path.name}.begun")
 
+    def recorded(self) -> dict[str, str]:
+        """The inputs that the work was done with; empty where it was not."""
+        return self._read(self.path)[0] if self.path.is_file() else {}
+
     def stale(self, now: dict[str, str]) -> str | None:
         """Why the work has to be done; None where it is done, empty where it never was.
 
@@ -70,7 +74,7 @@ class Marker:
             return ""
         before, outputs = self._read(self.path)
         for digest, name in outputs:
-            if file_digest(Path(name)) != digest:
+            if state_of_file(Path(name)) != digest:
                 return f"{name} was changed or removed; running again"
         for name, value in now.items():
             old = before.get(name, ABSENT)

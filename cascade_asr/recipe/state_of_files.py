@@ -11,18 +11,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cascade_asr.files import file_digest
+
 GONE = "gone"
 ABSENT = "absent"
 SMALL_BYTES = 64 * 1024 * 1024  # read in less than a second
 SMALL_FILES = 5000
 
 
-def file_digest(path: Path) -> str:
+def state_of_file(path: Path) -> str:
     """SHA-256 of a file's content; `ABSENT` where there is no such file."""
-    if not path.is_file():
-        return ABSENT
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_digest(path) if path.is_file() else ABSENT
 
 
 def tree_digest(path: Path) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cascade_asr.cascade.names import ATTRIBUTING, CASCADE
 from cascade_asr.errors import DataError
 from cascade_asr.files import read_json
 from cascade_asr.results import compute
 from cascade_asr.results.columns import table
+from cascade_asr.results.convergence import convergence_sentences, how_many_converged
+from cascade_asr.training.convergence import in_words, is_converged
 
 NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
 EQUAL = 0.05  # relative difference of updates and of frames up to which compute is equal
@@ -38,6 +41,7 @@ class BranchResult:
         devices: that they ran on, in words.
         disturbed: trainings whose seconds are not those of one undisturbed run, and why.
         parameters: of the network of the branch's last training; None where not recorded.
+        convergence: of the selected training, as its lineage has it; None where it is older.
     """
 
     name: str
@@ -57,6 +61,12 @@ class BranchResult:
     devices: tuple[str, ...] = ()
     disturbed: tuple[str, ...] = ()
     parameters: int | None = None
+    convergence: Mapping[str, Any] | None = None
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the selected training has converged; None where that is not recorded."""
+        return is_converged({"convergence": self.convergence})
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,7 @@ def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
             if (why := compute.disturbance(record))
         ),
         parameters=compute.own_parameters(records),
+        convergence=records[entry["stages"].index(chosen)].get("convergence"),
     )
 
 
@@ -174,9 +185,10 @@ def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
     """Header and cells of the table of branches."""
     names = sorted({name for row in result.rows for name in row.scores})
     has_work = any(row.flops is not None for row in result.rows)  # older records have none
+    judged = any(row.converged is not None for row in result.rows)
     header = ["branch", "selected", f"dev {result.metric}", *names, "trainings", "updates",
               "frames", *(["trained parameters x updates", "FLOPs (estimated)"] * has_work),
-              "time"]  # fmt: skip
+              "time", *(["converged?"] * judged)]  # fmt: skip
     rows = [
         [
             row.title + ("" if row.complete else " (not complete)"),
@@ -190,6 +202,7 @@ def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
             *([compute.in_words(row.flops)] * has_work),
             f"{compute.seconds_in_words(row.processor_seconds)} {row.processor}"
             + (" *" if row.disturbed else ""),
+            *([in_words(row.converged)] * judged),
         ]
         for row in result.rows
     ]
@@ -214,6 +227,7 @@ def headline(results: Sequence[ExperimentResult]) -> str:
         f"{results[0].metric} {full:.2f} -> {cascade:.2f}{seeds}.",
         *_compute_sentences(results, names),
         *_network_sentences(results, names),
+        *_convergence_sentences(results),
     ]
     if improved:
         reasons = _reasons_against(results, names)
@@ -272,6 +286,16 @@ def _network_sentences(results: Sequence[ExperimentResult], names: Sequence[str]
         for name, size in sizes.items()
         if own is not None and size is not None and size != own
     ]
+
+
+def _convergence_sentences(results: Sequence[ExperimentResult]) -> list[str]:
+    """Whether full training had converged: by its own epochs, and beside a longer training."""
+    gain = None
+    if everywhere(results, "longer"):
+        gain = _mean_of(results, "full", None) - _mean_of(results, "longer", None)
+        gain = -gain if results[0].mode == "max" else gain
+    verdicts = [_row(each, "full").convergence for each in results]
+    return convergence_sentences(verdicts, results[0].metric, gain)
 
 
 def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) -> str:
@@ -345,11 +369,13 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
     """
     metrics = common_metrics(results)
     has_work = any(row.flops is not None for each in results for row in each.rows)
+    judged = any(row.converged is not None for each in results for row in each.rows)
     processor = " or ".join(
         dict.fromkeys(row.processor for each in results for row in each.rows)
     )
     header = ["branch", f"dev {results[0].metric}", *(name for name in metrics if name), "updates",
-              "frames", "seconds", f"{processor} seconds", *(["FLOPs (estimated)"] * has_work)]  # fmt: skip
+              "frames", "seconds", f"{processor} seconds", *(["FLOPs (estimated)"] * has_work),
+              *(["converged?"] * judged)]  # fmt: skip
     rows = []
     for name in common_branches(results):
         complete = all(_row(each, name).complete for each in results)
@@ -362,6 +388,7 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
             mark = " *" if "seconds" in what and any(row.disturbed for row in mine) else ""
             cells.append("not known" if math.isnan(value) else f"{value:,.0f}{mark}")
         cells += [compute.in_words(compute.mean([row.flops for row in mine]))] * has_work
+        cells += [how_many_converged([row.converged for row in mine])] * judged
         rows.append(cells)
     return "\n\n".join([table(header, rows), *time_notes(results)])
 

@@ -9,6 +9,7 @@ from typing import Any
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.collect import Stage
 from cascade_asr.results.inspection import Inspector
+from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
 
@@ -113,6 +114,8 @@ def table_rows(measured: Measured, metric: str) -> tuple[list[str], list[list[st
     """
     values = {(each.training, each.set, each.metric): each for each in measured.values}
     titles = [column.title for column in measured.columns]
+    # trainings of older versions have no verdict
+    judged = any(is_converged(stage.lineage) is not None for stage in measured.stages)
     rows = []
     for stage in measured.stages:
         cells = [stage.title + (" **(selected)**" if stage.selected else "")]
@@ -121,8 +124,10 @@ def table_rows(measured: Measured, metric: str) -> tuple[list[str], list[list[st
             value = values.get((stage.name, column.set, column.metric))
             cells.append("-" if value is None else _cell(value, column.form))
         cells += [duration(stage.lineage["seconds"]), f"{stage.lineage['updates']:,}"]
+        cells += [in_words(is_converged(stage.lineage))] * judged
         rows.append(cells)
-    return ["stage", f"dev {metric}", *titles, "trained", "updates"], rows
+    last = ["converged?"] * judged
+    return ["stage", f"dev {metric}", *titles, "trained", "updates", *last], rows
 
 
 def _cell(value: Value, form: str) -> str:

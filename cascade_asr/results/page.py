@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cascade_asr.results.record import without_utterances
+from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
 PLAIN = 400_000  # characters of embedded alignments above which they are compressed
@@ -276,10 +277,10 @@ def _compute(record: dict[str, Any]) -> str:
     for each in record["trainings"]:
         cells = [each["name"], f"{each['epochs'] or 0:,}", f"{each['updates']:,}",
                  f"{each['frames']:,}", duration(each["seconds"]),
-                 "-" if each["flops"] is None else f"{each['flops']:.3g}",
+                 "-" if each["flops"] is None else f"{each['flops']:.3g}", _verdict(each),
                  (each["device"] or "?") + (f" * {each['disturbed']}" if each["disturbed"] else "")]
         rows.append(("", [escape(cell) for cell in cells]))
-    header = ["training", "epochs", "updates", "frames", "time", "FLOPs (estimated)", "device"]
+    header = ["training", "epochs", "updates", "frames", "time", "FLOPs (estimated)", "converged?", "device"]
     branches = record["branches"]
     cells = [("", [escape(cell) for cell in row]) for row in branches["rows"]]
     notes = "".join(f"<p>{escape(note)}</p>" for note in branches["notes"])
@@ -288,6 +289,13 @@ def _compute(record: dict[str, Any]) -> str:
         f"trained for it.</p>{html_table(branches['header'], cells)}{notes}"
         f"<h3>Each training</h3>{html_table(header, rows, 'sortable')}</section>"
     )
+
+
+def _verdict(training: dict[str, Any]) -> str:
+    """``converged (loss got no better in the last 3 epochs, margin 0.1)``."""
+    found = training.get("convergence")
+    why = f" ({found['reason']})" if found else ""
+    return in_words(is_converged(training)) + why
 
 
 def _utterances(record: dict[str, Any]) -> str:

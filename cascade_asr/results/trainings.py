@@ -15,7 +15,7 @@ FILES = ("model.pth", "lineage.json", "config.yaml", "history.jsonl", "scores.js
          "perplexity.json")  # fmt: skip
 KEPT = ("seed", "epochs", "updates", "frames", "seconds", "flops", "parameters",
         "trained_parameter_updates", "device", "finished", "code", "torch", "model_sha256",
-        "config", "host")  # fmt: skip
+        "config", "host", "convergence")  # fmt: skip
 
 
 def read_trainings(directory: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from cascade_asr.data.tokens import BLANK_ID
 from cascade_asr.errors import ConfigError
 from cascade_asr.speech.decode_config import DecodeConfig
 from cascade_asr.speech.model import ASRModel
@@ -105,13 +106,12 @@ class Recognizer:
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
     ) -> list[list[Hypothesis]]:
         """The most probable CTC path of each utterance, and that path's log-probability."""
-        paths = self.model.ctc_best_paths(encoder_output, encoder_lengths)
-        best = self.model.ctc.log_softmax(encoder_output).amax(dim=2).cpu()  # (B, T')
-        scores = [
-            float(row[:length].sum())
-            for row, length in zip(best, encoder_lengths.tolist(), strict=True)
-        ]
-        return [
-            [Hypothesis(tokens, score, {"ctc": score})]
-            for tokens, score in zip(paths, scores, strict=True)
-        ]
+        scores, best = self.model.ctc.log_softmax(encoder_output).max(dim=2)  # (B, T')
+        best, scores = best.cpu(), scores.double().cpu()
+        found = []
+        for row, length in enumerate(encoder_lengths.tolist()):
+            path = best[row, :length].unique_consecutive()
+            score = float(scores[row, :length].sum())
+            tokens = path[path != BLANK_ID].tolist()
+            found.append([Hypothesis(tokens, score, {"ctc": score})])
+        return found

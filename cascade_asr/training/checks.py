@@ -19,6 +19,11 @@ def check_training_options(config: TrainingOptions) -> list[str]:
         problems.append(
             "scheduler_conf is given, but scheduler is null; name it, or remove scheduler_conf"
         )
+    if config.schedule_epochs and config.schedule_epochs > config.max_epoch:
+        problems.append(
+            f"schedule_epochs is {config.schedule_epochs}, expected max_epoch "
+            f"({config.max_epoch}) or less"
+        )
     if config.precision not in PRECISIONS:
         problems.append(
             f"precision is '{config.precision}', expected {', '.join(PRECISIONS[:-1])} or "
@@ -38,6 +43,7 @@ def check_criteria(config: TrainingOptions, model: CascadeModel, where: str) -> 
     for option, criteria in (
         ("best_model_criterion", config.best_model_criterion),
         ("early_stopping_criterion", [config.early_stopping_criterion]),
+        ("converged.criterion", [config.converged.criterion] * bool(config.converged.criterion)),
         ("val_scheduler_criterion", [config.val_scheduler_criterion]),
     ):
         for criterion in criteria:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from cascade_asr.data.manifest import content_digest
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write
-from cascade_asr.training.checkpoint import file_digest
+from cascade_asr.files import atomic_write, file_digest
 
 
 @dataclass(frozen=True)

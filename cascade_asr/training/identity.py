@@ -33,10 +33,7 @@ _IN_WORDS = {
 
 def deciding_options(config: TrainingOptions) -> dict[str, Any]:
     """The options that decide the result, as JSON holds them."""
-    content = dataclasses.asdict(config)
-    for name in config.without_effect:
-        content.pop(name, None)
-    return json.loads(json.dumps(content))
+    return json.loads(json.dumps(config.deciding()))
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:

@@ -283,7 +283,9 @@ class Schedule:
         name: of `SCHEDULERS`, or None for a constant rate.
         conf: its arguments. A one-cycle schedule without ``total_steps`` lasts
             the whole training, and without ``max_lr`` peaks at the optimizer's lr.
-        total_updates: updates of the whole training.
+        total_updates: updates of the whole training, or of ``schedule_epochs``.
+        epochs: after so many the learning rate stays as it is (``schedule_epochs``); None
+            leaves that to the schedule. One that follows the dev metric always does so.
     """
 
     def __init__(
@@ -292,8 +294,11 @@ class Schedule:
         name: str | None,
         conf: dict[str, Any],
         total_updates: int,
+        epochs: int | None = None,
     ) -> None:
         self.when, self._scheduler = "never", None
+        self._optimizer = optimizer
+        self._held_after: int | None = None
         if name is None:
             return
         kind, self.when = SCHEDULERS[name.lower()]
@@ -303,18 +308,73 @@ class Schedule:
                 conf["total_steps"] = total_updates + 1
             conf.setdefault("max_lr", optimizer.param_groups[0]["lr"])
         self._scheduler = kind(optimizer, **conf)
+        if epochs is not None:
+            self._held_after = {"update": total_updates, "epoch": epochs}.get(self.when)
 
     def after_update(self) -> None:
         """Call after each update of the weights."""
-        if self.when == "update":
+        if self.when == "update" and not self._is_held:
             self._scheduler.step()
 
-    def after_epoch(self, metric: float | None) -> None:
-        """Call after each epoch with the watched dev metric."""
-        if self.when == "epoch":
+    def after_epoch(self, metric: float | None) -> bool:
+        """Call after each epoch with the watched dev metric.
+
+        Returns:
+            Whether a schedule that follows the metric lowered the rate (or eps).
+        """
+        before = self._rates()
+        if self.when == "epoch" and not self._is_held:
             self._scheduler.step()
         elif self.when == "metric":
             self._scheduler.step(metric)
+        return self.when == "metric" and self._rates() != before
+
+    def _rates(self) -> list[tuple[Any, Any]]:
+        return [(group["lr"], group.get("eps")) for group in self._optimizer.param_groups]
+
+    @property
+    def _is_held(self) -> bool:
+        return self._held_after is not None and self._scheduler.last_epoch >= self._held_after
+
+    @property
+    def ended(self) -> bool:
+        """Whether the schedule is behind its end, so that a gain is no longer its doing.
+
+        ===================  ======================================================
+        schedule             ends
+        ===================  ======================================================
+        any that counts      after ``schedule_epochs``, where these are given; else:
+        none                 before the first update; with NT-ASGD, when averaging
+                             begins
+        cosineannealinglr    after ``T_max`` epochs
+        multisteplr          after the last milestone
+        noamlr, warmuplr     after the warm-up
+        onecyclelr           after its last update
+        exponentiallr,       has no end, and counts as ended from the beginning
+        steplr
+        epsdecay,            counts as ended from the beginning, and anew whenever it
+        reducelronplateau    lowers the rate (see `after_epoch`)
+        ===================  ======================================================
+        """
+        if not self._optimizer.param_groups[0].get("averaging", True):
+            return False
+        if self._scheduler is None:
+            return True
+        if self._held_after is not None:
+            return self._is_held
+        end = self._own_end()
+        return end is None or self._scheduler.last_epoch >= end
+
+    def _own_end(self) -> int | None:
+        """The step with which the schedule itself ends; None where it has no end."""
+        scheduler = self._scheduler
+        if isinstance(scheduler, lr_scheduler.OneCycleLR):
+            return scheduler.total_steps - 1
+        if isinstance(scheduler, lr_scheduler.CosineAnnealingLR):
+            return scheduler.T_max
+        if isinstance(scheduler, lr_scheduler.MultiStepLR):
+            return max(scheduler.milestones, default=0)
+        return getattr(scheduler, "warmup_steps", None)
 
     @property
     def last_update(self) -> int | None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ class Position:
         best: per epoch kept on disk, its metric; best first.
         stale_epochs: epochs since the watched metric improved.
         watched_best: best value of the metric that patience watches.
+        watched: per epoch, the dev metric that says whether training has converged.
+        epochs_after_schedule: of these, at the end, after the schedule's end.
+        after_schedule: this epoch began after the schedule's end.
         bad_gradients: updates skipped in a row.
         seconds: training time so far, over all attempts.
         cpu_seconds: processor time of this rank's process in it; after a resume the
@@ -41,6 +45,9 @@ class Position:
     best: list[list[float]] = field(default_factory=list)
     stale_epochs: int = 0
     watched_best: float | None = None
+    watched: list[float] = field(default_factory=list)
+    epochs_after_schedule: int = 0
+    after_schedule: bool = False
     bad_gradients: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -79,6 +86,7 @@ class FitResult:
         epochs, updates, frames, seconds: how much was trained.
         cpu_seconds: processor time of the processes of all ranks.
         resumed: how often it was interrupted and went on.
+        convergence: whether it has converged; see `cascade_asr.training.convergence`.
     """
 
     metrics: dict[str, float]
@@ -89,6 +97,7 @@ class FitResult:
     seconds: float
     cpu_seconds: float
     resumed: int = 0
+    convergence: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

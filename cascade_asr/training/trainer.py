@@ -28,6 +28,12 @@ from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training import checkpoint
 from cascade_asr.training.averaging import averaging_begins, evaluation_weights
 from cascade_asr.training.best_epochs import BestEpochs
+from cascade_asr.training.convergence import (
+    Convergence,
+    in_words,
+    judge_convergence,
+    watched_criterion,
+)
 from cascade_asr.training.evaluate import evaluate, means_over_ranks, sum_over_ranks
 from cascade_asr.training.fencing import may_always_write
 from cascade_asr.training.freezing import trainable_parameters
@@ -122,11 +128,14 @@ class Trainer:
         optimizer = build_optimizer(
             trainable_parameters(model), self.config.optim, self.config.optim_conf
         )
-        updates = total_updates(train, self.config.max_epoch, self.config.accum_grad)
+        config = self.config
+        updates = total_updates(train, config.max_epoch, config.accum_grad)
+        lasts = total_updates(train, config.schedule_epochs or config.max_epoch, config.accum_grad)
         self.schedule = Schedule(
-            optimizer, self.config.scheduler, self.config.scheduler_conf, updates
+            optimizer, config.scheduler, config.scheduler_conf, lasts, config.schedule_epochs
         )
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+        self.position.after_schedule = self.schedule.ended
         self._resume()
         self.fabric.barrier()
         is_first_rank = self.fabric.is_global_zero
@@ -273,7 +282,7 @@ class Trainer:
         self.progress.message(f"epoch {position.epoch}/{config.max_epoch} done; dev: {shown}")
         metrics = {"train": train, "valid": valid}
         watched = read_metric(metrics, config.val_scheduler_criterion)
-        self.schedule.after_epoch(watched)
+        is_lowered = self.schedule.after_epoch(watched)
         if averaging_begins(self._bare_optimizer, watched):
             self.progress.message("weights are averaged from now on")
         self._keep_if_among_best(metrics)
@@ -282,6 +291,10 @@ class Trainer:
         stop = config.patience is not None and position.stale_epochs >= config.patience
         if stop:
             self.progress.message(f"no improvement for {config.patience} epochs: stopping")
+        self._watch_convergence(metrics, is_lowered)
+        if config.converged.stop and self._convergence.converged:
+            self.progress.message(f"converged, stopping: {self._convergence.reason}")
+            stop = True
         position.finished = stop or position.epoch >= config.max_epoch
         position.epoch += 1
         position.batch = 0
@@ -300,6 +313,19 @@ class Trainer:
             self.position.stale_epochs = 0
         else:
             self.position.stale_epochs += 1
+
+    def _watch_convergence(self, metrics: dict[str, dict[str, float]], is_lowered: bool) -> None:
+        """Note this epoch's metric, and whether it and the next one are after the schedule."""
+        position = self.position
+        position.watched.append(read_metric(metrics, watched_criterion(self.config)))
+        after = position.after_schedule and not is_lowered
+        position.epochs_after_schedule = position.epochs_after_schedule + 1 if after else 0
+        position.after_schedule = self.schedule.ended
+
+    @property
+    def _convergence(self) -> Convergence:
+        position = self.position
+        return judge_convergence(self.config, position.watched, position.epochs_after_schedule)
 
     # ---- the best epochs --------------------------------------------------
 
@@ -329,6 +355,8 @@ class Trainer:
         self.fabric.barrier()
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.progress.message(f"average of epochs {', '.join(map(str, epochs))}; dev: {shown}")
+        verdict = self._convergence
+        self.progress.message(f"{in_words(verdict.converged)}: {verdict.reason}")
         return FitResult(
             metrics=metrics,
             averaged_epochs=epochs,
@@ -338,6 +366,7 @@ class Trainer:
             seconds=round(self.position.seconds, 1),
             cpu_seconds=round(self._sum_over_ranks(self.position.cpu_seconds)[0], 1),
             resumed=self.position.resumed,
+            convergence=self._convergence.record(),
         )
 
     # ---- evaluation and statistics -----------------------------------------

@@ -184,7 +184,7 @@ def test_a_language_model_of_fisher_and_switchboard_joins_the_search(finished: P
     done = command("cascade_asr.cli.decode", "--model", "exp/tiny/full", "--set", "dump/eval2000",
                    "--outdir", "fused", "--config", "fused.yaml", cwd=finished)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    decoded = read_table(finished / "fused/text.1")
+    decoded = read_table(finished / "fused/logdir/output.1/1best_recog/text")
     assert decoded.keys() == read_table(finished / "data/eval2000/text").keys()
 
 

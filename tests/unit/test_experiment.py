@@ -19,6 +19,8 @@ from cascade_asr.data.loader import UtteranceDataset, collate
 from cascade_asr.data.manifest import Manifest, read_manifest
 from cascade_asr.data.tokens import Tokenizer, write_token_directory
 from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.utterance_mvn import UtteranceMVN
 from cascade_asr.speech.build import build_model, check_config
 from cascade_asr.speech.config import ModelConf, TrainConfig, load_train_config
 from cascade_asr.speech.loading import (
@@ -262,6 +264,23 @@ def test_utterance_normalisation_centres_each_utterance_whatever_it_is_padded_to
     assert len(result) == 60
     for features in result.values():
         np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("means", [True, False])
+@pytest.mark.parametrize("variances", [True, False])
+def test_utterance_normalisation_is_espnets_without_padding_whatever_the_padding_holds(
+    means: bool, variances: bool
+):
+    """ESPnet's own variance counts the padding once the mean is subtracted."""
+    ours = UtteranceMVN(means, variances)
+    theirs = espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN(means, variances)
+    features = torch.randn(3, 30, 4, generator=torch.Generator().manual_seed(1)) * 3 + 5
+    lengths = torch.tensor([30, 11, 1])
+    together, _ = ours(features.clone(), lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone, _ = theirs(features[row : row + 1, :length].clone(), lengths[row : row + 1])
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-6, atol=1e-5)
+        assert not together[row, length:].any()
 
 
 def test_speaker_normalisation_makes_each_speaker_standard(experiment, tokenizer):

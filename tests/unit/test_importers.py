@@ -7,16 +7,14 @@ import io
 import json
 import logging
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import command
+from conftest import command, run_here
 
-from cascade_asr.cli.import_data import main
 from cascade_asr.data.audio.audio import SegmentReader, read_audio
 from cascade_asr.data.importers.identifiers import Names, safe
 from cascade_asr.data.kaldi.data_dir import load_data_dir
@@ -48,9 +46,7 @@ def imported(kind: str, source: Path, folder: Path, *options: str) -> SimpleName
     handler, logger = logging.StreamHandler(told), logging.getLogger()
     logger.addHandler(handler)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["import-data", kind, str(source), str(folder), *options])
-            main()
+        run_here("import_data", kind, source, folder, *options)
         status = 0
     except CascadeError as error:
         print(error, file=told)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.cli.doctor import PIP_LINE, TORCH
 from cascade_asr.files import toolkit_folder
+from cascade_asr.version import PIP_LINE, TORCH
 
 ROOT = Path(__file__).resolve().parents[2]
 
