@@ -113,8 +113,17 @@ read_options() {
   fi
   export CASCADE_ASR_COMMAND # the report shows it
   check_stage_options
+  check_folder
   if [[ ${CASCADE_ASR_CHECK_OPTIONS-} == true ]]; then exit 0; fi # asked by run.sh
   declare_paths
+}
+
+# Archives are named by their absolute paths, in tables of lines, and braces are expanded there.
+check_folder() {
+  case $PWD in
+    *[{}]*) die "the folder $PWD has a brace in its name, at which names of archives are expanded; rename it" ;;
+    *[[:cntrl:]]*) die "the folder $(printf '%q' "$PWD") has a control character in its name; rename it" ;;
+  esac
 }
 
 check_stage_options() {

@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
               "have; what it was is kept in its folder .backup.", "data/train")  # fmt: skip
+    for kind, whose in (("utt", "utterance"), ("spk", "speaker")):
+        sub.add_argument(f"--{kind}-extra-files", metavar="'NAME ...'", default="",
+                         help=f"further tables by {whose}, where the folder has them")  # fmt: skip
     sub.add_argument("folder", type=Path)
 
     sub = add("tidy", _tidy, "Sort tables and make spk2utt of utt2spk where nothing can be lost "
@@ -146,7 +149,9 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 def _fix(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
-    for note in fix(folder) or [f"{folder}: nothing to fix"]:
+    by_utterance = _names("utt-extra-files", arguments.utt_extra_files)
+    by_speaker = _names("spk-extra-files", arguments.spk_extra_files)
+    for note in fix(folder, by_utterance, by_speaker) or [f"{folder}: nothing to fix"]:
         logging.info("%s", note)
     left = validate(folder, wav=False, text=False, feats=False, speaker_order=False)
     for fault in left[:SHOWN_FAULTS]:
@@ -155,6 +160,14 @@ def _fix(arguments: argparse.Namespace) -> int:
         more = len(left) - SHOWN_FAULTS
         logging.warning("and %d more; utils/validate_data_dir.sh %s lists them", more, folder)
     return 0
+
+
+def _names(option: str, text: str) -> list[str]:
+    """Names of tables in an option."""
+    names = words(text)
+    if any("/" in name for name in names):
+        raise ConfigError(f"--{option} '{text}': expected names, not paths")
+    return names
 
 
 def _tidy(arguments: argparse.Namespace) -> int:
@@ -188,9 +201,7 @@ def _subset(arguments: argparse.Namespace) -> int:
 def _combine(arguments: argparse.Namespace) -> int:
     for source in arguments.sources:
         _refuse_in_place(source, arguments.destination)
-    extra = words(arguments.extra_files)
-    if any("/" in name for name in extra):
-        raise ConfigError(f"--extra-files '{arguments.extra_files}': expected names, not paths")
+    extra = _names("extra-files", arguments.extra_files)
     united = combine(arguments.sources, extra)
     united.write(arguments.destination)
     if arguments.skip_fix == "false" and not united.is_complete():

@@ -75,6 +75,11 @@ def test_a_new_recipe_runs_through_all_stages(tmp_path: Path):
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
+    recipe.rename(tmp_path / "a{b}")
+    recipe = tmp_path / "a{b}"
+    assert "has a brace in its name" in run("--stop-stage", "0").stderr
+    recipe.rename(tmp_path / "my recipe")
+    recipe = tmp_path / "my recipe"
     unnamed = run("--stop-stage", "0")
     assert unnamed.returncode == 1 and "give a manifest or a data folder for each" in unnamed.stderr
     done = run("--train-data", corpus / "train.csv", "--dev-data", corpus / "dev.tsv",

@@ -190,3 +190,20 @@ def test_a_training_says_where_it_stands_until_it_ends(tmp_path):
     assert found.seconds_left is not None
     progress.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_with_accents_work_in_an_ascii_locale(tmp_path: Path):
+    """Python then knows no UTF-8, and is started again with it."""
+    folder = tmp_path / "données"
+    folder.mkdir()
+    for name in ("text", "utt2spk"):
+        (folder / name).write_text("é1 é1\n", encoding="utf-8")
+    (folder / "spk2utt").write_text("é1 é1\n", encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.data_dir", "validate", "--no-wav", "--no-feats",
+         str(folder)],
+        cwd=ROOT, env={**os.environ, **ascii_only}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode("utf-8") == f"{folder}: valid\n"

@@ -599,3 +599,23 @@ def test_tidy_sorts_and_makes_spk2utt_but_mends_no_fault(tmp_path: Path):
     for name, content in (("text", "b-1 x\na-1 y\na-1 z\n"), ("spk2utt", "c a-1 a-2\nb b-1\n")):
         (tmp_path / name).write_text(content)
         assert tidy(tmp_path) == [] and (tmp_path / name).read_text() == content
+
+
+def test_fix_keeps_further_tables_in_step(folder: Path):
+    (folder / "utt2ctm").write_text("b-1 x\na-1 y\nz-9 z\n")
+    (folder / "spk2age").write_text("b 7\na 8\nz 9\n")
+    (folder / "other").write_text("b\na\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.data_dir", "fix", "--utt-extra-files",
+         "utt2ctm absent", "--spk-extra-files=spk2age", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (folder / "utt2ctm").read_text() == "a-1 y\nb-1 x\n"  # a gap drops no utterance
+    assert (folder / "spk2age").read_text() == "a 8\nb 7\n"
+    assert (folder / "other").read_text() == "b\na\n"
+    assert (folder / ".backup/utt2ctm").read_text() == "b-1 x\na-1 y\nz-9 z\n"
+    assert len(read_table(folder / "utt2spk")) == 4
+    (folder / "utt2ctm").write_text("q x\n")
+    with pytest.raises(DataError, match="none of its 1 ids is one of the utterances"):
+        fix(folder, ["utt2ctm"])

@@ -287,15 +287,20 @@ def test_lhotse_cuts(tmp_path: Path):
     done = imported("auto", cuts, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert tables(tmp_path / "out")["segments"] == {"s-u1": "r1 1.250000 1.750000"}
+    resampled = {**cut, "recording": recording("r1.wav", transforms=[{"name": "Resample", "kwargs": {}}])}
+    assert imported("auto", write_json_lines(tmp_path / "r.jsonl", [resampled]), tmp_path / "out1").returncode == 0
     faster = {**cut, "recording": recording("r1.wav", transforms=[{"name": "Speed"}])}
     mixed = {"id": "m", "tracks": [], "type": "MixedCut"}
     command_source = {**cut, "recording": {**cut["recording"], "sources": [
         {"type": "command", "channels": [0], "source": "touch pwned"}]}}  # fmt: skip
-    bad = write_json_lines(tmp_path / "bad.jsonl", [faster, mixed, command_source])
+    odd = [{**cut, "supervisions": 5}, {**cut, "recording": {"sources": 7}}, {**cut, "start": "x"},
+           {**cut, "supervisions": [{**sentence, "start": -2}]}]  # fmt: skip
+    bad = write_json_lines(tmp_path / "bad.jsonl", [faster, mixed, command_source, *odd])
     told = imported("auto", bad, tmp_path / "out2").stderr
-    for line, words in ((1, "transforms"), (2, "a MixedCut, which mixes"), (3, "type 'command'")):
+    for line, words in ((1, "transforms"), (2, "a MixedCut, which mixes"), (3, "type 'command'"),
+                        (4, "not as lhotse writes it"), (7, "start -1 and duration")):  # fmt: skip
         assert f"{bad}:{line}: " in told and words in told
-    assert "3 faults" in told and not (tmp_path / "pwned").exists()
+    assert "7 faults" in told and not (tmp_path / "pwned").exists()
 
 
 def test_hugging_face_audio_folders(tmp_path: Path):

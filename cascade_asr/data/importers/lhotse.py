@@ -6,6 +6,8 @@ lhotse itself is not needed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,7 @@ def read_lhotse(
         known = _read_recordings(recordings, faults, root)
     entries: list[Entry] = []
     for place, row in rows:
-        with faults.at(place):
+        with faults.at(place), _as_lhotse_writes():
             if "recording_id" in first:
                 entries.append(_of_supervision(place, row, known))
             else:
@@ -87,11 +89,20 @@ def read_lhotse(
     return entries
 
 
+@contextmanager
+def _as_lhotse_writes() -> Iterator[None]:
+    """Make a `Fault` of a value that is of another kind than lhotse writes."""
+    try:
+        yield
+    except (TypeError, AttributeError, ValueError) as error:
+        raise Fault(f"not as lhotse writes it ({error})") from None
+
+
 def _read_recordings(path: Path, faults: Faults, root: Path | None) -> dict[str, Source]:
     folders = [root] if root else [path.absolute().parent, Path.cwd()]
     found = {}
     for place, row in read_rows(existing(path), faults):
-        with faults.at(place):
+        with faults.at(place), _as_lhotse_writes():
             name = str(_needed(row, "id"))
             if name in found:
                 raise Fault(f"recording '{name}' stands here a second time")
@@ -106,7 +117,9 @@ def _needed(row: Row, name: str) -> Any:
 
 
 def _source(recording: Row, folders: list[Path]) -> Source:
-    if recording.get("transforms"):
+    transforms = recording.get("transforms") or []
+    # another rate alone is --sample-rate's; the times are the same
+    if not all(isinstance(each, dict) and each.get("name") == "Resample" for each in transforms):
         raise Fault(
             "the recording has transforms (such as a changed speed), which are not applied here; "
             "save the audio (cuts.save_audios) and import that"
