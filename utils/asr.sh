@@ -26,6 +26,7 @@ gpu_inference=false               # decode on GPUs: --nj jobs share those of thi
 sctk=                             # folder of NIST's hubscr.pl, for sets that it scores; none: on
                                   # PATH, or Debian's
 # Features and tokens
+dumpdir=dump                      # folder of features and tokens; another one for other features
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 add_deltas=false                  # append first and second derivatives in time to the features
 splice=0                          # 0.. put so many frames of either side beside each frame
@@ -33,7 +34,8 @@ speed_perturb_factors=            # copies of the training data, such as "0.9 1.
 min_frames=                       # 0.. shorter training utterances are left out
 max_frames=                       # 0.. longer training utterances are left out
 max_characters=                   # 0.. and those with a longer text
-token_type=char                   # char or bpe
+token_type=char                   # char or bpe; tokens beside those of before have a folder of
+                                  # their own, such as dump/tokens_bpe2000
 vocabulary_size=2000              # 1.. pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
 token_list=                       # tokens of another model, for a transferred classifier: its
@@ -70,6 +72,95 @@ declare_kind_paths() {
     train_set=${train_set}_sp
     sets=("$train_set" "${sets[@]:1}")
   fi
+  [[ $dumpdir =~ ^[A-Za-z0-9._+/-]+$ ]] ||
+    die "--dumpdir $dumpdir: expected letters, digits and . _ + - / only"
+  dumpdir=${dumpdir%/}
+  find_token_folder
+}
+
+# What the tokens of these options are called.
+token_name() {
+  local name=$token_type
+  if [[ $token_type == bpe ]]; then name+=$vocabulary_size; fi
+  if [[ -n $token_list ]]; then name=list$(cksum <<<"$token_list" | cut -d ' ' -f 1); fi
+  if [[ -n $non_linguistic_symbols ]]; then
+    name+=_$(basename "$non_linguistic_symbols" .txt | tr -c 'A-Za-z0-9._+\n-' _)
+  fi
+  printf '%s' "$name"
+}
+
+# The first tokens stand in $dumpdir itself. Others have a folder in it with manifests of
+# their own and links to the features, so that no experiment loses its tokens.
+find_token_folder() {
+  local name
+  name=$(token_name)
+  if [[ $name == "$(tokens_of_dumpdir "$name")" ]]; then
+    dump=$dumpdir
+  else
+    dump=$dumpdir/tokens_$name kind_tag=$name
+  fi
+}
+
+# tokens_of_dumpdir NAME: what the tokens in $dumpdir are called; NAME, where there are
+# none, or where an older version made them with these options.
+tokens_of_dumpdir() {
+  local marker=$dumpdir/.stage2.done type size
+  if [[ -f $dumpdir/.tokens ]]; then
+    cat "$dumpdir/.tokens"
+    return
+  elif [[ -f $marker ]]; then
+    type=$(sed -n 's/^input token_type=//p' "$marker")
+    size=$(sed -n 's/^input vocabulary_size=//p' "$marker")
+    if [[ $token_type == "$type" && ($type == char || $vocabulary_size == "$size") ]] &&
+      was_read "$non_linguistic_symbols" && was_read "$token_list"; then
+      type=$1 size=''
+    elif [[ $type == char ]]; then
+      size=''
+    fi
+    printf '%s' "$type$size"
+  elif [[ -f $dumpdir/tokens/tokens.json ]]; then
+    type=$(sed -n 's/.*"token_type": "\(.*\)".*/\1/p' "$dumpdir/tokens/tokens.json")
+    if [[ $type == "$token_type" ]]; then printf '%s' "$1"; else printf '%s' "$type"; fi
+  else
+    printf '%s' "$1"
+  fi
+}
+
+# is_of_this_kind EXP: whether its models have tokens such as these options make, from
+# before others took their place in $dumpdir
+is_of_this_kind() {
+  local tokens=$1/tokens
+  [[ -f $tokens/tokens.json ]] || return 1
+  grep -qF "\"token_type\": \"$token_type\"" "$tokens/tokens.json" || return 1
+  # <blank> and <sos/eos> are no pieces
+  [[ $token_type == char ]] || (($(wc -l <"$tokens/tokens.txt") == vocabulary_size + 2))
+}
+
+# was_read PATH: whether the marker of stage 2 in $dumpdir names this file; or there is none
+was_read() {
+  if [[ -z $1 ]]; then return 0; fi
+  grep -qF -e "input $1=" -e "input $1/tokens.txt=" "$dumpdir/.stage2.done"
+}
+
+# Before stage 2 writes: whose tokens stand in $dumpdir, or links to its features.
+keep_tokens_apart() {
+  local name file
+  if [[ $dump == "$dumpdir" ]]; then
+    token_name >"$dump/.tokens.tmp"
+    mv "$dump/.tokens.tmp" "$dump/.tokens"
+    return 0
+  fi
+  log "tokens $kind_tag: in $dump, beside those in $dumpdir/tokens"
+  for name in "${sets[@]}"; do
+    mkdir -p "$dump/$name"
+    for file in feats.scp text utt2spk spk2utt utt2num_frames cmvn.npz cmvn_speaker.ark \
+      fbank.conf frame_shift; do
+      rm -f "$dump/$name/$file"
+      if [[ -f $dumpdir/$name/$file ]]; then
+        ln -s "../../$name/$file" "$dump/$name/$file"
+      fi
+    done
+  done
 }
 
 features_of() {
@@ -86,13 +177,13 @@ features_of() {
   jobs=$((jobs < nj ? jobs : nj))
   split_data.sh "data/$name" "$jobs"
   # shellcheck disable=SC2086 # a command of several words
-  $train_cmd "JOB=1:$jobs" "dump/$name/log/fbank.JOB.log" \
+  $train_cmd "JOB=1:$jobs" "$dumpdir/$name/log/fbank.JOB.log" \
     python -m cascade_asr.cli.fbank --config "$fbank_config" \
     --add-deltas "$add_deltas" --splice "$splice" \
-    "data/$name/split$jobs/JOB" "dump/$name/fbank.JOB"
-  local -a options=(--complete true --like "dump/$train_set")
+    "data/$name/split$jobs/JOB" "$dumpdir/$name/fbank.JOB"
+  local -a options=(--complete true --like "$dumpdir/$train_set")
   if [[ $name == "$train_set" ]]; then options=(--complete false); fi
-  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" "${options[@]}"
+  python -m cascade_asr.cli.dump "data/$name" "$dumpdir/$name" --jobs "$jobs" "${options[@]}"
 }
 
 # validate_data SET [OPTION...]: with audio, or with features that are computed already
@@ -157,10 +248,11 @@ stage_2() {
   local name
   local -a keep_empty=()
   for name in "${sets[@]}"; do
-    require_file "dump/$name/feats.scp" 1
+    require_file "$dumpdir/$name/feats.scp" 1
     if [[ -d data/$name/hub5 ]]; then keep_empty+=(--keep-empty "$name"); fi
   done
-  python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
+  keep_tokens_apart
+  python -m cascade_asr.cli.tokens "$dump" --train-set "$train_set" --token-type "$token_type" \
     --vocabulary-size "$vocabulary_size" ${min_frames:+--min-frames "$min_frames"} \
     ${max_frames:+--max-frames "$max_frames"} \
     ${max_characters:+--max-characters "$max_characters"} ${token_list:+--token-list "$token_list"} \
@@ -170,8 +262,8 @@ stage_2() {
 }
 
 require_training_data() {
-  require_file "dump/$train_set/manifest.tsv" 2
-  require_file "dump/$dev_set/manifest.tsv" 2
+  require_file "$dump/$train_set/manifest.tsv" 2
+  require_file "$dump/$dev_set/manifest.tsv" 2
 }
 
 # What decoding depends on beside models and data: its options and the language model.
@@ -201,10 +293,10 @@ stage_5() {
   models=$(python -m cascade_asr.cli.stages "$exp")
   for model in $models; do
     for name in $test_sets; do
-      require_file "dump/$name/manifest.tsv" 2
+      require_file "$dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
       if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "${decoding[@]}" \
-        "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
+        "@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
@@ -212,8 +304,8 @@ stage_5() {
       pending+=("$model $name")
       outputs_of+=("$output")
       made_of+=("$(printf '%s\n' "${_marker_inputs[@]}")") # as they are now
-      places+=(--set "dump/$name" --outdir "$output")
-      jobs=$(wc -l <"dump/$name/manifest.tsv")
+      places+=(--set "$dump/$name" --outdir "$output")
+      jobs=$(wc -l <"$dump/$name/manifest.tsv")
       most=$((jobs > most ? jobs : most))
     done
   done
@@ -252,7 +344,7 @@ decode_pending() {
 stage_6() {
   require_file "$exp/selection.json" 3
   # shellcheck disable=SC2086 # a list of names
-  python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
+  python -m cascade_asr.cli.report --exp "$exp" --dump "$dump" --data data \
     ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets
 }
 
@@ -273,7 +365,7 @@ describe_stage() {
         inputs+=("@data/$name/wav.scp" "@data/$name/text" "@data/$name/utt2spk" "@data/$name/segments")
         if [[ -f data/$name/feats.scp ]]; then inputs+=("@data/$name/feats.scp"); fi
       done
-      for name in "${sets[@]}"; do outputs+=("dump/$name/feats.scp"); done
+      for name in "${sets[@]}"; do outputs+=("$dumpdir/$name/feats.scp"); done
       ;;
     2)
       inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
@@ -285,21 +377,21 @@ describe_stage() {
         inputs+=("@$token_list")
       fi
       for name in "${sets[@]}"; do
-        inputs+=("@dump/$name/feats.scp" "@dump/$name/text" "@dump/$name/cmvn.npz")
-        outputs+=("dump/$name/manifest.tsv")
+        inputs+=("@$dumpdir/$name/feats.scp" "@$dumpdir/$name/text" "@$dumpdir/$name/cmvn.npz")
+        outputs+=("$dump/$name/manifest.tsv")
       done
-      outputs+=("dump/tokens/tokens.txt")
+      outputs+=("$dump/tokens/tokens.txt")
       ;;
     3 | 4)
-      inputs=("@dump/$train_set/manifest.tsv" "@dump/$dev_set/manifest.tsv"
-        "@dump/tokens/tokens.txt" "@dump/$train_set/cmvn.npz" "@dump/$dev_set/cmvn.npz")
+      inputs=("@$dump/$train_set/manifest.tsv" "@$dump/$dev_set/manifest.tsv"
+        "@$dump/tokens/tokens.txt" "@$dump/$train_set/cmvn.npz" "@$dump/$dev_set/cmvn.npz")
       ;;
     5)
       read -ra inputs <<<"$(decoding_files)"
       inputs+=("@$exp/full/done.json")
       add_stage_files inputs @ done.json
       for name in $test_sets; do
-        inputs+=("@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz")
+        inputs+=("@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz")
         outputs+=("$exp/full/decode_$name/text")
         add_stage_files outputs "" "decode_$name/text"
       done
@@ -307,7 +399,7 @@ describe_stage() {
     6)
       inputs=("@$exp/selection.json")
       for name in $test_sets; do
-        inputs+=("@dump/$name/text" "@$exp/full/decode_$name/text")
+        inputs+=("@$dump/$name/text" "@$exp/full/decode_$name/text")
         if [[ -d data/$name/hub5 ]]; then
           inputs+=("@data/$name/hub5/segments" "@data/$name/hub5/stm" "@data/$name/hub5/glm")
         fi

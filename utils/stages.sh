@@ -8,12 +8,15 @@
 #                          the data that their trainings read
 #   require_training_data  dies where stage 2 has not been run
 #   check_kind_options     dies where an option of its own is wrong
-#   declare_kind_paths     names all files, before any stage
+#   declare_kind_paths     names all files, before any stage; may set dump, the folder that
+#                          training reads, and kind_tag, which joins an experiment's name
+#   is_of_this_kind EXP    where kind_tag is set: whether EXP is what it would tell apart
 #   stage_names            an array of seven names
 # and sets kind_file to its own path.
 # shellcheck shell=bash
 
 train_cmd='' training_job_options='' # set by the recipe's cmd.sh, by --cmd
+dump=dump kind_tag=''                # a kind may have others: see declare_kind_paths
 task=                                # text, for language models; none: speech
 stage_names=()
 
@@ -77,8 +80,14 @@ check_stage_options() {
 # Everything that a stage reads or writes is named here, before any stage.
 declare_paths() {
   nj=${nj:-$(nproc)}
-  tag=${tag:-$(basename "$train_config" .yaml)$(tag_of_train_args)${seed:+_seed$seed}}
   declare_kind_paths
+  if [[ -z $tag ]]; then
+    tag=$(basename "$train_config" .yaml)$(tag_of_train_args)
+    if [[ -n $kind_tag ]] && ! is_of_this_kind "exp/$tag${seed:+_seed$seed}${seeds:+_seed${seeds%%,*}}"; then
+      tag+=_$kind_tag
+    fi
+    tag+=${seed:+_seed$seed}
+  fi
   # shellcheck source=/dev/null
   . ./cmd.sh
   training=(python -m cascade_asr.cli.training)
@@ -104,7 +113,7 @@ tag_of_train_args() {
 use_experiment() {
   seed=$1
   exp=exp/$tag${seeds:+_seed$seed}
-  task_options=(${task:+--task "$task"} --exp "$exp" --dump dump
+  task_options=(${task:+--task "$task"} --exp "$exp" --dump "$dump"
     --train-set "$train_set" --dev-set "$dev_set" --train-config "$train_config"
     --cascade-config "$cascade_config" ${train_args:+"--train-args=$train_args"}
     ${seed:+--seed "$seed"})
@@ -234,7 +243,8 @@ add_stage_files() {
 marker_of() {
   case $1 in
     0) echo "data/.stage0.done" ;;
-    1 | 2) echo "dump/.stage$1.done" ;;
+    1) echo "${dumpdir:-dump}/.stage$1.done" ;;
+    2) echo "$dump/.stage$1.done" ;;
     *) echo "$exp/.stage$1.done" ;;
   esac
 }
