@@ -26,6 +26,7 @@ gpu_inference=false               # decode on GPUs: --nj jobs share those of thi
 sctk=                             # folder of NIST's hubscr.pl, for sets that it scores; none: on
                                   # PATH, or Debian's
 # Features and tokens
+dumpdir=dump                      # folder of features and tokens; another one for other features
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 add_deltas=false                  # append first and second derivatives in time to the features
 splice=0                          # 0.. put so many frames of either side beside each frame
@@ -33,7 +34,8 @@ speed_perturb_factors=            # copies of the training data, such as "0.9 1.
 min_frames=                       # 0.. shorter training utterances are left out
 max_frames=                       # 0.. longer training utterances are left out
 max_characters=                   # 0.. and those with a longer text
-token_type=char                   # char or bpe
+token_type=char                   # char or bpe; tokens beside those of before have a folder of
+                                  # their own, such as dump/tokens_bpe2000
 vocabulary_size=2000              # 1.. pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
 token_list=                       # tokens of another model, for a transferred classifier: its
@@ -70,6 +72,9 @@ declare_kind_paths() {
     train_set=${train_set}_sp
     sets=("$train_set" "${sets[@]:1}")
   fi
+  [[ $dumpdir =~ ^[A-Za-z0-9._+/-]+$ ]] ||
+    die "--dumpdir $dumpdir: expected letters, digits and . _ + - / only"
+  dumpdir=${dumpdir%/}
 }
 
 features_of() {
@@ -86,13 +91,13 @@ features_of() {
   jobs=$((jobs < nj ? jobs : nj))
   split_data.sh "data/$name" "$jobs"
   # shellcheck disable=SC2086 # a command of several words
-  $train_cmd "JOB=1:$jobs" "dump/$name/log/fbank.JOB.log" \
+  $train_cmd "JOB=1:$jobs" "$dumpdir/$name/log/fbank.JOB.log" \
     python -m cascade_asr.cli.fbank --config "$fbank_config" \
     --add-deltas "$add_deltas" --splice "$splice" \
-    "data/$name/split$jobs/JOB" "dump/$name/fbank.JOB"
-  local -a options=(--complete true --like "dump/$train_set")
+    "data/$name/split$jobs/JOB" "$dumpdir/$name/fbank.JOB"
+  local -a options=(--complete true --like "$dumpdir/$train_set")
   if [[ $name == "$train_set" ]]; then options=(--complete false); fi
-  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" "${options[@]}"
+  python -m cascade_asr.cli.dump "data/$name" "$dumpdir/$name" --jobs "$jobs" "${options[@]}"
 }
 
 # validate_data SET [OPTION...]: with audio, or with features that are computed already
@@ -160,10 +165,11 @@ stage_2() {
   local name
   local -a keep_empty=()
   for name in "${sets[@]}"; do
-    require_file "dump/$name/feats.scp" 1
+    require_file "$dumpdir/$name/feats.scp" 1
     if [[ -d data/$name/hub5 ]]; then keep_empty+=(--keep-empty "$name"); fi
   done
-  python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
+  about_recipe token-folder
+  python -m cascade_asr.cli.tokens "$dump" --train-set "$train_set" --token-type "$token_type" \
     --vocabulary-size "$vocabulary_size" ${min_frames:+--min-frames "$min_frames"} \
     ${max_frames:+--max-frames "$max_frames"} \
     ${max_characters:+--max-characters "$max_characters"} ${token_list:+--token-list "$token_list"} \
@@ -173,8 +179,8 @@ stage_2() {
 }
 
 require_training_data() {
-  require_file "dump/$train_set/manifest.tsv" 2
-  require_file "dump/$dev_set/manifest.tsv" 2
+  require_file "$dump/$train_set/manifest.tsv" 2
+  require_file "$dump/$dev_set/manifest.tsv" 2
 }
 
 # Conversations are scored by a program that may be missing: better told before decoding.
@@ -197,18 +203,18 @@ stage_5() {
   reads=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
   for model in $models; do
     for name in $test_sets; do
-      require_file "dump/$name/manifest.tsv" 2
+      require_file "$dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
       # shellcheck disable=SC2086 # a list of files
       if work_is_done "$output/.done" "@$exp/$model/done.json" $reads \
-        "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
+        "@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
       pending+=("$model $name")
       outputs+=("$output")
-      places+=(--set "dump/$name" --outdir "$output")
-      jobs=$(wc -l <"dump/$name/manifest.tsv")
+      places+=(--set "$dump/$name" --outdir "$output")
+      jobs=$(wc -l <"$dump/$name/manifest.tsv")
       most=$((jobs > most ? jobs : most))
     done
   done
@@ -244,6 +250,6 @@ decode_pending() {
 stage_6() {
   require_file "$exp/selection.json" 3
   # shellcheck disable=SC2086 # a list of names
-  python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
+  python -m cascade_asr.cli.report --exp "$exp" --dump "$dump" --data data \
     ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets
 }

@@ -5,26 +5,26 @@
 #   stage_is_done STAGE      the same question, where nothing is begun
 #   record_done STAGE        after the stage
 #   work_is_done FILE INPUT... and record_work FILE OUTPUT...  for a part of a stage
+#   about_recipe COMMAND...  another question that needs all options
 #   digest_of PATH           what stands for the state of a file or folder of any size
 # shellcheck shell=bash disable=SC2154,SC2034 # options are declared by utils/stages.sh
 
 reason='' # why a stage runs again, for the log
 
-# What a stage may depend on: all options, the names of the sets and of the experiment.
-_recipe_values() {
+# about_recipe COMMAND...: ask with all options, and the names of sets and experiment
+about_recipe() {
   local name
-  values=("exp=$exp" "train_set=$train_set" "dev_set=$dev_set" "test_sets=$test_sets"
-    "sets=${sets[*]-}" "original_train_set=${original_train_set:-$train_set}")
-  for name in "${_option_names[@]}"; do values+=("$name=${!name}"); done
+  local -a values=("exp=$exp" "dump=$dump" "train_set=$train_set" "dev_set=$dev_set"
+    "test_sets=$test_sets" "sets=${sets[*]-}" "original_train_set=${original_train_set:-$train_set}")
+  for name in "${_option_names[@]}"; do values+=("$name=${!name-}"); done
+  python -m cascade_asr.cli.recipe_stage "$@" --kind "${task:-speech}" --values "${values[@]}"
 }
 
 _ask() {
-  local -a inputs=() values=()
+  local -a inputs=()
   local answer
   if (($2 == 0)); then corpus_identity; fi
-  _recipe_values
-  answer=$(python -m cascade_asr.cli.recipe_stage "$1" "$2" --kind "${task:-speech}" \
-    ${inputs[@]+"${inputs[@]/#/--input=}"} --values "${values[@]}") || exit 1
+  answer=$(about_recipe "$1" "$2" ${inputs[@]+"${inputs[@]/#/--input=}"}) || exit 1
   reason=${answer#to do: }
   [[ $answer != "done" ]]
 }

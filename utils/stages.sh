@@ -7,12 +7,13 @@
 #                          cascade_asr/recipe/files_of_stages.py
 #   require_training_data  dies where stage 2 has not been run
 #   check_kind_options     dies where an option of its own is wrong
-#   declare_kind_paths     names all files, before any stage
+#   declare_kind_paths     names all sets, before any stage
 #   stage_names            an array of seven names
 # and sets kind_file to its own path.
 # shellcheck shell=bash
 
 train_cmd='' training_job_options='' # set by the recipe's cmd.sh, by --cmd
+dump=dump                            # folder that training reads
 task=                                # text, for language models; none: speech
 stage_names=()
 
@@ -152,9 +153,9 @@ check_stage_options() {
 # Everything that a stage reads or writes is named here, before any stage.
 declare_paths() {
   nj=${nj:-$(nproc)}
-  tag=${tag:-$(python -m cascade_asr.cli.recipe_stage name --train-config "$train_config" \
-    --train-args="$train_args" --seed "$seed")}
   declare_kind_paths
+  exp='' # not known yet
+  { read -r dump && read -r tag; } < <(about_recipe names) || exit 1
   # shellcheck source=/dev/null
   . ./cmd.sh
   read -ra all_seeds <<<"${seeds//,/ }"

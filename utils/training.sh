@@ -6,7 +6,7 @@ detached=false # training goes on in jobs without this terminal
 
 # with_task_options COMMAND...: run it with what says what is trained, and on which data
 with_task_options() {
-  "$@" ${task:+--task "$task"} --exp "$exp" --dump dump \
+  "$@" ${task:+--task "$task"} --exp "$exp" --dump "$dump" \
     --train-set "$train_set" --dev-set "$dev_set" --train-config "$train_config" \
     --cascade-config "$cascade_config" ${train_args:+"--train-args=$train_args"} \
     ${seed:+--seed "$seed"}

@@ -27,6 +27,11 @@ from cascade_asr.recipe.files_of_stages import (
 )
 from cascade_asr.recipe.marker import Marker, described
 from cascade_asr.recipe.state_of_files import tree_digest
+from cascade_asr.recipe.token_folder import (
+    has_such_tokens,
+    prepare_token_folder,
+    token_folder,
+)
 
 DONE = "done"
 TO_DO = "to do: "
@@ -70,18 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     decoding = commands.add_parser("decoding", help="print what a decoding configuration reads")
     decoding.add_argument("config", type=Path)
     decoding.set_defaults(run=lambda arguments: _inputs_of_decoding(arguments.config))
-    name = commands.add_parser("name", help="print the name of an experiment, TAG of exp/TAG")
-    name.add_argument("--train-config", type=Path, required=True)
-    name.add_argument("--train-args", default="")
-    name.add_argument("--seed", default="")
-    name.set_defaults(run=_experiment_name)
+    for name, run, text in (
+        ("names", _names, "print the folder that training reads, and TAG of exp/TAG"),
+        ("token-folder", _prepare_tokens, "make the folder of the tokens, before stage 2 writes"),
+    ):
+        about = commands.add_parser(name, help=text)
+        about.add_argument("--kind", choices=("speech", "text"), required=True)
+        about.add_argument("--values", nargs="*", default=[], help="NAME=VALUE of all options")
+        about.set_defaults(run=run)
     return parser
 
 
 def _check_stage(arguments: argparse.Namespace) -> str:
     values = _values(arguments.values)
     inputs, _ = files_of_stage(arguments.kind, arguments.stage, values)
-    marker = Marker(marker_path(arguments.stage, values["exp"]))
+    marker = Marker(marker_path(arguments.stage, values))
     return _answer(marker, described([*arguments.input, *inputs]), arguments.starts)
 
 
@@ -100,7 +108,7 @@ def _finish_stage(arguments: argparse.Namespace) -> None:
     told = {
         name: value for name, value in described(arguments.input).items() if name == SOURCE
     }
-    Marker(marker_path(arguments.stage, values["exp"])).finish(outputs, told)
+    Marker(marker_path(arguments.stage, values)).finish(outputs, told)
 
 
 def _work(arguments: argparse.Namespace) -> str | None:
@@ -122,19 +130,36 @@ def _values(words: list[str]) -> Mapping[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _experiment_name(arguments: argparse.Namespace) -> str:
+def _names(arguments: argparse.Namespace) -> str:
+    values = _values(arguments.values)
+    dump, kind_tag = Path(values["dump"]), ""
+    if arguments.kind == "speech":
+        dump, kind_tag = token_folder(values)
+    return f"{dump}\n{values['tag'] or _experiment_name(values, kind_tag)}"
+
+
+def _prepare_tokens(arguments: argparse.Namespace) -> None:
+    prepare_token_folder(_values(arguments.values))
+
+
+def _experiment_name(values: Mapping[str, str], kind_tag: str) -> str:
     """The training options of the command line are in it, as ESPnet has it.
 
-    No setting takes another one's folder so.
+    No setting takes another one's folder so. Experiments from before the tokens had
+    names keep theirs.
     """
-    words = arguments.train_args.split()
-    added = "".join("_" + re.sub(r"[^A-Za-z0-9._+-]", "", word) for word in words)
-    lossy = re.search(r"[^A-Za-z0-9._+=\s-]", arguments.train_args)
+    given = values["train_args"]
+    added = "".join("_" + re.sub(r"[^A-Za-z0-9._+-]", "", word) for word in given.split())
+    lossy = re.search(r"[^A-Za-z0-9._+=\s-]", given)
     if len(added) > LONGEST_NAME or lossy:
-        digest = sha256(arguments.train_args.encode()).hexdigest()[:10]
+        digest = sha256(given.encode()).hexdigest()[:10]
         added = f"{added[: LONGEST_NAME - 10]}_{digest}"
-    seed = f"_seed{arguments.seed}" if arguments.seed else ""
-    return f"{arguments.train_config.name.removesuffix('.yaml')}{added}{seed}"
+    name = Path(values["train_config"]).name.removesuffix(".yaml") + added
+    seed = f"_seed{values['seed']}" if values["seed"] else ""
+    first = f"_seed{values['seeds'].split(',')[0]}" if values["seeds"] else ""
+    if kind_tag and not has_such_tokens(Path("exp", name + seed + first), values):
+        name += f"_{kind_tag}"
+    return name + seed
 
 
 if __name__ == "__main__":

@@ -8,17 +8,23 @@ from pathlib import Path
 from cascade_asr.yaml_file import read_yaml
 
 STAGES = range(7)
+DATA = "data"  # folder of stage 0
 Files = tuple[list[str], list[str]]  # inputs, as for a marker, and outputs
 
 
-def marker_path(stage: int, experiment: str) -> Path:
+def marker_path(stage: int, values: Mapping[str, str]) -> Path:
     """The file that says that a stage is done.
 
     Args:
-        stage: of the recipe, from 0.
-        experiment: ``exp/TAG``; stages 0 to 2 serve all experiments.
+        stage: of the recipe, from 0; stages 0 to 2 serve several experiments.
+        values: as for `files_of_stage`.
     """
-    folder = "data" if stage == 0 else "dump" if stage < 3 else experiment
+    if stage == 0:
+        folder = DATA
+    elif stage == 1:
+        folder = values.get("dumpdir", values["dump"])
+    else:
+        folder = values["dump"] if stage == 2 else values["exp"]
     return Path(folder, f".stage{stage}.done")
 
 
@@ -28,8 +34,8 @@ def files_of_stage(kind: str, stage: int, values: Mapping[str, str]) -> Files:
     Args:
         kind: ``speech`` or ``text``.
         stage: from 0; the inputs of stage 0 are for the recipe to say.
-        values: of all options of the recipe, and of ``exp``, ``train_set``, ``dev_set``,
-            ``original_train_set``; ``sets`` and ``test_sets`` hold names between blanks.
+        values: of all options of the recipe, and of ``exp``, ``dump``, ``train_set``,
+            ``dev_set``, ``original_train_set``; ``sets`` and ``test_sets`` hold names between blanks.
     """
     if stage in (3, 4):
         return _trainings(stage, values, _DATA[kind](values))
@@ -74,14 +80,14 @@ def _contents(paths: list[str]) -> list[str]:
 
 
 def _speech_data(values: Mapping[str, str]) -> list[str]:
-    train, dev = values["train_set"], values["dev_set"]
+    dump, train, dev = values["dump"], values["train_set"], values["dev_set"]
     return _contents(
         [
-            f"dump/{train}/manifest.tsv",
-            f"dump/{dev}/manifest.tsv",
-            "dump/tokens/tokens.txt",
-            f"dump/{train}/cmvn.npz",
-            f"dump/{dev}/cmvn.npz",
+            f"{dump}/{train}/manifest.tsv",
+            f"{dump}/{dev}/manifest.tsv",
+            f"{dump}/tokens/tokens.txt",
+            f"{dump}/{train}/cmvn.npz",
+            f"{dump}/{dev}/cmvn.npz",
         ]
     )
 
@@ -110,7 +116,7 @@ def _speech_features(values: Mapping[str, str]) -> Files:
         if Path(f"data/{name}/feats.scp").is_file():
             files.append("feats.scp")
         inputs += [f"@data/{name}/{file}" for file in files]
-    return inputs, [f"dump/{name}/feats.scp" for name in values["sets"].split()]
+    return inputs, [f"{values['dumpdir']}/{name}/feats.scp" for name in values["sets"].split()]
 
 
 def _speech_tokens(values: Mapping[str, str]) -> Files:
@@ -122,10 +128,11 @@ def _speech_tokens(values: Mapping[str, str]) -> Files:
     if token_list:
         is_folder = Path(token_list).is_dir()
         inputs.append(f"@{token_list}/tokens.txt" if is_folder else f"@{token_list}")
-    sets = values["sets"].split()
+    dump, sets = values["dump"], values["sets"].split()
     for name in sets:
-        inputs += [f"@dump/{name}/{file}" for file in ("feats.scp", "text", "cmvn.npz")]
-    return inputs, [*(f"dump/{name}/manifest.tsv" for name in sets), "dump/tokens/tokens.txt"]
+        folder = f"{values['dumpdir']}/{name}"
+        inputs += [f"@{folder}/{file}" for file in ("feats.scp", "text", "cmvn.npz")]
+    return inputs, [*(f"{dump}/{name}/manifest.tsv" for name in sets), f"{dump}/tokens/tokens.txt"]
 
 
 def decoding_files(decode_config: Path) -> list[str]:
@@ -141,7 +148,7 @@ def _speech_decoding(values: Mapping[str, str]) -> Files:
     inputs += _contents(_of_all(experiment, "done.json"))
     outputs = []
     for name in sets:
-        inputs += [f"@dump/{name}/manifest.tsv", f"@dump/{name}/cmvn.npz"]
+        inputs += [f"@{values['dump']}/{name}/manifest.tsv", f"@{values['dump']}/{name}/cmvn.npz"]
         outputs += _of_all(experiment, f"decode_{name}/text")
     return inputs, outputs
 
@@ -150,7 +157,7 @@ def _speech_scoring(values: Mapping[str, str]) -> Files:
     experiment = values["exp"]
     inputs = [f"@{experiment}/selection.json"]
     for name in values["test_sets"].split():
-        inputs.append(f"@dump/{name}/text")
+        inputs.append(f"@{values['dump']}/{name}/text")
         if Path(f"data/{name}/hub5").is_dir():
             inputs += [f"@data/{name}/hub5/{file}" for file in ("segments", "stm", "glm")]
         inputs += _contents(_of_all(experiment, f"decode_{name}/text"))

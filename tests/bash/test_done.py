@@ -340,7 +340,7 @@ def run_stage(bash, tmp_path: Path, body: str) -> subprocess.CompletedProcess:
         f"""
         source <(sed -n "/^run_stage() {{/,/^}}/p" {TOOLKIT}/utils/stages.sh)
         log() {{ echo "$*"; }}
-        detached=false stage_names=(preparation) task='' exp=exp/x _option_names=()
+        detached=false stage_names=(preparation) task='' exp=exp/x dump=dump _option_names=()
         train_set=test dev_set=test test_sets=test sets=(test)
         corpus_identity() {{ inputs=("@conf.yaml"); }}
         stage_0() {{ {body}; }}

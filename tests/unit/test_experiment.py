@@ -96,6 +96,27 @@ def test_an_experiment_keeps_its_own_tokens(dump: Path, tmp_path: Path):
         experiment.adopt()
 
 
+def test_what_earlier_tokens_left_behind_locks_nobody_out(dump: Path, tmp_path: Path):
+    """Folders where pieces were tried before had their model beside the characters."""
+    own = tmp_path / "dump"
+    shutil.copytree(dump / "tokens", own / "tokens")
+    experiment = Experiment(tmp_path / "exp", own, "train", "dev")
+    experiment.adopt()
+    texts = ["ab cd", "dc ba", "abcd dcba"]
+    write_token_directory(own / "tokens", texts, "bpe", 8)
+    with pytest.raises(ConfigError) as caught:
+        experiment.adopt()
+    assert "there char, 8 tokens, here bpe, 10 tokens; give the token options" in str(caught.value)
+    write_token_directory(own / "tokens", ["abcd abcd"], "char")  # the same again?
+    assert not (own / "tokens/bpe.model").exists()
+    shutil.copyfile(experiment.tokens / "tokens.txt", own / "tokens/tokens.txt")
+    (own / "tokens/bpe.model").write_bytes(b"left over")
+    experiment.adopt()
+    (own / "tokens/tokens.json").write_text('{"token_type": "bpe", "bpe_model": "bpe.model"}')
+    with pytest.raises(ConfigError, match="holds models of other tokens"):
+        experiment.adopt()
+
+
 def test_another_piece_model_with_the_same_list_is_another(dump: Path, tmp_path: Path):
     """Two models may have the same pieces with other scores: texts are then split otherwise."""
     own = tmp_path / "dump"

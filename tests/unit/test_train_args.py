@@ -147,11 +147,10 @@ def test_the_experiment_is_named_after_them_and_a_recipe_passes_them_on(tmp_path
       . ./path.sh
       train_set=train dev_set=dev test_sets=test
       . {ROOT}/utils/asr.sh
-      train_args={given!r}
-      declare_paths
+      read_options --train-args={given!r}
       echo "$tag"; with_task_options printf "%s\\n"
     """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", script, "./run.sh"], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert lines[0] == name
     assert (f"--train-args={given}" in lines) == bool(given)

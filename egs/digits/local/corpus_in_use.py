@@ -51,7 +51,7 @@ def main() -> None:
     if source is not None and source.exists():
         print(f"{source.resolve()} ({tree_digest(source)})")
     else:  # it is no longer there, and nothing else is
-        recorded = Marker(marker_path(0, "")).recorded().get("source", "")
+        recorded = Marker(marker_path(0, {})).recorded().get("source", "")
         print(recorded or source or "")
 
 
