@@ -2,7 +2,8 @@
 
 The file holds a line ``input NAME=VALUE`` for everything that decides the result, and a
 line ``output SHA256  PATH`` for every file that must still be as the work left it. While
-the work is going on ``FILE.begun`` holds the inputs as they were at its start: who edits a
+the work is going on ``FILE.begun``, or a file in the current folder where that of FILE is not there yet, holds
+the inputs as they were at its start: who edits a
 configuration during hours of training has not trained with it.
 """
 
@@ -58,7 +59,10 @@ class Marker:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.begun = path.with_name(f"{path.name}.begun")
+        beside = path.with_name(f"{path.name}.begun")
+        # work that is refused at once leaves no folder behind
+        here = Path("." + "_".join(path.parts).lstrip(".") + ".begun")
+        self.begun = beside if path.parent.is_dir() and not here.is_file() else here
 
     def recorded(self) -> dict[str, str]:
         """The inputs that the work was done with; empty where it was not."""

@@ -328,6 +328,15 @@ def test_a_marker_in_a_new_folder(bash, tmp_path: Path):
     assert [path.name for path in (tmp_path / "exp/new").iterdir()] == [".done"]
 
 
+def test_work_that_is_refused_at_once_leaves_no_folder(bash, tmp_path: Path):
+    assert bash("work_is_done data/.stage0.done a=1 || exit 0").returncode == 0
+    assert not (tmp_path / "data").exists()
+    script = "work_is_done data/.stage0.done a=1 || { mkdir data; record_work data/.stage0.done; }"
+    assert bash(script).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert (tmp_path / "data/.stage0.done").read_text() == "input a=1\n"
+
+
 def test_a_damaged_command_ends_the_stage(bash, tmp_path: Path):
     done = bash("if work_is_done; then :; fi; echo went on")
     assert done.returncode != 0 and "went on" not in done.stdout
