@@ -18,6 +18,7 @@ from cascade_asr.data.kaldi.edit import (
     select_utterances,
     split,
 )
+from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
@@ -29,6 +30,7 @@ SCRIPTS = {
     "subset": "subset_data_dir.sh",
     "combine": "combine_data.sh",
     "split": "split_data.sh",
+    "durations": "get_utt2dur.sh",
     "perturb-speed": "perturb_data_dir_speed.sh",
 }
 
@@ -76,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("tidy", _tidy, "Sort tables and make spk2utt of utt2spk where nothing can be lost "
               "by it; faults are left as they are.", "data/train data/dev")  # fmt: skip
     sub.add_argument("folders", type=Path, nargs="+", metavar="folder")
+
+    sub = add("durations", _durations, "Write utt2dur: the seconds of each utterance, by segments or "
+              "by its audio; one that is complete stays.", "data/train")  # fmt: skip
+    sub.add_argument("folder", type=Path)
 
     _add_subset(add)
 
@@ -159,6 +165,19 @@ def _fix(arguments: argparse.Namespace) -> int:
     if len(left) > SHOWN_FAULTS:
         more = len(left) - SHOWN_FAULTS
         logging.warning("and %d more; utils/validate_data_dir.sh %s lists them", more, folder)
+    return 0
+
+
+def _durations(arguments: argparse.Namespace) -> int:
+    data = load_data_dir(arguments.folder)
+    if data.tables.get("utt2dur", {}).keys() == data.tables["utt2spk"].keys():
+        logging.info("%s/utt2dur: complete", arguments.folder)
+        return 0
+    from cascade_asr.data.durations import durations_s  # loads what reads audio
+
+    seconds = durations_s(data)
+    write_table(arguments.folder / "utt2dur", {name: f"{value:.6g}" for name, value in seconds.items()})
+    logging.info("%s/utt2dur: %d utterances, %.2f h", arguments.folder, len(seconds), sum(seconds.values()) / 3600)
     return 0
 
 
