@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import forked_commands
 import kaldiio
@@ -144,8 +145,15 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
-def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
+def command(
+    *arguments: str | Path, cwd: Path | None = None, stdin: IO[bytes] | None = None
+) -> subprocess.CompletedProcess:
     """Run a command of the package to its end, as ``python -m``."""
+    if stdin is not None:
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)], env=environment(), cwd=cwd, stdin=stdin,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
     return forked_commands.run(list(map(str, arguments)), environment(), cwd, timeout=300)
 
 

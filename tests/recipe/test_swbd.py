@@ -203,7 +203,8 @@ def test_a_missing_scorer_is_told_before_anything_is_done(finished: Path, tree, 
     assert "apt-get install sctk" in done.stderr
     decode = ("--stage", "5", "--stop-stage", "5", "--sctk", str(tmp_path))
     done = call(finished, "./run.sh", "--train-config", "tiny.yaml", "--cascade-config",
-                "cuts.yaml", "--nj", "1", "--decode-config", "conf/decode.yaml", *decode)  # fmt: skip
+                "cuts.yaml", "--vocabulary-size", "60", "--nj", "1", "--decode-config", "conf/decode.yaml",
+                *decode)  # fmt: skip
     assert done.returncode == 1 and "apt-get install sctk" in done.stderr
     assert "decoding train_dev" not in done.stderr
 

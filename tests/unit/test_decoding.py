@@ -306,7 +306,7 @@ def test_partial_results_of_something_else_are_not_taken(trained, tmp_path: Path
         state = torch.load(other / "model.pth", weights_only=True)
         state["ctc.ctc_lo.bias"][1] += 0.01
         torch.save(state, other / "model.pth")
-        from cascade_asr.training.checkpoint import file_digest
+        from cascade_asr.files import file_digest
 
         done["model_sha256"] = file_digest(other / "model.pth")
         (other / "done.json").write_text(json.dumps(done))
