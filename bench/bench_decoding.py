@@ -1,13 +1,16 @@
 """Compare the time of our decoding with stock ESPnet's, on the same weights.
 
-    python bench/bench_decoding.py [--beam-size 10] [--utterances 8] [--only rnn] [--device cpu]
+    python bench/bench_decoding.py [--beam-size 10] [--utterances 8] [--only rnn] [--lm]
+        [--device cuda]
 
 Random weights; the end of a text is made unlikely and ``maxlenratio`` sets its
 length, so that both searches take the same steps. ESPnet decodes one utterance
 after another, as its ``asr_inference`` does, encoder included, with its own
 modules. The table shows ratios of the time an utterance: ours one at a time, and
 ours over the whole set in batches. On a CPU: one thread, processor seconds.
-Each line also says how many texts are the same.
+`at most` is ESPnet's time over that of our encoder alone: what a search that takes
+no time would give. `search` leaves both encoders out. Each line also says how many
+texts are the same.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from pathlib import Path
 import torch
 
 from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.lm.awd_lstm import AWDLSTM
+from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.scorer import LanguageModelScorer
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import ModelConf, TrainConfig
@@ -59,7 +65,14 @@ STOCK_DECODERS = {
 class StockRecognizer:
     """ESPnet's own modules and search, with the weights of a model of ours."""
 
-    def __init__(self, case: str, model: ASRModel, config: DecodeConfig, vocabulary: int) -> None:
+    def __init__(
+        self,
+        case: str,
+        model: ASRModel,
+        config: DecodeConfig,
+        vocabulary: int,
+        language_model: LanguageModelScorer | None,
+    ) -> None:
         _, encoder, encoder_conf, kind, decoder_conf = CASES[case]
         device = next(model.parameters()).device
         self._encoder = _stock("encoder", encoder)(FEATURES, **encoder_conf)
@@ -73,8 +86,10 @@ class StockRecognizer:
         self._config = config
         scorer = espnet_module("espnet.nets.scorers.ctc").CTCPrefixScorer
         self._search = espnet_module("espnet.nets.beam_search").BeamSearch(
-            scorers={"decoder": decoder, "ctc": scorer(ctc=model.ctc, eos=model.sentence_edge)},
-            weights={"decoder": 1.0 - config.ctc_weight, "ctc": config.ctc_weight},
+            scorers={"decoder": decoder, "ctc": scorer(ctc=model.ctc, eos=model.sentence_edge),
+                     "lm": language_model},
+            weights={"decoder": 1.0 - config.ctc_weight, "ctc": config.ctc_weight,
+                     "lm": config.lm_weight},
             beam_size=config.beam_size,
             vocab_size=vocabulary,
             sos=model.sentence_edge,
@@ -87,9 +102,14 @@ class StockRecognizer:
         self._search.to(device).eval()
 
     @torch.no_grad()
-    def recognize(self, features: torch.Tensor) -> tuple[str, float]:
+    def encode(self, features: torch.Tensor) -> torch.Tensor:
+        """The encoder output (1, T', H) of features (T, D)."""
         lengths = torch.tensor([len(features)], device=features.device)
-        encoder_output, *_ = self._encoder(features.unsqueeze(0), lengths)
+        return self._encoder(features.unsqueeze(0), lengths)[0]
+
+    @torch.no_grad()
+    def recognize(self, features: torch.Tensor) -> tuple[str, float]:
+        encoder_output = self.encode(features)
         best = self._search(encoder_output[0], self._config.maxlenratio)[0]
         return self._tokenizer.decode([int(token) for token in best.yseq[1:]]), float(best.score)
 
@@ -121,11 +141,23 @@ def build(case: str, vocabulary: int, device: str) -> ASRModel:
     return model
 
 
+def build_language_model(model: ASRModel) -> LanguageModelScorer:
+    """Random weights, in the model's tokens."""
+    tokens = model.tokenizer.tokens
+    network = AWDLSTM(len(tokens), embedding_size=200, hidden_size=400, num_layers=2)
+    return LanguageModelScorer(network, Vocabulary(tokens[1:] + tokens[:1], tokens[-1]), tokens).eval()
+
+
 def measured(function: Callable, device: str) -> tuple[float, list[tuple[str, float]]]:
     """Seconds that a function takes, and what it gives."""
-    clock = time.process_time if device == "cpu" else time.monotonic
+    on_gpu = torch.device(device).type == "cuda"
+    clock = time.monotonic if on_gpu else time.process_time
+    if on_gpu:
+        torch.cuda.synchronize()
     start = clock()
     result = function()
+    if on_gpu:
+        torch.cuda.synchronize()
     return clock() - start, result
 
 
@@ -137,8 +169,9 @@ def compare(case: str, config: DecodeConfig, arguments: argparse.Namespace) -> N
     features = [
         torch.randn(each, FEATURES, generator=generator).to(arguments.device) for each in frames
     ]
-    stock = StockRecognizer(case, model, config, arguments.vocabulary)
-    ours = Recognizer(model, config)
+    language_model = build_language_model(model).to(arguments.device) if arguments.lm else None
+    stock = StockRecognizer(case, model, config, arguments.vocabulary, language_model)
+    ours = Recognizer(model, config, language_model)
 
     def whole_set() -> list[tuple[str, float]]:
         results: dict[int, tuple[str, float]] = {}
@@ -153,15 +186,22 @@ def compare(case: str, config: DecodeConfig, arguments: argparse.Namespace) -> N
         lambda: [ours.recognize(each) for each in features], arguments.device
     )
     together, in_batches = measured(whole_set, arguments.device)
+    with torch.no_grad():
+        encoder, _ = measured(
+            lambda: [model.encode(each[None], torch.tensor([len(each)])) for each in features],
+            arguments.device,
+        )
+    stock_encoder, _ = measured(lambda: [stock.encode(each) for each in features], arguments.device)
+    search = (espnet - stock_encoder) / max(together - encoder, 1e-6)
     same = [
         sum(one[0] == other[0] for one, other in zip(texts, found, strict=True))
         for found in (one_by_one, in_batches)
     ]
     print(
-        f"| {case} | {config.ctc_weight} | {espnet / len(frames):.2f} s "
+        f"| {case} | {config.ctc_weight}{' + LM' if arguments.lm else ''} | {espnet / len(frames):.2f} s "
         f"| {single / len(frames):.3f} s, {espnet / single:.1f}x "
         f"| {together / len(frames):.3f} s, {espnet / together:.1f}x "
-        f"| {same[0]} and {same[1]} of {len(frames)} |",
+        f"| {espnet / encoder:.1f}x | {search:.0f}x | {same[0]} and {same[1]} of {len(frames)} |",
         flush=True,
     )
 
@@ -175,19 +215,22 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=50)
     parser.add_argument("--only", default="", help="cases whose names contain this")
     parser.add_argument("--ctc-weights", default="0.3,0.0,1.0")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--lm", action="store_true", help="with a language model of 2x400")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    print("| network | ctc_weight | ESPnet an utterance | ours, single | ours, a set | same texts |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    columns = ("network", "ctc_weight", "ESPnet an utterance", "ours, single", "ours, a set",
+               "at most", "search", "same texts")  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|", flush=True)
     for case in CASES:
         if arguments.only not in case:
             continue
         for weight in map(float, arguments.ctc_weights.split(",")):
             config = DecodeConfig(
-                beam_size=arguments.beam_size, ctc_weight=weight, maxlenratio=TOKENS_A_FRAME
-            )
+                beam_size=arguments.beam_size, ctc_weight=weight, maxlenratio=TOKENS_A_FRAME,
+                lm_weight=0.3 if arguments.lm else 0.0, lm="none",
+            )  # fmt: skip
             compare(case, config, arguments)
 
 

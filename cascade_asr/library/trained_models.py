@@ -9,7 +9,7 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,7 +38,7 @@ from cascade_asr.yaml_file import read_yaml
 
 EXPECTED = (
     "expected an experiment (exp/TAG), one of its stages (exp/TAG/full), a folder of ESPnet2 with "
-    "config.yaml and model.pth, or a zip of it"
+    "config.yaml and model.pth, or a zip of one of them"
 )
 
 
@@ -143,10 +143,41 @@ def _from_archive(path: Path, folder: Path, fbank_config: Path | None) -> Traine
                 "of a speech recogniser?"
             )
         return _from_espnet2(folder / config, folder / weights, path, fbank_config)
+    own = _own_folder(path, folder)
+    if own is not None:
+        found = find_model(own, fbank_config)
+        return replace(found, path=path / found.path.relative_to(folder))
     configs = sorted(folder.rglob(CONFIG))
     if len(configs) != 1:
         raise ConfigError(f"{path}: {len(configs)} files {CONFIG} in it, expected one; {EXPECTED}")
     return _from_espnet2(configs[0], _only_weights(configs[0].parent), path, fbank_config)
+
+
+def _own_folder(path: Path, folder: Path) -> Path | None:
+    """The experiment, or its only stage, in a zip of ours; None where it is not ours.
+
+    Raises:
+        ConfigError: if it is not clear which is meant, or a stage came alone.
+    """
+    stages = sorted({each.parent for name in ("done.json", "lineage.json") for each in folder.rglob(name)})
+    if not stages:
+        return None
+    experiments = sorted({each.parent for each in stages})
+    if len(experiments) == 1 and not (experiments[0] / "tokens").is_dir():
+        raise ConfigError(
+            f"{path}: a stage alone; its tokens and the options of its features are in the folder "
+            "above: put that one into the zip, with the stage in it, or export the stage: python -m "
+            f"cascade_asr.cli.espnet2 export exp/TAG/{stages[0].name} exported --archive"
+        )
+    if len(experiments) == 1 and (experiments[0] / "selection.json").is_file():
+        selected = experiments[0] / _selected(experiments[0])
+        if selected in stages or len(stages) > 1:
+            return experiments[0]
+    if len(stages) == 1:
+        return stages[0]
+    raise ConfigError(
+        f"{path}: {len(stages)} trained stages in it and no selection.json of theirs; leave one"
+    )
 
 
 def _only_weights(folder: Path) -> Path:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,16 @@ import kaldiio
 import numpy as np
 import pytest
 import soundfile
-from conftest import DIMENSION, TINY_CONFIG, command, make_dump, write_yaml
+import torch
+from conftest import (
+    DIMENSION,
+    ROOT,
+    TINY_CONFIG,
+    command,
+    environment,
+    make_dump,
+    write_yaml,
+)
 
 import cascade_asr
 from cascade_asr.cascade.engine import Engine
@@ -33,6 +43,7 @@ from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import CascadeError, ConfigError, DataError
 from cascade_asr.espnet2.export import export_model
+from cascade_asr.files import file_digest
 from cascade_asr.library.recordings import Recording, recordings_of
 from cascade_asr.library.transcription import Choice, Stretch, Transcription
 from cascade_asr.speech.config import load_train_config
@@ -120,6 +131,32 @@ def test_a_model_is_the_same_wherever_it_is(experiments, tmp_path: Path, name: s
     for path in (experiment / "full", Path("elsewhere"), moved):
         found = cascade_asr.load(path, beam_size=3).transcribe(samples, RATE)
         assert (found.text, found.score) == facts(expected)
+
+
+def test_a_zip_of_an_experiment_is_a_model(experiments, tmp_path: Path, monkeypatch):
+    """Whole, or with one stage; a stage alone lacks its tokens, and that is told."""
+    copy = Path(shutil.copytree(experiments["fbank"], tmp_path / "exp/rnn"))
+    shutil.copytree(copy / "full", copy / "stage1")
+    samples = sound(1.2)
+    expected = facts(cascade_asr.load(copy, beam_size=3).transcribe(samples, RATE))
+
+    def zipped(name: str, root: Path, *left_out: str) -> Path:
+        path = tmp_path / f"{name}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for each in sorted(root.rglob("*")):
+                relative = each.relative_to(root)
+                if each.is_file() and not any(str(relative).startswith(x) for x in left_out):
+                    archive.write(each, relative)
+        return path
+
+    for path in (zipped("whole", tmp_path / "exp"), zipped("one", copy, "full", "selection"),
+                 zipped("selected", copy, "stage1")):  # fmt: skip
+        found = cascade_asr.load(path, beam_size=3).transcribe(samples, RATE)
+        assert (found.text, found.score) == expected, path
+    with pytest.raises(ConfigError, match="alone.zip: a stage alone; its tokens .* export exp/TAG"):
+        cascade_asr.load(zipped("alone", copy / "stage1"))
+    with pytest.raises(ConfigError, match="2 trained stages in it and no selection.json"):
+        cascade_asr.load(zipped("two", copy, "selection"))
 
 
 def test_the_selected_stage_is_taken(experiments, tmp_path: Path):
@@ -449,6 +486,76 @@ def test_the_command(experiments, tmp_path: Path, model):
         replace(model.transcribe(name), name=Path(name).stem).formatted("ctm") for name in names
     )
     assert sorted(experiments["fbank"].rglob("*")) == before
+
+
+RUN_COMMANDS = """
+import contextlib, io, json, runpy, subprocess, sys
+for words, pipe, target in json.load(open("commands.json")):
+    given = subprocess.run(pipe, capture_output=True, check=True).stdout if pipe else b""
+    sys.stdin = io.TextIOWrapper(io.BytesIO(given))
+    sys.argv = ["transcribe", *words]
+    with open(target, "w", encoding="utf-8") as sys.stdout:
+        try:
+            runpy.run_module("cascade_asr.cli.transcribe", run_name="__main__")
+        except SystemExit as ended:
+            assert not ended.code, words
+sys.stdout = sys.__stdout__
+exec(compile(open("example.py").read(), "example.py", "exec"))
+"""
+
+
+def make_talkative(stage: Path) -> None:
+    """A model that knows nothing says nothing; this one does."""
+    state = torch.load(stage / "model.pth", weights_only=True)
+    state["ctc.ctc_lo.bias"][0] -= 4
+    state["decoder.output.bias"][-1] -= 4
+    torch.save(state, stage / "model.pth")
+    done = json.loads((stage / "done.json").read_text())
+    done["model_sha256"] = file_digest(stage / "model.pth")
+    (stage / "done.json").write_text(json.dumps(done))
+
+
+def test_the_commands_of_the_documentation(experiments, tmp_path: Path):
+    """All of docs/transcribe.md as it stands there, in one process for the time it takes to start."""
+    shutil.copytree(experiments["fbank"], tmp_path / "exp/rnn")
+    make_talkative(tmp_path / "exp/rnn/full")
+    shutil.copytree(tmp_path / "exp/rnn/full", tmp_path / "exp/rnn/stage1")
+    export_model(tmp_path / "exp/rnn/full", tmp_path / "exported", archive=True)
+    for index, name in enumerate(("a.wav", "b.flac")):
+        soundfile.write(tmp_path / name, sound(0.5 + 0.2 * index, index), RATE)
+    for name in ("talk.mp3", "talk.m4a"):
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "b.flac", tmp_path / name],
+                       check=True)  # fmt: skip
+    (tmp_path / "files.txt").write_text("a.wav\ntalk.m4a\n")
+    document = (ROOT / "docs/transcribe.md").read_text(encoding="utf-8")
+    shell, python = re.findall(r"```(?:python)?\n(.*?)```", document, re.DOTALL)
+    commands = []
+    for number, line in enumerate(shell.splitlines()):
+        before, _, after = line.rpartition("python -m cascade_asr.cli.transcribe ")
+        words, _, target = after.partition(" > ")
+        pipe = shlex.split(before.rstrip(" |"))
+        if pipe:
+            pipe[1:1] = ["-v", "error"]
+        commands.append((shlex.split(words), pipe, target or f"{number}.out"))
+    assert len(commands) == 4 and commands[3][1]
+    (tmp_path / "commands.json").write_text(json.dumps(commands))
+    (tmp_path / "example.py").write_text(python)
+    done = subprocess.run([sys.executable, "-c", RUN_COMMANDS], cwd=tmp_path, env=environment(),
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    model = cascade_asr.load(tmp_path / "exp/rnn")
+    texts = {name: model.transcribe(tmp_path / name).text for name in ("a.wav", "b.flac", "talk.mp3")}
+    assert all(texts.values())
+    assert (tmp_path / "0.out").read_text() == "".join(f"{k}\t{v}\n" for k, v in texts.items())
+    assert (tmp_path / "talk.srt").read_text().startswith("1\n00:00:0")
+    lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
+    assert [(each["name"], each["text"]) for each in lines][0] == ("a.wav", texts["a.wav"])
+    assert lines[1]["name"] == "talk.m4a" and len(lines) == 2
+    piped = subprocess.run(commands[3][1], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert (tmp_path / "3.out").read_text() == f"{model.transcribe(piped).text}\n"
+    quick = cascade_asr.load(tmp_path / "exp/rnn", beam_size=4).transcribe(tmp_path / "a.wav")
+    assert done.stdout.splitlines()[0] == f"{quick.text} {quick.score}"
+    assert len(done.stdout.splitlines()) == 1 + len(quick.words)
 
 
 def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(tmp_path: Path, monkeypatch):
