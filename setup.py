@@ -87,6 +87,7 @@ setup(
             "hypothesis", "pytest", "pytest-xdist", "import-linter", "ruff", "selenium", "mkdocs",
             "mkdocstrings", "mkdocstrings-python",
         ),
+        "experiments": ["matplotlib>=3.9", "scikit-learn>=1.5"],
         "docs": pinned("mkdocs", "mkdocstrings", "mkdocstrings-python"),
     },
 )

@@ -1,0 +1,54 @@
+"""docs/results.md holds what experiments/document.py makes of results/*.jsonl."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, environment
+
+sys.path.insert(0, str(ROOT / "experiments"))
+
+from claims import findings  # noqa: E402
+from comparison import paired  # noqa: E402
+from document import page  # noqa: E402
+
+
+def line(branch: str, training: str, seed: int, dev: float, test: float) -> dict:
+    return {"task": "t", "condition": "plain", "seed": seed, "branch": branch, "training": training,
+            "metric": "error", "dev": dev, "test": {"error": test}, "updates": 1}  # fmt: skip
+
+
+def test_the_tables_are_those_of_the_lines():
+    done = subprocess.run(
+        [sys.executable, "experiments/document.py", "--check"], cwd=ROOT, env=environment(),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_other_tables_are_found():
+    assert page("a <!-- tables -->old<!-- end of tables --> b", "new") == (
+        "a <!-- tables -->\n\nnew\n<!-- end of tables --> b"
+    )
+    with pytest.raises(ValueError, match="expected the marks"):
+        page("no marks", "new")
+
+
+def test_an_interval_and_its_p_have_the_textbook_values():
+    found = paired([1.0, 2.0, 3.0])  # t = 2 / (1 / sqrt 3) = 3.464 with 2 degrees of freedom
+    assert found.mean == 2.0 and found.p == pytest.approx(0.07418, abs=1e-5)
+    assert (found.low, found.high) == (pytest.approx(-0.4841, abs=1e-4), pytest.approx(4.4841, abs=1e-4))
+
+
+def test_a_claim_is_supported_contradicted_or_undecided_over_seeds():
+    lines = []
+    for seed in (1, 2, 3):
+        lines += [line("full", "full", seed, 10, 10 + seed / 10),
+                  line("cascade", "stage1", seed, 8, 8 + seed / 20),
+                  line("longer", "longer1", seed, 7, 7 + seed / 30),
+                  line("bottom-up", "bottom-up1", seed, 10, 10 + seed / 10)]  # fmt: skip
+    assert {each.claim: each.verdict for each in findings(lines)} == {
+        "a": "undecided", "b": "supported", "c": "supported", "d": "contradicted",
+    }  # fmt: skip
