@@ -181,6 +181,7 @@ stage_2() {
 require_training_data() {
   require_file "$dump/$train_set/manifest.tsv" 2
   require_file "$dump/$dev_set/manifest.tsv" 2
+  about_recipe same-features
 }
 
 # Conversations are scored by a program that may be missing: better told before decoding.
@@ -196,6 +197,7 @@ require_scorer() {
 
 stage_5() {
   require_file "$exp/selection.json" 3
+  about_recipe same-features
   require_scorer
   local models model name output jobs most=0 reads
   local -a pending=() places=() outputs=()

@@ -30,6 +30,7 @@ stage_3() {
 
 stage_4() {
   if [[ $cmd != slurm ]]; then require_file "$exp/full/done.json" 3; fi # a job waits for it
+  require_training_data
   train cascade --cascade-stages "$cascade_stages" --controls "$controls"
 }
 

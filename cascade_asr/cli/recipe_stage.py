@@ -30,6 +30,7 @@ from cascade_asr.recipe.state_of_files import tree_digest
 from cascade_asr.recipe.token_folder import (
     has_such_tokens,
     prepare_token_folder,
+    require_same_features,
     token_folder,
 )
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("names", _names, "print the folder that training reads, and TAG of exp/TAG"),
         ("token-folder", _prepare_tokens, "make the folder of the tokens, before stage 2 writes"),
+        ("same-features", _require_features, "fail where stage 1 wrote features after stage 2"),
     ):
         about = commands.add_parser(name, help=text)
         about.add_argument("--kind", choices=("speech", "text"), required=True)
@@ -140,6 +142,10 @@ def _names(arguments: argparse.Namespace) -> str:
 
 def _prepare_tokens(arguments: argparse.Namespace) -> None:
     prepare_token_folder(_values(arguments.values))
+
+
+def _require_features(arguments: argparse.Namespace) -> None:
+    require_same_features(_values(arguments.values))
 
 
 def _experiment_name(values: Mapping[str, str], kind_tag: str) -> str:

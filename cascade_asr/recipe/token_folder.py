@@ -15,6 +15,7 @@ from pathlib import Path
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json
 from cascade_asr.recipe.marker import Marker
+from cascade_asr.recipe.state_of_files import state_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,21 @@ def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:
         return True
     count = len((tokens / "tokens.txt").read_bytes().splitlines())
     return count == int(values["vocabulary_size"]) + EDGES
+
+
+def require_same_features(values: Mapping[str, str]) -> None:
+    """Manifests name places in feature archives, which stage 1 may have written anew since.
+
+    Raises:
+        ConfigError: if it has, with what to run.
+    """
+    marker = Marker(Path(values["dump"], ".stage2.done"))
+    for name, digest in marker.recorded().items():
+        if name.endswith("/feats.scp") and state_of_file(Path(name)) != digest:
+            raise ConfigError(
+                f"{name} has changed since {values['dump']}/{Path(name).parent.name}/manifest.tsv was "
+                "made from it; run stage 2 again with the same token options (--stage 2)"
+            )
 
 
 def prepare_token_folder(values: Mapping[str, str]) -> None:

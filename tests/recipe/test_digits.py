@@ -199,6 +199,8 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
         "--stop-stage",
         "2",
     ]
+    whole = run(recipe, fsdd, "--stop-stage", "4")  # as many jobs as below, whatever came before
+    assert whole.returncode == 0, whole.stderr
     before = {path.name: path.read_bytes() for path in (recipe / "dump/tokens").iterdir()}
     done = run(recipe, fsdd, *more)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import environment
 
+from cascade_asr.errors import ConfigError
+from cascade_asr.recipe.marker import Marker, described
+from cascade_asr.recipe.token_folder import require_same_features
+
 OPTIONS = {
     "train_config": "conf/train.yaml", "train_args": "", "tag": "", "seed": "", "seeds": "",
     "dumpdir": "dump", "dump": "dump", "non_linguistic_symbols": "", "token_list": "",
@@ -75,3 +79,17 @@ def test_a_folder_of_an_older_version_stays_where_it_is(recipe: Path):
     (recipe / "dump/tokens").mkdir()
     (recipe / "dump/tokens/tokens.json").write_text('{\n  "token_type": "bpe"\n}\n')
     assert folder(recipe, **BPE) == "dump" and folder(recipe) == "dump/tokens_char char"
+
+
+def test_features_that_were_written_after_their_manifest_are_refused(recipe: Path, monkeypatch):
+    monkeypatch.chdir(recipe)
+    (recipe / "dump/dev").mkdir()
+    feats = recipe / "dump/dev/feats.scp"
+    feats.write_text("u1 dump/dev/fbank.1.ark:3\n")
+    marker = Marker(Path("dump/.stage2.done"))
+    marker.begin(described(["token_type=char", "@dump/dev/feats.scp"]))
+    marker.finish([])
+    require_same_features({"dump": "dump"})
+    feats.write_text("u1 dump/dev/fbank.1.ark:17\n")
+    with pytest.raises(ConfigError, match=r"dump/dev/feats.scp has changed since dump/dev/manifest"):
+        require_same_features({"dump": "dump"})
