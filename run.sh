@@ -5,6 +5,9 @@
 #        ./run.sh --stage 4 --ngpu 0
 #        ./run.sh --recipe digits --help
 #
+# Without any option it trains the control `longer` too, without which a cascade's result
+# means little: ./run.sh is ./run.sh --controls longer.
+#
 #   --recipe NAME   which recipe of egs/ to run (default: digits)
 #   --help          print this text and the recipe's options
 # All other options go to egs/NAME/run.sh. A path among them may be relative to
@@ -64,6 +67,7 @@ for option in ${given[@]+"${given[@]}"}; do
   resolve_path "$option"
   options+=("$resolved")
 done
+if [[ $recipe == digits && ${#options[@]} -eq 0 ]]; then options=(--controls longer); fi
 if [[ -n ${CORPORA-} && -d $CORPORA ]]; then
   CORPORA=$(cd "$CORPORA" && pwd)
   export CORPORA
