@@ -1,0 +1,141 @@
+"""Paired comparisons of branches over seeds and over items, from JSON lines."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+Line = dict[str, Any]
+FRESH = ("longer", "best-of-n")  # full trainings of their own
+DEV = "dev"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two trainings over seeds; less is better, so below 0 is a gain.
+
+    Attributes:
+        mean: over seeds.
+        low, high: 95 % interval (t distribution); None with one seed.
+        p: of the paired t-test over seeds, two-sided; None with one seed.
+        p_items: of the paired t-test over test items, each with its mean over the seeds;
+            None where single items are not recorded.
+        seeds: how many.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_items: float | None
+    seeds: int
+
+
+def paired(differences: Sequence[float], p_items: float | None = None) -> Difference:
+    """The mean of paired differences, its 95 % interval and p.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not differences:
+        raise ValueError("no pairs to compare")
+    mean, count = statistics.mean(differences), len(differences)
+    if count == 1:
+        return Difference(mean, None, None, None, p_items, 1)
+    error = statistics.stdev(differences) / math.sqrt(count)
+    if error == 0:
+        return Difference(mean, mean, mean, 0.0 if mean else 1.0, p_items, count)
+    reach = float(stats.t.ppf(0.975, count - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean / error), count - 1))
+    return Difference(mean, mean - reach, mean + reach, p, p_items, count)
+
+
+class Seeds:
+    """The trainings of one condition by seed.
+
+    Args:
+        lines: of one task and condition.
+    """
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.by_seed: dict[int, list[Line]] = {}
+        for line in lines:
+            self.by_seed.setdefault(line["seed"], []).append(line)
+
+    @property
+    def branches(self) -> list[str]:
+        """In the order of the lines."""
+        return list(dict.fromkeys(line["branch"] for each in self.by_seed.values() for line in each))
+
+    def last(self, branch: str) -> dict[int, Line]:
+        """Of each seed, the last training of a branch, whatever dev says of it."""
+        return self._chosen(branch, lambda found, full: max(found, key=_number))
+
+    def selected(self, branch: str) -> dict[int, Line]:
+        """Of each seed, what dev selects in a branch, full training among the candidates.
+
+        ``longer`` is itself: it has spent the compute of both.
+        """
+
+        def choose(found: list[Line], full: list[Line]) -> Line:
+            candidates = found if branch == "longer" else [*full, *found]
+            return min(candidates, key=lambda line: line["dev"])
+
+        return self._chosen(branch, choose)
+
+    def _chosen(
+        self, branch: str, choose: Callable[[list[Line], list[Line]], Line]
+    ) -> dict[int, Line]:
+        found = {}
+        for seed, lines in self.by_seed.items():
+            own = [line for line in lines if line["branch"] == branch]
+            if own:
+                found[seed] = choose(own, [line for line in lines if line["branch"] == "full"])
+        return found
+
+
+def _number(line: Line) -> int:
+    return int(re.search(r"\d*$", line["training"])[0] or 0)
+
+
+def measures(lines: Iterable[Line]) -> list[str]:
+    """``dev``, and every test metric that all of the lines have."""
+    names = [set(line["test"]) for line in lines]
+    return [DEV, *sorted(set.intersection(*names))] if names else [DEV]
+
+
+def value(line: Line, measure: str) -> float:
+    """A line's dev metric, or one of its test metrics."""
+    return line["dev"] if measure == DEV else line["test"][measure]
+
+
+def compare(first: dict[int, Line], second: dict[int, Line], measure: str) -> Difference:
+    """First minus second over the seeds that both have.
+
+    Raises:
+        ValueError: if they have none in common.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    differences = [value(first[seed], measure) - value(second[seed], measure) for seed in seeds]
+    p_items = None
+    if measure != DEV and seeds and all("wrong" in each[s] for each in (first, second) for s in seeds):
+        p_items = _p_over_items([(first[seed], second[seed]) for seed in seeds])
+    return paired(differences, p_items)
+
+
+def _p_over_items(pairs: Sequence[tuple[Line, Line]]) -> float:
+    """Paired t-test over the items of the test set, each with its mean over seeds."""
+    totals = [0] * pairs[0][0]["items"]["test"]
+    for one, other in pairs:
+        for sign, line in ((1, one), (-1, other)):
+            for item in line["wrong"]["test"]:
+                totals[item] += sign
+    found = paired([each / len(pairs) for each in totals])
+    assert found.p is not None
+    return found.p

@@ -1,0 +1,83 @@
+"""Results of a recipe's experiment as JSON lines, one for each training.
+
+    python experiments/recipe_lines.py wikitext2 freeze 1 egs/wikitext2/exp/awd_freeze_seed1
+
+What ``./run.sh`` left in the folder is read and nothing is trained: dev metric and verdict
+of every training, error rates or perplexities of those that stages 5 and 6 have scored.
+An experiment that the file has already is not added again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lines import Lines, training_line
+
+from cascade_asr.files import read_json
+from cascade_asr.training.history import read_history
+
+HERE = Path(__file__).resolve().parent
+
+
+def experiment_lines(directory: Path) -> Iterator[dict[str, Any]]:
+    """A line for full training and every training of every branch.
+
+    Raises:
+        ConfigError: if ``selection.json`` is missing.
+    """
+    selection = read_json(directory / "selection.json")
+    branches = {"cascade": selection, **selection["controls"]}
+    yield _line(directory / "full", "full", selection["metric"])
+    for branch, content in branches.items():
+        for entry in content["stages"]:
+            if entry["name"] != "full":
+                yield _line(directory / entry["name"], branch, selection["metric"])
+
+
+def _line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
+    lineage = read_json(folder / "lineage.json")
+    curve = [
+        round(entry[metric], 3)
+        for entry in read_history(folder / "history.jsonl")
+        if entry["split"] == "valid"
+    ]
+    device = {
+        "processor": lineage["device"],
+        "versions": f"cascade_asr {lineage['code']}, torch {lineage['torch']}",
+    }
+    return device | training_line(folder, branch, metric) | {"test": _test(folder), "curve": curve}
+
+
+def _test(folder: Path) -> dict[str, float]:
+    """Error rates or perplexities on the test sets, where there are any."""
+    path = folder / "scores.json"
+    if path.is_file():
+        return {name: round(value, 4) for name, value in read_json(path).items()}
+    path = folder / "perplexity.json"
+    texts = read_json(path)["texts"] if path.is_file() else {}
+    return {f"{name} perplexity": round(each["perplexity"], 4) for name, each in texts.items()}
+
+
+def main(words: list[str]) -> None:
+    """Append what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("task", help="name of the file in results/")
+    parser.add_argument("condition", help="what is particular about this experiment")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("directory", type=Path, help="exp/TAG")
+    parser.add_argument("--results", type=Path, help="file; default: results/TASK.jsonl")
+    arguments = parser.parse_args(words)
+    lines = Lines(arguments.results or HERE.parent / f"results/{arguments.task}.jsonl")
+    key = {name: getattr(arguments, name) for name in ("task", "condition", "seed")}
+    if lines.has(key):
+        print(f"{lines.path}: has seed {arguments.seed} of {arguments.condition} already")
+        return
+    lines.add([key | each for each in experiment_lines(arguments.directory)])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
