@@ -8,7 +8,7 @@ steps, the first one for the CPU build of torch where there is no GPU (docs/inst
     pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
     pip install . && pip install --no-deps espnet==202511
 
-utils/, conf/ and path.sh are copied into the package as ``cascade_asr/share``;
+utils/, conf/, egs/TEMPLATE and path.sh are copied into the package as ``cascade_asr/share``;
 ``cascade_asr.files.toolkit_folder`` finds them there and in a clone.
 """
 
@@ -37,8 +37,9 @@ class BuildWithShare(build_py):
             return  # they are found in the clone
         share = Path(self.build_lib) / "cascade_asr/share"
         shutil.rmtree(share, ignore_errors=True)
-        for name in ("utils", "conf"):
-            shutil.copytree(root / name, share / name)
+        for name in ("utils", "conf", "egs/TEMPLATE"):
+            ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
+            shutil.copytree(root / name, share / name, ignore=ignored)
         shutil.copy2(root / "path.sh", share / "path.sh")
 
 
@@ -82,6 +83,10 @@ setup(
             "nltk>=3.4.5",
             "torch-complex",
         ],
-        "dev": pinned("hypothesis", "pytest", "pytest-xdist", "import-linter", "ruff"),
+        "dev": pinned(
+            "hypothesis", "pytest", "pytest-xdist", "import-linter", "ruff", "selenium", "mkdocs",
+            "mkdocstrings", "mkdocstrings-python",
+        ),
+        "docs": pinned("mkdocs", "mkdocstrings", "mkdocstrings-python"),
     },
 )

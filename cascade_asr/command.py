@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -45,12 +46,13 @@ class _Terminal(logging.StreamHandler):
             tqdm.write(self.format(record), file=sys.stderr)
 
 
-def log_to(path: Path) -> None:
-    """Append the log to a file as well."""
+def log_to(path: Path) -> logging.Handler:
+    """Append the log to a file as well; returns what does it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LINE)
     logging.getLogger().addHandler(handler)
+    return handler
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -62,6 +64,7 @@ def run(main: Callable[[], int | None]) -> None:
     or processes that are left: these may be what failed. Set
     ``CASCADE_ASR_TRACEBACK=1`` to see where a message came from.
     """
+    _take_utf8()
     terminal = _Terminal(sys.stderr)
     terminal.setFormatter(line_format(sys.stderr))
     logging.basicConfig(level=logging.INFO, handlers=[terminal])
@@ -78,6 +81,21 @@ def run(main: Callable[[], int | None]) -> None:
         logging.getLogger().log(level, "%s: %s", name, _in_words(error), exc_info=trace)
         _leave(getattr(error, "exit_status", 1))
     sys.exit(status)
+
+
+def _take_utf8() -> None:
+    """Read and write names and texts as UTF-8, whatever the environment says.
+
+    In an ASCII locale with ``PYTHONUTF8=0`` Python cannot even open a file with an accent in
+    its name; nothing but a new start changes that.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"  # for programs that are started from here
+        os.environ.pop("PYTHONIOENCODING", None)
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors=errors)
 
 
 LACK_OF_MEMORY = re.compile(

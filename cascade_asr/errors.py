@@ -11,6 +11,8 @@ import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SHORTEST_BEGINNING = 3  # letters of a name from which one takes it for a beginning
+
 
 class CascadeError(Exception):
     """A user's mistake or a fault of the machine, told in one message."""
@@ -40,7 +42,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("decodr", ["decoder", "ctc"])
     "; did you mean 'decoder'?"
     """
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    begun = [each for each in names if len(name) >= SHORTEST_BEGINNING and each.startswith(name)]
+    likeness = 0.6 if len(name) > SHORTEST_BEGINNING else 0.5  # half of two letters is one
+    matches = begun or get_close_matches(name, names, n=1, cutoff=likeness)
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 

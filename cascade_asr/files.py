@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on ``path``; others on the same file system wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
+    with path.open("w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -59,7 +60,16 @@ def read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); remove it and start again") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error}); move it away (mv {path} {path}.damaged) and rerun "
+            "the command that wrote it"
+        ) from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def toolkit_folder() -> Path:

@@ -1,3 +1,6 @@
-"""The version of the package."""
+"""The version of the package, and of what it was tested with."""
 
 __version__ = "0.1.0"
+
+TORCH = "2.13.0"  # utils/setup_env.sh installs it
+PIP_LINE = f"pip install torch=={TORCH} . && pip install --no-deps espnet==202511"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
+import forked_commands
 import kaldiio
 import numpy as np
 import pytest
 import yaml
 
 from cascade_asr.data.features.cmvn import (
-    Statistics,
+    FeatureStatistics,
     write_global_statistics,
     write_speaker_statistics,
 )
@@ -72,8 +75,8 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
     for name, count in (("train", train), ("dev", dev), ("test", dev)):
         directory = folder / name
         directory.mkdir(parents=True)
-        texts, frames, total = {}, {}, Statistics()
-        speakers: dict[str, Statistics] = {}
+        texts, frames, total = {}, {}, FeatureStatistics()
+        speakers: dict[str, FeatureStatistics] = {}
         with kaldiio.WriteHelper(f"ark,scp:{directory}/feats.ark,{directory}/raw.scp") as writer:
             for index in range(count):
                 speaker = f"s{index % 2}"
@@ -88,7 +91,7 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
                 writer(utterance, features.astype(np.float32))
                 texts[utterance], frames[utterance] = text, str(len(features))
                 total.add(features)
-                speakers.setdefault(speaker, Statistics()).add(features)
+                speakers.setdefault(speaker, FeatureStatistics()).add(features)
         entries = dict(line.split() for line in (directory / "raw.scp").read_text().splitlines())
         order = sorted(texts)
         write_table(directory / "feats.scp", {name: entries[name] for name in order})
@@ -102,6 +105,20 @@ def make_dump(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) -> Pa
     for name in ("train", "dev", "test"):
         write_set(folder / name, tokenizer, required=name != "train")
     return folder
+
+
+def run_here(name: str, *words: object) -> None:
+    """Run ``python -m cascade_asr.cli.NAME`` in this process; its errors are raised."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *map(str, words)])
+        patch.setattr("cascade_asr.command.run", lambda main: main())
+        runpy.run_module(f"cascade_asr.cli.{name}", run_name="__main__")
+
+
+@pytest.fixture
+def run_command():
+    """`run_here`, for tests that need nothing else of this file."""
+    return run_here
 
 
 @pytest.fixture(scope="session")
@@ -128,17 +145,16 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
-def command(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
+def command(
+    *arguments: str | Path, cwd: Path | None = None, stdin: IO[bytes] | None = None
+) -> subprocess.CompletedProcess:
     """Run a command of the package to its end, as ``python -m``."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        **options,
-    )
+    if stdin is not None:
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)], env=environment(), cwd=cwd, stdin=stdin,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+    return forked_commands.run(list(map(str, arguments)), environment(), cwd, timeout=300)
 
 
 def training_arguments(

@@ -26,6 +26,7 @@ gpu_inference=false               # decode on GPUs: --nj jobs share those of thi
 sctk=                             # folder of NIST's hubscr.pl, for sets that it scores; none: on
                                   # PATH, or Debian's
 # Features and tokens
+dumpdir=dump                      # folder of features and tokens; another one for other features
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 add_deltas=false                  # append first and second derivatives in time to the features
 splice=0                          # 0.. put so many frames of either side beside each frame
@@ -33,7 +34,8 @@ speed_perturb_factors=            # copies of the training data, such as "0.9 1.
 min_frames=                       # 0.. shorter training utterances are left out
 max_frames=                       # 0.. longer training utterances are left out
 max_characters=                   # 0.. and those with a longer text
-token_type=char                   # char or bpe
+token_type=char                   # char or bpe; tokens beside those of before have a folder of
+                                  # their own, such as dump/tokens_bpe2000
 vocabulary_size=2000              # 1.. pieces, for bpe
 non_linguistic_symbols=           # file of symbols that are one token each
 token_list=                       # tokens of another model, for a transferred classifier: its
@@ -70,6 +72,9 @@ declare_kind_paths() {
     train_set=${train_set}_sp
     sets=("$train_set" "${sets[@]:1}")
   fi
+  [[ $dumpdir =~ ^[A-Za-z0-9._+/-]+$ ]] ||
+    die "--dumpdir $dumpdir: expected letters, digits and . _ + - / only"
+  dumpdir=${dumpdir%/}
 }
 
 features_of() {
@@ -86,13 +91,13 @@ features_of() {
   jobs=$((jobs < nj ? jobs : nj))
   split_data.sh "data/$name" "$jobs"
   # shellcheck disable=SC2086 # a command of several words
-  $train_cmd "JOB=1:$jobs" "dump/$name/log/fbank.JOB.log" \
+  $train_cmd "JOB=1:$jobs" "$dumpdir/$name/log/fbank.JOB.log" \
     python -m cascade_asr.cli.fbank --config "$fbank_config" \
     --add-deltas "$add_deltas" --splice "$splice" \
-    "data/$name/split$jobs/JOB" "dump/$name/fbank.JOB"
-  local -a options=(--complete true --like "dump/$train_set")
+    "data/$name/split$jobs/JOB" "$dumpdir/$name/fbank.JOB"
+  local -a options=(--complete true --like "$dumpdir/$train_set")
   if [[ $name == "$train_set" ]]; then options=(--complete false); fi
-  python -m cascade_asr.cli.dump "data/$name" "dump/$name" --jobs "$jobs" "${options[@]}"
+  python -m cascade_asr.cli.dump "data/$name" "$dumpdir/$name" --jobs "$jobs" "${options[@]}"
 }
 
 # validate_data SET [OPTION...]: with audio, or with features that are computed already
@@ -121,6 +126,9 @@ perturb_speed() {
 stage_0() {
   prepare_data
   local name
+  local -a folders=()
+  for name in "$original_train_set" "${sets[@]:1}"; do folders+=("data/$name"); done
+  python -m cascade_asr.cli.data_dir tidy "${folders[@]}"
   for name in "$original_train_set" "${sets[@]:1}"; do
     validate_data "$name"
   done
@@ -157,10 +165,11 @@ stage_2() {
   local name
   local -a keep_empty=()
   for name in "${sets[@]}"; do
-    require_file "dump/$name/feats.scp" 1
+    require_file "$dumpdir/$name/feats.scp" 1
     if [[ -d data/$name/hub5 ]]; then keep_empty+=(--keep-empty "$name"); fi
   done
-  python -m cascade_asr.cli.tokens dump --train-set "$train_set" --token-type "$token_type" \
+  about_recipe token-folder
+  python -m cascade_asr.cli.tokens "$dump" --train-set "$train_set" --token-type "$token_type" \
     --vocabulary-size "$vocabulary_size" ${min_frames:+--min-frames "$min_frames"} \
     ${max_frames:+--max-frames "$max_frames"} \
     ${max_characters:+--max-characters "$max_characters"} ${token_list:+--token-list "$token_list"} \
@@ -170,15 +179,8 @@ stage_2() {
 }
 
 require_training_data() {
-  require_file "dump/$train_set/manifest.tsv" 2
-  require_file "dump/$dev_set/manifest.tsv" 2
-}
-
-# What decoding depends on beside models and data: its options and the language model.
-decoding_files() {
-  local lm
-  lm=$(sed -n "s/^lm: *\([^ #]*\).*/\1/p" "$decode_config")
-  echo "@$decode_config" ${lm:+"@${lm//[\"\']/}/done.json"}
+  require_file "$dump/$train_set/manifest.tsv" 2
+  require_file "$dump/$dev_set/manifest.tsv" 2
 }
 
 # Conversations are scored by a program that may be missing: better told before decoding.
@@ -195,100 +197,59 @@ require_scorer() {
 stage_5() {
   require_file "$exp/selection.json" 3
   require_scorer
-  local models model name output jobs
-  local -a decoding
-  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
-  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
-  read -ra decoding <<<"$(decoding_files)"
+  local models model name output jobs most=0 reads
+  local -a pending=() places=() outputs=()
   models=$(python -m cascade_asr.cli.stages "$exp")
+  reads=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
   for model in $models; do
     for name in $test_sets; do
-      require_file "dump/$name/manifest.tsv" 2
+      require_file "$dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
-      jobs=$(wc -l <"dump/$name/manifest.tsv")
-      jobs=$((jobs < nj ? jobs : nj))
-      if marker_is_fresh "$output/.done" "@$exp/$model/done.json" "${decoding[@]}" \
-        "@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz"; then
+      # shellcheck disable=SC2086 # a list of files
+      if work_is_done "$output/.done" "@$exp/$model/done.json" $reads \
+        "@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz"; then
         log "$model on $name: already decoded"
         continue
       fi
-      log "decoding $name with $model"
-      marker_remove "$output/.done"
-      # shellcheck disable=SC2086 # a command of several words
-      $decode_cmd $on_gpu "JOB=1:$jobs" "$output/log/decode.JOB.log" \
-        python -m cascade_asr.cli.decode --model "$exp/$model" --set "dump/$name" \
-        --config "$decode_config" --outdir "$output" --job JOB --jobs "$jobs" --ngpu "$gpus"
-      python -m cascade_asr.cli.join_decoding --set "dump/$name" --outdir "$output" --jobs "$jobs"
-      marker_write "$output/.done" "$output/text"
+      pending+=("$model $name")
+      outputs+=("$output")
+      places+=(--set "$dump/$name" --outdir "$output")
+      jobs=$(wc -l <"$dump/$name/manifest.tsv")
+      most=$((jobs > most ? jobs : most))
     done
   done
+  ((${#pending[@]})) || return 0
+  jobs=$((most < nj ? most : nj))
+  decode_pending
+  python -m cascade_asr.cli.join_decoding "${places[@]}" --jobs "$jobs"
+  for output in "${outputs[@]}"; do record_work "$output/.done" "$output/text"; done
+}
+
+# decode_pending: all of them in the same jobs, for a job takes seconds to start; a job
+# that is started again goes on from what it had
+decode_pending() {
+  local each follower status=0
+  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
+  if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
+  local -a models=()
+  for each in "${pending[@]}"; do
+    log "decoding ${each#* } with ${each% *}"
+    models+=(--model "$exp/${each% *}")
+  done
+  python -m cascade_asr.cli.follow_decoding "${places[@]}" &
+  follower=$!
+  # shellcheck disable=SC2086 # a command of several words
+  $decode_cmd $on_gpu "JOB=1:$jobs" "$exp/log/decode.JOB.log" \
+    python -m cascade_asr.cli.decode "${models[@]}" "${places[@]}" \
+    --config "$decode_config" --job JOB --jobs "$jobs" --ngpu "$gpus" || status=$?
+  kill "$follower" 2>/dev/null || true
+  wait "$follower" 2>/dev/null || true
+  ((status == 0)) || exit "$status"
 }
 
 stage_6() {
   require_file "$exp/selection.json" 3
   # shellcheck disable=SC2086 # a list of names
-  python -m cascade_asr.cli.report --exp "$exp" --dump dump --data data \
+  python -m cascade_asr.cli.report --exp "$exp" --dump "$dump" --data data \
     ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets
-}
-
-# What decides the result of a stage, and what it leaves behind; see utils/stages.sh.
-describe_stage() {
-  local name
-  case $1 in
-    0)
-      corpus_identity
-      for name in "$original_train_set" "${sets[@]:1}"; do outputs+=("data/$name/text"); done
-      ;;
-    1)
-      inputs=("@data/.stage0.done" "@$fbank_config" "speed_perturb_factors=$speed_perturb_factors")
-      # named only where they are asked for: dumps of before are not computed again
-      if $add_deltas; then inputs+=("add_deltas=true"); fi
-      if ((splice > 0)); then inputs+=("splice=$splice"); fi
-      for name in "$original_train_set" "${sets[@]:1}"; do
-        inputs+=("@data/$name/wav.scp" "@data/$name/text" "@data/$name/utt2spk" "@data/$name/segments")
-        if [[ -f data/$name/feats.scp ]]; then inputs+=("@data/$name/feats.scp"); fi
-      done
-      for name in "${sets[@]}"; do outputs+=("dump/$name/feats.scp"); done
-      ;;
-    2)
-      inputs=("token_type=$token_type" "vocabulary_size=$vocabulary_size"
-        ${non_linguistic_symbols:+"@$non_linguistic_symbols"} "train_set=$train_set"
-        "limits=$min_frames-$max_frames,$max_characters")
-      if [[ -d $token_list ]]; then
-        inputs+=("@$token_list/tokens.txt")
-      elif [[ -n $token_list ]]; then
-        inputs+=("@$token_list")
-      fi
-      for name in "${sets[@]}"; do
-        inputs+=("@dump/$name/feats.scp" "@dump/$name/text" "@dump/$name/cmvn.npz")
-        outputs+=("dump/$name/manifest.tsv")
-      done
-      outputs+=("dump/tokens/tokens.txt")
-      ;;
-    3 | 4)
-      inputs=("@dump/$train_set/manifest.tsv" "@dump/$dev_set/manifest.tsv"
-        "@dump/tokens/tokens.txt" "@dump/$train_set/cmvn.npz" "@dump/$dev_set/cmvn.npz")
-      ;;
-    5)
-      read -ra inputs <<<"$(decoding_files)"
-      inputs+=("@$exp/full/done.json")
-      add_stage_files inputs @ done.json
-      for name in $test_sets; do
-        inputs+=("@dump/$name/manifest.tsv" "@dump/$name/cmvn.npz")
-        outputs+=("$exp/full/decode_$name/text")
-        add_stage_files outputs "" "decode_$name/text"
-      done
-      ;;
-    6)
-      inputs=("@$exp/selection.json")
-      for name in $test_sets; do
-        inputs+=("@dump/$name/text" "@$exp/full/decode_$name/text")
-        if [[ -d data/$name/hub5 ]]; then
-          inputs+=("@data/$name/hub5/segments" "@data/$name/hub5/stm" "@data/$name/hub5/glm")
-        fi
-        add_stage_files inputs @ "decode_$name/text"
-      done
-      outputs=("$exp/RESULTS.md" "$exp/report.html")
-      ;;
-  esac
 }

@@ -16,6 +16,8 @@ stop_stage=2           # last stage to run
 train_config=conf/train_lm.yaml
                        # training options
 exp=exp/lm             # where the model is put; conf/decode_lm.yaml names it
+tokens=dump/tokens     # tokens of the recogniser; others such as dump/tokens_bpe500/tokens need
+                       # an --exp of their own
 ngpu=                  # 0 trains on the CPU; none: on a GPU if there is one
 # end options
 
@@ -31,14 +33,14 @@ lm_text() {
 }
 
 lm_token_ids() {
-  [[ -f dump/tokens/tokens.txt ]] || die "no dump/tokens: run ./run.sh --stop-stage 2 first"
-  python -m cascade_asr.cli.lm_tokens --text data/lm --tokens dump/tokens --dump dump/lm
+  [[ -f $tokens/tokens.txt ]] || die "no $tokens: run ./run.sh --stop-stage 2 first"
+  python -m cascade_asr.cli.lm_tokens --text data/lm --tokens "$tokens" --dump "$dump"
 }
 
 lm_training() {
-  [[ -f dump/lm/valid/tokens.npy ]] || die "no dump/lm: run stage 1 first (--stage 1)"
+  [[ -f $dump/valid/tokens.npy ]] || die "no $dump: run stage 1 first (--stage 1)"
   mkdir -p "$exp/log"
-  python -m cascade_asr.cli.training full --task text --exp "$exp" --dump dump/lm \
+  python -m cascade_asr.cli.training full --task text --exp "$exp" --dump "$dump" \
     --train-set train --dev-set valid --train-config "$train_config" --log "$exp/log/full.log" \
     ${ngpu:+--ngpu "$ngpu"}
 }
@@ -53,6 +55,8 @@ run_lm_stages() {
   done
   ((stage <= stop_stage)) || die "--stage $stage is behind --stop-stage $stop_stage"
   [[ -f $train_config ]] || die "--train-config $train_config: no such file"
+  tokens=${tokens%/}
+  dump=$(dirname "$tokens")/lm
   local number
   local -a stages=(lm_text lm_token_ids lm_training) names=(text "token ids" training)
   for ((number = stage; number <= stop_stage; number++)); do

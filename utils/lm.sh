@@ -23,8 +23,6 @@ min_count=1            # 1.. tokens that are rarer in the training text become <
 evaluate_config=conf/evaluate.yaml  # how perplexities are computed; the neural cache
 # end options
 
-parts=(train valid test)
-
 check_kind_options() {
   [[ -f $evaluate_config ]] || die "--evaluate-config $evaluate_config: no such file"
   if ((processes > 1 || nodes > 1)); then
@@ -66,41 +64,4 @@ stage_6() {
   # shellcheck disable=SC2086 # a list of names
   python -m cascade_asr.cli.report --task text --exp "$exp" --dev-set "$dev_set" \
     --samples "$report_samples" $test_sets
-}
-
-# What decides the result of a stage, and what it leaves behind; see utils/stages.sh.
-describe_stage() {
-  local part
-  case $1 in
-    0)
-      corpus_identity
-      for part in "${parts[@]}"; do outputs+=("data/$part.txt"); done
-      ;;
-    1)
-      inputs=("@data/train.txt" "min_count=$min_count")
-      outputs=("dump/tokens/tokens.txt")
-      ;;
-    2)
-      inputs=("@dump/tokens/tokens.txt")
-      for part in "${parts[@]}"; do
-        inputs+=("@data/$part.txt")
-        outputs+=("dump/$part/tokens.npy")
-      done
-      ;;
-    3 | 4)
-      inputs=("@dump/train/tokens.npy" "@dump/valid/tokens.npy" "@dump/tokens/tokens.txt")
-      ;;
-    5)
-      inputs=("@$evaluate_config" "@$exp/full/done.json" "@dump/valid/tokens.npy"
-        "@dump/test/tokens.npy")
-      add_stage_files inputs @ done.json
-      outputs=("$exp/full/perplexity.json")
-      add_stage_files outputs "" perplexity.json
-      ;;
-    6)
-      inputs=("@$exp/selection.json" "@$exp/full/perplexity.json")
-      add_stage_files inputs @ perplexity.json
-      outputs=("$exp/RESULTS.md" "$exp/report.html")
-      ;;
-  esac
 }

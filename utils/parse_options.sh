@@ -116,45 +116,12 @@ _option_print_help() {
     help "print this text and exit"
 }
 
-# Print the number of insertions, deletions and replacements between two words.
-_option_distance() {
-  local _option_i _option_j _option_corner _option_best
-  local -a _option_row
-  for ((_option_j = 0; _option_j <= ${#2}; _option_j++)); do _option_row[_option_j]=$_option_j; done
-  for ((_option_i = 1; _option_i <= ${#1}; _option_i++)); do
-    _option_corner=${_option_row[0]}
-    _option_row[0]=$_option_i
-    for ((_option_j = 1; _option_j <= ${#2}; _option_j++)); do
-      _option_best=$_option_corner
-      [[ ${1:_option_i-1:1} == "${2:_option_j-1:1}" ]] || _option_best=$((_option_best + 1))
-      _option_corner=${_option_row[_option_j]}
-      if ((_option_corner + 1 < _option_best)); then
-        _option_best=$((_option_corner + 1))
-      fi
-      if ((_option_row[_option_j - 1] + 1 < _option_best)); then
-        _option_best=$((_option_row[_option_j - 1] + 1))
-      fi
-      _option_row[_option_j]=$_option_best
-    done
-  done
-  printf '%s' "${_option_row[${#2}]}"
-}
-
 # Print "; did you mean --name?" for the known option nearest to $1, if one is near.
 _option_nearest() {
-  local _option_candidate _option_count _option_least=$((${#1} / 3 + 2)) _option_found=""
-  for _option_candidate in "${_option_names[@]}" config help; do
-    if [[ ${#1} -ge 3 && $_option_candidate == "$1"* ]]; then
-      _option_found=$_option_candidate
-      break
-    fi
-    _option_count=$(_option_distance "$1" "$_option_candidate")
-    if ((_option_count < _option_least)); then
-      _option_least=$_option_count
-      _option_found=$_option_candidate
-    fi
-  done
-  [[ -z $_option_found ]] || printf '; did you mean --%s?' "${_option_found//_/-}"
+  local -a _option_words=("$1" "${_option_names[@]}" config help)
+  PYTHONPATH=$(dirname "${BASH_SOURCE[0]}")/.. python3 -c 'import sys; from cascade_asr.errors import nearest
+print(nearest(sys.argv[1], sys.argv[2:]).replace("\x27", "--", 1).replace("\x27", ""), end="")' \
+    "${_option_words[@]//_/-}" 2>/dev/null || true # before set-up there may be no Python
 }
 
 # _option_check NAME WRITTEN PREFIX: NAME must be a known option.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.networks.layer import TYINGS, Layering
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.yaml_file import read_yaml
@@ -25,7 +26,6 @@ CHOICES = {
     "top": ("trained", "random"),
     "stop": ("exhaustive", "patience"),
 }
-TYINGS = ("untie", "freeze", "train")
 
 
 @dataclass
@@ -53,6 +53,11 @@ class CascadeConfig:
     probe: list[str] = option([], "what cli.probe replaces single layers with; it trains nothing")
     train: dict[str, Any] = option({}, "training options of every stage that differ")
     stages: dict[str, Any] = option({}, "training options of single stages, by number")
+
+    @property
+    def layering(self) -> Layering:
+        """How the model is divided into layers."""
+        return Layering(self.grain, self.tying)
 
     def digest(self) -> str:
         """A hash of the options."""

@@ -66,7 +66,7 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
             a network that cannot be built or that does not fit its source.
     """
     model = task.build_model(config, config.seed)
-    stage_config, layers = task.stage_layers(model, config, cascade.grain, cascade.tying)
+    stage_config, layers = task.stage_layers(model, config, cascade.layering)
     stages = plan_cascade(layers, cascade, config, stage_config)
     _check_precision(stages)
     check_stages(task, stages, model)
@@ -109,7 +109,7 @@ def _updates_per_epoch(task: Task, model: CascadeModel) -> Callable[[TrainingOpt
             if name.startswith("batch_") or name in ("accum_grad", "fold_length", "bptt")
         }
         if repr(options) not in known:
-            known[repr(options)] = task.updates_per_epoch(model, config)
+            known[repr(options)] = task.data(model, config).updates_per_epoch
         return known[repr(options)]
 
     return count

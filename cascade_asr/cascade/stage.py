@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,19 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-import yaml
-
+from cascade_asr.cascade.lineage import Lineage, fingerprint_on_disk, write_config
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write, write_json
-from cascade_asr.networks.layer import Layer
+from cascade_asr.files import write_json
 from cascade_asr.training import checkpoint, device
 from cascade_asr.training.fencing import Fence, may_always_write
 from cascade_asr.training.finished import (
     DoneStage,
-    code_version,
     read_done,
     remove_leftovers,
     repair_marker,
@@ -38,7 +33,6 @@ from cascade_asr.training.freezing import (
     freeze,
     set_training_mode,
     take_over,
-    tensor_digest,
 )
 from cascade_asr.training.history import History
 from cascade_asr.training.identity import (
@@ -53,8 +47,8 @@ from cascade_asr.training.identity import (
 )
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.lock import Lock, Locked, take
-from cascade_asr.training.protocols import CascadeModel
-from cascade_asr.training.state import FitResult, work_of
+from cascade_asr.training.protocols import CascadeModel, Ranks
+from cascade_asr.training.state import FitResult
 from cascade_asr.training.trainer import Trainer
 
 if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
@@ -162,10 +156,10 @@ class StageRunner:
         self._claim(plan, directory, identity)
         result = self._train(model, plan, directory, frozen_names, identity)
         if self.fabric.is_global_zero:
-            after = _fingerprint_on_disk(directory / "model.pth", plan.frozen)
+            after = fingerprint_on_disk(directory / "model.pth", plan.frozen)
             check_unchanged(before, after)
             self._may_write()
-            self._record(plan, source, directory, digest, result, before, model)
+            self._lineage(plan, source, digest, result).write(directory, model, before)
         self.fabric.barrier()
         finished = read_done(directory)
         assert finished is not None
@@ -195,16 +189,15 @@ class StageRunner:
         identity = self._identity(plan, None)
         try:
             write_json(temporary / "identity.json", identity)
-            _write_config(temporary / "config.yaml", plan)
+            write_config(temporary / "config.yaml", plan)
             checkpoint.save(temporary / "model.pth", model.state_dict())
             metrics = evaluate(temporary)
             history = History(temporary, 0, 0, plan.config.use_tensorboard)
             history.add("valid", 0, 0, metrics)
             history.close()
             result = FitResult(metrics, [], 0, 0, 0, 0.0, 0.0)
-            self._record(
-                plan, None, temporary, identity_digest(identity), result, {}, model, origin
-            )
+            lineage = self._lineage(plan, None, identity_digest(identity), result)
+            lineage.write(temporary, model, {}, origin)
             temporary.rename(directory)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -327,10 +320,11 @@ class StageRunner:
         frozen: frozenset[str],
         identity: dict[str, Any],
     ) -> FitResult:
-        ranks = (self.fabric.global_rank, self.fabric.world_size)
-        train, valid = self.task.loaders(model, plan.config, *ranks, directory)
+        ranks = Ranks(self.fabric.global_rank, self.fabric.world_size)
+        data = self.task.data(model, plan.config, ranks)
         if self.fabric.is_global_zero:
-            _write_config(directory / "config.yaml", plan, self.given)
+            data.record(directory)
+            write_config(directory / "config.yaml", plan, self.given)
             total = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
             logger.info(
@@ -339,7 +333,7 @@ class StageRunner:
                 ", ".join(layer.name for layer in plan.trained),
                 trained,
                 total,
-                len(train),
+                len(data.train),
                 device.describe(self.fabric),
             )
         trainer = Trainer(
@@ -353,84 +347,9 @@ class StageRunner:
             self._may_write,
             identity,
         )
-        return trainer.fit(model, train, valid)
+        return trainer.fit(model, data.train, data.dev)
 
-    def _record(
-        self,
-        plan: StagePlan,
-        source: DoneStage | None,
-        directory: Path,
-        digest: str,
-        result: FitResult,
-        fingerprints: dict[str, str],
-        model: CascadeModel,
-        origin: dict[str, Any] | None = None,
-    ) -> None:
-        """Write lineage.json and, last of all, done.json."""
-        sha256 = checkpoint.file_digest(directory / "model.pth")
-        write_json(
-            directory / "lineage.json",
-            {
-                "stage": plan.number,
-                "title": plan.title,
-                "source": None if source is None else str(source.directory),
-                "source_model_sha256": source.model_sha256 if source else None,
-                "model_sha256": sha256,
-                "frozen_layers": [layer.name for layer in plan.frozen],
-                "trained_layers": [layer.name for layer in plan.trained],
-                "reinitialised": plan.is_reinitialised and plan.number > 0,
-                "reset_layers": [layer.name for layer in plan.reset],
-                "random_top": plan.is_random_frozen,
-                "frozen_fingerprints": fingerprints,
-                "seed": plan.seed,
-                "config": digest,
-                "data": self._data_digest,
-                "code": code_version(),
-                "torch": torch.__version__,
-                **device.record(self.fabric),
-                "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-                **dataclasses.asdict(result),
-                **_work(model, plan, result),
-                **(origin or {}),
-            },
-        )
-        write_json(
-            directory / "done.json",
-            {
-                "stage": plan.number,
-                "digest": digest,
-                "model_sha256": sha256,
-                "metrics": result.metrics,
-                "seconds": result.seconds,
-                "cpu_seconds": result.cpu_seconds,
-                "updates": result.updates,
-                "frames": result.frames,
-                **({"convergence": result.convergence} if result.convergence else {}),
-            },
-        )
-        remove_leftovers(directory)
-
-
-def _work(model: CascadeModel, plan: StagePlan, result: FitResult) -> dict[str, int]:
-    """What the training computed, for ``lineage.json``; see `Work`."""
-    sizes = {name: each.numel() for name, each in model.named_parameters()}
-    # full training may be of tied weights where the stages' layers are untied
-    layers = [
-        (sum(sizes.get(name, 0) for name in each.layer.parameters), each.is_trained)
-        for each in plan.layers
-    ]
-    return dataclasses.asdict(work_of(layers, result.updates, result.frames))
-
-
-def _fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str]:
-    """Fingerprints of the frozen tensors in the file that later stages will read."""
-    weights = checkpoint.load(path)
-    names = [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
-    return {name: tensor_digest(weights[name]) for name in names}
-
-
-def _write_config(path: Path, plan: StagePlan, given: str = "") -> None:
-    with atomic_write(path) as stream:
-        if given:
-            stream.write(f"# --train-args {' '.join(given.split())}\n")
-        yaml.safe_dump(dataclasses.asdict(plan.config), stream, sort_keys=False)
+    def _lineage(
+        self, plan: StagePlan, source: DoneStage | None, digest: str, result: FitResult
+    ) -> Lineage:
+        return Lineage(plan, source, digest, self._data_digest, result, device.record(self.fabric))

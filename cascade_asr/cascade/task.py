@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
-from cascade_asr.networks.layer import Layer
+from cascade_asr.networks.layer import Layer, Layering
 from cascade_asr.options.assignments import Assignments
-from cascade_asr.training.protocols import CascadeModel
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.training.protocols import (
+    ONE_RANK,
+    CascadeModel,
+    Ranks,
+    TrainingData,
+)
+
+Options = TypeVar("Options", bound=TrainingOptions)
 
 
-class Task(Protocol):
+class Task(Protocol[Options]):
     """One kind of model on the data of one experiment: all that a cascade asks of it."""
 
     directory: Path  # exp/TAG
@@ -24,7 +32,7 @@ class Task(Protocol):
 
     def load_config(
         self, path: Path, given: Assignments | None = None
-    ) -> tuple[Any, list[str]]:
+    ) -> tuple[Options, list[str]]:
         """A training configuration and notes on keys without effect.
 
         Args:
@@ -32,54 +40,38 @@ class Task(Protocol):
             given: options of the command line, over the file's.
         """
 
-    def check_config(self, config: Any, where: str) -> None:
+    def check_config(self, config: Options, where: str) -> None:
         """Raise ConfigError with every problem that shows without a model."""
 
-    def build_model(self, config: Any, seed: int) -> CascadeModel:
+    def build_model(self, config: Options, seed: int) -> CascadeModel:
         """A model with new weights, a function of ``seed``."""
 
     def stage_layers(
-        self, model: CascadeModel, config: Any, grain: str, tying: str | None
-    ) -> tuple[Any, list[Layer]]:
+        self, model: CascadeModel, config: Options, layering: Layering
+    ) -> tuple[Options, list[Layer]]:
         """The configuration and the layers, bottom to top, of the cascade's stages.
 
-        They differ from full training's where tied weights are untied.
+        Both may differ from full training's, where the stages are of another network.
 
         Args:
             model: of full training.
             config: of full training.
-            grain: ``layer``, ``module`` or ``fine``.
-            tying: what happens to tied weights: ``untie``, ``freeze``, ``train``.
+            layering: how the cascade wants its layers.
 
         Raises:
-            ConfigError: if the model has tied weights and ``tying`` is None, or
-                the other way round.
+            ConfigError: if the model cannot be divided like that.
         """
 
     def default_select(self, model: CascadeModel) -> list[str]:
         """The dev metric used for model selection, and ``min`` or ``max``."""
 
-    def loaders(
-        self, model: CascadeModel, config: Any, rank: int, world_size: int, directory: Path
-    ) -> tuple[Any, Any]:
-        """Batches of the training and of the dev set.
-
-        The first rank writes lists of what is left out into ``directory``.
-        """
-
-    def trial_batches(self, model: CascadeModel, config: Any) -> list[Any]:
-        """Few items each of the longest and of the shortest batch, to try a step with."""
-
-    def describe_data(self, model: CascadeModel, config: Any) -> list[str]:
-        """What training would see, in lines for a person."""
-
-    def updates_per_epoch(self, model: CascadeModel, config: Any) -> int:
-        """Updates of the weights in one epoch."""
+    def data(self, model: CascadeModel, config: Options, ranks: Ranks = ONE_RANK) -> TrainingData:
+        """What a training with these options sees."""
 
     def check_same_outputs(self, other: Path) -> None:
         """Raise ConfigError unless a model in ``other`` predicts the same tokens."""
 
-    def differences(self, trained: Any, given: Any, reads_input: bool) -> list[str]:
+    def differences(self, trained: Options, given: Options, reads_input: bool) -> list[str]:
         """Options of ``given`` with which weights would compute something else.
 
         Args:

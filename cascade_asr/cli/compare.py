@@ -1,20 +1,30 @@
-"""Compare branches over seeds, or two trained models utterance by utterance.
+"""Compare experiments or trainings: a table, tests, and what differs in how they were made.
 
 Examples:
-    python -m cascade_asr.cli.compare seeds --outdir exp/rnn_seeds \\
-        exp/rnn_seed1 exp/rnn_seed2 exp/rnn_seed3
-    python -m cascade_asr.cli.compare models --dump dump \\
-        exp/rnn/longer1 exp/rnn/stage2 test_seen test_unseen
+    cascade-asr compare exp/rnn exp/conformer              # what each experiment selected
+    cascade-asr compare exp/rnn/full exp/rnn/stage2 --sets test_seen --html compare.html
+    cascade-asr compare seeds --outdir exp/rnn_seeds exp/rnn_seed1 exp/rnn_seed2 exp/rnn_seed3
+    cascade-asr compare models --dump dump exp/rnn/longer1 exp/rnn/stage2 test_seen test_unseen
+
+Every training is tested against the first one, utterance by utterance: word error rates in
+percent, MAPSSWE, and a paired bootstrap of 1000 samples with 95 % intervals. Perplexities of
+language models are compared in percent and in bits a token. What was tested on different data
+or with another vocabulary is refused, and so is a set that was decoded before the training was
+replaced. "seeds" writes RESULTS.md of experiments that differ in their seed alone; "models"
+prints the tests of two trainings.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from cascade_asr import command
 from cascade_asr.files import atomic_write
 from cascade_asr.results.branches import headline, read_experiment, seeds_table
+from cascade_asr.results.comparison import compare_systems, open_system
+from cascade_asr.results.comparison_page import comparison_page, comparison_text
 from cascade_asr.results.markdown import compare_models
 from cascade_asr.results.paired_tests import paired_lines
 from cascade_asr.results.seeds import check_seeds
@@ -56,10 +66,19 @@ def models(arguments: argparse.Namespace) -> None:
             print(line)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def experiments(arguments: argparse.Namespace) -> None:
+    """Table, tests and differences of any trainings that were tested on the same data."""
+    systems = [
+        open_system(each, arguments.dump, arguments.data) for each in arguments.experiments
+    ]
+    compared = compare_systems(systems, arguments.sets or ())
+    print(comparison_text(compared))
+    if arguments.html:
+        with atomic_write(arguments.html) as stream:
+            stream.write(comparison_page(compared))
+
+
+def _seeds_and_models(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="seeds|models")
     over_seeds = commands.add_parser("seeds", help="branches over experiments of several seeds")
     over_seeds.add_argument("--outdir", type=Path, required=True, help="where RESULTS.md goes")
@@ -72,6 +91,37 @@ def main() -> None:
     two.add_argument("model_b", type=Path, help="exp/TAG/STAGE")
     two.add_argument("sets", nargs="+", help="test sets inside the dump")
     two.set_defaults(run=models)
+
+
+def _experiments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "experiments", type=Path, nargs="+", metavar="EXP",
+        help="exp/TAG, or exp/TAG/STAGE; the first one is what the others are tested against",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sets", nargs="+", metavar="SET",
+        help="test sets; default: all that every one of them was tested on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page too; default: print only"
+    )
+    parser.add_argument(
+        "--dump", type=Path, help="folder of stages 1 and 2; default: that of each one's recipe"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder of stage 0; default: that of each one's recipe"
+    )
+    parser.set_defaults(run=experiments)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if sys.argv[1:2] in (["seeds"], ["models"]):
+        _seeds_and_models(parser)
+    else:
+        _experiments(parser)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

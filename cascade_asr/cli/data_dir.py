@@ -18,6 +18,8 @@ from cascade_asr.data.kaldi.edit import (
     select_utterances,
     split,
 )
+from cascade_asr.data.kaldi.tables import write_table
+from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
 
@@ -28,6 +30,7 @@ SCRIPTS = {
     "subset": "subset_data_dir.sh",
     "combine": "combine_data.sh",
     "split": "split_data.sh",
+    "durations": "get_utt2dur.sh",
     "perturb-speed": "perturb_data_dir_speed.sh",
 }
 
@@ -44,10 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, function, help_text: str, example: str) -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name,
-            prog=f"utils/{SCRIPTS[name]}",
+            prog=f"utils/{SCRIPTS[name]}" if name in SCRIPTS else f"cascade-asr data-dir {name}",
             help=help_text,
             description=help_text,
-            epilog=f"example: utils/{SCRIPTS[name]} {example}",
+            epilog=f"example: utils/{SCRIPTS[name]} {example}" if name in SCRIPTS
+            else f"example: cascade-asr data-dir {name} {example}",
             allow_abbrev=False,
         )
         subparser.set_defaults(function=function)
@@ -66,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
               "have; what it was is kept in its folder .backup.", "data/train")  # fmt: skip
+    for kind, whose in (("utt", "utterance"), ("spk", "speaker")):
+        sub.add_argument(f"--{kind}-extra-files", metavar="'NAME ...'", default="",
+                         help=f"further tables by {whose}, where the folder has them")  # fmt: skip
+    sub.add_argument("folder", type=Path)
+
+    sub = add("tidy", _tidy, "Sort tables and make spk2utt of utt2spk where nothing can be lost "
+              "by it; faults are left as they are.", "data/train data/dev")  # fmt: skip
+    sub.add_argument("folders", type=Path, nargs="+", metavar="folder")
+
+    sub = add("durations", _durations, "Write utt2dur: the seconds of each utterance, by segments or "
+              "by its audio; one that is complete stays.", "data/train")  # fmt: skip
     sub.add_argument("folder", type=Path)
 
     _add_subset(add)
@@ -140,7 +155,9 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 def _fix(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
-    for note in fix(folder) or [f"{folder}: nothing to fix"]:
+    by_utterance = _names("utt-extra-files", arguments.utt_extra_files)
+    by_speaker = _names("spk-extra-files", arguments.spk_extra_files)
+    for note in fix(folder, by_utterance, by_speaker) or [f"{folder}: nothing to fix"]:
         logging.info("%s", note)
     left = validate(folder, wav=False, text=False, feats=False, speaker_order=False)
     for fault in left[:SHOWN_FAULTS]:
@@ -148,6 +165,34 @@ def _fix(arguments: argparse.Namespace) -> int:
     if len(left) > SHOWN_FAULTS:
         more = len(left) - SHOWN_FAULTS
         logging.warning("and %d more; utils/validate_data_dir.sh %s lists them", more, folder)
+    return 0
+
+
+def _durations(arguments: argparse.Namespace) -> int:
+    data = load_data_dir(arguments.folder)
+    if data.tables.get("utt2dur", {}).keys() == data.tables["utt2spk"].keys():
+        logging.info("%s/utt2dur: complete", arguments.folder)
+        return 0
+    from cascade_asr.data.durations import durations_s  # loads what reads audio
+
+    seconds = durations_s(data)
+    write_table(arguments.folder / "utt2dur", {name: f"{value:.6g}" for name, value in seconds.items()})
+    logging.info("%s/utt2dur: %d utterances, %.2f h", arguments.folder, len(seconds), sum(seconds.values()) / 3600)
+    return 0
+
+
+def _names(option: str, text: str) -> list[str]:
+    """Names of tables in an option."""
+    names = words(text)
+    if any("/" in name for name in names):
+        raise ConfigError(f"--{option} '{text}': expected names, not paths")
+    return names
+
+
+def _tidy(arguments: argparse.Namespace) -> int:
+    for folder in arguments.folders:
+        for note in tidy(folder):
+            logging.info("%s", note)
     return 0
 
 
@@ -175,9 +220,7 @@ def _subset(arguments: argparse.Namespace) -> int:
 def _combine(arguments: argparse.Namespace) -> int:
     for source in arguments.sources:
         _refuse_in_place(source, arguments.destination)
-    extra = words(arguments.extra_files)
-    if any("/" in name for name in extra):
-        raise ConfigError(f"--extra-files '{arguments.extra_files}': expected names, not paths")
+    extra = _names("extra-files", arguments.extra_files)
     united = combine(arguments.sources, extra)
     united.write(arguments.destination)
     if arguments.skip_fix == "false" and not united.is_complete():

@@ -24,11 +24,9 @@ from pathlib import Path
 from cascade_asr import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import toolkit_folder
-from cascade_asr.version import __version__
+from cascade_asr.version import PIP_LINE, TORCH, __version__
 
 OK, NOTE, MISSING = "ok", "note", "MISSING"
-TORCH = "2.13.0"  # tested; utils/setup_env.sh installs it
-PIP_LINE = f"pip install torch=={TORCH} . && pip install --no-deps espnet==202511"
 
 # name, arguments that print its version, what it is for, whether recipes need it
 TOOLS = (

@@ -18,7 +18,7 @@ import numpy as np
 
 from cascade_asr import command
 from cascade_asr.data.features.cmvn import (
-    Statistics,
+    FeatureStatistics,
     read_features,
     write_global_statistics,
     write_speaker_statistics,
@@ -110,7 +110,7 @@ def main() -> None:
             arguments.data,
             without[0],
         )
-    total, by_speaker = Statistics(), defaultdict(Statistics)
+    total, by_speaker = FeatureStatistics(), defaultdict(FeatureStatistics)
     expected = expected_dimension(arguments.like)
     for name, features in read_features({name: feats[name] for name in names}):
         expected = check_dimension(features, expected, f"{arguments.data}: utterance '{name}'")

@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 
 from cascade_asr import command
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.data.features.log_mel import option_lines
 from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.config import read_espnet2_config
-from cascade_asr.espnet2.export import CONFIG, WEIGHTS, Exported, export_model
+from cascade_asr.espnet2.export import export_model, usage
 from cascade_asr.espnet2.import_model import Source, import_model, read_source, write_config
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.training.device import make_fabric
 
@@ -52,39 +52,6 @@ def parse_arguments() -> argparse.Namespace:
     options = commands.add_parser("features", help="print the fbank options of a model of waveforms")
     options.add_argument("model_config", type=Path, help="its config.yaml")
     return parser.parse_args()
-
-
-def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[str]:
-    """How ESPnet2 decodes with what was written.
-
-    Args:
-        exported: what was written.
-        normalize_conf: of the normalisation by speaker; None where there is none.
-    """
-    folder = exported.folder
-    speech = "dump/SET/feats.scp,speech,kaldi_ark"
-    if exported.from_waveforms:
-        speech = "AUDIO.scp,speech,sound"  # a file an utterance
-    lines = []
-    if normalize_conf is not None:
-        means, variances = (
-            str(normalize_conf.get(name, True)).lower() for name in ("norm_means", "norm_vars")
-        )
-        speech = "FEATURES.scp,speech,kaldi_ark"
-        lines += [
-            "features normalised by speaker, by Kaldi's apply-cmvn:",
-            f"  apply-cmvn --norm-means={means} --norm-vars={variances} "
-            "--utt2spk=ark:dump/SET/utt2spk \\",
-            "    ark:dump/SET/cmvn_speaker.ark scp:dump/SET/feats.scp ark,scp:FEATURES.ark,FEATURES.scp",
-        ]
-    weight = exported.ctc_weight if exported.ctc_weight in (0.0, 1.0) else 0.3
-    return [
-        *lines,
-        "to decode with ESPnet2, from this folder:",
-        f"  python -m espnet2.bin.asr_inference --asr_train_config {folder / CONFIG} \\",
-        f"    --asr_model_file {folder / WEIGHTS} --output_dir DECODED --ctc_weight {weight} \\",
-        f"    --data_path_and_name_and_type {speech}",
-    ]
 
 
 def run_export(arguments: argparse.Namespace) -> None:

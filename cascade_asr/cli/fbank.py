@@ -29,6 +29,11 @@ from cascade_asr.data.features.extraction import (
     read_extractor,
     read_segments,
 )
+from cascade_asr.data.features.frame_shift import (
+    shift_of_options_s,
+    told_frame_shift_s,
+    write_frame_shift,
+)
 from cascade_asr.data.features.precomputed import check_all, read_precomputed
 from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.errors import ConfigError
@@ -72,8 +77,14 @@ def main() -> None:
     context = Context(arguments.add_deltas == "true", arguments.splice)
     ark = Path(f"{arguments.output}.ark").absolute()
     ark.parent.mkdir(parents=True, exist_ok=True)
+    own_features = (arguments.data / "feats.scp").is_file()
+    write_frame_shift(
+        ark.parent,
+        told_frame_shift_s(arguments.data) if own_features
+        else shift_of_options_s(arguments.config),
+    )  # fmt: skip
     started = time.monotonic()
-    if not (arguments.data / "feats.scp").is_file():
+    if not own_features:
         frames = compute(arguments, ark, context)
     elif context.changes_features:
         frames = copy_with_context(arguments, ark, context)

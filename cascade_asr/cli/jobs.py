@@ -25,15 +25,14 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.jobs import slurm, status
 from cascade_asr.jobs.attempt import begin, end
 from cascade_asr.jobs.following import LogReader, follow
-from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, gpus, parse_job_options
+from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, parse_job_options
 from cascade_asr.jobs.record import FULL, JobFolder, find_folder, job_folders
 from cascade_asr.jobs.status import DONE, NOT_NEEDED, JobState, job_states
 from cascade_asr.jobs.submission import Submitter, resubmit
-from cascade_asr.jobs.tasks import full_task, planned_tasks
+from cascade_asr.jobs.tasks import TRAINING, full_task, planned_tasks, with_devices
 
 logger = logging.getLogger(__name__)
 
-TRAINING = (sys.executable, "-m", "cascade_asr.cli.training")
 LOG_LINES = 50
 
 
@@ -133,39 +132,6 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
         file=sys.stderr,
     )
     return 0
-
-
-def with_devices(
-    training_options: list[str], job_options: dict[str, str]
-) -> tuple[list[str], dict[str, str]]:
-    """Let a training and its job agree on GPUs; srun starts one task a GPU.
-
-    A training takes the GPUs that it finds where it is not told how many. In a job
-    that asked for none those are nobody's or another user's, so it is reported.
-
-    Returns:
-        The options of the training, with ``--ngpu``, and those of the job that follow.
-    """
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--ngpu", type=int)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--nodes", type=int, default=1)
-    wanted = parser.parse_known_args(training_options)[0]
-    ngpu = wanted.ngpu
-    if ngpu is None:
-        ngpu = gpus(job_options.get("gpu", "0"))
-        training_options = [*training_options, "--ngpu", str(ngpu)]
-        if ngpu == 0:
-            logger.warning(
-                "--ngpu was not given: these jobs ask for no GPU and train on the CPU. Write "
-                "--ngpu 1 for one GPU a machine, or --ngpu 0 where the CPU is meant"
-            )
-    options = {"gpu": str(ngpu)} if ngpu else {}
-    if (tasks := ngpu or wanted.processes) > 1:
-        options["tasks"] = str(tasks)
-    if wanted.nodes > 1:
-        options["nodes"] = str(wanted.nodes)
-    return training_options, options
 
 
 def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr import command
-from cascade_asr.files import read_json, write_json
+from cascade_asr.files import file_digest, read_json, write_json
 from cascade_asr.lm.evaluate import (
     EvaluationConfig,
     evaluate_text,
@@ -26,7 +26,6 @@ from cascade_asr.lm.evaluate import (
     pick_device,
     token_path,
 )
-from cascade_asr.training.checkpoint import file_digest
 
 logger = logging.getLogger(__name__)
 

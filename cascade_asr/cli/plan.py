@@ -27,9 +27,9 @@ from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.cascade.task import Task
 from cascade_asr.cli.recorded_arguments import complete
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.protocols import CascadeModel
 
@@ -110,7 +110,7 @@ def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
     def cost(stage: StagePlan) -> Cost:
         key = id(stage.config)
         if key not in per_epoch:
-            per_epoch[key] = task.updates_per_epoch(plan.model, stage.config)
+            per_epoch[key] = task.data(plan.model, stage.config).updates_per_epoch
         updates = per_epoch[key] * stage.config.max_epoch
         pace = measured.get(stage.name, measured.get("full"))
         return Cost(updates, None if pace is None else pace * updates)

@@ -22,9 +22,9 @@ from cascade_asr import command
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.probe import probe_layers
 from cascade_asr.cascade.task import Task
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.results.columns import table
 from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
@@ -82,7 +82,7 @@ def main() -> None:
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
     fabric = make_fabric(arguments.ngpu, stage.config.precision)
-    _, dev = task.loaders(model, stage.config, 0, 1, task.directory / name)
+    dev = task.data(model, stage.config).dev
     rows = []
     for probe in probe_layers(model, plan.layers, replacements, fabric, dev):
         metrics = [f"{value:.4f}" for value in probe.metrics.values()]

@@ -19,7 +19,7 @@ from cascade_asr.scoring.options import ENCODINGS, ID_TYPES, ScoringOptions
 from cascade_asr.scoring.output import result_record, write_record, write_reports
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.scorer import score_transcripts
-from cascade_asr.scoring.significance import UNITS, compare, interval
+from cascade_asr.scoring.significance import UNITS, compare, interval, shown_probability
 from cascade_asr.scoring.transcripts import Transcripts, read_speakers, read_transcripts
 
 log = logging.getLogger("score")
@@ -151,8 +151,9 @@ def _print_summary(outdir: Path, record: dict) -> None:
         print(
             f"{comparison['title_b']}: {comparison['error_rate_b']:.2f}%, "
             f"{comparison['difference']:+.2f} [{comparison['low']:+.2f}, "
-            f"{comparison['high']:+.2f}], P(better) {comparison['probability_b_better']:.3f}; "
-            f"MAPSSWE Z {test['z']:.3f}, p {test['p']:.4f}"
+            f"{comparison['high']:+.2f}], "
+            f"{shown_probability('P(better)', comparison['probability_b_better'])}; "
+            f"MAPSSWE Z {test['z']:.3f}, {shown_probability('p', test['p'])}"
         )
 
 

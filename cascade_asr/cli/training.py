@@ -13,12 +13,8 @@ from cascade_asr.training.interruption import Interruption
 interruption = Interruption().install()  # before torch is imported, which takes seconds
 
 import argparse  # noqa: E402
-import dataclasses  # noqa: E402
 import logging  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
 from cascade_asr import command  # noqa: E402
 from cascade_asr.cascade.engine import Engine  # noqa: E402
@@ -31,21 +27,19 @@ from cascade_asr.cascade.names import (  # noqa: E402
 from cascade_asr.cascade.planning import Plan, make_plan, write_plan  # noqa: E402
 from cascade_asr.cascade.stage import StageRunner  # noqa: E402
 from cascade_asr.cascade.task import Task  # noqa: E402
+from cascade_asr.cascade.trial import try_networks  # noqa: E402
+from cascade_asr.cli.plan import overview  # noqa: E402
 from cascade_asr.cli.recorded_arguments import record_arguments  # noqa: E402
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.errors import ConfigError  # noqa: E402
-from cascade_asr.networks.layer import Layer  # noqa: E402
 from cascade_asr.options.assignments import Assignments  # noqa: E402
 from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
 from cascade_asr.training.device import check_counts, make_fabric  # noqa: E402
 from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
-from cascade_asr.training.freezing import freeze, set_training_mode  # noqa: E402
-from cascade_asr.training.trial import try_schedule, try_training  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
-TRIAL_SECONDS = 30  # after which further networks are tried on little data alone
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int, help="of each process on a CPU; default: the processors there are"
     )
+    parser.add_argument("--show-plan", action="store_true", help="for check: print the plan too")
     parser.add_argument("--log", type=Path, help="append the log to this file too")
     parser.add_argument(
         "--again", default="", metavar="STAGE",
@@ -85,43 +80,9 @@ def check(task: Task, config: TrainingOptions, plan: Plan, where: str) -> None:
         task, config, plan: what would be trained.
         where: the file of the configuration, for the messages.
     """
-    print("\n".join(task.describe_data(plan.model, config)))
+    print("\n".join(task.data(plan.model, config).description))
     try_networks(task, plan, where)
     write_plan(task.directory / "plan.json", plan)
-
-
-def try_networks(task: Task, plan: Plan, where: str) -> None:
-    """Make a trial step of every network of the plan, and go through every schedule.
-
-    Stages of one configuration that freeze the same layers are one network. After
-    `TRIAL_SECONDS` the remaining ones are tried on the shortest batch alone.
-    """
-    started, tried, counts = time.monotonic(), set(), {}
-    for stage in [each for branch in plan.branches.values() for each in branch.stages]:
-        content = dataclasses.asdict(stage.config) | {"seed": 0}
-        key = (repr(content), tuple(layer.name for layer in stage.frozen), stage.frozen_dropout)
-        if key in tried:
-            continue
-        tried.add(key)
-        model = task.build_model(stage.config, stage.seed)
-        batches = task.trial_batches(model, stage.config)
-        if time.monotonic() - started > TRIAL_SECONDS:
-            batches = batches[-1:]
-        freeze(model, stage.frozen)
-        try_training(
-            model, stage.config, batches, where, training_mode(stage.frozen, stage.frozen_dropout)
-        )
-        if repr(content) not in counts:
-            updates = task.updates_per_epoch(model, stage.config)
-            counts[repr(content)] = stage.config.max_epoch * updates
-            lasts = (stage.config.schedule_epochs or stage.config.max_epoch) * updates
-            try_schedule(stage.config, lasts, where)
-    logger.info("%d networks of the plan made a trial step", len(tried))
-
-
-def training_mode(frozen: Sequence[Layer], frozen_dropout: bool) -> Callable[[Any], Any]:
-    """What puts a partly frozen network into training mode."""
-    return lambda model: set_training_mode(model, frozen, frozen_dropout)
 
 
 def chosen(plan: Plan, arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
@@ -167,6 +128,8 @@ def main() -> None:
     if fabric is None:
         with given.named(where):
             check(task, config, plan, where)
+        if arguments.show_plan:
+            print("\n".join(overview(task, plan, controls)))
         record_arguments(arguments)
         return
     if fabric.is_global_zero:

@@ -24,6 +24,7 @@ BLANK, UNKNOWN, SENTENCE_EDGE = "<blank>", "<unk>", "<sos/eos>"
 BLANK_ID = 0
 SENTENCEPIECE_LINE_BYTES = 4192  # its own limit
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
+BPE_MODEL = "bpe.model"
 NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; not scored
 
 SHOWN_CHARACTERS = 60
@@ -195,10 +196,11 @@ def write_token_directory(
     if token_type == "bpe":
         symbols = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
         train_bpe(texts, directory, vocabulary_size, symbols)
-        content["bpe_model"] = "bpe.model"
+        content["bpe_model"] = BPE_MODEL
         content["non_linguistic_symbols"] = None
     else:
         write_char_list(texts, directory / "tokens.txt", non_linguistic_symbols)
+        (directory / BPE_MODEL).unlink(missing_ok=True)  # of tokens before
     write_json(directory / "tokens.json", content)
     return Tokenizer.from_directory(directory)
 
@@ -268,7 +270,7 @@ def train_bpe(
         )
     except (RuntimeError, OSError) as error:
         raise DataError(f"sentencepiece cannot train {vocabulary_size} pieces: {error}") from error
-    model = directory / "bpe.model"
+    model = directory / BPE_MODEL
     pieces = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
     tokens = [pieces.id_to_piece(index) for index in range(pieces.get_piece_size())]
     tokens = [BLANK, UNKNOWN, *(token for token in tokens if token != UNKNOWN), SENTENCE_EDGE]

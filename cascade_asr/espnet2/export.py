@@ -81,7 +81,7 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
     packed = folder.with_name(folder.name + ".zip") if archive else None
     for path in (folder, packed):
         if path and path.exists():
-            raise ConfigError(f"{path} exists already; remove it, or choose another name")
+            raise ConfigError(f"{path} exists already; move it away, or choose another name")
     if not stage.is_dir():
         raise ConfigError(f"{stage}: no such folder; expected one such as exp/TAG/stage1")
     model, content, notes = _describe(stage, folder)
@@ -312,3 +312,36 @@ def _outputs(
         logits = model.decoder(encoder_output, encoder_lengths, tokens, token_lengths)
         outputs.append(("decoder logits", logits[0] if isinstance(logits, tuple) else logits))
     return outputs
+
+
+def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[str]:
+    """How ESPnet2 decodes with what was written.
+
+    Args:
+        exported: what was written.
+        normalize_conf: of the normalisation by speaker; None where there is none.
+    """
+    folder = exported.folder
+    speech = "dump/SET/feats.scp,speech,kaldi_ark"
+    if exported.from_waveforms:
+        speech = "AUDIO.scp,speech,sound"  # a file an utterance
+    lines = []
+    if normalize_conf is not None:
+        means, variances = (
+            str(normalize_conf.get(name, True)).lower() for name in ("norm_means", "norm_vars")
+        )
+        speech = "FEATURES.scp,speech,kaldi_ark"
+        lines += [
+            "features normalised by speaker, by Kaldi's apply-cmvn:",
+            f"  apply-cmvn --norm-means={means} --norm-vars={variances} "
+            "--utt2spk=ark:dump/SET/utt2spk \\",
+            "    ark:dump/SET/cmvn_speaker.ark scp:dump/SET/feats.scp ark,scp:FEATURES.ark,FEATURES.scp",
+        ]
+    weight = exported.ctc_weight if exported.ctc_weight in (0.0, 1.0) else 0.3
+    return [
+        *lines,
+        "to decode with ESPnet2, from this folder:",
+        f"  python -m espnet2.bin.asr_inference --asr_train_config {folder / CONFIG} \\",
+        f"    --asr_model_file {folder / WEIGHTS} --output_dir DECODED --ctc_weight {weight} \\",
+        f"    --data_path_and_name_and_type {speech}",
+    ]

@@ -23,7 +23,7 @@ from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.config import ImportedConfig, read_espnet2_config
 from cascade_asr.espnet2.export import MEL_FILTERS
-from cascade_asr.files import atomic_write
+from cascade_asr.files import atomic_write, file_digest
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.speech.differences import differences
 from cascade_asr.speech.loading import feature_dimension
@@ -187,9 +187,9 @@ def import_model(
     runner = StageRunner(task, fabric, Interruption())
     origin = {
         "imported_config": str(source.config),
-        "imported_config_sha256": checkpoint.file_digest(source.config),
+        "imported_config_sha256": file_digest(source.config),
         "imported_weights": str(source.weights),
-        "imported_weights_sha256": checkpoint.file_digest(source.weights),
+        "imported_weights_sha256": file_digest(source.weights),
     }
     done = runner.enter(
         plan.stages[0],
@@ -225,8 +225,9 @@ def _evaluate(
     task: SpeechTask, plan: Plan, config: TrainConfig, fabric: Fabric, directory: Path
 ) -> dict[str, float]:
     """Dev metrics of the plan's model; lists of what is left out go to ``directory``."""
-    _, valid = task.loaders(plan.model, config, 0, 1, directory)
-    metrics = evaluate(fabric, plan.model.to(fabric.device), valid)
+    data = task.data(plan.model, config)
+    data.record(directory)
+    metrics = evaluate(fabric, plan.model.to(fabric.device), data.dev)
     shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
     logger.info("the imported model on %s: %s", task.experiment.dev_set, shown)
     return metrics

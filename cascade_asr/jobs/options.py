@@ -47,7 +47,7 @@ class SlurmConf:
             ConfigError: for a damaged file.
         """
         try:
-            lines = path.read_text().splitlines()
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from error
         conf = cls(path)

@@ -25,6 +25,7 @@ from typing import Any
 from cascade_asr.cascade.names import CASCADE
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.files import read_json, write_json
+from cascade_asr.training.finished import read_done
 
 FULL = "full"
 
@@ -139,14 +140,10 @@ class JobFolder:
 
     def is_done(self) -> bool:
         """Is the training finished, with the weights that its marker names?"""
-        if not self.done_marker.is_file():
+        try:
+            return read_done(self.done_marker.parent, verify=True) is not None
+        except ConfigError:
             return False
-        model = self.done_marker.with_name("model.pth")
-        if not model.is_file():
-            return False
-        with model.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        return found == read_json(self.done_marker).get("model_sha256")
 
     def log_tail(self, characters: int = 20_000) -> str:
         """The end of the log, of the latest attempt only."""

@@ -16,7 +16,7 @@ from cascade_asr.jobs import slurm, status
 from cascade_asr.jobs.options import SlurmConf, gpus, notice_s
 from cascade_asr.jobs.record import JobFolder, JobRecord, job_folders, submission_digest
 from cascade_asr.jobs.script import write_script
-from cascade_asr.jobs.tasks import Task
+from cascade_asr.jobs.tasks import TrainingJob
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Submitter:
         self.conf = conf
         self.attempts = attempts
 
-    def submit(self, tasks: list[Task]) -> list[JobFolder]:
+    def submit(self, tasks: list[TrainingJob]) -> list[JobFolder]:
         """Submit tasks in order; one that is already queued or running is left alone.
 
         Raises:
@@ -87,7 +87,7 @@ class Submitter:
         logger.info("%s is already in the queue as job %s", folder.training, entry.job)
         return True
 
-    def _submit(self, folder: JobFolder, task: Task, digest: str) -> None:
+    def _submit(self, folder: JobFolder, task: TrainingJob, digest: str) -> None:
         dependency_of(folder, task.after)  # an error before anything is written
         folder.path.mkdir(parents=True, exist_ok=True)
         before = folder.read()

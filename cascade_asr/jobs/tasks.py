@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +12,12 @@ from typing import Any
 
 from cascade_asr.cascade.names import CASCADE, parse_controls, parse_stage_numbers
 from cascade_asr.files import read_json
+from cascade_asr.jobs.options import gpus
 from cascade_asr.jobs.record import FULL
+
+logger = logging.getLogger(__name__)
+
+TRAINING = (sys.executable, "-m", "cascade_asr.cli.training")  # what the jobs run
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingJob:
     """A training that becomes a job.
 
     Attributes:
@@ -46,14 +54,14 @@ class Task:
     command: tuple[str, ...]
 
 
-def full_task(command: Sequence[str]) -> Task:
+def full_task(command: Sequence[str]) -> TrainingJob:
     """Full training; ``command`` is that of ``cascade_asr.cli.training``, without a verb."""
-    return Task(FULL, FULL, (), _with_words(command, ("full",)))
+    return TrainingJob(FULL, FULL, (), _with_words(command, ("full",)))
 
 
 def branch_tasks(
     branch: str, trainings: Sequence[Training], command: Sequence[str], patience: bool = False
-) -> list[Task]:
+) -> list[TrainingJob]:
     """One task for each training of a branch, after those that it starts from.
 
     Args:
@@ -72,7 +80,7 @@ def branch_tasks(
         if patience and training.source:
             after.add(before[-1])
         tasks.append(
-            Task(
+            TrainingJob(
                 branch,
                 training.name,
                 tuple(sorted(after, key=before.index)),
@@ -85,7 +93,7 @@ def branch_tasks(
 
 def planned_tasks(
     experiment: Path, stages: str, controls: str, command: Sequence[str]
-) -> list[Task]:
+) -> list[TrainingJob]:
     """The chosen stages of the cascade, then all trainings of the chosen controls.
 
     Args:
@@ -123,3 +131,36 @@ def _trainings(entries: list[dict[str, Any]], branch: tuple[str, ...]) -> list[T
 def _with_words(command: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
     """``python -m MODULE`` with a verb, and what follows it."""
     return (*command[:3], *words, *command[3:])
+
+
+def with_devices(
+    training_options: list[str], job_options: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Let a training and its job agree on GPUs; srun starts one task a GPU.
+
+    A training takes the GPUs that it finds where it is not told how many. In a job
+    that asked for none those are nobody's or another user's, so it is reported.
+
+    Returns:
+        The options of the training, with ``--ngpu``, and those of the job that follow.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--ngpu", type=int)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1)
+    wanted = parser.parse_known_args(training_options)[0]
+    ngpu = wanted.ngpu
+    if ngpu is None:
+        ngpu = gpus(job_options.get("gpu", "0"))
+        training_options = [*training_options, "--ngpu", str(ngpu)]
+        if ngpu == 0:
+            logger.warning(
+                "--ngpu was not given: these jobs ask for no GPU and train on the CPU. Write "
+                "--ngpu 1 for one GPU a machine, or --ngpu 0 where the CPU is meant"
+            )
+    options = {"gpu": str(ngpu)} if ngpu else {}
+    if (tasks := ngpu or wanted.processes) > 1:
+        options["tasks"] = str(tasks)
+    if wanted.nodes > 1:
+        options["nodes"] = str(wanted.nodes)
+    return training_options, options

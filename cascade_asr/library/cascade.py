@@ -43,7 +43,7 @@ class Cascade:
     training that was interrupted resumes. Changes of the *code* of ``build`` and
     ``measure`` are not seen: use another folder after them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from torch.nn.functional import cross_entropy

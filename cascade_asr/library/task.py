@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 from cascade_asr.errors import ConfigError
 from cascade_asr.library.data import ItemBatch, ItemLoader, digest
 from cascade_asr.library.network import Measure, MeasuredNetwork
-from cascade_asr.networks.layer import Layer
+from cascade_asr.networks.layer import Layer, Layering
 from cascade_asr.options.assignments import Assignments
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.checks import check_training_options
+from cascade_asr.training.protocols import ONE_RANK, Ranks
 from cascade_asr.yaml_file import read_yaml
 
 
@@ -28,6 +29,59 @@ class ModuleOptions(TrainingOptions):
     """How to train one's own module."""
 
     batch_size: int = option(32, "items of a batch", least=1)
+
+
+@dataclass(frozen=True)
+class ModuleData:
+    """The datasets as a training sees them; a `TrainingData`.
+
+    Attributes:
+        train_items, dev_items: datasets of (input, target) pairs.
+        config: decides the batches.
+        ranks: the share of this process.
+    """
+
+    train_items: Dataset
+    dev_items: Dataset
+    config: ModuleOptions
+    ranks: Ranks
+
+    @cached_property
+    def train(self) -> ItemLoader:
+        """Shuffled batches of the training items."""
+        return ItemLoader(
+            self.train_items, self.config.batch_size, self.config.seed, *self.ranks
+        )
+
+    @cached_property
+    def dev(self) -> ItemLoader:
+        """The dev items in their order."""
+        return ItemLoader(self.dev_items, self.config.batch_size, None, *self.ranks)
+
+    @property
+    def _batches(self) -> int:
+        """Of an epoch, over all ranks."""
+        return len(ItemLoader(self.train_items, self.config.batch_size))
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Batches of the training items, divided by ``accum_grad``."""
+        return -(-self._batches // self.config.accum_grad)
+
+    @property
+    def description(self) -> list[str]:
+        """A line for each dataset."""
+        return [
+            f"train: {len(self.train_items)} items, {self._batches} batches",
+            f"dev: {len(self.dev_items)} items",
+        ]
+
+    def trial_batches(self) -> list[ItemBatch]:
+        """The first two training items: all items are alike in size."""
+        return [next(ItemLoader(self.train_items, min(2, self.config.batch_size)).epoch(1))]
+
+    def record(self, directory: Path) -> None:
+        """Nothing of a dataset is left out."""
 
 
 @dataclass(frozen=True)
@@ -86,47 +140,27 @@ class ModuleTask:
         return MeasuredNetwork(network, self.measure, self.metrics, self.layer_names)
 
     def stage_layers(
-        self, model: MeasuredNetwork, config: ModuleOptions, grain: str, tying: str | None
+        self, model: MeasuredNetwork, config: ModuleOptions, layering: Layering
     ) -> tuple[ModuleOptions, list[Layer]]:
         """The layers of the module, input to output.
 
         Raises:
             ConfigError: for options that speak of other models.
         """
-        if grain != "layer":
-            raise ConfigError(f"grain: {grain}: one's own module has the grain layer")
-        if tying is not None:
-            raise ConfigError(f"tying: {tying}: one's own module has no tied weights; leave it out")
+        if layering.grain != "layer":
+            raise ConfigError(f"grain: {layering.grain}: one's own module has the grain layer")
+        layering.require_nothing_tied("one's own module")
         return config, model.layers()
 
     def default_select(self, model: MeasuredNetwork) -> list[str]:
         """The metric that was named when the cascade was made."""
         return list(self.select)
 
-    def loaders(
-        self,
-        model: MeasuredNetwork,
-        config: ModuleOptions,
-        rank: int,
-        world_size: int,
-        directory: Path,
-    ) -> tuple[ItemLoader, ItemLoader]:
-        """Shuffled batches of the training items, and the dev items in their order."""
-        train = ItemLoader(self.train, config.batch_size, config.seed, rank, world_size)
-        return train, ItemLoader(self.dev, config.batch_size, None, rank, world_size)
-
-    def trial_batches(self, model: MeasuredNetwork, config: ModuleOptions) -> list[ItemBatch]:
-        """The first two training items: all items are alike in size."""
-        return [next(ItemLoader(self.train, min(2, config.batch_size)).epoch(1))]
-
-    def describe_data(self, model: MeasuredNetwork, config: ModuleOptions) -> list[str]:
-        """A line for each dataset."""
-        batches = len(ItemLoader(self.train, config.batch_size))
-        return [f"train: {len(self.train)} items, {batches} batches", f"dev: {len(self.dev)} items"]
-
-    def updates_per_epoch(self, model: MeasuredNetwork, config: ModuleOptions) -> int:
-        """Batches of the training items, divided by ``accum_grad``."""
-        return -(-len(ItemLoader(self.train, config.batch_size)) // config.accum_grad)
+    def data(
+        self, model: MeasuredNetwork, config: ModuleOptions, ranks: Ranks = ONE_RANK
+    ) -> ModuleData:
+        """The user's datasets."""
+        return ModuleData(self.train, self.dev, config, ranks)
 
     def check_same_outputs(self, other: Any) -> None:
         """Outputs of one's own module are the user's business: shapes are compared anyway."""

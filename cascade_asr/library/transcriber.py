@@ -12,7 +12,7 @@ import torch
 
 from cascade_asr.data.audio.any_audio import Source, read_any
 from cascade_asr.data.audio.pauses import cut_at_pauses
-from cascade_asr.data.features.cmvn import Statistics, mean_and_deviation
+from cascade_asr.data.features.cmvn import FeatureStatistics, mean_and_deviation
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.library.recordings import Recording
 from cascade_asr.library.trained_models import TrainedModel, find_model
@@ -187,7 +187,7 @@ class Transcriber:
 
     def _speaker(self, recordings: Sequence[Recording], channel: int | None) -> Any:
         """Normalisation by the statistics of all recordings."""
-        statistics = Statistics()
+        statistics = FeatureStatistics()
         for recording in recordings:
             try:
                 features = self._prepare(recording, channel).features
@@ -234,9 +234,10 @@ class Transcriber:
 
     def _stretch(self, start: float, end: float, hypotheses: list, ctc: Any) -> Stretch:
         recognizer, edge = self._recognizer, self.trained.model.sentence_edge
+        wanted = self.config.nbest if self.config.nbest > 1 else MOST_HYPOTHESES
         choices = [
             Choice(recognizer.text(each), each.score, each.parts)
-            for each in hypotheses[:MOST_HYPOTHESES]
+            for each in hypotheses[:wanted]
         ]
         tokens = [token for token in hypotheses[0].tokens if token != edge]
         words = word_times(tokens, self.trained.model.tokenizer.decode, ctc, end - start)
@@ -274,7 +275,7 @@ def load(
     Raises:
         ConfigError: if there is no such model, or an option is not known.
 
-    Example:
+    Examples:
         >>> model = cascade_asr.load("exp/rnn")  # doctest: +SKIP
         >>> model.transcribe("a.wav").text  # doctest: +SKIP
         'seven one four'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
-from cascade_asr.speech.ctc_alignment import Word
+from cascade_asr.speech.ctc_alignment import Word, ctm_line
 
 FORMATS = ("txt", "json", "srt", "ctm")
 MOST_HYPOTHESES = 10
@@ -109,12 +109,7 @@ class Transcription:
     def _ctm(self) -> str:
         """Kaldi's ctm: recording, channel, start, duration, word, confidence."""
         name = "_".join(self.name.split()) or "_"
-        lines = []
-        for word in self.words:
-            start, end = round(word.start_s, 2), round(word.end_s, 2)
-            line = f"{name} 1 {start:.2f} {max(end - start, 0.01):.2f} {word.text}"
-            lines.append(line if word.confidence is None else f"{line} {word.confidence:.2f}")
-        return "".join(f"{line}\n" for line in lines)
+        return "".join(f"{ctm_line(name, word)}\n" for word in self.words)
 
     def _srt(self) -> str:
         blocks = [

@@ -31,7 +31,7 @@ _FOLDERS = ("", "wikitext-2", "wikitext-2-v1")
 
 
 @dataclass(frozen=True)
-class Counts:
+class TextSizes:
     """Size of a corpus: tokens with ``<eos>`` of each part, and different tokens in all."""
 
     train: int
@@ -40,7 +40,7 @@ class Counts:
     vocabulary: int
 
 
-WIKITEXT2 = Counts(train=2_088_628, valid=217_646, test=245_569, vocabulary=33_278)
+WIKITEXT2 = TextSizes(train=2_088_628, valid=217_646, test=245_569, vocabulary=33_278)
 
 
 def find_parts(directory: Path, parts: tuple[str, ...] = PARTS) -> dict[str, Path]:
@@ -152,7 +152,7 @@ def check_wikitext2(counts: dict[str, Counter[str]], directory: Path, strict: bo
             f"different tokens: this is the raw variant of WikiText-2, whose perplexities cannot "
             "be compared; take wikitext-2-v1, or pass the folder with --text"
         )
-    found = Counts(
+    found = TextSizes(
         *(counts[part].total() for part in PARTS),
         vocabulary=len(set().union(*(counts[part] for part in PARTS))),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import _VF, nn
+from torch import nn
 
 from cascade_asr.lm.dropout import DropConnect
+from cascade_asr.networks.fast.recurrent import run_lstm_layer
 
 # (h, c), each (1, B, H)
 LayerState = tuple[torch.Tensor, torch.Tensor]
@@ -36,10 +37,7 @@ class DropConnectLSTM(nn.LSTM):
         weights = [self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0]
         if recurrent is not self.weight_hh_l0 and inputs.is_cuda:
             weights = pack(*weights)
-        output, hidden, cell = _VF.lstm(
-            inputs, state, weights, True, 1, 0.0, self.training, False, False
-        )
-        return output, (hidden, cell)
+        return run_lstm_layer(inputs, state, weights, self.training)
 
 
 def pack(*weights: torch.Tensor) -> list[torch.Tensor]:

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.lm.batches import TextBatch, TextLoader, WholeText, WholeTextLoader
+from cascade_asr.files import file_digest
 from cascade_asr.lm.config import MODELS, LMConfig, check_lm_config, load_lm_config
 from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.data import TextData
 from cascade_asr.lm.evaluate import token_path
 from cascade_asr.lm.objective import LanguageModel
-from cascade_asr.networks.layer import Layer, merged
+from cascade_asr.networks.layer import Layer, Layering, merged
 from cascade_asr.options.assignments import Assignments
-from cascade_asr.training.checkpoint import file_digest
 from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.protocols import ONE_RANK, Ranks
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class TextTask:
             return MODELS[config.lm](len(self.vocabulary), **config.lm_conf)
 
     def stage_layers(
-        self, model: LanguageModel, config: LMConfig, grain: str, tying: str | None
+        self, model: LanguageModel, config: LMConfig, layering: Layering
     ) -> tuple[LMConfig, list[Layer]]:
         """The layers of the stages; with ``untie`` those of a model of two matrices.
 
@@ -90,6 +91,7 @@ class TextTask:
             ConfigError: if the weights are tied and ``tying`` is left open, or
                 the other way round; for a ``grain`` that this model lacks.
         """
+        grain, tying = layering.grain, layering.tying
         if grain == "fine":
             raise ConfigError("grain: fine: a language model has the grains layer and module")
         if not model.tie_weights:
@@ -112,69 +114,20 @@ class TextTask:
         """Dev perplexity."""
         return ["perplexity", "min"]
 
-    def loaders(
-        self, model: LanguageModel, config: LMConfig, rank: int, world_size: int, directory: Path
-    ) -> tuple[TextLoader, WholeTextLoader]:
-        """Sequences of the training text, and the dev text as a whole.
+    def data(self, model: LanguageModel, config: LMConfig, ranks: Ranks = ONE_RANK) -> TextData:
+        """The texts of the experiment.
 
         Raises:
             ConfigError: for more than one process: a text is read in its order.
         """
-        if world_size > 1:
+        if ranks.world_size > 1:
             raise ConfigError(
-                f"a language model trains in one process, not in {world_size}; leave out "
+                f"a language model trains in one process, not in {ranks.world_size}; leave out "
                 "--processes and --nodes, and use one GPU"
             )
-        eos = self.vocabulary.eos
-        dev = WholeText(self.tokens(self.experiment.dev_set), eos, config.valid_batch_size)
-        return self._train_loader(config), WholeTextLoader(dev)
-
-    def _train_loader(self, config: LMConfig) -> TextLoader:
-        tokens = self.tokens(self.experiment.train_set)
-        return TextLoader(tokens, config.batch_size, config.bptt, config.seed, self.vocabulary.eos)
-
-    def trial_batches(self, model: LanguageModel, config: LMConfig) -> list[TextBatch]:
-        """The longest and the shortest sequence of the first epoch, in two columns.
-
-        Both read the beginning of the text, so that no state is needed.
-        """
-        loader = self._train_loader(config)
-        lengths = [len(batch.inputs) for batch in loader.epoch(1)]
-        first = next(iter(loader.epoch(1)))
-        columns = min(2, config.batch_size)
-        tokens = torch.from_numpy(self.tokens(self.experiment.train_set).astype(np.int64))
-        batches = []
-        for length in (max(lengths), min(lengths)):
-            stream = tokens[: columns * length + 1]
-            stream = stream[: (len(stream) - 1) // columns * columns + 1]
-            shape = (columns, -1)
-            batches.append(
-                dataclasses.replace(
-                    first,
-                    inputs=stream[:-1].view(shape).t().contiguous(),
-                    targets=stream[1:].view(shape).t().contiguous(),
-                    description=f"the first {len(stream) - 1} tokens",
-                )
-            )
-        return [batch for batch in batches if len(batch)]
-
-    def describe_data(self, model: LanguageModel, config: LMConfig) -> list[str]:
-        """A line a text."""
-        loader = self._train_loader(config)
-        total = len(self.tokens(self.experiment.train_set))
-        train, dev = self.experiment.train_set, self.experiment.dev_set
-        return [
-            f"vocabulary: {len(self.vocabulary)} tokens",
-            (
-                f"{train}: {total} tokens in {config.batch_size} columns of "
-                f"{loader.column_length}, about {len(loader)} updates an epoch"
-            ),
-            f"{dev}: {len(self.tokens(dev))} tokens",
-        ]
-
-    def updates_per_epoch(self, model: LanguageModel, config: LMConfig) -> int:
-        """Sequences of the training text, on average over epochs."""
-        return len(self._train_loader(config))
+        sets = (self.experiment.train_set, self.experiment.dev_set)
+        texts = {name: self.tokens(name) for name in sets}
+        return TextData(texts, *sets, self.vocabulary, config)
 
     def check_same_outputs(self, other: Path) -> None:
         """Require the vocabulary of a model in another folder to be ours.

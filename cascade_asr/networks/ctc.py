@@ -13,7 +13,7 @@ from torch.nn import functional
 from cascade_asr.networks.bounds import PROBABILITY
 from cascade_asr.networks.espnet import espnet_module
 
-BLANK = 0
+_BLANK = 0
 
 
 class CTC(espnet_module("espnet2.asr.ctc").CTC):
@@ -58,7 +58,7 @@ class CTC(espnet_module("espnet2.asr.ctc").CTC):
             tokens.clamp(min=0),
             encoder_lengths,
             token_lengths,
-            blank=BLANK,
+            blank=_BLANK,
             reduction="none",
             zero_infinity=self.ctc_type == "builtin2" or self.ctc_loss.zero_infinity,
         )

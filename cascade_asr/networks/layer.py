@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from cascade_asr.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -55,6 +57,31 @@ class Layer:
             dropouts=longer(self.dropouts),
             aliases=longer(self.aliases),
         )
+
+
+TYINGS = ("untie", "freeze", "train")
+
+
+@dataclass(frozen=True)
+class Layering:
+    """How a model is divided into the layers of a cascade.
+
+    Attributes:
+        grain: ``layer``, ``module`` or ``fine``.
+        tying: what becomes of a matrix that two layers share, one of `TYINGS`; None where
+            none is shared.
+    """
+
+    grain: str = "layer"
+    tying: str | None = None
+
+    def require_nothing_tied(self, what: str) -> None:
+        """
+        Raises:
+            ConfigError: if ``tying`` is given, for ``what``, which shares nothing.
+        """
+        if self.tying is not None:
+            raise ConfigError(f"tying: {self.tying}: {what} has no tied weights; leave it out")
 
 
 class Encoder(Protocol):
@@ -95,14 +122,6 @@ class Decoder(Protocol):
 
     def layers(self) -> list[Layer]:
         """Layers of the decoder, names relative to it, bottom to top."""
-
-
-
-
-
-
-
-
 
 
 def layer_of(

@@ -83,9 +83,12 @@ class TrainingOptions:
 
         What counts as converged does so only where it ends the training.
         """
-        content = dataclasses.asdict(self)
-        for name in self.without_effect:
-            content.pop(name, None)
-        if not self.converged.stop:
-            del content["converged"]
-        return content
+        return self.deciding_among(dataclasses.asdict(self))
+
+    @classmethod
+    def deciding_among(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """The same, of options as a mapping."""
+        kept = {key: value for key, value in content.items() if key not in cls.without_effect}
+        if not (kept.get("converged") or {}).get("stop"):
+            kept.pop("converged", None)
+        return kept

@@ -79,10 +79,3 @@ def in_words(count: float | None) -> str:
 def seconds_in_words(seconds: float) -> str:
     """``450 s``, or that it is not known."""
     return "not known" if math.isnan(seconds) else f"{seconds:.0f} s"
-
-
-def shown_probability(name: str, value: float) -> str:
-    """``p 0.074``, ``p < 0.001``, ``P(better) > 0.999``: never nothing, never certain."""
-    if value < 0.001:
-        return f"{name} < 0.001"
-    return f"{name} > 0.999" if value > 0.999 else f"{name} {value:.3f}"

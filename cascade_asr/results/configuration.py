@@ -22,11 +22,11 @@ def differences_to(
         for all other trainings. An option that has no default is None there.
     """
     first = trainings[0]["name"]
-    full = _flat(directory / first)
+    full = flat_options(directory / first)
     plain = dict(_flatten(dataclasses.asdict(defaults)))
     found = {first: _changed(full, plain)}
     for each in trainings[1:]:
-        own = _flat(directory / each["name"])
+        own = flat_options(directory / each["name"])
         if own:
             found[each["name"]] = _changed(own, full)
     return found
@@ -40,7 +40,8 @@ def _changed(own: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]
     ]
 
 
-def _flat(training: Path) -> dict[str, Any]:
+def flat_options(training: Path) -> dict[str, Any]:
+    """Options that a training was made with, by dotted key; empty where none are recorded."""
     path = training / "config.yaml"
     if not path.is_file():
         return {}

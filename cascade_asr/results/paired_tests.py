@@ -15,6 +15,7 @@ from cascade_asr.results.branches import (
     common_metrics,
     values_of,
 )
+from cascade_asr.scoring.significance import shown_probability
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
         if math.isnan(test.p):
             spread = "no variance over seeds: no test"
         else:
-            p_value = "p < 0.001" if test.p < 0.001 else f"p {test.p:.3f}"
-            spread = f"95 % interval {test.low:+.2f} to {test.high:+.2f}, {p_value}"
+            spread = (
+                f"95 % interval {test.low:+.2f} to {test.high:+.2f}, "
+                f"{shown_probability('p', test.p)}"
+            )
         lines.append(f"- cascade against {test.branch}, {what}: {test.difference:+.2f} ({spread})")
     return lines

@@ -38,7 +38,7 @@ def check_seeds(directories: Sequence[Path]) -> None:
             raise ConfigError(
                 f"{first} and {directory} are not seeds of one experiment; they differ in more than "
                 f"the seed:{listing}{f'{chr(10)}  and {more} more' if more > 0 else ''}\n"
-                "compare two models with: python -m cascade_asr.cli.compare models"
+                "compare them with: cascade-asr compare EXP EXP"
             )
         seed = _options(directory / "full").get("seed")
         if seed is not None and seed in seeds:

@@ -7,13 +7,12 @@ from typing import Any
 
 from cascade_asr.files import read_json
 from cascade_asr.results.collect import Results, Stage
-from cascade_asr.results.compute import shown_probability
 from cascade_asr.results.inspection import Inspector
 from cascade_asr.results.measures import Column, Difference, Measured, Value
 from cascade_asr.results.record import experiment_record
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES
 from cascade_asr.results.utterances import utterances_record
-from cascade_asr.scoring.significance import Comparison, compare
+from cascade_asr.scoring.significance import Comparison, compare, shown_probability
 from cascade_asr.speech.config import TrainConfig
 
 

@@ -15,8 +15,8 @@ from cascade_asr.data.manifest import Manifest, read_manifest
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.networks.layer import Layer
 from cascade_asr.networks.observation import observe
-from cascade_asr.results.ctc_alignment import best_path
 from cascade_asr.speech.config import TrainConfig, load_train_config
+from cascade_asr.speech.ctc_alignment import align
 from cascade_asr.speech.load_trained import load_trained
 from cascade_asr.speech.loading import feature_dimension
 from cascade_asr.speech.model import ASRModel, add_sentence_edges
@@ -102,9 +102,9 @@ class SpeechModels:
                 log_probabilities = model.ctc.log_softmax(encoded)[0].float().numpy()
                 ids = tokens[0].numpy()
                 sample["ctc"] = picture(np.exp(log_probabilities[:, ids]).T)
-                path = best_path(log_probabilities, ids)
+                path = align(log_probabilities, ids.tolist())
                 if path is not None:
-                    sample["path"] = path.tolist()
+                    sample["path"] = path.tokens_of_frames(len(log_probabilities)).tolist()
             drawn.append(sample)
         return drawn
 

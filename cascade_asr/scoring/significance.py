@@ -248,3 +248,10 @@ def _difference(
         errors.append(len(segment) - segment.count(CORRECT))
     if any(errors):
         yield errors[0] - errors[1]
+
+
+def shown_probability(name: str, value: float) -> str:
+    """``p 0.074``, ``p < 0.001``, ``P(better) > 0.999``: never nothing, never certain."""
+    if value < 0.001:
+        return f"{name} < 0.001"
+    return f"{name} > 0.999" if value > 0.999 else f"{name} {value:.3f}"

@@ -14,6 +14,7 @@ from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder, check_decoder
 from cascade_asr.networks.encoders import build_encoder, check_encoder
 from cascade_asr.networks.espnet import espnet_module, quiet_espnet
+from cascade_asr.networks.utterance_mvn import UtteranceMVN
 from cascade_asr.options.places import located
 from cascade_asr.options.signatures import check_conf
 from cascade_asr.speech.config import TrainConfig
@@ -22,7 +23,7 @@ from cascade_asr.training.checks import check_training_options
 from cascade_asr.training.trial import too_narrow
 
 NORMALIZATIONS = {
-    "utterance_mvn": espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN,
+    "utterance_mvn": UtteranceMVN,
     "global_mvn": espnet_module("espnet2.layers.global_mvn").GlobalMVN,
 }
 

@@ -103,9 +103,28 @@ def train_config_from(
         problems += str(error).splitlines()
     if problems:
         raise ConfigError("\n".join(problems))
+    notes += _idle_keys(config, content, lines, where)
     if config.use_amp and config.precision == "32-true":
         config.precision = "16-mixed"
     return config, notes
+
+
+def _idle_keys(
+    config: TrainConfig, content: dict[str, Any], lines: dict[str, int], where: str
+) -> list[str]:
+    """Notes on options of a part that the weight of the CTC loss leaves out."""
+    weight = config.model_conf.ctc_weight
+    part, names = "decoder", ("decoder", "decoder_conf", "model_conf.lsm_weight")
+    if weight == 0.0:
+        part, names = "CTC layer", ("ctc_conf",)
+    elif weight < 1.0:
+        return []
+    given = [name for name in names if name in lines or (name in content and content[name])]
+    return [
+        f"{where}:{lines.get(name, 0)}: {name} has no effect: with model_conf.ctc_weight "
+        f"{weight:g} there is no {part}"
+        for name in given
+    ]
 
 
 def _simplify_espnet_forms(content: dict[str, Any]) -> None:

@@ -29,6 +29,17 @@ class Alignment:
     peaks: list[float]
     score: float
 
+    def tokens_of_frames(self, frames: int) -> np.ndarray:
+        """Which token each of T' encoder frames stands for: its place in the text, -1 for a blank.
+
+        Args:
+            frames: T' of the utterance.
+        """
+        path = np.full(frames, -1, dtype=np.int64)
+        for place, (start, end) in enumerate(zip(self.starts, self.ends, strict=True)):
+            path[start:end] = place
+        return path
+
 
 def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | None:
     """Align tokens to frames.
@@ -94,6 +105,13 @@ class Word:
     confidence: float | None
 
 
+def ctm_line(name: str, word: Word, channel: str = "1") -> str:
+    """A line of Kaldi's ctm: recording, channel, start, duration, word, confidence."""
+    start, end = round(word.start_s, 2), round(word.end_s, 2)
+    line = f"{name} {channel} {start:.2f} {max(end - start, 0.01):.2f} {word.text}"
+    return line if word.confidence is None else f"{line} {word.confidence:.2f}"
+
+
 def word_times(
     tokens: Sequence[int],
     decode: Callable[[Sequence[int]], str],
@@ -109,9 +127,24 @@ def word_times(
             words are spread evenly.
         seconds: that the T' frames stand for.
     """
-    groups = _words_of(tokens, decode)
-    alignment = None if log_probabilities is None else align(log_probabilities, tokens)
-    if alignment is None:
+    return group_times(_words_of(tokens, decode), tokens, log_probabilities, seconds)
+
+
+def group_times(
+    groups: Sequence[tuple[str, list[int]]],
+    tokens: Sequence[int],
+    log_probabilities: np.ndarray | None,
+    seconds: float,
+    alignment: Alignment | None = None,
+) -> list[Word]:
+    """The same for any groups of tokens: what each is called, and the places of its tokens.
+
+    Args:
+        alignment: of the tokens, where it is known already.
+    """
+    if alignment is None and log_probabilities is not None:
+        alignment = align(log_probabilities, tokens)
+    if alignment is None or log_probabilities is None:
         share = seconds / max(1, len(groups))
         return [
             Word(text, number * share, (number + 1) * share, None)
@@ -130,6 +163,23 @@ def word_times(
             )
         )
     return words
+
+
+def token_and_word_times(
+    tokens: Sequence[int],
+    names: Sequence[str],
+    decode: Callable[[Sequence[int]], str],
+    log_probabilities: np.ndarray | None,
+    seconds: float,
+) -> tuple[list[Word], list[Word]]:
+    """Times of every token, called by ``names``, and of every word, from one alignment."""
+    alignment = None if log_probabilities is None else align(log_probabilities, tokens)
+    singles = [(name, [place]) for place, name in enumerate(names)]
+    known = None if alignment is None else log_probabilities
+    return tuple(
+        group_times(groups, tokens, known, seconds, alignment)
+        for groups in (singles, _words_of(tokens, decode))
+    )
 
 
 def _words_of(

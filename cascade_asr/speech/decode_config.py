@@ -15,6 +15,7 @@ class DecodeConfig:
 
     search: str = option("beam", "beam, or ctc_best_path: CTC without a search, in no time")
     beam_size: int = option(10, "hypotheses kept", least=1, most=10_000)
+    nbest: int = option(1, "texts written of each utterance, best first", least=1, most=10_000)
     ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone", least=0, most=1)
     penalty: float = option(0.0, "score added for each token")
     maxlenratio: float = option(
@@ -45,6 +46,8 @@ def _relations(config: DecodeConfig) -> list[str]:
         problems.append(f"search is '{config.search}', expected beam or ctc_best_path")
     if config.search == "ctc_best_path" and config.lm_weight > 0.0:
         problems.append("lm_weight needs a search: write search: beam, or leave lm_weight out")
+    if config.search == "ctc_best_path" and config.nbest > 1:
+        problems.append("nbest needs a search: ctc_best_path finds one text; write search: beam")
     if config.lm_weight > 0.0 and not config.lm:
         problems.append("lm_weight needs lm: the folder of a language model, such as exp/lm/full")
     return problems

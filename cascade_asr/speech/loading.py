@@ -127,3 +127,20 @@ def batches_by_length(
         else:
             batches.append([index])
     return batches
+
+
+def groups_of_like_lengths(frames: Sequence[int], least_filled: float) -> list[list[int]]:
+    """Places of utterances of like lengths, longest first.
+
+    Args:
+        frames: of every utterance.
+        least_filled: share of the frames of a group's longest utterance that its
+            others have at least.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(frames)), key=lambda index: -frames[index]):
+        if groups and frames[index] >= least_filled * frames[groups[-1][0]]:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from cascade_asr.data.tokens import BLANK_ID
 from cascade_asr.errors import ConfigError
 from cascade_asr.speech.decode_config import DecodeConfig
+from cascade_asr.speech.loading import groups_of_like_lengths
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.search.build import build_search
 from cascade_asr.speech.search.hypothesis import Hypothesis
 
+LEAST_FILLED = 0.9  # of the longest utterance, that those encoded with it have
 NO_TEXT = Hypothesis(tokens=[], score=float("-inf"), parts={})
 
 
@@ -82,16 +85,12 @@ class Recognizer:
         These are None where they are not wanted, the model has no CTC layer or there
         are too few frames for the encoder.
         """
-        device = next(self.model.parameters()).device
-        lengths = torch.tensor([each.size(0) for each in features])
-        padded = pad_sequence(list(features), batch_first=True).to(device)
-        encoder_output, encoder_lengths = self.model.encode(padded, lengths)
-        encoder_lengths = encoder_lengths.cpu()
+        encoder_output, encoder_lengths = self._encode(features)
         rows = (encoder_lengths >= 1).nonzero().flatten()
         result: list[tuple[list[Hypothesis], np.ndarray | None]]
         result = [([NO_TEXT], None) for _ in features]
         if len(rows):
-            encoder_output = encoder_output[rows.to(device), : int(encoder_lengths.max())]
+            encoder_output = encoder_output[rows.to(encoder_output.device)]
             found = self._search(encoder_output, encoder_lengths[rows])
             ctc = None
             if wanted and self.model.ctc is not None:
@@ -101,17 +100,37 @@ class Recognizer:
                 result[row] = (hypotheses or [NO_TEXT], own)
         return result
 
+    def _encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encoder output (B, T', H) of several utterances, and its lengths (B,) on the CPU.
+
+        On a CPU, where a frame of padding costs what any other does, only utterances of
+        like lengths pass through the encoder together; on a GPU all of them do.
+        """
+        device = next(self.model.parameters()).device
+        frames = [each.size(0) for each in features]
+        outputs: list[torch.Tensor] = [torch.empty(0)] * len(frames)
+        lengths = torch.zeros(len(frames), dtype=torch.int64)
+        for group in groups_of_like_lengths(frames, 0.0 if device.type == "cuda" else LEAST_FILLED):
+            padded = pad_sequence([features[index] for index in group], batch_first=True)
+            counts = torch.tensor([frames[index] for index in group])
+            output, output_lengths = self.model.encode(padded.to(device), counts)
+            lengths[group] = output_lengths.cpu()
+            for row, index in enumerate(group):
+                outputs[index] = output[row, : max(1, int(lengths[index]))]
+        if len(outputs) == 1:
+            return outputs[0].unsqueeze(0), lengths
+        return pad_sequence(outputs, batch_first=True), lengths
+
     def _best_paths(
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
     ) -> list[list[Hypothesis]]:
         """The most probable CTC path of each utterance, and that path's log-probability."""
-        paths = self.model.ctc_best_paths(encoder_output, encoder_lengths)
-        best = self.model.ctc.log_softmax(encoder_output).amax(dim=2).cpu()  # (B, T')
-        scores = [
-            float(row[:length].sum())
-            for row, length in zip(best, encoder_lengths.tolist(), strict=True)
-        ]
-        return [
-            [Hypothesis(tokens, score, {"ctc": score})]
-            for tokens, score in zip(paths, scores, strict=True)
-        ]
+        scores, best = self.model.ctc.log_softmax(encoder_output).max(dim=2)  # (B, T')
+        best, scores = best.cpu(), scores.double().cpu()
+        found = []
+        for row, length in enumerate(encoder_lengths.tolist()):
+            path = best[row, :length].unique_consecutive()
+            score = float(scores[row, :length].sum())
+            tokens = path[path != BLANK_ID].tolist()
+            found.append([Hypothesis(tokens, score, {"ctc": score})])
+        return found

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cascade_asr.data.batches import padding_share
-from cascade_asr.data.loader import Batch, BatchLoader, collate
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.tokens import Tokenizer
-from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.files import atomic_write
-from cascade_asr.networks.layer import Layer
+from cascade_asr.errors import ConfigError
+from cascade_asr.networks.layer import Layer, Layering
 from cascade_asr.options.assignments import Assignments
 from cascade_asr.speech.build import build_model, check_config
 from cascade_asr.speech.config import TrainConfig, load_train_config
+from cascade_asr.speech.data import SpeechData
 from cascade_asr.speech.differences import differences
-from cascade_asr.speech.loading import feature_dimension, make_loader, plan_loader
+from cascade_asr.speech.loading import feature_dimension
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.protocols import ONE_RANK, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -71,75 +69,23 @@ class SpeechTask:
         return build_model(config, tokenizer, self._input_size, self.experiment.global_cmvn, seed)
 
     def stage_layers(
-        self, model: ASRModel, config: TrainConfig, grain: str, tying: str | None
+        self, model: ASRModel, config: TrainConfig, layering: Layering
     ) -> tuple[TrainConfig, list[Layer]]:
         """The layers of the model; nothing is tied in it.
 
         Raises:
-            ConfigError: if ``tying`` is given.
+            ConfigError: if the layering speaks of tied weights.
         """
-        if tying is not None:
-            raise ConfigError(f"tying: {tying}: this model has no tied weights; leave it out")
-        return config, model.layers(grain)
+        layering.require_nothing_tied("this model")
+        return config, model.layers(layering.grain)
 
     def default_select(self, model: ASRModel) -> list[str]:
         """WER of the best CTC path; the decoder's accuracy where there is no CTC layer."""
         return ["wer_ctc", "min"] if model.ctc is not None else ["acc", "max"]
 
-    def loaders(
-        self, model: ASRModel, config: TrainConfig, rank: int, world_size: int, directory: Path
-    ) -> tuple[BatchLoader, BatchLoader]:
-        """Batches of both sets; what is too short for its text is listed in ``directory``."""
-        experiment = self.experiment
-        loaders = []
-        for name in (experiment.train_set, experiment.dev_set):
-            plan = plan_loader(model, config, experiment, name)
-            if rank == 0:
-                _write_dropped(directory, name, plan.dropped)
-            training = name == experiment.train_set
-            loaders.append(make_loader(plan, config, training, rank, world_size))
-        return loaders[0], loaders[1]
-
-    def trial_batches(self, model: ASRModel, config: TrainConfig) -> list[Batch]:
-        """The longest and the shortest utterance, each with another one of its batch.
-
-        Raises:
-            DataError: if their features cannot be read.
-        """
-        plan = plan_loader(model, config, self.experiment, self.experiment.train_set)
-        frames = plan.dataset.manifest.frames
-        batches = []
-        for extreme in (int(frames.argmax()), int(frames.argmin())):
-            members = next(batch for batch in plan.batches if extreme in batch)
-            others = sorted(set(members.tolist()) - {extreme}, key=lambda index: frames[index])
-            batch = collate([plan.dataset[index] for index in (extreme, *others[:1])])
-            if isinstance(batch, DataError):
-                raise batch
-            batches.append(batch)
-        return batches
-
-    def describe_data(self, model: ASRModel, config: TrainConfig) -> list[str]:
-        """A line a set, and the first utterances that are dropped."""
-        lines = []
-        for name in (self.experiment.train_set, self.experiment.dev_set):
-            plan = plan_loader(model, config, self.experiment, name)
-            frames = plan.dataset.manifest.frames
-            padding = 100 * padding_share(plan.batches, frames)
-            lines.append(
-                f"{name}: {len(plan.dataset)} utterances, {len(plan.dropped)} dropped as too short "
-                f"for their text, {len(plan.batches)} batches, {padding:.1f} % padding, longest "
-                f"{frames.max()} frames"
-            )
-            lines += [
-                f"  dropped {utterance}: {available} encoder frames, {needed} needed"
-                for utterance, available, needed in plan.dropped[:10]
-            ]
-        return lines
-
-    def updates_per_epoch(self, model: ASRModel, config: TrainConfig) -> int:
-        """Batches of the training set, divided by ``accum_grad``."""
-        plan = plan_loader(model, config, self.experiment, self.experiment.train_set)
-        return math.ceil(len(plan.batches) / config.accum_grad)
+    def data(self, model: ASRModel, config: TrainConfig, ranks: Ranks = ONE_RANK) -> SpeechData:
+        """The sets of the experiment, without what is too short for its text."""
+        return SpeechData(model, config, self.experiment, ranks)
 
     def check_same_outputs(self, other: Path) -> None:
         """Require the tokens of a model in another folder to be ours.
@@ -160,19 +106,3 @@ class SpeechTask:
     ) -> list[str]:
         """Options, such as attention heads, that change what the same weights compute."""
         return differences(trained, given, reads_input)
-
-
-def _write_dropped(directory: Path, name: str, dropped: list[tuple[str, int, int]]) -> None:
-    """List the utterances whose text does not fit into their frames."""
-    if not dropped:
-        return
-    path = directory / f"dropped_{name}.tsv"
-    with atomic_write(path) as stream:
-        stream.write("utterance\tencoder_frames\tframes_needed\n")
-        stream.writelines(f"{name}\t{frames}\t{needed}\n" for name, frames, needed in dropped)
-    logger.warning(
-        "%d utterances of %s are too short for their text and are dropped; listed in %s",
-        len(dropped),
-        name,
-        path,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,8 @@ def load(path: Path) -> Any:
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"{path}: damaged checkpoint ({reason}); remove it to train again"
+            f"{path}: damaged ({reason}); restore it, or move it away (mv {path} {path}.damaged) "
+            "and rerun the same command: what it held is trained again"
         ) from error
 
 
@@ -136,9 +136,3 @@ def average(states: list[StateDict], unchanged: Iterable[str] = ()) -> StateDict
             total = torch.stack([state[name].double() for state in states]).mean(dim=0)
             result[name] = total.to(first.dtype)
     return result
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.networks.fast.switch import VARIABLE, is_fast
 from cascade_asr.training import processors
 from cascade_asr.training.fencing import Fence
 
@@ -139,6 +140,8 @@ def make_fabric(
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     count = ngpu or processes
     set_threads(count, threads)
+    if not is_fast():
+        logger.info("%s is set: operations take their plain form, which is slower", VARIABLE)
     fabric = Fabric(
         accelerator="cuda" if ngpu else "cpu",
         devices=count,

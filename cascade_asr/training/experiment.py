@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_asr.data.manifest import content_digest
+from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS as SYMBOLS
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import atomic_write
-from cascade_asr.training.checkpoint import file_digest
+from cascade_asr.files import atomic_write, file_digest, read_json
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Experiment:
         if not (source / "tokens.txt").is_file():
             raise ConfigError(f"{source}/tokens.txt: no tokens; run stage 2")
         if (self.tokens / "tokens.txt").is_file():
-            # all files: two sentencepiece models may have the same pieces and split otherwise
-            if _contents(self.tokens) != _contents(source):
+            if not _are_the_same(self.tokens, source):
                 raise ConfigError(
-                    f"{self.directory} holds models of other tokens than {source}/tokens.txt; "
-                    "use another --tag, or remove that folder"
+                    f"{self.directory} holds models of other tokens than {source}/tokens.txt: "
+                    f"there {_told(self.tokens)}, here {_told(source)}; give the token options "
+                    "that it was made with, or use another --tag for these"
                 )
         else:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -87,25 +87,37 @@ class Experiment:
         return "-".join(digests)
 
 
-def _contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+def _are_the_same(one: Path, other: Path) -> bool:
+    """Whether two token folders cut texts alike.
+
+    All files count, for two sentencepiece models may have the same pieces and split
+    otherwise; but not what an earlier choice of tokens left in one of them.
+    """
+    contents = [{path.name: path.read_bytes() for path in each.iterdir()} for each in (one, other)]
+    left_over = {
+        name
+        for name in contents[0].keys() ^ contents[1].keys()
+        if not any(name in named for named in (_named(one), _named(other)))
+    }
+    kept = [{name: each[name] for name in each.keys() - left_over} for each in contents]
+    return kept[0] == kept[1]
 
 
+def _named(directory: Path) -> set[str]:
+    """The files of a token folder that count."""
+    names = {"tokens.txt", "tokens.json"}
+    if (directory / "tokens.json").is_file():
+        content = read_json(directory / "tokens.json")
+        names |= {content.get(key) for key in ("bpe_model", "non_linguistic_symbols")} - {None}
+        if content.get("token_type") == "bpe":
+            names.add(SYMBOLS)  # not named there, but symbols of one token each
+    return names
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
+def _told(directory: Path) -> str:
+    """What a token folder holds, in words."""
+    count = (directory / "tokens.txt").read_bytes().count(b"\n")
+    kind = ""
+    if (directory / "tokens.json").is_file():
+        kind = f"{read_json(directory / 'tokens.json').get('token_type')}, "
+    return f"{kind}{count} tokens"

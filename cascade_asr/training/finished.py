@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import read_json, write_json
-from cascade_asr.training import checkpoint
+from cascade_asr.files import file_digest, read_json, write_json
 from cascade_asr.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -66,8 +65,11 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
         )
         return None
     if not done.model_path.is_file():
-        raise ConfigError(f"{done.model_path} is missing although {path} exists; remove {path}")
-    if verify and checkpoint.file_digest(done.model_path) != done.model_sha256:
+        raise ConfigError(
+            f"{done.model_path} is missing although {path} exists; restore it, or train again: "
+            f"mv {directory} {directory}.damaged, then run the stage"
+        )
+    if verify and file_digest(done.model_path) != done.model_sha256:
         raise ConfigError(
             f"{done.model_path}: checksum differs from {path}: the file was changed or damaged; "
             f"restore it, or train again: mv {directory} {directory}.damaged, then run the stage"
@@ -92,7 +94,7 @@ def restored(directory: Path) -> DoneStage | None:
     done = _read_marker(directory / "lineage.json", "config")
     if done is None or not done.model_path.is_file():
         return None
-    if checkpoint.file_digest(done.model_path) != done.model_sha256:
+    if file_digest(done.model_path) != done.model_sha256:
         return None
     logger.warning(
         "%s/done.json: missing or damaged; lineage.json and model.pth are whole", directory

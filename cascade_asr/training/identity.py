@@ -124,12 +124,11 @@ def changes(
 
 def _completed(before: Mapping[str, Any], config: TrainingOptions) -> dict[str, Any]:
     """Recorded options, with the defaults of those that did not exist yet."""
-    content = deciding_options(type(config)())
+    content = dataclasses.asdict(type(config)())
     for key, value in before.items():
         nested = dataclasses.is_dataclass(getattr(config, key, None))
-        if key not in config.without_effect:
-            content[key] = {**content[key], **value} if nested and value else value
-    return json.loads(json.dumps(content))
+        content[key] = {**content[key], **value} if nested and value else value
+    return json.loads(json.dumps(config.deciding_among(content)))
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:

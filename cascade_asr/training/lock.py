@@ -118,6 +118,15 @@ def held(path: Path, what: str) -> Iterator[Lock]:
         lock.release()
 
 
+def holder(path: Path) -> str:
+    """Who holds a lock, in words; empty where nobody does, or only a process that is gone."""
+    found = _read(path)
+    try:
+        return "" if found is None or _is_dead(path, found) else _name(found)
+    except OSError:  # where we may not write it cannot be told: nobody should rely on it
+        return _name(found or {})
+
+
 def _this_process() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),

@@ -32,6 +32,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rprop": torch.optim.Rprop,
     "sgd": torch.optim.SGD,
 }
+IN_ONE_PASS = (torch.optim.Adam, torch.optim.AdamW)  # on a CPU and on a GPU
 
 
 class EpsDecay:
@@ -269,10 +270,23 @@ def _times(count: float, ratio: Fraction) -> int:
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, conf: dict[str, Any]
+    parameters: Iterable[nn.Parameter], name: str, conf: dict[str, Any], in_one_pass: bool = False
 ) -> Optimizer:
-    """Build an optimizer over the trainable parameters."""
-    return OPTIMIZERS[name.lower()](list(parameters), **conf)
+    """Build an optimizer over the trainable parameters.
+
+    Args:
+        parameters: to train.
+        name: of `OPTIMIZERS`.
+        conf: its arguments.
+        in_one_pass: let PyTorch update a tensor in one pass over its memory, where it can
+            and where ``conf`` chooses no other way. Not with a scaler of the loss (fp16),
+            which clipping does not go together with then.
+    """
+    kind = OPTIMIZERS[name.lower()]
+    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(conf)
+    if in_one_pass and kind in IN_ONE_PASS and not chosen:
+        conf = {**conf, "fused": True}
+    return kind(list(parameters), **conf)
 
 
 class Schedule:

@@ -6,7 +6,8 @@ Where a part has a usual answer, a class to inherit from gives it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -41,6 +42,38 @@ class Batches(Protocol):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[TrainingBatch]:
         """The batches of an epoch (counted from 1), without the first ``start``."""
+
+
+class Ranks(NamedTuple):
+    """Which of the processes that train together this one is."""
+
+    rank: int
+    world_size: int
+
+
+ONE_RANK = Ranks(0, 1)
+
+
+class TrainingData(Protocol):
+    """What a training sees: one task's data, under one set of options.
+
+    Attributes:
+        train: batches of the training set.
+        dev: batches of the dev set.
+        updates_per_epoch: of the weights, on average over epochs.
+        description: what training would see, in lines for a person.
+    """
+
+    train: Batches
+    dev: Batches
+    updates_per_epoch: int
+    description: list[str]
+
+    def trial_batches(self) -> list[TrainingBatch]:
+        """Few items each of the longest and of the shortest batch, to try a step with."""
+
+    def record(self, directory: Path) -> None:
+        """Write lists of what is left out of the sets into a training's folder."""
 
 
 class CascadeModel(Protocol):

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 
 from cascade_asr.data.loader import explain_lost_workers
 from cascade_asr.errors import TrainingError
+from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training import checkpoint
 from cascade_asr.training.averaging import averaging_begins, evaluation_weights
@@ -126,7 +127,10 @@ class Trainer:
         """
         self.model = model
         optimizer = build_optimizer(
-            trainable_parameters(model), self.config.optim, self.config.optim_conf
+            trainable_parameters(model),
+            self.config.optim,
+            self.config.optim_conf,
+            in_one_pass=is_fast() and self._scaler is None,
         )
         config = self.config
         updates = total_updates(train, config.max_epoch, config.accum_grad)

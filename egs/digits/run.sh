@@ -28,44 +28,9 @@ dev_strings=120      # 1.. dev utterances, used for model selection
 test_strings=200     # 1.. utterances of each test set
 # end options
 
-# What stage 0 reads, or has read: as local/prepare_digits.py chooses it. Who says nothing
-# of a corpus stays with the one that was used.
-find_source() {
-  local path=$fsdd archive=downloads/free-spoken-digit-dataset-1.0.10.tar.gz
-  if [[ -z $path && -n ${CORPORA-} ]]; then path=$(find_in_corpora); fi
-  if [[ -z $path && -f $archive ]]; then path=$archive; fi
-  if [[ -z $path && -f data/corpus.txt ]]; then
-    path=$(sed -n 's/^source: //p' data/corpus.txt)
-  fi
-  if [[ -e $path ]]; then path=$(realpath -- "$path"); fi
-  printf '%s' "$path"
-}
-
-# Folders first, then archives.
-find_in_corpora() {
-  local path
-  for path in "$CORPORA"/{free-spoken-digit-dataset,fsdd,FSDD}*; do
-    if [[ -d $path ]]; then
-      printf '%s' "$path"
-      return
-    fi
-  done
-  for path in "$CORPORA"/{free-spoken-digit-dataset,fsdd,FSDD}*; do
-    if [[ -f $path && $path =~ \.(tar\.gz|tgz|tar|zip)$ ]]; then
-      printf '%s' "$path"
-      return
-    fi
-  done
-}
-
 corpus_identity() {
   local source
-  source=$(find_source)
-  if [[ -e $source ]]; then
-    source+=" ($(marker_tree "$source"))"
-  elif [[ -f data/.stage0.done ]]; then # it is no longer there, and nothing else is
-    source=$(sed -n 's/^input source=//p' data/.stage0.done)
-  fi
+  source=$(python local/corpus_in_use.py ${fsdd:+--fsdd "$fsdd"}) || exit 1
   inputs=("source=$source" "fsdd=$fsdd" "corpus_seed=$corpus_seed" "train_strings=$train_strings"
     "dev_strings=$dev_strings" "test_strings=$test_strings")
 }

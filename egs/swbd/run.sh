@@ -31,7 +31,7 @@ non_linguistic_symbols=conf/non_linguistic_symbols.txt
 
 # begin options
 # Corpora, for stage 0; several folders in one word, such as "DIR DIR"
-swbd=                # folders of LDC97S62: audio and transcripts
+swbd=                # folders of LDC97S62: audio and transcripts, these in it or beside it
 eval2000=            # folders of LDC2002S09 (speech) and LDC2002T43 (transcripts)
 rt03=                # folder of LDC2007S10; adds rt03 to --test-sets
 fisher=              # folders of LDC2004T19 and LDC2005T19: text for ./run_lm.sh
@@ -58,6 +58,12 @@ corpus_identity() {
     "strict=$strict" ${conv_tab:+"@$conv_tab"})
   local folder
   for folder in $swbd $eval2000 $rt03 $fisher; do inputs+=("%$folder"); done
+  local beside
+  for folder in $swbd; do # transcripts may lie beside it
+    for beside in "$(dirname "$folder")"/[Ss][Ww][Bb]_[Mm][Ss]98_[Tt]ranscriptions; do
+      if [[ -d $beside ]]; then inputs+=("%$beside"); fi
+    done
+  done
 }
 
 prepare_data() {

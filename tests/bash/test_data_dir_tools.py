@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
     "validate_data_dir.sh", "fix_data_dir.sh", "subset_data_dir.sh", "combine_data.sh",
-    "split_data.sh", "perturb_data_dir_speed.sh",
+    "split_data.sh", "perturb_data_dir_speed.sh", "get_utt2dur.sh",
 ]  # fmt: skip
 
 
@@ -216,3 +216,31 @@ def test_faults_in_small_tables(run, script, arguments, stdin, message):
     result = run(script, *arguments, stdin=stdin)
     assert result.returncode != 0
     assert message in result.stderr
+
+
+def test_durations_and_three_speeds(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, seconds in (("a-1", 1.0), ("a-2", 0.5)):
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(int(seconds * 16000)))
+    (data / "wav.scp").write_text(f"a-1 {tmp_path}/a-1.wav\na-2 cat {tmp_path}/a-2.wav |\n")
+    (data / "text").write_text("a-1 x\na-2 y\n")
+    (data / "utt2spk").write_text("a-1 a\na-2 a\n")
+    (data / "spk2utt").write_text("a a-1 a-2\n")
+    for words in (
+        ["get_utt2dur.sh", data],
+        ["perturb_data_dir_speed_3way.sh", data, tmp_path / "sp"],
+        ["perturb_data_dir_speed_3way.sh", "--always-include-prefix", "true", data, tmp_path / "all"],
+    ):
+        done = subprocess.run([str(ROOT / "utils" / words[0]), *map(str, words[1:])], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (data / "utt2dur").read_text() == "a-1 1\na-2 0.5\n"
+    ids = {name: [line.split()[0] for line in (tmp_path / name / "utt2spk").read_text().splitlines()]
+           for name in ("sp", "all")}  # fmt: skip
+    copies = ["sp0.9-a-1", "sp0.9-a-2", "sp1.1-a-1", "sp1.1-a-2"]
+    assert ids["sp"] == ["a-1", "a-2", *copies]
+    assert ids["all"] == [*copies[:2], "sp1.0-a-1", "sp1.0-a-2", *copies[2:]]
+    assert "sp0.9-a-1 1.111111" in (tmp_path / "sp/utt2dur").read_text()
+    assert not list(tmp_path.glob("*.tmp"))

@@ -297,6 +297,9 @@ def test_settings_of_the_user_for_other_projects_do_no_harm(clone, tmp_path):
 
 def test_an_unknown_option_is_told_before_anything_is_installed(tmp_path):
     root = tmp_path / "clone"
+    (root / "cascade_asr").mkdir(parents=True)
+    for path in (ROOT / "cascade_asr").glob("*.py"):
+        shutil.copy(path, root / "cascade_asr")
     for name in ("utils", "egs/digits"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("data", "dump", "exp"))
     for name in ("run.sh", "path.sh"):

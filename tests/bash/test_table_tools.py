@@ -167,3 +167,29 @@ def test_copying_refuses(run, source):
     assert "are the same folder" in run("copy_data_dir.sh", "data", "./data").stderr
     assert "expected SOURCE DESTINATION" in run("copy_data_dir.sh", "data").stderr
     assert "a blank would end the id" in run("copy_data_dir.sh", "--utt-prefix", "a b", "data", "x").stderr
+
+
+def test_symbols_and_numbers(run, tmp_path):
+    (tmp_path / "words.txt").write_text("<eps> 0\na 1\nb 2\n<unk> 3\n")
+    (tmp_path / "text").write_text("a-1 a  b\na-2\n")
+    numbers = run("sym2int.pl", "-f", "2-", "words.txt", "text")
+    assert numbers.stdout == "a-1 1 2\na-2\n"
+    back = run("int2sym.pl", "-f", "2-", "words.txt", stdin=numbers.stdout)
+    assert back.stdout == "a-1 a b\na-2\n"
+    unknown = run("sym2int.pl", "-f", "2-", "words.txt", stdin="a-1 a c\n")
+    assert unknown.returncode == 1 and "-:1: 'c' is not in words.txt" in unknown.stderr
+    for value in ("<unk>", "3"):
+        mapped = run("sym2int.pl", "--map-oov", value, "-f", "2-", "words.txt", stdin="a-1 a c\n")
+        assert mapped.stdout == "a-1 1 3\n" and "such as 'c'" in mapped.stderr
+    assert "not in words.txt" in run("sym2int.pl", "--map-oov", "x", "words.txt", stdin="").stderr
+    assert run("int2sym.pl", "words.txt", stdin="1 9\n").returncode == 1
+    (tmp_path / "words.txt").write_text("a 1\na 2\n")
+    assert "a second time" in run("sym2int.pl", "words.txt", stdin="a\n").stderr
+
+
+def test_shuffling_depends_on_the_seed_alone(run):
+    first = run("shuffle_list.pl", "--srand", "1", stdin=TEN).stdout
+    assert first == run("shuffle_list.pl", "--srand=1", stdin=TEN).stdout != TEN
+    assert sorted(first.splitlines()) == sorted(TEN.splitlines())
+    assert first != run("shuffle_list.pl", stdin=TEN).stdout
+    assert "expected a number" in run("shuffle_list.pl", "--srand", "x", stdin=TEN).stderr

@@ -199,10 +199,21 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
         "--stop-stage",
         "2",
     ]
+    before = {path.name: path.read_bytes() for path in (recipe / "dump/tokens").iterdir()}
     done = run(recipe, fsdd, *more)
     assert done.returncode == 0, done.stderr
     assert "train_sp: 144 utterances" in done.stdout
-    assert len((recipe / "dump/tokens/tokens.txt").read_text().splitlines()) == 22
+    assert "tokens bpe20: in dump/tokens_bpe20, beside those in dump/tokens" in done.stderr
+    folder = recipe / "dump/tokens_bpe20"
+    assert len((folder / "tokens/tokens.txt").read_text().splitlines()) == 22
+    assert (folder / "dev/feats.scp").read_text() == (recipe / "dump/dev/feats.scp").read_text()
+    assert (folder / "dev/manifest.tsv").read_text() != (recipe / "dump/dev/manifest.tsv").read_text()
+    # the experiments of characters go on as if nothing had been
+    assert before == {path.name: path.read_bytes() for path in (recipe / "dump/tokens").iterdir()}
+    again = run(recipe, fsdd, "--stage", "3", "--stop-stage", "4")
+    assert again.stderr.count("already done, skipping") == 2, again.stderr
+    missing = run(recipe, fsdd, "--token-type", "bpe", "--vocabulary-size", "25", "--stage", "3")
+    assert "stage 3 needs dump/tokens_bpe25/train/manifest.tsv: run stage 2 first" in missing.stderr
     frames = {}
     for line in (recipe / "dump/train_sp/utt2num_frames").open():
         utterance, count = line.split()

@@ -238,6 +238,15 @@ def test_broken_corpora_leave_no_data_folder(name: str, corpora: Corpora, tmp_pa
     assert not (tmp_path / "data").exists()
 
 
+def test_transcripts_beside_the_corpus_are_found(corpora: Corpora, tmp_path: Path):
+    place = corpora.folder / "LDC97S62/transcriptions"
+    found = [path for path in place.rglob("*") if path.name.lower().startswith("swb_ms98")]
+    (found[0] if found else place).rename(corpora.folder / "swb_ms98_transcriptions")
+    done = prepare(tmp_path / "data", *corpora.tree.options[:6], "--sets", "train_dev")
+    assert done.returncode == 0, done.stderr
+    assert "swb_ms98_transcriptions beside it" in done.stderr
+
+
 def test_an_error_leaves_the_old_folders_as_they_were(corpora: Corpora, tmp_path: Path):
     old = tmp_path / "train_dev/text"
     old.parent.mkdir()

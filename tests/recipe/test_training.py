@@ -225,17 +225,23 @@ def test_a_full_disk_keeps_the_last_checkpoint(dump: Path, tmp_path: Path):
 
 
 def test_two_ranks_follow_the_loss_of_one(dump: Path, tmp_path: Path):
-    """DDP over gloo with the same global batches; without dropout the losses agree."""
+    """DDP over gloo with the same global batches; without dropout the losses agree.
+
+    The two start from the console command, which has to start its second rank.
+    """
     config = json.loads(
         json.dumps({**TINY_CONFIG, "max_epoch": 1, "optim": "sgd", "grad_clip": 1.0})
     )
     config["encoder_conf"]["dropout"] = config["decoder_conf"]["dropout"] = 0.0
     losses = []
-    for ranks in ("1", "2"):
-        folder = tmp_path / ranks
+    programs = {1: ["cascade_asr.cli.training"], 2: ["cascade_asr.cli.main", "training"]}
+    for ranks, program in programs.items():
+        folder = tmp_path / str(ranks)
         folder.mkdir()
-        done = train(folder, dump, config, "full", None, "--processes", ranks)
+        words = training_arguments("full", folder, dump, config, None, "--processes", str(ranks))
+        done = command(*program, *words[1:])
         assert done.returncode == 0, done.stderr
+        assert json.loads((folder / "exp/full/lineage.json").read_text())["ranks"] == ranks
         entries = [json.loads(line) for line in (folder / "exp/full/history.jsonl").open()]
         losses.append([e["loss"] for e in entries if e["split"] == "train"])
     assert len(losses[0]) == 15

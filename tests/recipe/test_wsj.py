@@ -114,7 +114,7 @@ def test_a_language_model_of_the_newspapers_joins_the_search(finished: Path, dis
         "--config", str(write_yaml(finished / "fusion.yaml", fusion)),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert rows(finished / "fused/text.1").keys() == expected.table("test_dev93").keys()
+    assert rows(finished / "fused/logdir/output.1/1best_recog/text").keys() == expected.table("test_dev93").keys()
 
 
 def test_damaged_newspapers_are_named(finished: Path, tmp_path: Path):

@@ -21,10 +21,9 @@ import torch
 from conftest import TINY_CONFIG, environment, write_yaml
 from private_slurm import PrivateSlurm, is_alive, wait_until
 
-from cascade_asr.cli.jobs import TRAINING, with_devices
 from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, parse_job_options
 from cascade_asr.jobs.submission import Submitter
-from cascade_asr.jobs.tasks import full_task, planned_tasks
+from cascade_asr.jobs.tasks import TRAINING, full_task, planned_tasks, with_devices
 
 CUTS = {"cuts": ["decoder", "encoder.rnn1"]}
 EPOCHS = 2  # of each stage, a second or two

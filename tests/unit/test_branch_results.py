@@ -16,8 +16,9 @@ from cascade_asr.results.branches import (
     seeds_table,
     time_notes,
 )
-from cascade_asr.results.compute import device_type, processor_seconds, shown_probability
+from cascade_asr.results.compute import device_type, processor_seconds
 from cascade_asr.results.paired_tests import paired_lines, paired_tests
+from cascade_asr.scoring.significance import shown_probability
 
 
 def training(folder: Path, name: str, dev: float, wer: float, updates: int) -> dict:

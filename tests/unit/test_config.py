@@ -179,3 +179,20 @@ def test_every_stage_has_its_own_seed():
     seeds = {stage_seed(seed, stage) for seed in range(20) for stage in range(8)}
     assert len(seeds) == 160
     assert stage_seed(7, 0) == 7
+
+
+@pytest.mark.parametrize(
+    ("weight", "idle"),
+    [(1.0, ["decoder", "decoder_conf", "model_conf.lsm_weight"]), (0.0, ["ctc_conf"]), (0.5, [])],
+)
+def test_options_of_a_part_that_is_left_out_are_reported(tmp_path, weight: float, idle: list[str]):
+    path = tmp_path / "train.yaml"
+    path.write_text(
+        f"decoder: rnn\ndecoder_conf:\n  hidden_size: 8\nctc_conf:\n  dropout_rate: 0.1\n"
+        f"model_conf:\n  ctc_weight: {weight}\n  lsm_weight: 0.1\n"
+    )
+    _, notes = load_train_config(path)
+    lines = {"decoder": 1, "decoder_conf": 2, "ctc_conf": 4, "model_conf.lsm_weight": 8}
+    assert [note.partition(" has no effect")[0] for note in notes] == [
+        f"{path}:{lines[name]}: {name}" for name in idle
+    ]

@@ -22,6 +22,7 @@ from cascade_asr.data.kaldi.edit import (
     split,
 )
 from cascade_asr.data.kaldi.tables import Segment, parse_segment, read_table, write_table
+from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import DataError
 
@@ -584,3 +585,37 @@ def test_combine_takes_extra_files_and_fixes_unless_told_not_to(folder, tmp_path
     done = run_tool("combine", "--skip-fix", "true", tmp_path / "raw", *sources)
     assert done.returncode == 0, done.stderr
     assert list(read_table(tmp_path / "raw/utt2spk")) == ["a-1", "a-2", "b-1", "b-2"]
+
+
+def test_tidy_sorts_and_makes_spk2utt_but_mends_no_fault(tmp_path: Path):
+    write(tmp_path, utt2spk="b-1 b\na-2 a\na-1 a\n", text="b-1 x\na-1 y\na-2 z\n")
+    notes = tidy(tmp_path)
+    assert (tmp_path / "utt2spk").read_text() == "a-1 a\na-2 a\nb-1 b\n"
+    assert (tmp_path / "spk2utt").read_text() == "a a-1 a-2\nb b-1\n"
+    assert len(notes) == 3 and "not in the order of LC_ALL=C; sorted" in notes[0]
+    assert tidy(tmp_path) == []
+    (tmp_path / "spk2utt").write_text("b b-1\na a-2 a-1\n")
+    assert "written anew" in tidy(tmp_path)[0]
+    for name, content in (("text", "b-1 x\na-1 y\na-1 z\n"), ("spk2utt", "c a-1 a-2\nb b-1\n")):
+        (tmp_path / name).write_text(content)
+        assert tidy(tmp_path) == [] and (tmp_path / name).read_text() == content
+
+
+def test_fix_keeps_further_tables_in_step(folder: Path):
+    (folder / "utt2ctm").write_text("b-1 x\na-1 y\nz-9 z\n")
+    (folder / "spk2age").write_text("b 7\na 8\nz 9\n")
+    (folder / "other").write_text("b\na\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.data_dir", "fix", "--utt-extra-files",
+         "utt2ctm absent", "--spk-extra-files=spk2age", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (folder / "utt2ctm").read_text() == "a-1 y\nb-1 x\n"  # a gap drops no utterance
+    assert (folder / "spk2age").read_text() == "a 8\nb 7\n"
+    assert (folder / "other").read_text() == "b\na\n"
+    assert (folder / ".backup/utt2ctm").read_text() == "b-1 x\na-1 y\nz-9 z\n"
+    assert len(read_table(folder / "utt2spk")) == 4
+    (folder / "utt2ctm").write_text("q x\n")
+    with pytest.raises(DataError, match="none of its 1 ids is one of the utterances"):
+        fix(folder, ["utt2ctm"])

@@ -9,7 +9,7 @@ from torch import nn
 from cascade_asr.errors import ConfigError
 from cascade_asr.networks.encoders import ENCODERS, build_encoder
 from cascade_asr.networks.encoders.padding import PaddedBatch
-from cascade_asr.networks.encoders.recurrent import _run_packed, run_recurrent
+from cascade_asr.networks.fast.recurrent import _run_packed, run_recurrent
 
 WIDTH = 20
 LENGTHS = torch.tensor([30, 61, 17, 44])

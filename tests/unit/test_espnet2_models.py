@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,6 @@ from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.cli import espnet2 as command
-from cascade_asr.cli import tokens as tokens_command
 from cascade_asr.data.features.log_mel import LogMelOptions, mel_matrix
 from cascade_asr.data.token_transfer import copy_tokens, find_beside
 from cascade_asr.data.tokens import Tokenizer, train_bpe, write_token_directory
@@ -26,6 +23,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.config import read_espnet2_config, to_espnet2
 from cascade_asr.espnet2.export import build_espnet_model, compare_with_espnet, export_model
 from cascade_asr.espnet2.import_model import Source, import_model, read_source, read_weights
+from cascade_asr.files import file_digest
 from cascade_asr.networks.decoders import DECODERS
 from cascade_asr.networks.encoders import ENCODERS
 from cascade_asr.networks.espnet import espnet_module
@@ -209,11 +207,6 @@ def test_what_espnet_does_otherwise_is_said(dump: Path, tmp_path: Path):
 # ---- import ------------------------------------------------------------------------------
 
 
-def run(monkeypatch: pytest.MonkeyPatch, main, *words) -> None:
-    monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
-    main()
-
-
 def import_arguments(config: Path, weights: Path, exp: Path, dump: Path) -> list:
     return ["import", "--model-config", config, "--weights", weights, "--exp", exp, "--dump", dump,
             "--train-set", "train", "--dev-set", "dev", "--ngpu", "0"]  # fmt: skip
@@ -221,11 +214,11 @@ def import_arguments(config: Path, weights: Path, exp: Path, dump: Path) -> list
 
 def test_out_and_in_again_nothing_has_changed(
     trained: Path, exported: Path, dump: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    run_command, capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
     exp = tmp_path / "exp"
     weights = exported / "model.pth"
-    run(monkeypatch, command.main, *import_arguments(exported / "config.yaml", weights, exp, dump))
+    run_command("espnet2", *import_arguments(exported / "config.yaml", weights, exp, dump))
     assert f"--stage 3 --tag exp --train-config {exp}/imported.yaml" in capsys.readouterr().out
     before = checkpoint.load(trained / "model.pth")
     after = checkpoint.load(exp / "full/model.pth")
@@ -236,8 +229,8 @@ def test_out_and_in_again_nothing_has_changed(
     assert contents[0]["digest"] == contents[1]["digest"], "the same options, the same data"
     assert (trained / "config.yaml").read_bytes() == (exp / "full/config.yaml").read_bytes()
     lineage = json.loads((exp / "full/lineage.json").read_text())
-    assert lineage["imported_weights_sha256"] == checkpoint.file_digest(weights)
-    assert lineage["imported_config_sha256"] == checkpoint.file_digest(exported / "config.yaml")
+    assert lineage["imported_weights_sha256"] == file_digest(weights)
+    assert lineage["imported_config_sha256"] == file_digest(exported / "config.yaml")
     assert json.loads((exp / "selection.json").read_text())["selected"] == "full"
     assert "valid" in (exp / "full/history.jsonl").read_text()
 
@@ -246,7 +239,7 @@ def test_out_and_in_again_nothing_has_changed(
     engine_of(task_of(exp, dump), config, CascadeConfig()).train_full()
     assert (exp / "full/done.json").stat() == done
     with pytest.raises(ConfigError, match="full: there is a training already; use another --exp"):
-        run(monkeypatch, command.main,
+        run_command("espnet2",
             *import_arguments(exported / "config.yaml", weights, exp, dump))  # fmt: skip
 
 
@@ -411,7 +404,7 @@ def test_weights_that_do_not_fit_leave_no_training(exported: Path, dump: Path, t
 
 
 def test_a_failed_import_can_be_repeated(
-    exported: Path, dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, dump: Path, tmp_path: Path, run_command
 ):
     own = tmp_path / "dump"
     shutil.copytree(dump, own)
@@ -422,10 +415,10 @@ def test_a_failed_import_can_be_repeated(
         exported / "config.yaml", exported / "model.pth", tmp_path / "exp", own
     )
     with pytest.raises(Exception, match=r"nowhere\.ark"):
-        run(monkeypatch, command.main, *arguments)
+        run_command("espnet2", *arguments)
     assert not list((tmp_path / "exp").glob("*full*"))
     manifest.write_text(whole)
-    run(monkeypatch, command.main, *arguments)
+    run_command("espnet2", *arguments)
     assert (tmp_path / "exp/full/done.json").is_file()
 
 
@@ -448,7 +441,7 @@ def test_other_features_show_in_global_statistics(
 
 def test_a_model_of_waveforms_needs_the_features_that_it_computes(
     exported: Path, dump: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    run_command, capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
     conf = {"fs": "8k", "n_fft": 256, "hop_length": 80, "n_mels": DIMENSION}
     path = edited(exported, tmp_path, input_size=None, frontend="default", frontend_conf=conf,
@@ -468,17 +461,17 @@ def test_a_model_of_waveforms_needs_the_features_that_it_computes(
         for name in ("train", "dev"):
             (own / name / "fbank.conf").write_text(lines)
         with pytest.raises(ConfigError, match=message):
-            run(monkeypatch, command.main, *arguments)
+            run_command("espnet2", *arguments)
     capsys.readouterr()
-    run(monkeypatch, command.main, "features", path)
+    run_command("espnet2", "features", path)
     for name in ("train", "dev"):
         (own / name / "fbank.conf").write_text(capsys.readouterr().out or lines)
         lines = (own / name / "fbank.conf").read_text()
-    run(monkeypatch, command.main, *arguments)
+    run_command("espnet2", *arguments)
     after = checkpoint.load(tmp_path / "exp/full/model.pth")
     assert all(torch.equal(weights[name], after[name]) for name in weights)
     assert weights.keys() == after.keys()
-    run(monkeypatch, command.main, "export", tmp_path / "exp/full", tmp_path / "out")
+    run_command("espnet2", "export", tmp_path / "exp/full", tmp_path / "out")
     assert "AUDIO.scp,speech,sound" in capsys.readouterr().out
     again = checkpoint.load(tmp_path / "out/model.pth")
     assert torch.equal(again["frontend.logmel.melmat"], mel_matrix(frontend))
@@ -490,9 +483,9 @@ def test_a_model_of_waveforms_needs_the_features_that_it_computes(
     ):
         torch.save(weights | matrix, tmp_path / "w.pth")
         with pytest.raises(ConfigError, match=message):
-            run(monkeypatch, command.main, *arguments)
+            run_command("espnet2", *arguments)
     with pytest.raises(ConfigError, match="the model takes extracted features"):
-        run(monkeypatch, command.main, "features", exported / "config.yaml")
+        run_command("espnet2", "features", exported / "config.yaml")
 
 
 # ---- tokens of another model --------------------------------------------------------------
@@ -565,7 +558,7 @@ def _dump_with(tokens: Path, dump: Path, folder: Path) -> Path:
 
 
 def test_a_set_takes_the_tokens_of_another_model(
-    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    dump: Path, tmp_path: Path, run_command, caplog: pytest.LogCaptureFixture
 ):
     own = tmp_path / "dump"
     shutil.copytree(dump, own)
@@ -573,7 +566,7 @@ def test_a_set_takes_the_tokens_of_another_model(
     listed.write_text("<blank>\n<unk>\nc\n<space>\nb\na\n<sos/eos>\n")  # no d
     count = sum(line.split(None, 1)[1].count("d") for line in (own / "dev/text").open())
     with caplog.at_level(logging.WARNING):
-        run(monkeypatch, tokens_command.main, own, "--train-set", "train", "train", "dev",
+        run_command("tokens", own, "--train-set", "train", "train", "dev",
             "--token-list", listed)  # fmt: skip
     assert f"{count} tokens become <unk>: 'd' {count}" in caplog.text
     tokens = (own / "tokens/tokens.txt").read_text()

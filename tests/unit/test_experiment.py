@@ -19,6 +19,8 @@ from cascade_asr.data.loader import UtteranceDataset, collate
 from cascade_asr.data.manifest import Manifest, read_manifest
 from cascade_asr.data.tokens import Tokenizer, write_token_directory
 from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.utterance_mvn import UtteranceMVN
 from cascade_asr.speech.build import build_model, check_config
 from cascade_asr.speech.config import ModelConf, TrainConfig, load_train_config
 from cascade_asr.speech.loading import (
@@ -91,6 +93,27 @@ def test_an_experiment_keeps_its_own_tokens(dump: Path, tmp_path: Path):
         experiment.adopt()
     shutil.rmtree(own / "tokens")
     with pytest.raises(ConfigError, match="tokens.txt: no tokens; run stage 2"):
+        experiment.adopt()
+
+
+def test_what_earlier_tokens_left_behind_locks_nobody_out(dump: Path, tmp_path: Path):
+    """Folders where pieces were tried before had their model beside the characters."""
+    own = tmp_path / "dump"
+    shutil.copytree(dump / "tokens", own / "tokens")
+    experiment = Experiment(tmp_path / "exp", own, "train", "dev")
+    experiment.adopt()
+    texts = ["ab cd", "dc ba", "abcd dcba"]
+    write_token_directory(own / "tokens", texts, "bpe", 8)
+    with pytest.raises(ConfigError) as caught:
+        experiment.adopt()
+    assert "there char, 8 tokens, here bpe, 10 tokens; give the token options" in str(caught.value)
+    write_token_directory(own / "tokens", ["abcd abcd"], "char")  # the same again?
+    assert not (own / "tokens/bpe.model").exists()
+    shutil.copyfile(experiment.tokens / "tokens.txt", own / "tokens/tokens.txt")
+    (own / "tokens/bpe.model").write_bytes(b"left over")
+    experiment.adopt()
+    (own / "tokens/tokens.json").write_text('{"token_type": "bpe", "bpe_model": "bpe.model"}')
+    with pytest.raises(ConfigError, match="holds models of other tokens"):
         experiment.adopt()
 
 
@@ -262,6 +285,23 @@ def test_utterance_normalisation_centres_each_utterance_whatever_it_is_padded_to
     assert len(result) == 60
     for features in result.values():
         np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("means", [True, False])
+@pytest.mark.parametrize("variances", [True, False])
+def test_utterance_normalisation_is_espnets_without_padding_whatever_the_padding_holds(
+    means: bool, variances: bool
+):
+    """ESPnet's own variance counts the padding once the mean is subtracted."""
+    ours = UtteranceMVN(means, variances)
+    theirs = espnet_module("espnet2.layers.utterance_mvn").UtteranceMVN(means, variances)
+    features = torch.randn(3, 30, 4, generator=torch.Generator().manual_seed(1)) * 3 + 5
+    lengths = torch.tensor([30, 11, 1])
+    together, _ = ours(features.clone(), lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone, _ = theirs(features[row : row + 1, :length].clone(), lengths[row : row + 1])
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-6, atol=1e-5)
+        assert not together[row, length:].any()
 
 
 def test_speaker_normalisation_makes_each_speaker_standard(experiment, tokenizer):

@@ -15,7 +15,7 @@ import soundfile
 
 from cascade_asr.data.audio.audio import Pipes, SegmentReader, read_audio
 from cascade_asr.data.features.cmvn import (
-    Statistics,
+    FeatureStatistics,
     load_features,
     mean_and_deviation,
     read_speaker_statistics,
@@ -146,7 +146,7 @@ def test_all_wrong_fbank_options_are_listed(tmp_path: Path):
 
 def test_statistics_are_the_mean_and_deviation(tmp_path: Path):
     features = np.random.default_rng(1).normal(3.0, 2.0, (500, 4)).astype(np.float32)
-    statistics = Statistics()
+    statistics = FeatureStatistics()
     for part in np.split(features, 5):
         statistics.add(part)
     mean, deviation = mean_and_deviation(statistics.kaldi_matrix())
@@ -161,7 +161,7 @@ def test_statistics_are_the_mean_and_deviation(tmp_path: Path):
 
 
 def test_constant_features_do_not_divide_by_zero():
-    statistics = Statistics()
+    statistics = FeatureStatistics()
     statistics.add(np.full((10, 2), 5.0))
     mean, deviation = mean_and_deviation(statistics.kaldi_matrix())
     assert np.isfinite((np.full(2, 5.0) - mean) / deviation).all()

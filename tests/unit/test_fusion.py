@@ -12,7 +12,7 @@ import yaml
 
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import write_json
+from cascade_asr.files import file_digest, write_json
 from cascade_asr.lm.fusion import load_fusion_scorer
 from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.speech.build import build_model
@@ -63,7 +63,7 @@ def write_language_model(folder: Path, tokens: list[str], seed: int = 0) -> Lang
     (folder / "tokens/tokens.txt").write_text("".join(f"{token}\n" for token in tokens))
     (directory / "config.yaml").write_text(yaml.safe_dump({"lm_conf": LM_CONF}))
     checkpoint.save(directory / "model.pth", model.state_dict())
-    content = {"digest": "", "model_sha256": checkpoint.file_digest(directory / "model.pth"),
+    content = {"digest": "", "model_sha256": file_digest(directory / "model.pth"),
                "metrics": {}}  # fmt: skip
     write_json(directory / "done.json", content)
     return model
@@ -139,7 +139,7 @@ def test_other_orders_of_tokens_give_the_same(tokenizer, tmp_path: Path):
         weights[name] = weights[name][order]
     checkpoint.save(tmp_path / "other/full/model.pth", weights)
     content = {"digest": "", "metrics": {},
-               "model_sha256": checkpoint.file_digest(tmp_path / "other/full/model.pth")}  # fmt: skip
+               "model_sha256": file_digest(tmp_path / "other/full/model.pth")}  # fmt: skip
     write_json(tmp_path / "other/full/done.json", content)
     features = torch.randn(8, 4, generator=torch.Generator().manual_seed(2))
     results = [

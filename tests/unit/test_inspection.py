@@ -14,10 +14,10 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.observation import observe
-from cascade_asr.results.ctc_alignment import best_path
 from cascade_asr.results.inspection import inspect
 from cascade_asr.results.similarity import centred_gram, evenly, linear_cka, relative_distance
 from cascade_asr.results.speech_models import picture
+from cascade_asr.speech.ctc_alignment import align
 
 
 def cka(first: torch.Tensor, second: torch.Tensor) -> float | None:
@@ -87,10 +87,11 @@ def test_the_best_path_is_the_best_of_all(seed: int):
         return [token for token, _ in itertools.groupby(path) if token]
 
     fitting = [p for p in itertools.product(range(4), repeat=frames) if spelt(p) == list(tokens)]
-    found = best_path(logs, tokens)
+    aligned = align(logs, tokens.tolist())
     if not fitting:
-        assert found is None
+        assert aligned is None
         return
+    found = aligned.tokens_of_frames(frames)
     best = max(fitting, key=lambda path: sum(logs[t, token] for t, token in enumerate(path)))
     assert tuple(0 if index < 0 else tokens[index] for index in found) == best
     assert [index for index, _ in itertools.groupby(found) if index >= 0] == list(range(len(tokens)))

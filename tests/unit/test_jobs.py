@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, command, environment
 
-from cascade_asr.cli.jobs import with_devices
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs import attempt
 from cascade_asr.jobs.attempt import NotReady, begin, cause_of
@@ -26,7 +25,7 @@ from cascade_asr.jobs.options import (
 )
 from cascade_asr.jobs.record import JobFolder, JobRecord, find_folder, job_folders
 from cascade_asr.jobs.submission import resubmit
-from cascade_asr.jobs.tasks import Training, branch_tasks, full_task, planned_tasks
+from cascade_asr.jobs.tasks import Training, branch_tasks, full_task, planned_tasks, with_devices
 
 COMMAND = ("python", "-m", "cascade_asr.cli.training", "--exp", "exp/x")
 
@@ -269,7 +268,8 @@ def finish(experiment: Path, training: str) -> None:
     folder.mkdir()
     (folder / "model.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
-    (folder / "done.json").write_text(json.dumps({"model_sha256": digest}))
+    done = {"digest": "x", "metrics": {}, "model_sha256": digest}
+    (folder / "done.json").write_text(json.dumps(done))
 
 
 def test_jobs_are_listed_branch_by_branch_in_the_order_of_their_chains(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig, load_cascade_config
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.cli import plan as cli_plan
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.batches import TextLoader, WholeText, WholeTextLoader
 from cascade_asr.lm.config import LMConfig, check_lm_config, load_lm_config
@@ -228,7 +226,7 @@ def test_untied_stages_start_from_both_copies_of_the_shared_matrix(task):
     assert torch.equal(last["rnn.1.weight_hh_l0"], weights(task, "stage1")["rnn.1.weight_hh_l0"])
 
 
-def test_parameters_are_counted_in_the_network_that_a_training_has(task, monkeypatch, capsys):
+def test_parameters_are_counted_in_the_network_that_a_training_has(task, run_command, capsys):
     """Tied in full training and longer, untied in the stages: V x 12 parameters more."""
     run_cascade(task, "untie", cuts=["softmax"])
     tied = sum(each.numel() for each in new_model(tie_weights=True).parameters())
@@ -247,14 +245,12 @@ def test_parameters_are_counted_in_the_network_that_a_training_has(task, monkeyp
         "--train-set", "train", "--dev-set", "valid", "--train-config", str(folder / "train.yaml"),
         "--cascade-config", str(folder / "cascade.yaml"),
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", [*command, "--controls", "longer"])
-    cli_plan.main()
+    run_command(*command, "--controls", "longer")
     lines = capsys.readouterr().out.splitlines()
     assert f"full [done]: trains {tied:,} of {tied:,} parameters (100.0 %)" in lines[1]
     assert any(f"stage1 [done]: trains {untied - softmax:,} of {untied:,} p" in line for line in lines)
     assert any(f"longer1 [to do]: trains {tied:,} of {tied:,} parameters" in line for line in lines)
-    monkeypatch.setattr(sys, "argv", [*command, "--layers"])
-    cli_plan.main()
+    run_command(*command, "--layers")
     last = capsys.readouterr().out.splitlines()[-1].split()
     assert last[:2] == ["softmax", f"{softmax:,}"]
 
@@ -418,7 +414,7 @@ def test_evaluation_options_are_checked(tmp_path):
 def test_a_language_model_makes_a_trial_step_on_both_extremes(task: TextTask):
     config = make_config()
     model = task.build_model(config, 1)
-    batches = task.trial_batches(model, config)
+    batches = task.data(model, config).trial_batches()
     assert [batch.inputs.size(1) for batch in batches] == [2, 2]
     assert len(batches[0].inputs) >= len(batches[1].inputs) >= 1
     assert all(batch.starts_text for batch in batches)

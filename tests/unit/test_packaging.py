@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.cli.doctor import PIP_LINE, TORCH
 from cascade_asr.files import toolkit_folder
+from cascade_asr.version import PIP_LINE, TORCH
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project, built as a wheel from a copy and installed into a folder of its own."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("cascade_asr", "utils", "conf"):
+    for name in ("cascade_asr", "utils", "conf", "egs/TEMPLATE"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     (source / "tests").mkdir()
     for name in ("setup.py", "MANIFEST.in", "pyproject.toml", "README.md", "LICENSE", "path.sh",
@@ -57,7 +57,7 @@ def run(installed: Path, *words: str, **environment: str) -> subprocess.Complete
 def test_the_wheel_has_scripts_and_configurations_with_their_modes(installed):
     with zipfile.ZipFile(installed) as wheel:
         modes = {each.filename: each.external_attr >> 16 for each in wheel.infolist()}
-    for folder in ("utils", "conf"):
+    for folder in ("utils", "conf", "egs/TEMPLATE"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 name = f"cascade_asr/share/{path.relative_to(ROOT)}"
@@ -92,6 +92,19 @@ def test_a_recipe_outside_the_clone_finds_the_options_and_stages(installed, tmp_
     )
     assert done.returncode == 0, done.stderr
     assert f"Options of {share}/utils/stages.sh" in done.stdout
+
+
+def test_the_wheel_makes_recipes(installed, tmp_path):
+    done = run(installed, "new-recipe", str(tmp_path / "mine"))
+    assert done.returncode == 0, done.stderr
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CASCADE_ASR")}
+    helped = subprocess.run(
+        ["./run.sh", "--help"], cwd=tmp_path / "mine", capture_output=True, text=True, check=False,
+        env={**kept, "PATH": os.defpath, "PYTHONPATH": str(installed.parent)},
+    )  # fmt: skip
+    assert helped.returncode == 0, helped.stderr
+    assert f"Options of {installed.parent}/cascade_asr/share/utils/asr.sh" in helped.stdout
+    assert (tmp_path / "mine/README.md").read_text().startswith("# mine\n")
 
 
 def test_in_a_clone_the_folder_is_the_clone():

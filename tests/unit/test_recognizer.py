@@ -14,7 +14,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import ModelConf, TrainConfig
 from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
-from cascade_asr.speech.loading import batches_by_length
+from cascade_asr.speech.loading import batches_by_length, groups_of_like_lengths
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.recogniser import Recognizer
 
@@ -221,3 +221,9 @@ def test_batches_hold_like_lengths_within_their_bound():
     assert batches_by_length(range(6), frames, 100) == [[4], [1, 2], [3, 0, 5]]
     assert batches_by_length([5, 1], frames, 100) == [[1, 5]]
     assert batches_by_length([], frames, 100) == []
+
+
+def test_utterances_of_like_lengths_are_encoded_together():
+    assert groups_of_like_lengths([100, 50, 91, 89, 100, 80], 0.9) == [[0, 4, 2], [3], [5], [1]]
+    assert groups_of_like_lengths([3, 1, 2], 0.0) == [[0, 2, 1]]
+    assert groups_of_like_lengths([], 0.9) == []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import command
 from test_branch_results import experiment
 
 from cascade_asr.errors import ConfigError
@@ -87,11 +86,11 @@ def test_the_same_seed_twice_is_refused(tmp_path: Path):
 
 def test_the_command_refuses_without_a_traceback(tmp_path: Path):
     folders = [str(seed(tmp_path / "train", 1)), str(seed(tmp_path / "tiny", 2, {"max_epoch": 2}))]
-    command = [sys.executable, "-m", "cascade_asr.cli.compare", "seeds", "--outdir", str(tmp_path)]
-    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
+    words = ["cascade_asr.cli.compare", "seeds", "--outdir", tmp_path]
+    done = command(*words, *folders)
     assert done.returncode != 0 and "full: max_epoch: 5 -> 2" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "RESULTS.md").exists()
     folders[1] = str(seed(tmp_path / "two", 2))
-    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
+    done = command(*words, *folders)
     assert done.returncode == 0, done.stderr
     assert "Results of 2 seeds" in (tmp_path / "RESULTS.md").read_text()

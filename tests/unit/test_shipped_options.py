@@ -14,10 +14,9 @@ from conftest import ROOT, TINY_CONFIG, write_yaml
 from test_experiment import config_of, normalised
 
 from cascade_asr.cascade.options import load_cascade_config
-from cascade_asr.cli.espnet2 import usage
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
-from cascade_asr.espnet2.export import Exported
+from cascade_asr.espnet2.export import Exported, usage
 from cascade_asr.lm.config import LMConfig, check_lm_config, load_lm_config
 from cascade_asr.lm.evaluate import load_evaluation_config
 from cascade_asr.speech.build import check_config

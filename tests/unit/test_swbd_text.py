@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(ROOT / "egs/swbd/local"))
 from fisher_text import find_transcripts, sentences
 from hub5_sets import extend
-from prepare_swbd import RELEASE, RELEASES, check_counts, folders_of
+from prepare_swbd import RELEASE, RELEASES, check_counts, check_whole, folders_of
 from swbd_speakers import read_callers, speakers_of
 from swbd_split import limit_repeats, split
-from swbd_transcripts import Utterance, utterance_id
+from swbd_transcripts import Utterance, read_transcripts, utterance_id
 from swbd_words import WordMap, read_acronyms
 
 from cascade_asr.errors import ConfigError, DataError
@@ -318,3 +318,39 @@ def test_fisher_takes_the_final_transcripts(tmp_path: Path):
     other = fisher(tmp_path / "again", "z")
     with pytest.raises(DataError, match=f"{first} and {other} are the same conversation"):
         find_transcripts([tmp_path / "data", tmp_path / "again"])
+
+
+def write_transcripts(folder: Path, count: int, flaws: dict[int, str]) -> list[Path]:
+    """One side of a conversation of many lines, some of which hold other words."""
+    lines = [
+        f"sw2001A-ms98-a-{number:04d} {number}.0 {number}.9 {flaws.get(number, 'well yeah')}"
+        for number in range(count)
+    ]
+    path = folder / "sw2001A-ms98-a-trans.text"
+    path.write_text("\n".join(lines) + "\n")
+    return [path]
+
+
+def test_a_few_unknown_markers_cost_their_segments_and_are_told(tmp_path: Path, caplog):
+    paths = write_transcripts(tmp_path, 3000, {7: "[laughter-] so", 2500: "{x"})
+    left_out: dict[str, str] = {}
+    found = read_transcripts(paths, left_out=left_out)
+    assert len(found) == 2998 and "sw02001-A_000700-000790" not in found
+    assert left_out.keys() == {"sw02001-A_000700-000790", "sw02001-A_250000-250090"}
+    told = "\n".join(record.getMessage() for record in caplog.records)
+    for place in (f"{paths[0]}:8: '[laughter-]'", f"{paths[0]}:2501: '{{x'"):
+        assert place in told
+    assert "2 segments left out for markers that are not known" in told
+    with pytest.raises(DataError, match=":8: "):
+        read_transcripts(paths, strict=True)
+    ordered = sorted(found)
+    check_whole("train_dev", ordered[:5], left_out)
+    with pytest.raises(DataError, match=r"(?s):8: .*train_dev is scored, and would lack 1 segments"):
+        check_whole("train_dev", ordered[:50], left_out)
+
+
+def test_too_many_unknown_markers_stop(tmp_path: Path):
+    paths = write_transcripts(tmp_path, 3000, dict.fromkeys(range(4), "[laughter-]"))
+    with pytest.raises(DataError) as caught:
+        read_transcripts(paths)
+    assert str(caught.value).count("a bracket that is no marker") == 4

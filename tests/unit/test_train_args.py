@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY_CONFIG, command, write_yaml
 
-from cascade_asr.cli import jobs
-from cascade_asr.cli.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.errors import ConfigError
+from cascade_asr.jobs.tasks import with_devices
 from cascade_asr.options.assignments import Assignments
+from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.training.identity import identity_digest
 from cascade_asr.yaml_file import read_yaml
 
@@ -101,14 +100,10 @@ def test_two_seeds_are_an_error(tmp_path):
         read(tmp_path, "seed=5", "--seed", "4")
 
 
-def test_a_job_on_slurm_takes_them_along(monkeypatch):
+def test_a_job_on_slurm_takes_them_along():
     given = "--train-args=optim_conf.lr=3e-3 max_epoch=10"
-    words = ["jobs", "submit", "full", "--job-options", "--mem 8G", "--exp", "exp/a", "--dump",
-             "dump", given, "--ngpu", "0"]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", words)
-    arguments, rest = jobs.parse_arguments()
-    assert (arguments.what, rest) == ("full", ["--dump", "dump", given, "--ngpu", "0"])
-    assert given in jobs.with_devices(rest, {})[0]
+    words, _ = with_devices(["--dump", "dump", given, "--ngpu", "0"], {})
+    assert words == ["--dump", "dump", given, "--ngpu", "0"]
 
 
 def test_a_training_records_them_and_is_the_same_as_with_a_file_that_says_so(dump, tmp_path):
@@ -152,11 +147,10 @@ def test_the_experiment_is_named_after_them_and_a_recipe_passes_them_on(tmp_path
       . ./path.sh
       train_set=train dev_set=dev test_sets=test
       . {ROOT}/utils/asr.sh
-      train_args={given!r}
-      declare_paths
-      echo "$tag"; printf '%s\\n' "${{task_options[@]}}"
+      read_options --train-args={given!r}
+      echo "$tag"; with_task_options printf "%s\\n"
     """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", script, "./run.sh"], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert lines[0] == name
     assert (f"--train-args={given}" in lines) == bool(given)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from cascade_asr.cli import tokens as command
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.errors import DataError
@@ -28,24 +26,21 @@ def dump(tmp_path: Path) -> Path:
     return tmp_path / "dump"
 
 
-def run(dump: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[str, list[str]]:
-    monkeypatch.setattr(
-        sys, "argv", ["tokens", str(dump), "--train-set", "train", "train", "dev", *options]
-    )
-    command.main()
+def run(dump: Path, run_command, *options: str) -> dict[str, list[str]]:
+    run_command("tokens", dump, "--train-set", "train", "train", "dev", *options)
     return {name: read_manifest(dump / name / "manifest.tsv").utterances for name in ("train", "dev")}
 
 
-def test_only_training_utterances_are_left_out(dump, monkeypatch):
+def test_only_training_utterances_are_left_out(dump, run_command):
     limits = ("--min-frames", "11", "--max-frames", "1999", "--max-characters", "9")
-    assert run(dump, monkeypatch, *limits) == {"train": ["b", "c"], "dev": list("abcde")}
+    assert run(dump, run_command, *limits) == {"train": ["b", "c"], "dev": list("abcde")}
     # each limit alone, and the ends included
-    assert run(dump, monkeypatch, "--min-frames", "11")["train"] == list("bcde")
-    assert run(dump, monkeypatch, "--max-frames", "1999")["train"] == list("abce")
-    assert run(dump, monkeypatch, "--max-characters", "10")["train"] == list("abcde")
-    assert run(dump, monkeypatch)["train"] == list("abcde")
+    assert run(dump, run_command, "--min-frames", "11")["train"] == list("bcde")
+    assert run(dump, run_command, "--max-frames", "1999")["train"] == list("abce")
+    assert run(dump, run_command, "--max-characters", "10")["train"] == list("abcde")
+    assert run(dump, run_command)["train"] == list("abcde")
 
 
-def test_a_set_without_utterances_is_an_error(dump, monkeypatch):
+def test_a_set_without_utterances_is_an_error(dump, run_command):
     with pytest.raises(DataError, match="train: no utterance is left of 5"):
-        run(dump, monkeypatch, "--min-frames", "3000")
+        run(dump, run_command, "--min-frames", "3000")

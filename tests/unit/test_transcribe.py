@@ -180,7 +180,7 @@ def test_transcribing_equals_the_recipes_decoding(experiments, model, tmp_path: 
     assert done.returncode == 0, done.stderr
     results = model.transcribe_all([Recording(name, path) for name, path in files.items()])
     lines = [f"{each.name} {each.text}\n" for each in results]
-    assert "".join(lines) == (tmp_path / "out/text.1").read_text()
+    assert "".join(lines) == (tmp_path / "out/logdir/output.1/1best_recog/text").read_text()
 
 
 # ---- recordings ----------------------------------------------------------------------------

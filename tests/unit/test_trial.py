@@ -10,10 +10,10 @@ from conftest import TINY_CONFIG, write_yaml
 
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import make_plan
-from cascade_asr.cli.task_arguments import make_task, read_configs
-from cascade_asr.cli.training import try_networks
+from cascade_asr.cascade.trial import try_networks
 from cascade_asr.errors import ConfigError
 from cascade_asr.options.places import located_errors
+from cascade_asr.recipe.task_arguments import make_task, read_configs
 from cascade_asr.speech.build import check_config
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.optimization import (

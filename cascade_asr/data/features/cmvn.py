@@ -23,7 +23,7 @@ VARIANCE_FLOOR = 1e-20
 _COMMAND = re.compile(r"^\s*(\||-\s*$)|\|\s*(:\d+)?\s*(\[[^\]]*\])?\s*$")
 
 
-class Statistics:
+class FeatureStatistics:
     """Running count, sum and sum of squares of features of D dimensions."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ def load_features(entry: str, utterance: str) -> np.ndarray:
     return features
 
 
-def write_global_statistics(path: Path, statistics: Statistics) -> None:
+def write_global_statistics(path: Path, statistics: FeatureStatistics) -> None:
     """Write the statistics of a whole set as ESPnet2's stats file."""
     with atomic_write(path, "wb") as stream:
         np.savez(
@@ -87,7 +87,7 @@ def write_global_statistics(path: Path, statistics: Statistics) -> None:
         )
 
 
-def write_speaker_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
+def write_speaker_statistics(path: Path, statistics: dict[str, FeatureStatistics]) -> None:
     """Write one matrix a speaker to an ark, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"

@@ -27,13 +27,21 @@ _AS_WAV = "python -m cascade_asr.cli.sphere"  # which read_audio does not even s
 _SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
 
 
-def fix(path: Path | str) -> list[str]:
+def fix(
+    path: Path | str, utterance_files: Sequence[str] = (), speaker_files: Sequence[str] = ()
+) -> list[str]:
     """Repair a data folder in place, after a copy into its folder ``.backup``.
 
     Sorts, drops blank and repeated lines, segments that are malformed or whose
     recording is missing, and utterances that not all tables have; writes spk2utt.
     Durations and numbers of frames that are incomplete or wrong are removed, and so
     is a spk2gender that lacks a speaker.
+
+    Args:
+        path: the folder.
+        utterance_files, speaker_files: names of further tables by utterance or by speaker,
+            where it has them: sorted, without ids that are dropped elsewhere; their own
+            gaps drop no utterance.
 
     Returns:
         What was done, one sentence each; empty where nothing had to be.
@@ -48,9 +56,14 @@ def fix(path: Path | str) -> list[str]:
     if not (path / "utt2spk").is_file():
         raise DataError(f"{path}/utt2spk: missing; a data folder names each utterance's speaker")
     scanned = {name: scan_table(path / name) for name in TABLES if (path / name).is_file()}
+    extra = {
+        name: scan_table(path / name)
+        for name in (*utterance_files, *speaker_files)
+        if name not in TABLES and (path / name).is_file()
+    }
     hopeless = [
         fault
-        for table in scanned.values()
+        for table in (*scanned.values(), *extra.values())
         for fault in table.faults
         if fault in table.conflicts or "not UTF-8" in fault
     ]
@@ -64,17 +77,26 @@ def fix(path: Path | str) -> list[str]:
     ]
     if hopeless:
         raise DataError("\n".join(hopeless))
-    before = {name: table.path.read_bytes() for name, table in scanned.items()}
+    before = {name: table.path.read_bytes() for name, table in (scanned | extra).items()}
     if (path / "spk2utt").is_file():
         before["spk2utt"] = (path / "spk2utt").read_bytes()
 
     notes = [f"dropped {len(table.faults)} malformed or repeated lines of {table.path}"
-             for table in scanned.values() if table.faults]  # fmt: skip
+             for table in (*scanned.values(), *extra.values()) if table.faults]  # fmt: skip
     data = DataDir(path, {name: table.values for name, table in scanned.items()})
     _drop_bad_segments(scanned, notes)
     common = _common_utterances(data, notes)
     _drop_unusable_tables(data, common, notes)
     fixed = data.select(common)
+    speakers = set(fixed.tables["utt2spk"].values())
+    for name, table in extra.items():
+        known = speakers if name in speaker_files else common
+        fixed.tables[name] = {key: value for key, value in table.values.items() if key in known}
+        if table.values and not fixed.tables[name]:
+            raise DataError(
+                f"{table.path}: none of its {len(table.values)} ids is one of the "
+                f"{'speakers' if name in speaker_files else 'utterances'} that stay"
+            )
 
     backup = path / ".backup"
     backup.mkdir(exist_ok=True)

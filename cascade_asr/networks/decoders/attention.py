@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from cascade_asr.errors import nearest
-from cascade_asr.networks.decoders.shared_linear import SharedLinear
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.location import LocationConvolution
+from cascade_asr.networks.fast.shared_linear import SharedLinear
 from cascade_asr.networks.masking import valid_positions
 
 _attentions = espnet_module("espnet.nets.pytorch_backend.rnn.attentions")
@@ -34,7 +34,6 @@ ATTENTION_TYPES = (
     "multi_head_multi_res_loc",
 )
 SCALING = 2.0  # sharpens the softmax; ESPnet's fixed value
-LONGEST_MATRIX = 400  # frames up to which a matrix product beats the convolution
 
 
 def check_attention(att_conf: Mapping[str, Any]) -> list[str]:
@@ -90,45 +89,17 @@ class LocationAttention:
         self._projected = module.mlp_enc(encoder_output)  # (B, T', A)
         self._query = SharedLinear(module.mlp_dec.weight)
         self._padding = ~valid
-        self._kernel = None
-        if encoder_output.size(1) <= LONGEST_MATRIX:
-            self._kernel = _convolution_matrix(module.loc_conv, encoder_output.size(1))
+        self._locate = LocationConvolution(module.loc_conv, encoder_output.size(1))
         self.weights = valid.to(encoder_output.dtype) / lengths.unsqueeze(1)
 
     def step(self, query: torch.Tensor) -> torch.Tensor:
         """(B, Z) decoder state to (B, H) context; updates ``weights``."""
         energy = self._projected + self._query(query).unsqueeze(1)  # (B, T', A)
-        energy = (energy + self._module.mlp_att(self._locate())).tanh_()
+        energy = (energy + self._module.mlp_att(self._locate(self.weights))).tanh_()
         energy = self._module.gvec(energy).squeeze(2).masked_fill(self._padding, -torch.inf)
         self.weights = torch.softmax(SCALING * energy, dim=1)
         weights = self.weights.to(self._encoder_output.dtype)
         return torch.matmul(weights.unsqueeze(1), self._encoder_output).squeeze(1)
-
-    def _locate(self) -> torch.Tensor:
-        """The last weights, convolved over time: (B, T', C)."""
-        if self._kernel is not None:
-            batch, frames = self.weights.shape
-            return (self.weights @ self._kernel).view(batch, frames, -1)
-        convolution = self._module.loc_conv
-        located = functional.conv1d(
-            self.weights.unsqueeze(1), convolution.weight.squeeze(2), padding=convolution.padding[1]
-        )
-        return located.transpose(1, 2)
-
-
-def _convolution_matrix(convolution: nn.Conv2d, frames: int) -> torch.Tensor:
-    """The convolution over ``frames`` frames as a matrix (T', T' x C).
-
-    Entry (t, (u, c)) is what frame t adds to channel c of frame u: tap t - u
-    of the filter, counted from its middle.
-    """
-    identity = torch.eye(frames, device=convolution.weight.device, dtype=convolution.weight.dtype)
-    # Not by indexing the filter: the gradient of that is added up in the order in
-    # which threads come, and two runs would differ.
-    matrix = functional.conv1d(
-        identity.unsqueeze(1), convolution.weight.squeeze(2), padding=convolution.padding[1]
-    )  # (T', C, T')
-    return matrix.transpose(1, 2).flatten(1)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cascade_asr.networks.decoders.shared_linear import SharedLinear
+from cascade_asr.networks.fast.shared_linear import SharedLinear
 
 
 class LstmStack:

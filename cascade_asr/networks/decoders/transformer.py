@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from cascade_asr.networks.bounds import CHOSEN_BY_NAME, COUNT, PROBABILITY, WIDTH
 from cascade_asr.networks.encoders.attention import attend
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.dropout import activation_and_dropout, dropout
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import valid_positions
 
@@ -142,8 +143,13 @@ def _block(
     hidden = _joined(block, hidden, query, attended, "concat_linear2")
     hidden = _after(block, block.norm2, hidden)
     inner = _before(block, block.norm3, hidden)
-    hidden = hidden + block.dropout(block.feed_forward(inner))
+    hidden = hidden + dropout(block.dropout, _feed_forward(block.feed_forward, inner))
     return _after(block, block.norm3, hidden)
+
+
+def _feed_forward(module: nn.Module, inner: torch.Tensor) -> torch.Tensor:
+    hidden = activation_and_dropout(module.activation, module.dropout, module.w_1(inner))
+    return module.w_2(hidden)
 
 
 def _source_query(block: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
@@ -165,7 +171,7 @@ def _attention(module, query, memory, mask, is_causal: bool = False) -> torch.Te
 def _joined(block, hidden, query, attended, concat_linear: str) -> torch.Tensor:
     if block.concat_after:
         return hidden + getattr(block, concat_linear)(torch.cat([query, attended], dim=2))
-    return hidden + block.dropout(attended)
+    return hidden + dropout(block.dropout, attended)
 
 
 def _before(block, norm, hidden):

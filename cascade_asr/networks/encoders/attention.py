@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from cascade_asr.networks.encoders.padding import PaddedBatch
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.shift import relative_shift
+from cascade_asr.networks.fast.switch import is_fast
 
 _attention = espnet_module("espnet.nets.pytorch_backend.transformer.attention")
 _fastformer = espnet_module("espnet2.asr.layers.fastformer")
@@ -40,9 +42,10 @@ def self_attention(
     query, key, value = module.forward_qkv(sequence, sequence, sequence)  # (B, heads, T, D')
     bias = batch.key_mask
     if positions is not None:
-        shifted = _position_scores(module, query + module.pos_bias_v.unsqueeze(1), positions, batch)
+        # the smaller tensor is scaled, not the scores
+        asking = (query + module.pos_bias_v.unsqueeze(1)) / math.sqrt(module.d_k)
+        bias = _position_scores(module, asking, positions, batch)
         query = query + module.pos_bias_u.unsqueeze(1)
-        bias = shifted / math.sqrt(module.d_k)
         if batch.is_padded:
             bias = bias.masked_fill(~batch.key_mask, torch.finfo(bias.dtype).min)
     return attend(module, query, key, value, bias)
@@ -86,6 +89,8 @@ def _position_scores(
     encoded = module.linear_pos(positions).view(1, -1, module.h, module.d_k).transpose(1, 2)
     scores = torch.matmul(query.to(encoded.dtype), encoded.transpose(-2, -1))
     is_legacy = isinstance(module, _attention.LegacyRelPositionMultiHeadedAttention)
+    if not is_legacy and not module.zero_triu and is_fast():
+        return relative_shift(scores)
     if not (is_legacy and batch.is_padded):
         return module.rel_shift(scores)
     index, is_zero = batch.legacy_shift

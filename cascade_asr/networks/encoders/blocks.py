@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from cascade_asr.networks.encoders.attention import self_attention
 from cascade_asr.networks.encoders.padding import PaddedBatch
+from cascade_asr.networks.fast.dropout import activate, activation_and_dropout, dropout
 
 
 def transformer_block(
@@ -94,24 +95,30 @@ def e_branchformer_block(
     """
     if block.feed_forward_macaron is not None:
         inner = feed_forward(block.feed_forward_macaron, block.norm_ff_macaron(sequence), batch)
-        sequence = sequence + branch_scale * block.ff_scale * block.dropout(inner)
+        sequence = torch.add(
+            sequence, dropout(block.dropout, inner), alpha=branch_scale * block.ff_scale
+        )
 
     attended = self_attention(block.attn, block.norm_mha(sequence), positions, batch)
     convolved = _convolutional_mlp(block.cgmlp, block.norm_mlp(sequence), batch)
-    both = torch.cat([block.dropout(attended), block.dropout(convolved)], dim=2)  # (B, T, 2D)
+    branches = [dropout(block.dropout, attended), dropout(block.dropout, convolved)]
+    both = torch.cat(branches, dim=2)  # (B, T, 2D)
     both = both + convolve_over_time(block.depthwise_conv_fusion, batch.zero(both))
-    sequence = sequence + branch_scale * block.dropout(block.merge_proj(both))
+    merged = dropout(block.dropout, block.merge_proj(both))
+    sequence = torch.add(sequence, merged, alpha=branch_scale)
 
     if block.feed_forward is not None:
         inner = feed_forward(block.feed_forward, block.norm_ff(sequence), batch)
-        sequence = sequence + branch_scale * block.ff_scale * block.dropout(inner)
+        sequence = torch.add(
+            sequence, dropout(block.dropout, inner), alpha=branch_scale * block.ff_scale
+        )
     return block.norm_final(sequence)
 
 
 def _residual(block, norm, sequence, function, scale: float) -> torch.Tensor:
     """``sequence + scale x dropout(function(...))``, normalised before or after."""
     inner = function(norm(sequence) if block.normalize_before else sequence)
-    sequence = sequence + scale * block.dropout(inner)
+    sequence = torch.add(sequence, dropout(block.dropout, inner), alpha=scale)
     return sequence if block.normalize_before else norm(sequence)
 
 
@@ -132,9 +139,10 @@ def _attention_branch(block, norm, sequence, positions, batch, scale: float) -> 
 def feed_forward(module: nn.Module, sequence: torch.Tensor, batch: PaddedBatch) -> torch.Tensor:
     """Positionwise feed-forward; two of ESPnet's three kinds convolve over time."""
     if not isinstance(module.w_1, nn.Conv1d):
-        return module(sequence)
+        hidden = activation_and_dropout(module.activation, module.dropout, module.w_1(sequence))
+        return module.w_2(hidden)
     hidden = torch.relu(convolve_over_time(module.w_1, batch.zero(sequence)))
-    hidden = module.dropout(hidden)
+    hidden = dropout(module.dropout, hidden)
     if isinstance(module.w_2, nn.Conv1d):
         return convolve_over_time(module.w_2, batch.zero(hidden))
     return module.w_2(hidden)
@@ -146,7 +154,7 @@ def convolution_module(
     """Conformer's convolution module on (B, T, D)."""
     sequence = functional.glu(_pointwise(module.pointwise_conv1, sequence), dim=2)
     sequence = convolve_over_time(module.depthwise_conv, batch.zero(sequence))
-    sequence = module.activation(batch.batch_norm(module.norm, sequence))
+    sequence = activate(module.activation, batch.batch_norm(module.norm, sequence))
     return _pointwise(module.pointwise_conv2, sequence)
 
 
@@ -158,7 +166,7 @@ def _convolutional_mlp(
     gate = convolve_over_time(gating.conv, batch.zero(gating.norm(gate)))
     if gating.linear is not None:
         gate = gating.linear(gate)
-    return module.channel_proj2(gating.dropout(content * gating.act(gate)))
+    return module.channel_proj2(dropout(gating.dropout, content * gating.act(gate)))
 
 
 def convolve_over_time(convolution: nn.Conv1d, sequence: torch.Tensor) -> torch.Tensor:

@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional
 
 from cascade_asr.networks.bounds import COUNT, PROBABILITY, WIDTH, one_of
-from cascade_asr.networks.encoders.recurrent import run_recurrent
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.maps import convolve, valid_relu
+from cascade_asr.networks.fast.recurrent import run_recurrent
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import valid_positions, zero_padding
 from cascade_asr.networks.observation import observed
@@ -157,7 +158,7 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
         blocks = {"conv1": (block.conv1_1, block.conv1_2), "conv2": (block.conv2_1, block.conv2_2)}
         for name, convolutions in blocks.items():
             for convolution in convolutions:
-                maps = _ValidReLU.apply(_channels_last(convolution, maps), lengths)
+                maps = valid_relu(convolve(convolution, maps), lengths)
             maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
             observed(name, maps.transpose(1, 2))
             lengths = (lengths + 1) // 2
@@ -171,34 +172,3 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
             for block in (1, 2)
         ]
         return convolutions + self._recurrent_layers()
-
-
-def _channels_last(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
-    """The convolution in the memory layout that is fastest (bench/bench_networks.py)."""
-    weight = convolution.weight.contiguous(memory_format=torch.channels_last)
-    return functional.conv2d(maps, weight, convolution.bias, padding=convolution.padding)
-
-
-class _ValidReLU(torch.autograd.Function):
-    """ReLU in place, and zero beyond the lengths, so that no convolution sees the padding.
-
-    One pass forward and one backward: the maps are the largest tensors of the
-    whole model, and each pass over them costs.
-    """
-
-    @staticmethod
-    def forward(context, maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, C, T, D) and (B,) on the CPU to (B, C, T, D)."""
-        maps.relu_()
-        for utterance, length in zip(maps, lengths.tolist(), strict=True):
-            if length < maps.size(2):
-                utterance[:, length:].zero_()
-        context.mark_dirty(maps)
-        context.save_for_backward(maps)
-        return maps
-
-    @staticmethod
-    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Zero where the output is zero."""
-        (maps,) = context.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, maps, 0), None

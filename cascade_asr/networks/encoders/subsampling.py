@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cascade_asr.networks.fast.maps import convolve
 from cascade_asr.networks.masking import zero_padding
 
 
@@ -83,9 +84,8 @@ def _convolve(
         return projection(embed.conv(features.transpose(1, 2)).transpose(1, 2))
     maps = features.unsqueeze(1)  # (B, 1, T, D)
     for stage in embed.conv:
-        if isinstance(stage, nn.Conv2d):  # in the memory layout that is fastest
-            weight = stage.weight.contiguous(memory_format=torch.channels_last)
-            maps = functional.conv2d(maps, weight, stage.bias, stride=stage.stride)
+        if isinstance(stage, nn.Conv2d):
+            maps = convolve(stage, maps)
         else:
             maps = functional.relu_(maps)
     # the projection's weight is sorted for that layout: it is smaller than the maps

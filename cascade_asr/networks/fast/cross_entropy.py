@@ -10,6 +10,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from cascade_asr.networks.fast.switch import is_fast
+
 
 def softmax_cross_entropy(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
@@ -22,7 +24,7 @@ def softmax_cross_entropy(
         targets: (N,) int64.
     """
     mixed = torch.is_autocast_enabled(hidden.device.type) or hidden.dtype.itemsize < 4
-    if hidden.is_cuda or mixed:
+    if hidden.is_cuda or mixed or not is_fast():
         logits = functional.linear(hidden, weight, bias)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return functional.cross_entropy(logits, targets, reduction="sum")

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import torch
 
-from cascade_asr.networks.ctc import BLANK
+from cascade_asr.data.tokens import BLANK_ID
 from cascade_asr.speech.search.ctc_prefix import CTCPrefix
 from cascade_asr.speech.search.ending import RETRY_STEP, EndDetection, length_bounds
 from cascade_asr.speech.search.hypothesis import History, Hypothesis
@@ -238,8 +238,8 @@ class _Grid:
         if self._search.width == 1:
             return weighted  # it may be the only candidate
         if candidates is not None:
-            return weighted.masked_fill(candidates == BLANK, -torch.inf)
-        blank = torch.tensor([BLANK], device=weighted.device)
+            return weighted.masked_fill(candidates == BLANK_ID, -torch.inf)
+        blank = torch.tensor([BLANK_ID], device=weighted.device)
         return weighted.index_fill(2, blank, -torch.inf)
 
     def _without_repeats(

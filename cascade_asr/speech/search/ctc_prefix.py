@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 
-from cascade_asr.networks.ctc import BLANK
+from cascade_asr.data.tokens import BLANK_ID
 
 IMPOSSIBLE = -1.0e10  # log-probability of what cannot be, as in ESPnet
 LEAST_PRODUCT = -600.0  # below this log-probability a product of float64 may underflow
@@ -43,7 +43,7 @@ class CTCPrefix:
         self._probabilities = self._frame_scores.exp() * self._valid.unsqueeze(1)
         self._last_frame = lengths.to(frames.device) - 1
         self._edge = sentence_edge
-        blanks = self._frame_scores[:, BLANK].cumsum(dim=1)
+        blanks = self._frame_scores[:, BLANK_ID].cumsum(dim=1)
         self._blanks = blanks.unsqueeze(1)  # (B, 1, T)
         self._ending_in_blank = blanks.unsqueeze(1).repeat(1, width, 1)  # (B, K, T)
         self._ending_in_token = torch.full_like(self._ending_in_blank, IMPOSSIBLE)
@@ -71,7 +71,7 @@ class CTCPrefix:
         sums = torch.where(candidates == last, repeated.unsqueeze(2), sums)
         frame = self._last_frame.view(-1, 1, 1).expand(-1, total.size(1), 1)
         sums = torch.where(candidates == self._edge, total.gather(2, frame), sums)
-        sums = sums.masked_fill(candidates == BLANK, IMPOSSIBLE)
+        sums = sums.masked_fill(candidates == BLANK_ID, IMPOSSIBLE)
         self._sums = sums
         return sums - self._prefix.unsqueeze(2)
 

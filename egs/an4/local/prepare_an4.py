@@ -120,7 +120,7 @@ def write_cepstra(
         with kaldiio.WriteHelper(f"ark,scp:{ark},{table}") as writer:
             for each in utterances:
                 writer(each.corpus_id, an4.read_cepstra(files[each.corpus_id]))
-        entries |= dict(line.split(None, 1) for line in table.read_text().splitlines())
+        entries |= dict(line.split(None, 1) for line in table.read_text("utf-8").splitlines())
         table.unlink()
     return entries
 

@@ -35,6 +35,7 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 DIGITS = 10
 TAKES = 50
 SAMPLE_RATE = 8000  # Hz
+ARCHIVE = "free-spoken-digit-dataset-1.0.10.tar.gz"  # as a download is kept
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
 # `content_digest` of the 3000 recordings of v1.0.10.
 DIGEST = "dbd573d7cafe79c4b49f65718115e1304e24e067fa39eff18a660dc6cb9c360f"
@@ -223,7 +224,7 @@ def download(downloads: Path, url: str) -> Path | None:
     Raises:
         DataError: if what came is not v1.0.10.
     """
-    archive = downloads / "free-spoken-digit-dataset-1.0.10.tar.gz"
+    archive = downloads / ARCHIVE
     if archive.is_file():
         return archive
     log.info("downloading %s", url)

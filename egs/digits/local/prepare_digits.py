@@ -139,7 +139,7 @@ def write_data_folder(
     tables["spk2utt"] = [f"{name} {' '.join(sorted(ids))}" for name, ids in speakers.items()]
     for name, lines in tables.items():
         # All ASCII: Python's order is that of LC_ALL=C.
-        (folder / name).write_text("".join(f"{line}\n" for line in sorted(lines)))
+        (folder / name).write_text("".join(f"{line}\n" for line in sorted(lines)), "utf-8")
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def prepare(
             f"speakers in no set but test_unseen: {' '.join(corpus.unseen_speakers)}",
             f"seed: {seed}",
         ]
-        (partial / "corpus.txt").write_text("\n".join(description) + "\n")
+        (partial / "corpus.txt").write_text("\n".join(description) + "\n", "utf-8")
 
 
 def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -30,7 +30,7 @@ from swbd_audio import (
 from swbd_folders import PreparedSet, build, hours, segments_table, write_all
 from swbd_speakers import read_callers, speakers_of
 from swbd_split import limit_repeats, split
-from swbd_transcripts import DICTIONARY, SUFFIX, Utterance, read_transcripts
+from swbd_transcripts import DICTIONARY, FILE, SUFFIX, Utterance, beside, read_transcripts
 
 from cascade_asr import command
 from cascade_asr.data.audio.corpus_files import find_files
@@ -86,7 +86,7 @@ class Choices:
 
 
 def read_switchboard(
-    folders: list[Path], choices: Choices
+    folders: list[Path], choices: Choices, left_out: dict[str, str] | None = None
 ) -> tuple[dict[str, Utterance], dict[str, Path]]:
     """All utterances that have audio, by id, and their recordings by file name.
 
@@ -98,8 +98,13 @@ def read_switchboard(
     recordings = find_recordings(files, RECORDING)
     if not recordings:
         raise DataError(f"{places} has no sw0*.sph: is this LDC97S62?")
+    if not any(FILE.fullmatch(path.name) for path in files):
+        siblings = beside(folders)
+        files += find_files(siblings, (SUFFIX, DICTIONARY))
+        if siblings:
+            log.info("transcripts are not below %s; taken from %s beside it", places, siblings[0])
     log.info("Switchboard: %d recordings; reading the transcripts", len(recordings))
-    utterances = read_transcripts(files, choices.strict)
+    utterances = read_transcripts(files, choices.strict, left_out)
     if not utterances:
         raise DataError(
             f"{places} has no sw*-ms98-a{SUFFIX} with words: name the folder of "
@@ -129,9 +134,12 @@ def prepare_switchboard(
     Raises:
         DataError: for whatever is missing, damaged or contradicts itself.
     """
-    utterances, recordings = read_switchboard(folders, choices)
+    left_out: dict[str, str] = {}
+    utterances, recordings = read_switchboard(folders, choices, left_out)
     texts = {name: each.text for name, each in utterances.items()}
     dev, others = split(texts, choices.dev_utterances)
+    if DEV in names:
+        check_whole(DEV, dev, left_out)
     train = limit_repeats({name: texts[name] for name in others}, choices.max_repeats, choices.seed)
     log.info(
         "%s: %d utterances left out, of texts that occur more than %d times",
@@ -145,6 +153,23 @@ def prepare_switchboard(
             data = build(name, part, speakers, recordings, choices.upsample)
             prepared[name] = PreparedSet(data)
     return prepared
+
+
+def check_whole(name: str, utterances: Iterable[str], left_out: Mapping[str, str]) -> None:
+    """Refuse a set that is scored without all of its segments.
+
+    Args:
+        name: of the set, the first utterances of the corpus in the order of their ids.
+        utterances: their ids.
+        left_out: segments that could not be read, with what is wrong with them.
+
+    Raises:
+        DataError: listing those that would stand among these.
+    """
+    last = max(utterances)
+    faults = [fault for key, fault in sorted(left_out.items()) if key < last]
+    if faults:
+        raise DataError("\n".join([*faults, f"{name} is scored, and would lack {len(faults)} segments"]))
 
 
 def prepare_evaluation(name: str, folders: list[Path], choices: Choices) -> PreparedSet:

@@ -15,8 +15,9 @@ from cascade_asr.data.audio.corpus_files import THREADS, read_lines
 from cascade_asr.errors import DataError
 
 SUFFIX = "-trans.text"
+SIBLING = "swb_ms98_transcriptions"  # as OpenSLR's archive unpacks
 DICTIONARY = "sw-ms98-dict.text"
-SHOWN_FAULTS = 10
+SHOWN_FAULTS = 50
 MOST_FAULTS = 0.001  # of all segments; more are not slips but another kind of transcript
 FILE = re.compile(r"sw\d{4}[ab]-ms98-a-trans\.text", re.IGNORECASE)
 LINE = re.compile(r"sw(\d{4})([AB])-ms98-a-\w+\s+(\d+\.?\d*)\s+(\d+\.?\d*)(?:\s+(.*))?")
@@ -69,12 +70,25 @@ def check_length(recording: str, start_s: float, end_s: float, place: str) -> No
         raise DataError(f"{place}: {name}: zero/negative length {start_s:.2f}-{end_s:.2f}")
 
 
-def read_transcripts(paths: Iterable[Path], strict: bool = False) -> dict[str, Utterance]:
+def beside(folders: Iterable[Path]) -> list[Path]:
+    """Folders named ``swb_ms98_transcriptions``, in any case, next to these."""
+    return sorted({
+        each
+        for folder in folders
+        for each in folder.absolute().parent.iterdir()
+        if each.name.lower() == SIBLING and each.is_dir()
+    })  # fmt: skip
+
+
+def read_transcripts(
+    paths: Iterable[Path], strict: bool = False, left_out: dict[str, str] | None = None
+) -> dict[str, Utterance]:
     """Read all transcripts; what holds no word, such as ``[silence]``, is left out.
 
     Args:
         paths: files found below the corpus; names that are no transcript are passed over.
         strict: whether one word with an unknown bracket stops.
+        left_out: to add the segments with such words to, their ids with what is wrong.
 
     Returns:
         Utterances by id, sorted; without segments that hold such a word.
@@ -88,7 +102,7 @@ def read_transcripts(paths: Iterable[Path], strict: bool = False) -> dict[str, U
     chosen = [path for path in paths if FILE.fullmatch(path.name)]
     found: dict[str, Utterance] = {}
     repeated: list[str] = []
-    faults: list[str] = []
+    faults: dict[str, str] = {} if left_out is None else left_out
     with ThreadPoolExecutor(THREADS) as pool:
         for path, lines in zip(chosen, pool.map(read_lines, chosen), strict=True):
             for utterance in _parse(path, lines, words, faults):
@@ -100,7 +114,7 @@ def read_transcripts(paths: Iterable[Path], strict: bool = False) -> dict[str, U
                 if first.text != utterance.text:
                     raise DataError(f"{places} with different texts; remove the wrong one")
                 repeated.append(places)
-    _judge_faults(faults, len(found), strict)
+    _judge_faults(list(faults.values()), len(found), strict)
     if repeated:
         log.warning("%d transcripts are there twice, such as %s", len(repeated), repeated[0])
     return {name: found[name] for name in sorted(found)}
@@ -134,7 +148,7 @@ def _acronyms(paths: list[Path]) -> dict[str, str] | None:
 
 
 def _parse(
-    path: Path, lines: Iterable[str], words: WordMap, faults: list[str]
+    path: Path, lines: Iterable[str], words: WordMap, faults: dict[str, str]
 ) -> Iterator[Utterance]:
     """Utterances of a file; words with brackets that are not known go to the faults."""
     for number, line in enumerate(lines, start=1):
@@ -150,7 +164,8 @@ def _parse(
         try:
             text = words(raw or "")
         except ValueError as error:
-            faults.append(f"{path}:{number}: {error}")
+            name = utterance_id(f"sw0{conversation}-{side}", float(start), float(end))
+            faults[name] = f"{path}:{number}: {error}"
             continue
         if not text:
             continue

@@ -3,18 +3,21 @@
 On a CPU each direction runs over the padded batch by itself, the backward one
 over utterances reversed within their own lengths: the same values as packed
 sequences give, at a fraction of their time (bench/bench_networks.py). On a GPU
-cuDNN takes packed sequences as they are.
+cuDNN takes packed sequences as they are. Both call PyTorch's kernel directly, with
+some of a network's weights; the plain form calls ``nn.LSTM`` or ``nn.GRU`` itself.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.networks.masking import valid_positions
 
-PARAMETERS_PER_DIRECTION = 4  # weight_ih, weight_hh, bias_ih, bias_hh
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as the kernel takes them
 
 
 def run_recurrent(
@@ -35,17 +38,48 @@ def run_recurrent(
     Returns:
         (B, T, H x directions). What lies beyond a length is undefined.
     """
-    if sequence.is_cuda and _same_state(dropouts):
+    if is_fast() and sequence.is_cuda and _same_state(dropouts):
         active = dropouts[0].p if dropouts and dropouts[0].training else 0.0
         return _run_packed(network, range(network.num_layers), sequence, lengths, active)
     for layer in range(network.num_layers):
-        if sequence.is_cuda:
+        if not is_fast():
+            sequence = _run_plain(network, layer, sequence, lengths)
+        elif sequence.is_cuda:
             sequence = _run_packed(network, [layer], sequence, lengths, dropout=0.0)
         else:
             sequence = _run_padded(network, layer, sequence, lengths)
         if layer < network.num_layers - 1:
             sequence = dropouts[layer](sequence)
     return sequence
+
+
+def _run_plain(
+    network: nn.RNNBase, layer: int, sequence: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """One layer through PyTorch's own module, on packed sequences."""
+    kind = nn.LSTM if isinstance(network, nn.LSTM) else nn.GRU
+    with torch.device("meta"):  # it lends its forward pass, not its weights
+        module = kind(
+            sequence.size(2),
+            network.hidden_size,
+            batch_first=True,
+            bidirectional=network.bidirectional,
+        )
+    names = [name for name, _ in module.named_parameters()]
+    weights = {name: getattr(network, name.replace("_l0", f"_l{layer}")) for name in names}
+    sequence = sequence.to(network.weight_ih_l0.dtype)
+    packed = pack_padded_sequence(
+        sequence, lengths.clamp(min=1), batch_first=True, enforce_sorted=False
+    )
+    with torch.autocast(sequence.device.type, enabled=False):
+        packed, _ = functional_call(module, weights, (packed,))
+    return pad_packed_sequence(packed, batch_first=True, total_length=sequence.size(1))[0]
+
+
+def _weights(network: nn.RNNBase, layer: int, is_backward: bool) -> list[torch.Tensor]:
+    """Weights of one direction of a layer, in the kernel's order."""
+    suffix = f"_l{layer}" + ("_reverse" if is_backward else "")
+    return [getattr(network, kind + suffix) for kind in KINDS]
 
 
 def _same_state(dropouts: list[nn.Dropout]) -> bool:
@@ -62,8 +96,13 @@ def _run_packed(
     packed = pack_padded_sequence(
         sequence, lengths.clamp(min=1), batch_first=True, enforce_sorted=False
     )
-    per_layer = PARAMETERS_PER_DIRECTION * (2 if network.bidirectional else 1)
-    weights = network._flat_weights[layers[0] * per_layer : (layers[-1] + 1) * per_layer]
+    directions = (False, True) if network.bidirectional else (False,)
+    weights = [
+        weight
+        for layer in layers
+        for direction in directions
+        for weight in _weights(network, layer, direction)
+    ]
     output = _call(
         network,
         (packed.data, packed.batch_sizes),
@@ -85,8 +124,7 @@ def _run_padded(
         sequence = sequence.to(network.weight_ih_l0.dtype)
         outputs = []
         for direction in range(directions):
-            first = (layer * directions + direction) * PARAMETERS_PER_DIRECTION
-            weights = network._flat_weights[first : first + PARAMETERS_PER_DIRECTION]
+            weights = _weights(network, layer, bool(direction))
             # the last flags: one layer, no dropout, gradients, one direction, batch first
             flags = (True, 1, 0.0, torch.is_grad_enabled(), False, True)
             state = _zero_state(network, sequence, 1, sequence.size(0), directions=1)
@@ -119,8 +157,8 @@ def _call(
     (cuDNN cannot run backward through a call without that flag.)
     """
     if isinstance(network, nn.LSTM):
-        return torch._VF.lstm(*steps, (state, state), weights, *flags)[0]
-    return torch._VF.gru(*steps, state, weights, *flags)[0]
+        return torch.lstm(*steps, (state, state), weights, *flags)[0]
+    return torch.gru(*steps, state, weights, *flags)[0]
 
 
 def _reverse(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -133,3 +171,31 @@ def _reverse(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         valid_positions(lengths, size), lengths.unsqueeze(1) - 1 - position, position
     )
     return sequence.gather(1, reversed_position.unsqueeze(2).expand_as(sequence))
+
+
+def run_lstm_layer(
+    inputs: torch.Tensor,
+    state: tuple[torch.Tensor, torch.Tensor],
+    weights: list[torch.Tensor],
+    training: bool,
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """One LSTM layer whose weights need not be parameters, in one direction.
+
+    Args:
+        inputs: (T, B, D).
+        state: (h, c) before it, each (1, B, H).
+        weights: in the order of `KINDS`.
+        training: whether cuDNN prepares for a backward pass.
+
+    Returns:
+        (T, B, H) and the state after it.
+    """
+    if is_fast():
+        output, hidden, cell = torch.lstm(
+            inputs, state, weights, True, 1, 0.0, training, False, False
+        )
+        return output, (hidden, cell)
+    with torch.device("meta"):
+        module = nn.LSTM(inputs.size(2), state[0].size(2)).train(training)
+    named = {f"{kind}_l0": weight for kind, weight in zip(KINDS, weights, strict=True)}
+    return functional_call(module, named, (inputs, state))

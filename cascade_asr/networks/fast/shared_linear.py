@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from cascade_asr.networks.fast.switch import is_fast
+
 
 class SharedLinear:
     """Applies one weight in many steps, and computes the weight's gradient only once.
@@ -22,12 +24,13 @@ class SharedLinear:
         if torch.is_autocast_enabled(device):
             weight = weight.to(torch.get_autocast_dtype(device))
         self._steps: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.weight = _Collect.apply(weight, self._steps)
+        self._collects = is_fast()
+        self.weight = _Collect.apply(weight, self._steps) if self._collects else weight
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, in) to (B, out)."""
         inputs = inputs.to(self.weight.dtype)
-        if not self.weight.requires_grad:
+        if not (self._collects and self.weight.requires_grad):
             return nn.functional.linear(inputs, self.weight)
         return _Step.apply(inputs, self.weight, self._steps)
 

@@ -1,0 +1,226 @@
+"""Time whole training steps beside ESPnet's: encoder, decoder, CTC, clipping, optimizer.
+
+    python bench/bench_step.py [--threads 1,2] [--only vgg,conformer] [--repetitions 5]
+
+Both train on the same weights and the same batch of 8 utterances of 400 frames (80
+features, 40 tokens), in one process, alternating. The table shows the fastest step of
+each in seconds of processor time, which other programs disturb less than the time that
+passes; with several threads it counts those of all. ``spread`` is the slowest ratio of a
+single repetition and the fastest. ESPnet's step is its ``ESPnetASRModel`` with clipping and
+Adam as its trainer calls them.
+
+``--padded`` takes utterances of 200 to 400 frames instead. ``--frozen`` times our step with
+the upper half of the encoder and the classifier frozen, and with all below frozen, beside
+the step that trains everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from cascade_asr.data.loader import Batch
+from cascade_asr.networks.ctc import CTC
+from cascade_asr.networks.decoders import build_decoder
+from cascade_asr.networks.encoders import build_encoder
+from cascade_asr.networks.espnet import espnet_module, quiet_espnet
+from cascade_asr.speech.model import ASRModel
+from cascade_asr.training.freezing import freeze, set_training_mode, trainable_parameters
+from cascade_asr.training.optimization import build_optimizer
+
+BATCH, FRAMES, WIDTH, TOKENS, VOCABULARY = 8, 400, 80, 40, 500
+
+LSTM = {"num_layers": 3, "hidden_size": 320, "output_size": 320}
+BLOCKS = {"num_blocks": 12, "output_size": 256, "attention_heads": 4}
+RNN_DECODER = ("rnn", "rnn_decoder.RNNDecoder", {"hidden_size": 320})
+TRANSFORMER_DECODER = (
+    "transformer", "transformer_decoder.TransformerDecoder",
+    {"num_blocks": 6, "attention_heads": 4, "linear_units": 2048},
+)  # fmt: skip
+CASES = {
+    "vgg_blstm": (("vgg_rnn", "vgg_rnn_encoder.VGGRNNEncoder", LSTM), RNN_DECODER),
+    "blstm": (("rnn", "rnn_encoder.RNNEncoder", LSTM | {"subsample": [1, 2, 2]}), RNN_DECODER),
+    "transformer": (
+        ("transformer", "transformer_encoder.TransformerEncoder", BLOCKS | {"linear_units": 2048}),
+        TRANSFORMER_DECODER,
+    ),
+    "conformer": (
+        ("conformer", "conformer_encoder.ConformerEncoder",
+         BLOCKS | {"linear_units": 1024, "macaron_style": True, "rel_pos_type": "latest",
+                   "cnn_module_kernel": 31}),
+        TRANSFORMER_DECODER,
+    ),
+    "e_branchformer": (
+        ("e_branchformer", "e_branchformer_encoder.EBranchformerEncoder",
+         BLOCKS | {"linear_units": 1024, "cgmlp_linear_units": 1024, "use_ffn": True,
+                   "macaron_ffn": True, "cgmlp_conv_kernel": 31, "merge_conv_kernel": 31}),
+        TRANSFORMER_DECODER,
+    ),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print one line per network and number of threads."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--only", default="", help="parts of names, separated by commas")
+    parser.add_argument("--padded", action="store_true", help="utterances of 200 to 400 frames")
+    parser.add_argument("--frozen", action="store_true", help="frozen halves beside a full step")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    torch.set_flush_denormal(True)
+    names = [name for name in CASES if any(part in name for part in options.only.split(","))]
+    for threads in map(int, options.threads.split(",")):
+        torch.set_num_threads(threads)
+        for name in names:
+            batch = make_batch(options.padded)
+            if options.frozen:
+                print_frozen(name, batch, threads, options.repetitions)
+            else:
+                print_ratio(name, batch, threads, options.repetitions)
+
+
+def print_ratio(name: str, batch: Batch, threads: int, repetitions: int) -> None:
+    """ESPnet's step and ours."""
+    ours, theirs = our_model(name), espnet_model(name)
+    theirs.load_state_dict(ours.state_dict())
+    times = alternate([espnet_step(theirs, batch), our_step(ours, batch)], repetitions)
+    ratios = sorted(each[0] / each[1] for each in times)
+    best = [min(each) for each in zip(*times, strict=True)]
+    print(
+        f"{name:16s} {threads} thread(s): ESPnet {best[0]:.3f} s, ours {best[1]:.3f} s, "
+        f"ratio {best[0] / best[1]:.2f} (spread {ratios[0]:.2f}-{ratios[-1]:.2f})",
+        flush=True,
+    )
+
+
+def print_frozen(name: str, batch: Batch, threads: int, repetitions: int) -> None:
+    """Our full step, the lower half of the encoder alone, and all above it alone."""
+    steps = []
+    for trained in ("all", "lower half", "upper half"):
+        model = our_model(name)
+        layers = model.layers()
+        half = (len(layers) - 1) // 2
+        frozen = {"all": [], "lower half": layers[half:], "upper half": layers[:half]}[trained]
+        freeze(model, frozen)
+        set_training_mode(model, frozen, frozen_dropout=True)
+        steps.append(our_step(model, batch))
+    times = alternate(steps, repetitions)
+    best = [min(each) for each in zip(*times, strict=True)]
+    print(
+        f"{name:16s} {threads} thread(s): full step {best[0]:.3f} s; only the lower half trained "
+        f"{best[1] / best[0]:.2f} of it, only the upper half {best[2] / best[0]:.2f}",
+        flush=True,
+    )
+
+
+def make_batch(is_padded: bool) -> Batch:
+    """Random features and tokens."""
+    torch.manual_seed(1)
+    shortest = FRAMES // 2 if is_padded else FRAMES
+    lengths = torch.linspace(FRAMES, shortest, BATCH).long()
+    valid = torch.arange(FRAMES) < lengths.unsqueeze(1)
+    features = torch.randn(BATCH, FRAMES, WIDTH) * valid.unsqueeze(2)
+    tokens = torch.randint(2, VOCABULARY - 1, (BATCH, TOKENS))
+    names = [str(row) for row in range(BATCH)]
+    return Batch(names, features, lengths, tokens, torch.full((BATCH,), TOKENS))
+
+
+def token_list() -> list[str]:
+    """``<blank>``, ``<unk>``, ..., ``<sos/eos>``."""
+    return ["<blank>", "<unk>", *(f"t{each}" for each in range(VOCABULARY - 3)), "<sos/eos>"]
+
+
+def our_model(name: str) -> ASRModel:
+    """The network of a case, its weights from seed 0."""
+    torch.manual_seed(0)
+    (encoder, _, encoder_conf), (decoder, _, decoder_conf) = CASES[name]
+    built = build_encoder(encoder, WIDTH, encoder_conf)
+    width = built.output_size()
+    return ASRModel(
+        SimpleNamespace(tokens=token_list()),
+        built,
+        build_decoder(decoder, VOCABULARY, width, decoder_conf),
+        CTC(odim=VOCABULARY, encoder_output_size=width),
+        ctc_weight=0.3,
+        lsm_weight=0.1,
+    )
+
+
+def espnet_model(name: str) -> nn.Module:
+    """ESPnet's own model of the same configuration."""
+    (_, encoder, encoder_conf), (_, decoder, decoder_conf) = CASES[name]
+    with quiet_espnet():
+        built = espnet_class("encoder", encoder)(WIDTH, **encoder_conf)
+        width = built.output_size()
+        return espnet_class("", "espnet_model.ESPnetASRModel")(
+            vocab_size=VOCABULARY, token_list=token_list(), frontend=None, specaug=None,
+            normalize=None, preencoder=None, encoder=built, postencoder=None,
+            decoder=espnet_class("decoder", decoder)(VOCABULARY, width, **decoder_conf),
+            ctc=espnet_class("", "ctc.CTC")(odim=VOCABULARY, encoder_output_size=width),
+            joint_network=None, ctc_weight=0.3, lsm_weight=0.1, report_cer=False,
+            report_wer=False,
+        )  # fmt: skip
+
+
+def espnet_class(part: str, path: str) -> type[nn.Module]:
+    """ESPnet's own class, such as ``rnn_decoder.RNNDecoder``."""
+    module, _, name = path.partition(".")
+    return getattr(espnet_module(".".join(filter(None, ["espnet2.asr", part, module]))), name)
+
+
+def our_step(model: ASRModel, batch: Batch) -> Callable[[], None]:
+    """One update as the trainer makes it."""
+    parameters = trainable_parameters(model)
+    optimizer = build_optimizer(parameters, "adam", {"lr": 1e-4}, in_one_pass=True)
+
+    def step() -> None:
+        loss, _ = model(batch)
+        (loss / len(batch)).backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def espnet_step(model: nn.Module, batch: Batch) -> Callable[[], None]:
+    """One update as ESPnet's trainer makes it."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    arguments = (batch.features, batch.feature_lengths, batch.tokens, batch.token_lengths)
+
+    def step() -> None:
+        loss, _, _ = model(*arguments)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), max_norm=5.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def alternate(steps: list[Callable[[], None]], repetitions: int) -> list[list[float]]:
+    """Processor seconds of each step in each repetition, after one to warm up."""
+    times = []
+    for repetition in range(repetitions + 1):
+        row = []
+        for step in steps:
+            start = time.process_time()
+            step()
+            row.append(time.process_time() - start)
+        if repetition > 0:
+            times.append(row)
+    return times
+
+
+if __name__ == "__main__":
+    main()

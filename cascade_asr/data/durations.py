@@ -1,0 +1,48 @@
+"""How long the utterances of a data folder are."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cascade_asr.data.audio.audio import read_audio
+from cascade_asr.data.importers.entries import Fault
+from cascade_asr.data.importers.recordings import THREADS, probe
+from cascade_asr.data.kaldi.data_dir import DataDir
+from cascade_asr.errors import DataError
+
+
+def durations_s(data: DataDir) -> dict[str, float]:
+    """Seconds of each utterance: by its segment, else by the header of its audio file.
+
+    A command of wav.scp is run, and what it prints is counted.
+
+    Raises:
+        DataError: naming the first recordings that cannot be read, or a missing wav.scp.
+    """
+    segments = {name: data.segment(name) for name in data.utterances}
+    open_ended = sorted({each.recording for each in segments.values() if each.end_s is None})
+    entries = data.tables.get("wav.scp", {})
+    missing = [name for name in open_ended if name not in entries]
+    if missing:
+        raise DataError(f"{data.path}/wav.scp: {len(missing)} recordings are not in it, such as '{missing[0]}'")
+    with ThreadPoolExecutor(THREADS) as pool:
+        read = dict(zip(open_ended, pool.map(lambda name: _length(entries[name]), open_ended), strict=True))
+    faults = [f"{data.path}/wav.scp: '{name}': {told}" for name, told in read.items() if isinstance(told, str)]
+    if faults:
+        raise DataError("\n".join(faults[:20]))
+    return {
+        name: (read[each.recording] if each.end_s is None else each.end_s) - each.start_s
+        for name, each in segments.items()
+    }
+
+
+def _length(entry: str) -> float | str:
+    """Seconds of a recording, or why it cannot be read."""
+    try:
+        if not entry.endswith("|") and Path(entry).is_file():
+            return probe(Path(entry)).duration_s
+        samples, rate = read_audio(entry)
+        return len(samples) / rate
+    except (DataError, Fault) as fault:
+        return str(fault)

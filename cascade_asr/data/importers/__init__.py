@@ -1,0 +1,1 @@
+"""Corpora in the forms of other programs, turned into Kaldi data folders."""

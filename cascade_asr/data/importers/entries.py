@@ -1,0 +1,174 @@
+"""What every importer gives: one entry for each utterance, and a list of faults."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cascade_asr.data.kaldi.blanks import odd_character, words
+from cascade_asr.errors import DataError
+
+SHOWN_FAULTS = 50
+
+
+class Fault(Exception):
+    """What is wrong with one line of a manifest; the text names no place."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance as a manifest describes it.
+
+    Attributes:
+        place: ``FILE:LINE``, for messages.
+        audio: the file of its recording.
+        text: its words, with single spaces between them.
+        speaker: None where the manifest names none.
+        name: its id there; None where it has none.
+        start_s: where it begins in the recording; 0 unless it is told.
+        end_s: where it ends; None for the end of the recording.
+        channel: of the recording, counted from 1; None where that is not told.
+        is_part: whether the manifest gave a start, an end or a duration.
+    """
+
+    place: str
+    audio: Path
+    text: str
+    speaker: str | None = None
+    name: str | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    channel: int | None = None
+    is_part: bool = False
+
+
+@dataclass
+class Faults:
+    """Gathers what is wrong, so that one run tells all of it."""
+
+    found: list[str] = field(default_factory=list)
+
+    def add(self, place: str, reason: str) -> None:
+        self.found.append(f"{place}: {reason}")
+
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """Record the `Fault` of a block as one of this place."""
+        try:
+            yield
+        except Fault as fault:
+            self.add(place, str(fault))
+
+    def shown(self) -> str:
+        """All of them, up to a limit."""
+        lines = self.found[:SHOWN_FAULTS]
+        if len(self.found) > SHOWN_FAULTS:
+            lines = [*lines, f"and {len(self.found) - SHOWN_FAULTS} more"]
+        return "\n".join(lines)
+
+
+def resolve_audio(path: str, folders: list[Path]) -> Path:
+    """The file that a path stands for, as seen from the first of these folders that has it.
+
+    Raises:
+        Fault: if it is empty, not there, no file, or cannot stand in a Kaldi table.
+    """
+    if not path:
+        raise Fault("no path of an audio file")
+    if "://" in path:
+        raise Fault(f"'{path}' is an address; fetch the file and give its path")
+    for folder in folders:
+        try:
+            candidate = (folder / path).resolve()
+            if candidate.is_dir():
+                raise Fault(f"{candidate}: a folder, no audio file")
+            if candidate.is_file():
+                _check_name(str(candidate))
+                return candidate
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Fault(f"{path}: {error}") from error
+    raise Fault(f"no such audio file: {folders[0] / path}")
+
+
+def _check_name(path: str) -> None:
+    """A line of wav.scp ends with the line, a command in it with a bar."""
+    if "\n" in path or "\r" in path or path[-1] in " \t\v\f|":
+        raise Fault(f"{path!r} has a line break, or a blank or '|' at its end; rename it")
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Fault(f"the name {path!r} is not UTF-8; rename it") from None
+
+
+def clean_text(text: object) -> str:
+    """A transcript with a single space for each run of blanks, those of Unicode too.
+
+    Raises:
+        Fault: if it is none, or has characters that are not seen.
+    """
+    if text is None:
+        raise Fault("no text")
+    if not isinstance(text, str):
+        raise Fault(f"the text {text!r} is no string")
+    spaced = "".join(
+        " " if unicodedata.category(each) in ("Zs", "Zl", "Zp") or each in "\r\n" else each
+        for each in text
+    )
+    cleaned = " ".join(words(spaced))
+    if not cleaned:
+        raise Fault("the text is empty")
+    odd = odd_character(cleaned)
+    if odd:
+        raise Fault(f"{odd} of the text, which is not seen; take it out")
+    return cleaned
+
+
+def seconds(value: object, what: str) -> float | None:
+    """A time in seconds; None where it is not given.
+
+    Raises:
+        Fault: if it is no number from 0 on.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise Fault(f"{what} '{value}': expected seconds, such as 12.34")
+    return number
+
+
+def times(start: object, end: object, duration: object) -> tuple[float, float | None, bool]:
+    """Start and end in seconds, and whether any of them was given.
+
+    Raises:
+        Fault: for times that are none, that contradict each other, or hold nothing.
+    """
+    start_s, end_s = seconds(start, "start"), seconds(end, "end")
+    duration_s = seconds(duration, "duration")
+    begin = start_s or 0.0
+    if duration_s is not None:
+        by_duration = begin + duration_s
+        if end_s is not None and abs(end_s - by_duration) > 0.01:
+            raise Fault(f"the end {end_s:g} is not the start {begin:g} and the duration {duration_s:g}")
+        end_s = by_duration if end_s is None else end_s
+    if end_s is not None and end_s <= begin:
+        raise Fault(f"the start {begin:g} is not before the end {end_s:g}")
+    return begin, end_s, start_s is not None or end_s is not None
+
+
+def existing(path: Path) -> Path:
+    """The same path.
+
+    Raises:
+        DataError: if nothing is there.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    return path

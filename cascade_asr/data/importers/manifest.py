@@ -1,0 +1,241 @@
+"""Tables of recordings: CSV, TSV or JSONL, Hugging Face audio folders, Common Voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cascade_asr.data.importers.entries import (
+    Entry,
+    Fault,
+    Faults,
+    clean_text,
+    existing,
+    resolve_audio,
+    times,
+)
+from cascade_asr.data.importers.rows import Row, field, read_rows
+from cascade_asr.errors import ConfigError, DataError, nearest
+
+# What a column may be called, the usual name first; names of ESPnet's, NeMo's,
+# Hugging Face's and Common Voice's tables among them.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": ("path", "audio", "audio_path", "audio_filepath", "file_name", "filename", "file",
+             "wav", "wav_path", "audio.path"),
+    "text": ("text", "transcription", "transcript", "sentence", "words"),
+    "speaker": ("speaker", "speaker_id", "spk", "spk_id", "client_id"),
+    "start": ("start", "start_s", "start_time", "offset", "begin"),
+    "end": ("end", "end_s", "end_time"),
+    "duration": ("duration", "duration_s"),
+    "id": ("id", "utt_id", "utterance_id", "utterance"),
+    "channel": ("channel",),
+}  # fmt: skip
+REQUIRED = ("path", "text")
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read ``path=wav,text=sentence``.
+
+    Raises:
+        ConfigError: for a name that means nothing here, or without a value.
+    """
+    columns: dict[str, str] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        what, equals, name = part.partition("=")
+        if not equals or not name or what not in COLUMNS:
+            raise ConfigError(
+                f"--columns '{part}': expected MEANING=COLUMN with one of {', '.join(COLUMNS)}"
+                + nearest(what, COLUMNS)
+            )
+        columns[what] = name
+    return columns
+
+
+def choose_columns(rows: list[tuple[str, Row]], stated: dict[str, str], path: Path) -> dict[str, str]:
+    """The column of each meaning: those stated, else the first usual name that is there.
+
+    Raises:
+        DataError: if one that is stated or needed is not there.
+    """
+    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    lower = {name.lower(): name for name in reversed(names)}
+    chosen = dict(stated)
+    for what, name in stated.items():
+        if name.split(".")[0] not in names and name not in names:
+            raise DataError(
+                f"{path}: no column '{name}' (--columns {what}={name}); there are: {', '.join(names)}"
+            )
+    for what, usual in COLUMNS.items():
+        if what not in chosen:
+            found = [lower[name] for name in usual if name in lower]
+            if found:
+                chosen[what] = found[0]
+    missing = [what for what in REQUIRED if what not in chosen]
+    if missing:
+        raise DataError(
+            f"{path}: no column for {' and '.join(missing)}; there are: {', '.join(names)}; name it, "
+            f"for example --columns {missing[0]}={names[0] if names else 'NAME'}"
+        )
+    return chosen
+
+
+def read_manifest(
+    path: Path,
+    faults: Faults,
+    columns: dict[str, str] | None = None,
+    root: Path | None = None,
+    delimiter: str = "",
+    quoting: str = "",
+    find: Callable[[str], str] = str.strip,
+) -> tuple[list[Entry], dict[str, str]]:
+    """Entries of a table, and which columns were read.
+
+    Args:
+        path: CSV, TSV or JSONL, gzipped or not.
+        faults: to add to; a faulty line gives no entry.
+        columns: meaning (of `COLUMNS`) to name, where it is not a usual one.
+        root: folder that relative paths start at; None: the manifest's.
+        delimiter, quoting: see `rows.read_rows`.
+        find: makes a path of the field of that column.
+
+    Raises:
+        DataError: if the file cannot be read as a table.
+    """
+    rows = read_rows(existing(path), faults, delimiter, quoting)
+    if not rows:
+        if not faults.found:
+            raise DataError(f"{path}: no lines but the header")
+        return [], {}
+    chosen = choose_columns(rows, columns or {}, path)
+    folders = [root or path.absolute().parent]
+    entries = []
+    for place, row in rows:
+        with faults.at(place):
+            entries.append(_entry(place, row, chosen, folders, find))
+    return entries, chosen
+
+
+def _entry(
+    place: str, row: Row, columns: dict[str, str], folders: list[Path], find: Callable[[str], str]
+) -> Entry:
+    def given(what: str) -> object:
+        return field(row, columns[what]) if what in columns else None
+
+    text = clean_text(given("text"))
+    path = given("path")
+    if path is not None and not isinstance(path, str):
+        raise Fault(f"the path {path!r} is no string")
+    start_s, end_s, is_part = times(given("start"), given("end"), given("duration"))
+    if columns.get("start") is None and columns.get("end") is None:
+        start_s, end_s, is_part = 0.0, None, False  # a duration alone only tells of the file
+    audio = resolve_audio(find(path or ""), folders)
+    return Entry(
+        place, audio, text, _label(given("speaker")), _label(given("id")), start_s, end_s,
+        _channel(given("channel")), is_part,
+    )  # fmt: skip
+
+
+def _label(value: object) -> str | None:
+    """A speaker or an id: a string or a whole number."""
+    if value is None or isinstance(value, (dict, list, bool)):
+        if value is None:
+            return None
+        raise Fault(f"a speaker or an id is a string or a number, not {value!r}")
+    return str(value).strip() or None
+
+
+def _channel(value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    text = str(value).strip()
+    if text in ("A", "B"):
+        return "AB".index(text) + 1
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise Fault(f"channel '{value}': expected 1, 2, ... or A, B")
+
+
+def read_common_voice(
+    path: Path, faults: Faults, split: str = "", root: Path | None = None
+) -> tuple[list[Entry], dict[str, str]]:
+    """Entries of one list of Common Voice: ``client_id``, ``path``, ``sentence``, tabs, no quoting.
+
+    Args:
+        path: the list (``train.tsv``), or the folder of the language, which has ``clips/``.
+        faults: to add to.
+        split: of a folder, which list: ``train``, ``dev``, ``test``, ``validated``.
+        root: folder of the clips; None: ``clips`` beside the list.
+
+    Raises:
+        DataError: if there is no such list.
+    """
+    if existing(path).is_dir():
+        lists = sorted(each.stem for each in path.glob("*.tsv"))
+        if not split:
+            raise DataError(f"{path}: which list? give --split with one of {', '.join(lists) or 'none'}")
+        if split not in lists:
+            raise DataError(f"{path}/{split}.tsv: no such list; there are: {', '.join(lists) or 'none'}")
+        path = path / f"{split}.tsv"
+    clips = root or path.absolute().parent / "clips"
+    if not clips.is_dir():
+        raise DataError(f"{clips}: missing; the clips of Common Voice lie beside its lists")
+    columns = {"path": "path", "text": "sentence", "speaker": "client_id"}
+
+    def with_suffix(name: str) -> str:
+        return name if Path(name).suffix else f"{name}.mp3"  # none in the first editions
+
+    return read_manifest(path, faults, columns, clips, "\t", "none", with_suffix)
+
+
+def read_audio_folder(
+    folder: Path, faults: Faults, columns: dict[str, str] | None = None, split: str = ""
+) -> tuple[list[Entry], dict[str, str]]:
+    """Entries of a Hugging Face audio folder: ``metadata.csv`` or ``.jsonl`` with ``file_name``.
+
+    Args:
+        folder: has the metadata itself, or sub-folders that have (``train/``, ``data/train/``).
+        faults: to add to.
+        columns: as for `read_manifest`.
+        split: the sub-folder that is wanted.
+
+    Raises:
+        DataError: if there is no metadata, or more than one split and none is named.
+    """
+    found = sorted(
+        each for each in existing(folder).rglob("metadata.*") if each.suffix in (".csv", ".jsonl")
+    )
+    if not found:
+        others = ", ".join(sorted(each.name for each in folder.rglob("metadata.*"))[:3])
+        raise DataError(
+            f"{folder}: no metadata.csv or metadata.jsonl in it or below"
+            + (f"; {others} is not read" if others else "")
+        )
+    parts: dict[str, list[Path]] = {}
+    for each in found:
+        below = [part for part in each.parent.relative_to(folder).parts if part != "data"]
+        parts.setdefault(below[0] if below else "", []).append(each)
+    if set(parts) == {""}:
+        entries, chosen = _read_all(parts[""], faults, columns)
+        return [each for each in entries if not split or _is_below(each, folder, split)], chosen
+    if split not in parts and len(parts) > 1 or split and split not in parts:
+        raise DataError(
+            f"{folder}: {f'no split {split}' if split else 'which split?'}; give --split with one of "
+            + ", ".join(sorted(filter(None, parts)))
+        )
+    return _read_all(parts[split or next(iter(parts))], faults, columns)
+
+
+def _read_all(
+    paths: list[Path], faults: Faults, columns: dict[str, str] | None
+) -> tuple[list[Entry], dict[str, str]]:
+    entries: list[Entry] = []
+    chosen: dict[str, str] = {}
+    for path in paths:
+        found, chosen = read_manifest(path, faults, {"path": "file_name", **(columns or {})})
+        entries += found
+    return entries, chosen
+
+
+def _is_below(entry: Entry, folder: Path, split: str) -> bool:
+    parts = entry.audio.relative_to(folder.resolve()).parts if entry.audio.is_relative_to(folder.resolve()) else ()
+    return split in parts[:2]

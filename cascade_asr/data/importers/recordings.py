@@ -1,0 +1,135 @@
+"""What an audio file holds, by its header, and how a wav.scp reads what is wanted of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from cascade_asr.data.audio.sphere import (
+    MAGIC,
+    frame_count,
+    is_sphere,
+    read_header,
+    require_decoder,
+)
+from cascade_asr.data.importers.entries import Fault
+from cascade_asr.data.wav_header import read_wav_header
+from cascade_asr.errors import DataError
+
+THREADS = 16  # the time goes into waiting for the file system
+SOX = "sox -R -D -t wav - -t wav -"  # without dither, which is at random
+AS_WAV = "python -m cascade_asr.cli.sphere"  # which feature extraction does not even start
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An audio file.
+
+    Attributes:
+        path: the file.
+        rate: in Hz.
+        channels: their number.
+        duration_s: by the header.
+        needs_ffmpeg: whether libsndfile and our own reader do not know the format.
+    """
+
+    path: Path
+    rate: int
+    channels: int
+    duration_s: float
+    needs_ffmpeg: bool = False
+
+    def wav_entry(self, channel: int | str | None, rate: int) -> str:
+        """The line of wav.scp for one channel at a rate: the file itself where that does.
+
+        Args:
+            channel: counted from 1; ``mean`` of all; None for a file that has one.
+            rate: wanted, in Hz.
+        """
+        path = shlex.quote(str(self.path))
+        if self.needs_ffmpeg:
+            which = f" -af {shlex.quote(f'pan=mono|c0=c{channel - 1}')}" if isinstance(channel, int) else ""
+            return f"ffmpeg -nostdin -v error -i {shlex.quote(f'file:{self.path}')} -map 0:a:0{which} -ac 1 -ar {rate} -f wav - |"
+        effects = "remix -" if channel == "mean" else ""
+        if rate != self.rate:
+            effects += f" rate {rate}"
+        chosen = f" --channel {channel}" if isinstance(channel, int) and self.channels > 1 else ""
+        if not effects and not chosen:
+            return str(self.path)
+        pipe = f"{SOX} {effects.strip()} |" if effects else ""
+        return f"{AS_WAV}{chosen} {path} | {pipe}".rstrip()
+
+
+def probe_all(paths: Iterable[Path]) -> dict[Path, Recording | str]:
+    """What each file holds, or what is wrong with it."""
+    paths = list(dict.fromkeys(paths))
+
+    def work(path: Path) -> Recording | str:
+        try:
+            return probe(path)
+        except (DataError, Fault) as error:
+            return str(error)
+        except OSError as error:
+            return f"{path}: cannot be read: {error.strerror or error}"
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(paths, pool.map(work, paths), strict=True))
+
+
+def probe(path: Path) -> Recording:
+    """Read the header of an audio file.
+
+    Raises:
+        DataError, Fault: if it is empty, truncated, or no audio.
+    """
+    with path.open("rb") as stream:
+        beginning = stream.read(len(MAGIC))
+        if not beginning:
+            raise Fault(f"{path}: empty file")
+        if is_sphere(beginning):
+            header = read_header(path)
+            require_decoder(header)
+            duration_s = frame_count(header) / header.sample_rate
+            return _with_samples(Recording(path, header.sample_rate, header.channel_count, duration_s))
+        wav = read_wav_header(stream)
+    if wav is not None and wav.is_truncated:
+        raise Fault(f"{path}: truncated: its header tells of more samples than there are")
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.LibsndfileError:
+        return _with_samples(_probe_by_ffmpeg(path))
+    frames = info.frames
+    if wav is not None and wav.declared is None:  # written by a pipe
+        frames = wav.found // wav.frame_bytes
+    return _with_samples(Recording(path, info.samplerate, info.channels, frames / info.samplerate))
+
+
+def _with_samples(recording: Recording) -> Recording:
+    if not recording.duration_s > 0:
+        raise Fault(f"{recording.path}: holds no samples")
+    return recording
+
+
+def _probe_by_ffmpeg(path: Path) -> Recording:
+    if not shutil.which("ffprobe"):
+        raise Fault(f"{path}: libsndfile cannot read it, and ffmpeg is not installed")
+    done = subprocess.run(
+        ["ffprobe", "-v", "error", "-select_streams", "a:0", "-of", "json", "-show_entries",
+         "stream=sample_rate,channels,duration:format=duration", f"file:{path}"],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    try:
+        told = json.loads(done.stdout)
+        stream = told["streams"][0]
+        duration_s = float(stream.get("duration") or told["format"]["duration"])
+        return Recording(path, int(stream["sample_rate"]), int(stream["channels"]), duration_s, True)
+    except (ValueError, LookupError, TypeError):
+        raise Fault(f"{path}: neither libsndfile nor ffmpeg reads it as audio") from None

@@ -1,0 +1,170 @@
+"""Rows of CSV, TSV and JSONL files with the lines that they stand on."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.data.importers.entries import Fault, Faults
+from cascade_asr.errors import DataError
+
+Row = dict[str, Any]
+JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+csv.field_size_limit(10_000_000)
+
+
+def kind_of(path: Path) -> str:
+    """The last part of a file's name in lower case, without ``.gz``: such as ``.csv``."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def read_text(path: Path) -> str:
+    """The whole of a text file, gzipped or not; a byte order mark is dropped, as Excel writes it.
+
+    Raises:
+        DataError: with the line, if it cannot be read or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be read: {reason}") from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}: UTF-16; save it as UTF-8")
+    try:
+        text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: not UTF-8 (byte offset {error.start}); convert it, for example with "
+            "iconv -t UTF-8"
+        ) from error
+    if not text.strip():
+        raise DataError(f"{path}: empty")
+    return text
+
+
+def read_rows(path: Path, faults: Faults, delimiter: str = "", quoting: str = "") -> list[tuple[str, Row]]:
+    """Place (``FILE:LINE``) and fields of each row; rows that are malformed go to ``faults``.
+
+    Args:
+        path: the file; its name tells the kind.
+        faults: to add to.
+        delimiter: of a table; none: a tab in .tsv files, else a comma, a semicolon or a
+            tab, as the first line has it.
+        quoting: ``csv``: fields in quotes end at the closing quote; ``none``: quotes are
+            letters like others; none: ``none`` for tabs, else ``csv``.
+
+    Raises:
+        DataError: if the file cannot be read, or is of no known kind.
+    """
+    kind = kind_of(path)
+    if kind in JSON_SUFFIXES:
+        return list(_json_rows(path, faults))
+    if kind not in TABLE_SUFFIXES:
+        raise DataError(
+            f"{path}: a manifest ends in .csv, .tsv, .txt, .jsonl or .json (each may have .gz behind it)"
+        )
+    text = read_text(path)
+    first = text.split("\n", 1)[0]
+    if not delimiter:
+        known = ["\t"] if kind == ".tsv" else [",", "\t", ";"]
+        delimiter = next((each for each in known if each in first), known[0])
+        if kind == ".csv" and first.count(";") > first.count(delimiter):
+            delimiter = ";"
+    quoting = quoting or ("none" if delimiter == "\t" else "csv")
+    rows = _quoted_rows if quoting == "csv" else _plain_rows
+    return list(_named(path, rows(path, text, delimiter, faults), faults))
+
+
+def _json_rows(path: Path, faults: Faults) -> Iterator[tuple[str, Row]]:
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        raise DataError(f"{path}: one JSON object on each line is expected (JSONL), not a list")
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError, ValueError) as error:
+            faults.add(place, f"not JSON: {error}")
+            continue
+        if isinstance(row, dict):
+            yield place, row
+        else:
+            faults.add(place, f"expected a JSON object, found {line.strip()[:40]}")
+
+
+def _quoted_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            faults.add(
+                f"{path}:{line}",
+                f"quotes that do not end ({error}); '--quoting none' takes quotes as letters",
+            )
+            return
+        if any(field.strip() for field in fields):
+            yield line, fields
+
+
+def _plain_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        fields = line.removesuffix("\r").split(delimiter)
+        quoted = [each for each in fields if len(each) > 2 and each[0] == each[-1] == '"' and '""' in each[1:-1]]
+        if quoted:
+            faults.add(
+                f"{path}:{number}",
+                f"{quoted[0][:40]} looks like a field in quotes; give '--quoting csv'",
+            )
+        elif any(field.strip() for field in fields):
+            yield number, fields
+
+
+def _named(path: Path, rows: Iterator[tuple[int, list[str]]], faults: Faults) -> Iterator[tuple[str, Row]]:
+    """Fields by the names of the first row."""
+    line, header = next(rows, (1, []))
+    header = [name.strip() for name in header]
+    double = sorted({name for name in header if name and header.count(name) > 1})
+    if double:
+        raise DataError(f"{path}:{line}: the column '{double[0]}' stands there twice")
+    for number, fields in rows:
+        place = f"{path}:{number}"
+        if len(fields) != len(header):
+            faults.add(place, f"{len(fields)} fields, but {len(header)} columns are named in line {line}")
+            continue
+        yield place, dict(zip(header, fields, strict=True))
+
+
+def field(row: Row, name: str) -> Any:
+    """A field, inside objects too: ``audio.path``. None where it is not there.
+
+    Raises:
+        Fault: if what should hold it is no object.
+    """
+    if name in row:
+        return row[name]
+    value: Any = row
+    for part in name.split("."):
+        if not isinstance(value, dict):
+            raise Fault(f"no '{name}': '{value}' is no object")
+        value = value.get(part)
+        if value is None:
+            return None
+    return value

@@ -1,0 +1,174 @@
+"""Convolutions over time and frequency whose maps end where their utterances end."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from cascade_asr.networks.fast.switch import is_fast
+from cascade_asr.networks.masking import valid_positions
+
+
+def convolve(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
+    """The convolution, as what is fastest for it (docs/performance.md).
+
+    On a CPU that is a matrix product where there are several channels and no padding, as
+    in the input layers of self-attention encoders; its maps then lie in memory channels
+    last.
+    """
+    if not is_fast() or _keeps_layout(convolution, maps):
+        return convolution(maps)
+    if _is_product(convolution, maps):
+        sequence = _Convolution.apply(
+            maps.permute(0, 2, 3, 1), convolution.weight, convolution.bias, convolution.stride
+        )
+        return sequence.permute(0, 3, 1, 2)
+    weight = convolution.weight.contiguous(memory_format=torch.channels_last)
+    return functional.conv2d(
+        maps, weight, convolution.bias, convolution.stride, convolution.padding
+    )
+
+
+def _keeps_layout(convolution: nn.Conv2d, maps: torch.Tensor) -> bool:
+    """Whether channels last would lose: without AVX-512 its backward pass takes twice as long."""
+    is_avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return maps.device.type == "cpu" and is_avx2 and any(convolution.padding)
+
+
+def _is_product(convolution: nn.Conv2d, maps: torch.Tensor) -> bool:
+    return (
+        maps.device.type == "cpu"
+        and maps.dtype == convolution.weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and convolution.in_channels > 1
+        and convolution.groups == 1
+        and not any(convolution.padding)
+        and set(convolution.dilation) == {1}
+        and convolution.bias is not None
+    )
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution without padding as one matrix product for each utterance.
+
+    Only one utterance's patches are in memory at a time, forward and backward.
+    """
+
+    @staticmethod
+    def forward(context, maps, weight, bias, stride) -> torch.Tensor:
+        """(B, T, D, C), (O, C, K, L), (O,) and two steps to (B, T', D', O)."""
+        maps = maps.contiguous()
+        flat = _flat(weight)
+        frames, width = _sizes(maps, weight, stride)
+        output = maps.new_empty(len(maps), frames, width, len(weight))
+        for utterance, result in zip(maps, output, strict=True):
+            patches = _patches(utterance, weight, stride)
+            torch.addmm(bias, patches, flat.t(), out=result.view(frames * width, -1))
+        context.save_for_backward(maps, weight)
+        context.stride = stride
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, gradient: torch.Tensor):
+        """Sums over utterances in their order: two runs give the same bits."""
+        maps, weight = context.saved_tensors
+        of_maps, of_weight, of_bias = context.needs_input_grad[:3]
+        flat = _flat(weight)
+        gradient = gradient.contiguous()
+        maps_gradient = torch.zeros_like(maps) if of_maps else None
+        flat_gradient = torch.zeros_like(flat) if of_weight else None
+        for index, utterance in enumerate(gradient.flatten(1, 2)):  # (T' x D', O)
+            if of_weight:
+                flat_gradient.addmm_(
+                    utterance.t(), _patches(maps[index], weight, context.stride)
+                )
+            if of_maps:
+                _add_patches(maps_gradient[index], utterance @ flat, weight, context.stride)
+        if of_weight:
+            outputs, channels, *kernel = weight.shape
+            flat_gradient = flat_gradient.view(outputs, *kernel, channels).permute(0, 3, 1, 2)
+        bias_gradient = gradient.sum(dim=(0, 1, 2)) if of_bias else None
+        return maps_gradient, flat_gradient, bias_gradient, None
+
+
+def _flat(weight: torch.Tensor) -> torch.Tensor:
+    """(O, C, K, L) to (O, K x L x C)."""
+    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+
+
+def _sizes(maps: torch.Tensor, weight: torch.Tensor, stride: tuple[int, int]) -> tuple[int, int]:
+    """T' and D'."""
+    frames = (maps.size(-3) - weight.size(2)) // stride[0] + 1
+    return frames, (maps.size(-2) - weight.size(3)) // stride[1] + 1
+
+
+def _patches(
+    utterance: torch.Tensor, weight: torch.Tensor, stride: tuple[int, int]
+) -> torch.Tensor:
+    """What each output sees: (T, D, C) to (T' x D', K x L x C)."""
+    frames, width = _sizes(utterance, weight, stride)
+    channels, rows, columns = weight.shape[1:]
+    by_frame, by_band, by_channel = utterance.stride()
+    seen = utterance.as_strided(
+        (frames, width, rows, columns, channels),
+        (by_frame * stride[0], by_band * stride[1], by_frame, by_band, by_channel),
+        utterance.storage_offset(),
+    )
+    return seen.reshape(frames * width, -1)
+
+
+def _add_patches(
+    utterance: torch.Tensor,
+    patches: torch.Tensor,
+    weight: torch.Tensor,
+    stride: tuple[int, int],
+) -> None:
+    """Add to (T, D, C) what belongs to each of its places in (T' x D', K x L x C)."""
+    frames, width = _sizes(utterance, weight, stride)
+    channels, rows, columns = weight.shape[1:]
+    patches = patches.view(frames, width, rows, columns, channels)
+    for row in range(rows):
+        for column in range(columns):
+            places = utterance[row :: stride[0], column :: stride[1]][:frames, :width]
+            places += patches[:, :, row, column]
+
+
+def valid_relu(maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """ReLU, and zero beyond the lengths, so that no convolution sees the padding.
+
+    Args:
+        maps: (B, C, T, D), which may be overwritten.
+        lengths: (B,) int64 on the CPU.
+    """
+    if is_fast():
+        return _ValidReLU.apply(maps, lengths)
+    valid = valid_positions(lengths, maps.size(2)).to(maps.device)
+    return functional.relu(maps).masked_fill(~valid[:, None, :, None], 0.0)
+
+
+class _ValidReLU(torch.autograd.Function):
+    """`valid_relu` in place.
+
+    One pass forward and one backward: the maps are the largest tensors of the
+    whole model, and each pass over them costs.
+    """
+
+    @staticmethod
+    def forward(context, maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, D) and (B,) on the CPU to (B, C, T, D)."""
+        maps.relu_()
+        for utterance, length in zip(maps, lengths.tolist(), strict=True):
+            if length < maps.size(2):
+                utterance[:, length:].zero_()
+        context.mark_dirty(maps)
+        context.save_for_backward(maps)
+        return maps
+
+    @staticmethod
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Zero where the output is zero."""
+        (maps,) = context.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, maps, 0), None

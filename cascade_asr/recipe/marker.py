@@ -1,0 +1,149 @@
+"""Is a piece of work done? What it was made from and what it left, in one file.
+
+The file holds a line ``input NAME=VALUE`` for everything that decides the result, and a
+line ``output SHA256  PATH`` for every file that must still be as the work left it. While
+the work is going on ``FILE.begun``, or a file in the current folder where that of FILE is not there yet, holds
+the inputs as they were at its start: who edits a
+configuration during hours of training has not trained with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import atomic_write, file_digest
+from cascade_asr.recipe.state_of_files import (
+    ABSENT,
+    GONE,
+    checksum_line,
+    read_checksum_line,
+    state_of_file,
+    tree_digest,
+)
+
+
+def is_digest(value: str) -> bool:
+    """Whether a value stands for the content of a file."""
+    return re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def described(inputs: Iterable[str]) -> dict[str, str]:
+    """Name and value of each input.
+
+    Args:
+        inputs: each ``NAME=VALUE``; or ``@PATH``, a file of which the content counts; or
+            ``%PATH``, a file or folder of any size, see `tree_digest`.
+    """
+    found = {}
+    for each in inputs:
+        if each.startswith("@"):
+            found[each[1:]] = state_of_file(Path(each[1:]))
+        elif each.startswith("%"):
+            found[each[1:]] = tree_digest(Path(each[1:]))
+        else:
+            name, _, value = each.partition("=")
+            found[name] = value.replace("\n", "\\n")  # one line each
+    return found
+
+
+class Marker:
+    """The marker of one piece of work.
+
+    Args:
+        path: of the file that stands for work that is done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        beside = path.with_name(f"{path.name}.begun")
+        # work that is refused at once leaves no folder behind
+        here = Path("." + "_".join(path.parts).lstrip(".") + ".begun")
+        self.begun = beside if path.parent.is_dir() and not here.is_file() else here
+
+    def recorded(self) -> dict[str, str]:
+        """The inputs that the work was done with; empty where it was not."""
+        return self._read(self.path)[0] if self.path.is_file() else {}
+
+    def stale(self, now: dict[str, str]) -> str | None:
+        """Why the work has to be done; None where it is done, empty where it never was.
+
+        Args:
+            now: the inputs as they are, from `described`.
+        """
+        if not self.path.is_file():
+            return ""
+        before, outputs = self._read(self.path)
+        for digest, name in outputs:
+            if state_of_file(Path(name)) != digest:
+                return f"{name} was changed or removed; running again"
+        for name, value in now.items():
+            old = before.get(name, ABSENT)
+            unmounted = value == GONE and is_digest(old)  # nothing else can be read from it
+            if old == value or unmounted:
+                continue
+            if is_digest(old) or is_digest(value):
+                return f"{name} has changed; running again"
+            return f"{name} was '{old}', now '{value}'; running again"
+        for name in before.keys() - now.keys():
+            return f"no longer made from {name}; running again"
+        return None
+
+    def begin(self, now: dict[str, str]) -> None:
+        """The work begins: it is not done, whatever happens, until `finish`."""
+        self.path.unlink(missing_ok=True)
+        with atomic_write(self.begun, "wb") as stream:
+            stream.writelines(_input_lines(now))
+
+    def finish(self, outputs: Sequence[str], told: dict[str, str] | None = None) -> None:
+        """The work is done.
+
+        Args:
+            outputs: files that it left.
+            told: values of inputs that only the work itself could tell, such as what was
+                downloaded.
+
+        Raises:
+            ConfigError: if an output is missing, or the work was never begun.
+        """
+        if not self.begun.is_file():
+            raise ConfigError(f"{self.begun}: removed while the work went on; run it again")
+        for each in outputs:
+            if not Path(each).is_file():
+                raise ConfigError(f"{each}: missing, though the stage has ended without an error")
+        used, _ = self._read(self.begun)
+        used.update({name: value for name, value in (told or {}).items() if name in used})
+        with atomic_write(self.path, "wb") as stream:
+            stream.writelines(_input_lines(used))
+            for each in outputs:
+                line = checksum_line(file_digest(Path(each)), os.fsencode(each))
+                stream.write(b"output " + line)
+        self.begun.unlink(missing_ok=True)
+
+    @staticmethod
+    def _read(path: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+        inputs, outputs = {}, []
+        for line in os.fsdecode(path.read_bytes()).split("\n"):
+            kind, _, rest = line.partition(" ")
+            if kind == "input":
+                name, value = _split_input(rest)
+                inputs[name] = value
+            elif kind == "output":
+                outputs.append(read_checksum_line(rest))
+        return inputs, outputs
+
+
+def _input_lines(inputs: Mapping[str, str]) -> Iterator[bytes]:
+    return (os.fsencode(f"input {name}={value}\n") for name, value in inputs.items())
+
+
+def _split_input(text: str) -> tuple[str, str]:
+    """Name and value; the name of a file may hold an equals sign, its digest does not."""
+    name, _, value = text.rpartition("=")
+    if value in (ABSENT, GONE) or is_digest(value):
+        return name, value
+    name, _, value = text.partition("=")
+    return name, value

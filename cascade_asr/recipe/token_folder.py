@@ -1,0 +1,116 @@
+"""Where the tokens of a recipe stand: the first in the dump folder itself, others beside them.
+
+Others have a folder in the dump folder with manifests of their own and links to the
+features, so that no experiment loses its tokens when others are tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import atomic_write, read_json
+from cascade_asr.recipe.marker import Marker
+
+logger = logging.getLogger(__name__)
+
+NAME = ".tokens"  # file in the dump folder that says whose tokens stand in it
+LINKED = (
+    "feats.scp", "text", "utt2spk", "spk2utt", "utt2num_frames", "cmvn.npz", "cmvn_speaker.ark",
+    "fbank.conf", "frame_shift",
+)  # fmt: skip
+EDGES = 2  # <blank> and <sos/eos> are no pieces
+
+
+def token_name(values: Mapping[str, str]) -> str:
+    """What the tokens of these options are called, such as ``bpe500``."""
+    name = values["token_type"]
+    if name == "bpe":
+        name += values["vocabulary_size"]
+    if values["token_list"]:
+        name = "list" + hashlib.sha256(values["token_list"].encode()).hexdigest()[:8]
+    if values["non_linguistic_symbols"]:
+        symbols = Path(values["non_linguistic_symbols"]).name.removesuffix(".txt")
+        name += "_" + re.sub(r"[^A-Za-z0-9._+-]", "_", symbols)
+    return name
+
+
+def token_folder(values: Mapping[str, str]) -> tuple[Path, str]:
+    """The folder that training reads, and what tells its experiments from others.
+
+    Args:
+        values: options of a speech recipe.
+
+    Returns:
+        The dump folder and an empty name, or a folder in it and the name of the tokens.
+    """
+    dump = Path(values["dumpdir"])
+    name = token_name(values)
+    if _name_in(dump, name, values) == name:
+        return dump, ""
+    return dump / f"tokens_{name}", name
+
+
+def _name_in(dump: Path, name: str, values: Mapping[str, str]) -> str:
+    """What the tokens in the dump folder are called.
+
+    It is ``name`` where there are none, or where an older version made them with these
+    options.
+    """
+    if (dump / NAME).is_file():
+        return (dump / NAME).read_text("utf-8").strip()
+    made_from = Marker(dump / ".stage2.done").recorded()
+    if made_from:
+        kind, size = made_from.get("token_type", ""), made_from.get("vocabulary_size", "")
+        same = values["token_type"] == kind and (kind == "char" or values["vocabulary_size"] == size)
+        files = (values["non_linguistic_symbols"], values["token_list"])
+        if same and all(not each or {each, f"{each}/tokens.txt"} & made_from.keys() for each in files):
+            return name
+        return kind if kind == "char" else kind + size
+    kind = _token_type(dump / "tokens")
+    return name if kind in (None, values["token_type"]) else kind
+
+
+def _token_type(tokens: Path) -> str | None:
+    """``char`` or ``bpe``; None where there are none."""
+    path = tokens / "tokens.json"
+    try:
+        return read_json(path).get("token_type") if path.is_file() else None
+    except ConfigError:
+        return None
+
+
+def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:
+    """Whether an experiment's models have tokens such as these options make.
+
+    They may be from before others took their place in the dump folder.
+    """
+    tokens = experiment / "tokens"
+    if _token_type(tokens) != values["token_type"]:
+        return False
+    if values["token_type"] == "char":
+        return True
+    count = len((tokens / "tokens.txt").read_bytes().splitlines())
+    return count == int(values["vocabulary_size"]) + EDGES
+
+
+def prepare_token_folder(values: Mapping[str, str]) -> None:
+    """Before stage 2 writes: note whose tokens stand in the dump folder, or link its features."""
+    dump = Path(values["dumpdir"])
+    folder, name = token_folder(values)
+    if not name:
+        with atomic_write(dump / NAME) as stream:
+            stream.write(token_name(values))
+        return
+    logger.info("tokens %s: in %s, beside those in %s/tokens", name, folder, dump)
+    for each in values["sets"].split():
+        (folder / each).mkdir(parents=True, exist_ok=True)
+        for file in LINKED:
+            link = folder / each / file
+            link.unlink(missing_ok=True)
+            if (dump / each / file).is_file():
+                link.symlink_to(Path("../..", each, file))

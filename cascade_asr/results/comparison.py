@@ -1,0 +1,347 @@
+"""Trainings of several experiments side by side: results, tests and what differs in how they were made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade_asr.errors import CascadeError, ConfigError, DataError
+from cascade_asr.files import file_digest, read_json
+from cascade_asr.options.training import TrainingOptions
+from cascade_asr.results.configuration import flat_options
+from cascade_asr.results.experiments import is_experiment, read_if_whole
+from cascade_asr.results.seeds import DECIDES, check_seeds
+from cascade_asr.results.speech import sentence
+from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set
+from cascade_asr.scoring.score import ScoreResult
+from cascade_asr.scoring.significance import compare, interval
+from cascade_asr.training.finished import how_to_run
+
+
+@dataclass(frozen=True)
+class System:
+    """A finished training that is compared.
+
+    Attributes:
+        name: as it was given, with the stage where the experiment selected it.
+        directory: of the training.
+        dump, data: folders of the recipe that it belongs to.
+        metric: dev metric that selects; empty where nothing was selected.
+        dev: its value; None likewise.
+    """
+
+    name: str
+    directory: Path
+    dump: Path
+    data: Path
+    metric: str
+    dev: float | None
+
+    @property
+    def tests(self) -> list[str]:
+        """Test sets that it was decoded on, or texts that it was evaluated on."""
+        if self.is_text:
+            return list(read_json(self.directory / "perplexity.json")["texts"])
+        found = self.directory.glob("decode_*/text")
+        return sorted(each.parent.name.removeprefix("decode_") for each in found)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a language model."""
+        return (self.directory / "perplexity.json").is_file()
+
+
+@dataclass
+class ComparedSystems:
+    """What a comparison says, in the order in which it is shown.
+
+    Attributes:
+        header, rows: a row for each system.
+        sentences: a test of each system against the first one, for each set.
+        notes: what has to be known to read them.
+        changes: option, and its value in each system, where they differ.
+    """
+
+    names: list[str]
+    header: list[str]
+    rows: list[list[str]]
+    sentences: list[str]
+    notes: list[str]
+    changes: list[list[str]] = field(default_factory=list)
+
+
+def open_system(path: Path, dump: Path | None = None, data: Path | None = None) -> System:
+    """The training that a folder stands for: itself, or what its experiment selected.
+
+    Args:
+        path: ``EXP/STAGE``, or ``EXP``.
+        dump, data: folders of stages 0 to 2; None: those of the experiment's recipe.
+
+    Raises:
+        ConfigError: if there is none, or it is not finished.
+    """
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such folder; name an experiment or a training, as in exp/rnn")
+    experiment, stage = (path, "") if is_experiment(path) else (path.parent, path.name)
+    selection = read_if_whole(experiment / "selection.json")
+    if not stage:
+        stage = str(selection.get("selected", ""))
+        if not stage:
+            raise ConfigError(f"{path}: nothing is selected yet; run stage 3, or name a training")
+    directory = experiment / stage
+    if not read_if_whole(directory / "done.json") and not read_if_whole(directory / "lineage.json"):
+        raise ConfigError(
+            f"{directory}: not a finished training; run {how_to_run(stage.split('.')[0])[1]} first"
+        )
+    branches = [selection, *selection.get("controls", {}).values()]
+    values = {
+        each["name"]: each["value"] for branch in branches for each in branch.get("stages", [])
+    }
+    recipe = experiment.resolve().parent.parent
+    return System(
+        str(experiment / stage), directory, dump or recipe / "dump", data or recipe / "data",
+        str(selection.get("metric", "")), values.get(stage),
+    )  # fmt: skip
+
+
+def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> ComparedSystems:
+    """Compare trainings with the first one.
+
+    Args:
+        systems: at least two.
+        sets: test sets, or texts; none: all that every system was tested on.
+
+    Raises:
+        ConfigError: for fewer than two, for one that is given twice, for speech beside text.
+        DataError: where they have no common set, or a set is not the same for all, or what
+            was recognised is not what the training recognises now.
+    """
+    if len(systems) < 2:
+        raise ConfigError("nothing to compare: give at least two experiments or trainings")
+    seen: dict[Path, str] = {}
+    for each in systems:
+        if each.directory.resolve() in seen:
+            raise ConfigError(f"{each.name} is given twice; compare different trainings")
+        seen[each.directory.resolve()] = each.name
+    kinds = {each.is_text: each.name for each in systems}
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"{kinds[True]} is a language model and {kinds[False]} is none; "
+            "perplexities and word error rates cannot be compared"
+        )
+    names = common_sets(systems, sets)
+    compared = (_texts if True in kinds else _speech)(systems, names)
+    compared.notes += _notes(systems)
+    compared.changes = option_changes(systems)
+    return compared
+
+
+def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
+    """Sets that all were tested on.
+
+    Raises:
+        DataError: if one that is wanted is missing, or there is none.
+    """
+    for each in systems:
+        missing = [name for name in wanted if name not in each.tests]
+        if missing or not each.tests:
+            what = missing[0] if missing else "any set"
+            raise DataError(
+                f"{each.name}: not tested on {what}; run stage 5, which tests the selected "
+                "training of each branch"
+            )
+    names = list(wanted) or [
+        name for name in systems[0].tests if all(name in each.tests for each in systems)
+    ]
+    if not names:
+        tested = "; ".join(f"{each.name}: {', '.join(each.tests)}" for each in systems)
+        raise DataError(f"no set that all were tested on: {tested}")
+    return names
+
+
+def option_changes(systems: Sequence[System]) -> list[list[str]]:
+    """Option and its value in each system, for all that differ; the seed comes first."""
+    made = []
+    for each in systems:
+        options = flat_options(each.directory)
+        decided = read_if_whole(each.directory / "identity.json")
+        options |= {key: decided[key] for key in DECIDES if key in decided}
+        made.append({key: value for key, value in options.items() if key not in TrainingOptions.without_effect})
+    keys = dict.fromkeys(key for options in made for key in options)
+    rows = []
+    for key in sorted(keys, key=lambda key: (key != "seed", key)):
+        values = [_shown(options.get(key)) for options in made]
+        if len(set(values)) > 1:
+            rows.append([key, *values])
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ([], {}):
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
+    columns: list[str] = []
+    scored: list[dict[str, ScoreResult]] = [{} for _ in systems]
+    units, notes = {}, []
+    for name in names:
+        _require_same(systems, f"{name}/text", f"the reference of {name}")
+        test_set = open_set(name, systems[0].dump, systems[0].data)
+        for each, results in zip(systems, scored, strict=True):
+            _require_current(each, name)
+            results |= test_set.words(each.directory / f"decode_{name}")
+        columns += test_set.columns
+        units |= dict.fromkeys(test_set.columns, test_set.bootstrap_unit)
+        notes += [test_set.note] if test_set.note else []
+    rows = [
+        [*_first_cells(each), *(_rate(results[name], units[name]) for name in columns),
+         *_last_cells(each)]
+        for each, results in zip(systems, scored, strict=True)
+    ]  # fmt: skip
+    sentences = [
+        sentence(
+            f"{each.name} against {systems[0].name} on {name}",
+            compare(scored[0][name], results[name], BOOTSTRAP_SAMPLES, unit=units[name]),
+        )
+        for each, results in zip(systems[1:], scored[1:], strict=True)
+        for name in columns
+    ]
+    if len(sentences) > 1:
+        notes.append(
+            f"each p is of one test alone; with {len(sentences)} tests, take "
+            f"{0.05 / len(sentences):.2g} for 0.05 (Bonferroni)"
+        )
+    header = [*_FIRST, *(f"{name} WER (95 % interval)" for name in columns), *_LAST]
+    return ComparedSystems([each.name for each in systems], header, rows, sentences, notes)
+
+
+def _rate(result: ScoreResult, unit: str) -> str:
+    spread = interval(result, BOOTSTRAP_SAMPLES, unit=unit)
+    around = f" ({spread.low:.1f} to {spread.high:.1f})" if spread else ""
+    return f"{result.error_rate:.1f}{around}"
+
+
+def _texts(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
+    _require_same(systems, "tokens/tokens.txt", "the vocabulary")
+    found = [read_json(each.directory / "perplexity.json")["texts"] for each in systems]
+    for name in names:
+        counts = {texts[name]["tokens"] for texts in found}
+        if len(counts) > 1:
+            raise DataError(
+                f"{name} has {' and '.join(map(str, sorted(counts)))} tokens: perplexities of "
+                "different texts cannot be compared"
+            )
+    rows = [
+        [*_first_cells(each), *(f"{texts[name]['perplexity']:.2f}" for name in names),
+         *_last_cells(each)]
+        for each, texts in zip(systems, found, strict=True)
+    ]  # fmt: skip
+    sentences = []
+    for each, texts in zip(systems[1:], found[1:], strict=True):
+        for name in names:
+            before, after = found[0][name], texts[name]
+            change = 100 * (after["perplexity"] / before["perplexity"] - 1)
+            nats = (before["log_probability"] - after["log_probability"]) / after["tokens"]
+            sentences.append(
+                f"{each.name} against {systems[0].name} on {name}: {change:+.1f} % perplexity, "
+                f"{nats / math.log(2):+.4f} bits a token"
+            )
+    header = [*_FIRST, *(f"{name} perplexity" for name in names), *_LAST]
+    notes = ["no test of significance: only totals are recorded, and one text is one sample"]
+    return ComparedSystems([each.name for each in systems], header, rows, sentences, notes)
+
+
+_FIRST = ["training", "dev"]
+_LAST = ["parameters", "updates", "seed"]
+
+
+def _first_cells(system: System) -> list[str]:
+    dev = "-" if system.dev is None else f"{system.metric} {system.dev:.4g}"
+    return [system.name, dev]
+
+
+def _last_cells(system: System) -> list[str]:
+    known = read_if_whole(system.directory / "lineage.json")
+    numbers = [known.get(key) for key in ("parameters", "updates")]
+    return [*("-" if each is None else f"{each:,}" for each in numbers), str(known.get("seed", "-"))]
+
+
+def _require_same(systems: Sequence[System], file: str, what: str) -> None:
+    """
+    Raises:
+        DataError: if a file of the dump is missing, or is not the same for all.
+    """
+    first = systems[0].dump / file
+    for each in systems:
+        if not (each.dump / file).is_file():
+            raise DataError(f"{each.dump / file}: not found; run stages 1 and 2, or give --dump")
+        if file_digest(each.dump / file) != file_digest(first):
+            raise DataError(
+                f"{what} is not the same: {first} and {each.dump / file} differ; "
+                "what was tested on different data cannot be compared"
+            )
+
+
+def _require_current(system: System, name: str) -> None:
+    """
+    Raises:
+        DataError: if what lies there was recognised by a training that has been replaced.
+    """
+    before = decoding_inputs(system, name)
+    marker = f"{system.directory.parent.name}/{system.directory.name}/done.json"
+    for path, digest in before.items():
+        now = system.directory / "done.json"
+        if path.endswith(marker) and now.is_file() and file_digest(now) != digest:
+            raise DataError(
+                f"{system.directory}/decode_{name}: recognised by an earlier training of "
+                f"{system.directory.name}; run stage 5 again"
+            )
+
+
+def decoding_inputs(system: System, name: str) -> dict[str, str]:
+    """What decoding a set depended on, by file; empty where it is not recorded."""
+    path = system.directory / f"decode_{name}/.done"
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    pairs = [line.removeprefix("input ").rpartition("=") for line in lines if line[:6] == "input "]
+    return {file: value for file, _, value in pairs}
+
+
+def _notes(systems: Sequence[System]) -> list[str]:
+    notes = []
+    if len({each.metric for each in systems}) > 1:
+        notes.append("dev values are of different metrics: not comparable")
+    data = {read_if_whole(each.directory / "identity.json").get("data") for each in systems}
+    if len(data) > 1:
+        notes.append("training or dev data differ: dev values may not be comparable")
+    used = {
+        tuple(sorted(value for file, value in decoding_inputs(each, name).items()
+                     if not file.startswith("dump/") and not file.startswith(f"exp/{_tag(each)}")))
+        for each in systems if not each.is_text for name in each.tests
+    }  # fmt: skip
+    if len(used) > 1:
+        notes.append("they were decoded with different options or language models")
+    experiments = [each.directory.parent for each in systems]
+    if len(set(experiments)) == len(systems):
+        try:
+            check_seeds(experiments)
+        except (CascadeError, OSError, KeyError):
+            pass
+        else:
+            notes.append(
+                "these experiments differ in their seed only; over seeds test with: "
+                "cascade-asr compare seeds --outdir FOLDER EXP..."
+            )
+    return notes
+
+
+def _tag(system: System) -> str:
+    return f"{system.directory.resolve().parent.name}/"

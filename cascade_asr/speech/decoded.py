@@ -1,0 +1,60 @@
+"""What a decoding finds of an utterance, and its line of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cascade_asr.speech.ctc_alignment import Word
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One of the n best texts.
+
+    Attributes:
+        text: of it.
+        tokens: ids, without sentence edge and blanks.
+        score: log-probability, weighted.
+        parts: what the score is made of, before the weights.
+    """
+
+    text: str
+    tokens: list[int]
+    score: float
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An utterance.
+
+    Attributes:
+        utterance: its id.
+        nbest: best first, at least one.
+        token_times: of the best text's tokens.
+        word_times: of its words.
+    """
+
+    utterance: str
+    nbest: list[Ranked]
+    token_times: list[Word]
+    word_times: list[Word]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads; numbers keep all their digits."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Decoded:
+        """The same again.
+
+        Raises:
+            TypeError, KeyError: if it is something else.
+        """
+        return cls(
+            content["utterance"],
+            [Ranked(**each) for each in content["nbest"]],
+            [Word(**each) for each in content["token_times"]],
+            [Word(**each) for each in content["word_times"]],
+        )

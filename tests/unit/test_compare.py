@@ -1,0 +1,221 @@
+"""cascade-asr compare: values, tests and differences of experiments, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from browser import browser, needs_chromium, open_page
+
+from cascade_asr.data.kaldi.tables import write_table
+from cascade_asr.errors import CascadeError
+from cascade_asr.files import write_json
+from cascade_asr.recipe.marker import Marker, described
+from cascade_asr.results.comparison import ComparedSystems, compare_systems, open_system
+from cascade_asr.results.comparison_page import comparison_page, comparison_text
+from cascade_asr.results.seeds import check_seeds
+from cascade_asr.scoring.significance import CRITICAL_Z
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = {f"s{number % 2}-u{number:02d}": "one two three four five" for number in range(40)}
+
+
+def training(folder: Path, wrong: int, dev: float, options: dict) -> dict:
+    """A finished training that recognises ``wrong`` utterances with one error each."""
+    write_json(folder / "lineage.json", {"parameters": 12345, "updates": 600, "seed": options["seed"]})
+    write_json(folder / "done.json", {"digest": str(wrong), "model_sha256": "s", "metrics": {}})
+    write_json(folder / "identity.json", {"config": str(options), "data": "d", "frozen": []})
+    (folder / "config.yaml").write_text(yaml.safe_dump(options))
+    for name in ("test", "other"):
+        decoded = folder / f"decode_{name}"
+        decoded.mkdir()
+        write_table(decoded / "text", {
+            key: "one two three four" if number < wrong else text
+            for number, (key, text) in enumerate(REFERENCE.items())
+        })  # fmt: skip
+    return {"name": folder.name, "title": folder.name, "value": dev, "kept": True}
+
+
+def make(recipe: Path, tag: str, wrong: tuple[int, int], **options) -> Path:
+    """An experiment with full training and stage 1, which is selected."""
+    options = {"seed": 1, "encoder_conf": {"hidden_size": 320}, "num_workers": 2, **options}
+    experiment = recipe / "exp" / tag
+    entries = [
+        training(experiment / name, count, 10.0 - number, options)
+        for number, (name, count) in enumerate(zip(("full", "stage1"), wrong, strict=True))
+    ]
+    write_json(experiment / "selection.json", {
+        "metric": "wer_ctc", "mode": "min", "selected": "stage1", "stages": entries,
+        "complete": True, "controls": {},
+    })  # fmt: skip
+    return experiment
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    for name in ("test", "other"):
+        folder = tmp_path / "dump" / name
+        folder.mkdir(parents=True)
+        write_table(folder / "text", REFERENCE)
+        write_table(folder / "utt2spk", {key: key[:2] for key in REFERENCE})
+    make(tmp_path, "a", (30, 20))
+    make(tmp_path, "b", (28, 4), encoder_conf={"hidden_size": 64}, max_epoch=3, num_workers=0)
+    return tmp_path
+
+
+def compared(*folders: Path, sets: tuple[str, ...] = ()) -> ComparedSystems:
+    return compare_systems([open_system(each) for each in folders], sets)
+
+
+def refusal(*folders: Path, sets: tuple[str, ...] = ()) -> str:
+    with pytest.raises(CascadeError) as caught:
+        compared(*folders, sets=sets)
+    return str(caught.value)
+
+
+def test_the_table_has_error_rates_of_what_each_experiment_selected(recipe):
+    found = compared(recipe / "exp/a", recipe / "exp/b", sets=("test",))
+    assert found.header[2] == "test WER (95 % interval)"
+    rows = [[cell.partition(" (")[0] for cell in row] for row in found.rows]
+    # 20 and 4 deletions in 200 words
+    assert rows == [
+        [f"{recipe}/exp/a/stage1", "wer_ctc 9", "10.0", "12,345", "600", "1"],
+        [f"{recipe}/exp/b/stage1", "wer_ctc 9", "2.0", "12,345", "600", "1"],
+    ]
+
+
+def test_the_test_is_that_of_matched_pairs(recipe):
+    found = compared(recipe / "exp/a", recipe / "exp/b", sets=("test",))
+    (sentence,) = found.sentences
+    assert sentence.startswith(
+        f"{recipe}/exp/b/stage1 against {recipe}/exp/a/stage1 on test: -8.0 % WER ("
+    )
+    # 20 segments with an error in either: 16 times one error fewer, 4 times none; z by hand
+    mean, deviation = 0.8, (20 / 19 * 0.8 * 0.2) ** 0.5
+    z = mean / (deviation / 20**0.5)
+    assert f"MAPSSWE Z {z:.2f}" in sentence and z > CRITICAL_Z
+    assert sentence.endswith(", significant")
+
+
+def test_several_sets_and_trainings_are_tested_against_the_first(recipe):
+    make(recipe, "c", (30, 20))
+    found = compared(recipe / "exp/a/full", recipe / "exp/a", recipe / "exp/c")
+    assert len(found.rows) == 3 and len(found.sentences) == 4
+    assert "with 4 tests, take 0.013 for 0.05" in "".join(found.notes)
+    same = compared(recipe / "exp/a", recipe / "exp/c").sentences
+    assert all("+0.0 % WER" in each and "not significant" in each for each in same)
+
+
+def test_options_that_differ_are_listed_without_those_that_change_no_result(recipe):
+    found = compared(recipe / "exp/a", recipe / "exp/b")
+    assert found.changes == [["encoder_conf.hidden_size", "320", "64"], ["max_epoch", "-", "3"]]
+    text = comparison_text(found)
+    assert "| encoder_conf.hidden_size | 320" in text and "num_workers" not in text
+    same = compared(recipe / "exp/a", recipe / "exp/a/full")
+    assert same.changes == [] and "options do not differ" in comparison_text(same)
+
+
+def test_what_may_not_be_compared_is_refused(recipe, tmp_path_factory):
+    a, b = recipe / "exp/a", recipe / "exp/b"
+    assert "give at least two" in refusal(a)
+    assert f"{a}/stage1 is given twice" in refusal(a, a / "stage1")
+    assert "not tested on tset" in refusal(a, b, sets=("tset",))
+    assert "no such folder" in refusal(a, recipe / "exp/zz")
+    # another recipe, whose test set of the same name is another one
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(recipe, other, dirs_exist_ok=True)
+    assert compared(a, other / "exp/b").sentences == [
+        each.replace(f"{recipe}/exp/b", f"{other}/exp/b") for each in compared(a, b).sentences
+    ]
+    text = other / "dump/test/text"
+    text.write_text(text.read_text().replace("five", "six"))
+    assert "the reference of test is not the same" in refusal(a, other / "exp/b", sets=("test",))
+    # not finished, nothing selected, nothing in common
+    (b / "stage1/done.json").unlink()
+    (b / "stage1/lineage.json").unlink()
+    assert f"{b}/stage1: not a finished training; run --stage 4 --cascade-stages 1" in refusal(a, b)
+    (b / "selection.json").unlink()
+    assert "nothing is selected yet" in refusal(a, b)
+    shutil.rmtree(b / "full/decode_other")
+    shutil.rmtree(a / "stage1/decode_test")
+    assert "no set that all were tested on" in refusal(a, b / "full")
+    shutil.rmtree(b / "full/decode_test")
+    assert "not tested on any set; run stage 5" in refusal(a, b / "full")
+
+
+def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
+    monkeypatch.chdir(recipe)
+    for tag in "ab":
+        folder = f"exp/{tag}/stage1"
+        marker = Marker(Path(f"{folder}/decode_test/.done"))
+        marker.begin(described([f"@{folder}/done.json", "@dump/test/text"]))
+        marker.finish([f"{folder}/decode_test/text"])
+    assert compared(Path("exp/a"), Path("exp/b"), sets=("test",)).sentences
+    write_json(Path("exp/b/stage1/done.json"), {"digest": "new", "model_sha256": "t", "metrics": {}})
+    assert "exp/b/stage1/decode_test: recognised by an earlier training of stage1" in refusal(
+        Path("exp/a"), Path("exp/b"), sets=("test",)
+    )
+
+
+def test_language_models_by_perplexity_and_bits(recipe):
+    (recipe / "dump/tokens").mkdir()
+    (recipe / "dump/tokens/tokens.txt").write_text("a\n")
+    for tag, perplexity, log_probability in (("a", 100.0, -4605.17), ("b", 50.0, -3912.02)):
+        texts = {"test": {"perplexity": perplexity, "log_probability": log_probability, "tokens": 1000}}
+        write_json(recipe / f"exp/{tag}/stage1/perplexity.json", {"texts": texts})
+    found = compared(recipe / "exp/a", recipe / "exp/b")
+    assert [row[2] for row in found.rows] == ["100.00", "50.00"]
+    assert found.sentences[0].endswith("on test: -50.0 % perplexity, -1.0000 bits a token")
+    assert "is a language model and" in refusal(recipe / "exp/a", recipe / "exp/b/full")
+    texts["test"]["tokens"] = 1001
+    write_json(recipe / "exp/b/stage1/perplexity.json", {"texts": texts})
+    assert "test has 1000 and 1001 tokens" in refusal(recipe / "exp/a", recipe / "exp/b")
+
+
+def test_seeds_are_pointed_to_their_own_test(recipe):
+    make(recipe, "a2", (30, 19), seed=2)
+    check_seeds([recipe / "exp/a", recipe / "exp/a2"])
+    found = compared(recipe / "exp/a", recipe / "exp/a2")
+    assert any("differ in their seed only" in each for each in found.notes)
+    assert found.changes[0] == ["seed", "1", "2"]
+    assert not any("seed" in each for each in compared(recipe / "exp/a", recipe / "exp/b").notes)
+
+
+def test_the_command_prints_and_writes_a_page(recipe):
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "cascade_asr.cli.main", "compare", *words], cwd=recipe,
+            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+        return done.stdout + done.stderr
+
+    text = run("exp/a", "exp/b", "--sets", "test", "--html", "out/compare.html")
+    assert "exp/b/stage1 against exp/a/stage1 on test: -8.0 % WER" in text
+    page = (recipe / "out/compare.html").read_text()
+    assert "-8.0 % WER" in page and "<code>max_epoch</code>" in page and 'src="' not in page
+    help_text = run("--help")
+    assert "Examples:" in help_text and "default: print only" in help_text
+
+
+@needs_chromium
+def test_the_page_fits_and_the_console_is_empty(recipe):
+    for tag in "ab":
+        options = yaml.safe_load((recipe / f"exp/{tag}/stage1/config.yaml").read_text())
+        options["train_<b>"] = "an_option_with_a_value_that_has_no_blank_" * 4 + tag
+        (recipe / f"exp/{tag}/stage1/config.yaml").write_text(yaml.safe_dump(options))
+    path = recipe / "compare.html"
+    path.write_text(comparison_page(compared(recipe / "exp/a", recipe / "exp/b")))
+    with browser() as driver:
+        for width in (390, 768, 1280):
+            open_page(driver, path, width)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        assert driver.get_log("browser") == []
+        assert "train_<b>" in driver.find_element("css selector", "main").text
+    assert json.dumps("stage1") not in path.read_text()

@@ -1,0 +1,77 @@
+"""Where the tokens of a recipe stand: the first in dump, others beside them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import environment
+
+OPTIONS = {
+    "train_config": "conf/train.yaml", "train_args": "", "tag": "", "seed": "", "seeds": "",
+    "dumpdir": "dump", "dump": "dump", "non_linguistic_symbols": "", "token_list": "",
+    "vocabulary_size": "2000", "token_type": "char",
+}  # fmt: skip
+
+
+def folder(where: Path, **options: str) -> str:
+    """The folder, and what joins the name of the experiment."""
+    values = [f"{name}={value}" for name, value in (OPTIONS | options).items()]
+    done = subprocess.run(
+        ["python", "-m", "cascade_asr.cli.recipe_stage", "names", "--kind", "speech",
+         "--values", *values],
+        cwd=where, capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    dump, name = done.stdout.splitlines()
+    return f"{dump} {name.removeprefix('train').removeprefix('_')}".strip()
+
+
+BPE = {"token_type": "bpe", "vocabulary_size": "30"}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (tmp_path / "dump").mkdir()
+    return tmp_path
+
+
+def test_the_first_tokens_stand_in_dump_whatever_they_are(recipe: Path):
+    assert folder(recipe) == folder(recipe, **BPE) == "dump"
+
+
+def test_others_have_a_folder_and_a_name_of_their_own(recipe: Path):
+    (recipe / "dump/.tokens").write_text("char")
+    assert folder(recipe) == "dump"
+    assert folder(recipe, **BPE) == "dump/tokens_bpe30 bpe30"
+    assert folder(recipe, non_linguistic_symbols="conf/my symbols.txt") == (
+        "dump/tokens_char_my_symbols char_my_symbols"
+    )
+    assert folder(recipe, token_list="../a/tokens").startswith("dump/tokens_list")
+    (recipe / "dump/.tokens").write_text("bpe30")
+    assert folder(recipe, **BPE) == "dump"
+    assert folder(recipe, token_type="bpe", vocabulary_size="31") == "dump/tokens_bpe31 bpe31"
+
+
+def test_a_folder_of_an_older_version_stays_where_it_is(recipe: Path):
+    """Its marker tells the options; experiments that lost their place in dump keep their names."""
+    marker = recipe / "dump/.stage2.done"
+    marker.write_text("input token_type=bpe\ninput vocabulary_size=30\ninput a.txt=ab12\n")
+    assert folder(recipe, **BPE) == "dump"
+    assert folder(recipe, **BPE, non_linguistic_symbols="a.txt") == "dump"
+    assert folder(recipe, **BPE, non_linguistic_symbols="b.txt") == "dump/tokens_bpe30_b bpe30_b"
+    assert folder(recipe) == "dump/tokens_char char"
+    tokens = recipe / "exp/train/tokens"
+    tokens.mkdir(parents=True)
+    (tokens / "tokens.json").write_text('{"token_type": "char", "bpe_model": null}')
+    assert folder(recipe) == "dump/tokens_char"
+    (tokens / "tokens.json").write_text('{"token_type": "bpe", "bpe_model": "bpe.model"}')
+    (tokens / "tokens.txt").write_text("x\n" * 502)
+    assert folder(recipe) == "dump/tokens_char char"
+    assert folder(recipe, token_type="bpe", vocabulary_size="500") == "dump/tokens_bpe500"
+    assert folder(recipe, token_type="bpe", vocabulary_size="501") == "dump/tokens_bpe501 bpe501"
+    marker.unlink()  # killed in the middle
+    (recipe / "dump/tokens").mkdir()
+    (recipe / "dump/tokens/tokens.json").write_text('{\n  "token_type": "bpe"\n}\n')
+    assert folder(recipe, **BPE) == "dump" and folder(recipe) == "dump/tokens_char char"

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Write utt2dur of a data folder: the seconds of each utterance.
+# Usage: utils/get_utt2dur.sh FOLDER
+# --help explains what they are taken from and gives an example.
+set -euo pipefail
+
+# shellcheck source=path.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../path.sh"
+exec python -m cascade_asr.cli.data_dir durations "$@"

@@ -1,0 +1,95 @@
+# To be sourced by utils/stages.sh: the trainings of stages 3 and 4, here, several at the
+# same time, or as Slurm jobs.
+# shellcheck shell=bash disable=SC2154,SC2034 # options are declared by utils/stages.sh
+
+detached=false # training goes on in jobs without this terminal
+
+# with_task_options COMMAND...: run it with what says what is trained, and on which data
+with_task_options() {
+  "$@" ${task:+--task "$task"} --exp "$exp" --dump "$dump" \
+    --train-set "$train_set" --dev-set "$dev_set" --train-config "$train_config" \
+    --cascade-config "$cascade_config" ${train_args:+"--train-args=$train_args"} \
+    ${seed:+--seed "$seed"}
+}
+
+# with_training_options COMMAND...: and on what
+with_training_options() {
+  with_task_options "$@" ${ngpu:+--ngpu "$ngpu"} --processes "$processes" --nodes "$nodes"
+}
+
+# Check the configurations and show the plan; the end of stage 2.
+check_training() {
+  with_training_options python -m cascade_asr.cli.training check --controls "$controls" \
+    --cascade-stages "$cascade_stages" --show-plan
+}
+
+stage_3() {
+  require_training_data
+  train full
+}
+
+stage_4() {
+  if [[ $cmd != slurm ]]; then require_file "$exp/full/done.json" 3; fi # a job waits for it
+  train cascade --cascade-stages "$cascade_stages" --controls "$controls"
+}
+
+# train WHAT [OPTION...]: in this terminal, with a progress bar and a log, or as jobs
+train() {
+  if [[ $cmd == slurm ]]; then
+    local -a waiting=()
+    if $follow; then waiting=(--follow); fi
+    with_training_options python -m cascade_asr.cli.jobs submit "$1" \
+      ${waiting[@]+"${waiting[@]}"} --job-options "$training_job_options $job_options" "${@:2}"
+    if ! $follow; then detached=true; fi
+    return
+  fi
+  mkdir -p "$exp/log"
+  with_training_options python -m cascade_asr.cli.training "$1" --log "$exp/log/$1.log" "${@:2}"
+}
+
+# train_at_once STAGE: the trainings of all seeds, full ones for stage 3, the cascade and
+# each control for stage 4, at most $train_jobs at the same time. What they leave is found
+# by the stage itself, which goes on from there.
+train_at_once() {
+  if ((train_jobs == 1)) || all_are_done "$1"; then return 0; fi
+  local folder=exp/$tag${seeds:+_seeds}/trainings each branch number=0
+  local -a branches=("")
+  if (($1 == 4)); then
+    read -ra branches <<<"cascade $(with_task_options python -m cascade_asr.cli.plan \
+      --list-controls "$controls")"
+  fi
+  mkdir -p "$folder"
+  rm -f "$folder/stage$1".*.sh
+  for each in "${all_seeds[@]:-$seed}"; do
+    use_experiment "$each"
+    for branch in "${branches[@]}"; do
+      number=$((number + 1))
+      write_training "$branch" >"$folder/stage$1.$number.sh"
+    done
+  done
+  log "stage $1: $number trainings, $train_jobs at the same time; logs in $folder"
+  # shellcheck disable=SC2086 # a command of several words
+  $train_cmd --max-jobs-run "$train_jobs" "JOB=1:$number" "$folder/stage$1.JOB.log" \
+    bash "$folder/stage$1.JOB.sh"
+}
+
+# all_are_done STAGE: for every seed
+all_are_done() {
+  local each
+  for each in "${all_seeds[@]:-$seed}"; do
+    use_experiment "$each"
+    stage_is_done "$1" || return 1
+  done
+}
+
+# write_training BRANCH: a script that trains it, or full training where none is named; it
+# can be started by hand too
+write_training() {
+  local -a words=(full)
+  local threads=$(($(nproc) / train_jobs))
+  if [[ -n $1 ]]; then words=(cascade --branch "$1"); fi
+  if [[ $1 == cascade ]]; then words+=(--cascade-stages "$cascade_stages"); fi
+  echo "export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
+  with_training_options printf '%q ' python -m cascade_asr.cli.training "${words[@]}"
+  echo
+}
