@@ -53,6 +53,8 @@ train() {
 # by the stage itself, which goes on from there.
 train_at_once() {
   if ((train_jobs == 1)) || all_are_done "$1"; then return 0; fi
+  stage_number=$1
+  require_training_data
   local folder=exp/$tag${seeds:+_seeds}/trainings each branch number=0
   local -a branches=("")
   if (($1 == 4)); then
