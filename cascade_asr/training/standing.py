@@ -25,6 +25,9 @@ PACE_OVER_ENTRIES = 30  # the time left is told from the last five minutes, not 
 class ProgressFile:
     """Keeps ``progress.json``; a file that cannot be written does not stop a training.
 
+    Once another process has written its own, as a later attempt at the same training
+    does, it is left alone.
+
     Args:
         directory: of the training.
         total: updates in all.
@@ -37,6 +40,12 @@ class ProgressFile:
         # when the last entries were written, and at which update
         self._written = deque([(time.monotonic(), done)], maxlen=PACE_OVER_ENTRIES + 1)
         self._due = 0.0
+        self._process = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": process_started(os.getpid()),
+        }
+        self._begun = False
 
     def write(self, epoch: int, update: int) -> None:
         """Say that ``update`` is done, at most every `INTERVAL_S`."""
@@ -44,14 +53,14 @@ class ProgressFile:
         if now < self._due:
             return
         self._due = now + INTERVAL_S
+        if self._begun and self._is_taken_over():
+            return
         then, first = self._written[0]
         made = update - first
         if update > self._written[-1][1]:
             self._written.append((now, update))
         content = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": process_started(os.getpid()),
+            **self._process,
             "epoch": epoch,
             "update": update,
             "total_updates": self.total,
@@ -60,15 +69,26 @@ class ProgressFile:
         }
         try:
             write_json(self.path, content)
+            self._begun = True
         except OSError:
             pass
 
     def remove(self) -> None:
         """The training runs no longer."""
+        if self._is_taken_over():
+            return
         try:
             self.path.unlink(missing_ok=True)
         except OSError:
             pass
+
+    def _is_taken_over(self) -> bool:
+        """Whether the file that lies there is of another process."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return not self._process.items() <= content.items()
+        except (OSError, ValueError, AttributeError):
+            return False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from private_slurm import PrivateSlurm, is_alive, started, wait_until
 from tiny_recipe import JOB_OPTIONS, Recipe, identical, release
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.files import write_json
+from cascade_asr.training import standing
 from cascade_asr.training.fencing import SUPERSEDED, Fence
 
 pytest_plugins = ("private_slurm", "tiny_recipe", "digits_recipe", "long_waits")
@@ -225,6 +227,8 @@ def test_an_attempt_that_was_taken_over_does_not_write(recipe):
     wait_until((recipe.exp / "full/checkpoint.pt").exists, 120, "a checkpoint", 0.02)
     process.send_signal(signal.SIGSTOP)
     Fence.take(recipe.folder / "attempt")
+    progress = recipe.exp / "full" / standing.NAME
+    write_json(progress, {"host": "elsewhere", "epoch": 1})  # as the later attempt does
     before = {path: path.read_bytes() for path in (recipe.exp / "full").iterdir()}
     process.send_signal(signal.SIGCONT)
     _, errors = process.communicate(timeout=120)

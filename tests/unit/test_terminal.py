@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cascade_asr.training.standing import PACE_OVER_ENTRIES, ProgressFile, read_standing
+from cascade_asr.training.standing import NAME, PACE_OVER_ENTRIES, ProgressFile, read_standing
 
 FAIL = """
 import logging
@@ -95,6 +95,22 @@ def test_the_time_left_follows_the_latest_minutes(tmp_path, monkeypatch):
             update += 1
             progress.write(1, update)
     assert read_standing(tmp_path).seconds_per_update == pytest.approx(10.0)
+
+
+def test_progress_of_a_later_attempt_is_left_alone(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = ProgressFile(tmp_path, 100, 0)
+    progress.write(1, 1)
+    own = (tmp_path / NAME).read_text()
+    (tmp_path / NAME).write_text('{"host": "elsewhere", "pid": 1}')
+    now[0] += 60.0
+    progress.write(1, 2)
+    progress.remove()
+    assert (tmp_path / NAME).read_text() == '{"host": "elsewhere", "pid": 1}'
+    (tmp_path / NAME).write_text(own)
+    progress.remove()
+    assert not (tmp_path / NAME).exists()
 
 
 def test_a_valid_folder_may_be_told_once(tmp_path):
