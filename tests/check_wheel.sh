@@ -29,8 +29,8 @@ if ! "$folder/venv/bin/python" -c "import torch; assert torch.__version__.starts
 fi
 rm -rf "$folder/source" "$folder/wheels"
 mkdir -p "$folder/source"
-(cd "$root" && cp -r cascade_asr utils conf setup.py pyproject.toml MANIFEST.in README.md LICENSE path.sh "$folder/source")
-mkdir -p "$folder/source/tests" && cp "$root/tests/requirements.txt" "$folder/source/tests"
+(cd "$root" && cp -r --parents cascade_asr utils conf egs/TEMPLATE tests/requirements.txt setup.py pyproject.toml \
+  MANIFEST.in README.md LICENSE path.sh "$folder/source")
 pip wheel --no-deps --wheel-dir "$folder/wheels" "$folder/source"
 say "wheel built: $(du -h "$folder"/wheels/cascade_asr-*.whl | cut -f 1)"
 pip install --force-reinstall --no-deps "$folder"/wheels/cascade_asr-*.whl
@@ -45,21 +45,12 @@ cascade-asr --version
 cascade-asr doctor
 say "the doctor is content"
 
-python - "$root/tests/conftest.py" <<'END'
-import ast, sys
-# the tests' corpus of seconds, without pytest, which a user need not have
-source = open(sys.argv[1], encoding="utf-8").read()
-wanted = {"make_dump", "LETTERS", "DIMENSION", "TINY_CONFIG"}
-body = []
-for node in ast.parse(source).body:
-    names = {getattr(node, "name", None), *(t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name))}
-    is_import = isinstance(node, (ast.Import, ast.ImportFrom)) and "pytest" not in ast.unparse(node)
-    if is_import or names & wanted:
-        body.append(node)
-space = {}
-exec(compile(ast.Module(body, []), sys.argv[1], "exec"), space)
-space["make_dump"](space["Path"]("dump"))
-space["Path"]("train.yaml").write_text(space["yaml"].safe_dump(space["TINY_CONFIG"]))
+PYTHONPATH=$root/tests python - <<'END'
+from pathlib import Path
+import yaml
+from tiny_corpus import TINY_CONFIG, make_dump
+make_dump(Path("dump"))
+Path("train.yaml").write_text(yaml.safe_dump(TINY_CONFIG))
 END
 printf 'cuts: [decoder]\n' >cascade.yaml
 for what in check full cascade; do

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY_CONFIG, command, training_arguments, write_yaml
+from conftest import ROOT, command, training_arguments, write_yaml
+from tiny_corpus import TINY_CONFIG
 
 CONFIG = TINY_CONFIG | {"max_epoch": 2, "keep_nbest_models": 1}
 CASCADE = {"grain": "module", "train": {"max_epoch": 1}}

@@ -15,14 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import (
-    TINY_CONFIG,
-    command,
-    environment,
-    make_dump,
-    training_arguments,
-    write_yaml,
-)
+from conftest import command, environment, training_arguments, write_yaml
+from tiny_corpus import TINY_CONFIG, make_dump
 
 CUTS = {"cuts": ["decoder", "encoder.rnn1"]}
 

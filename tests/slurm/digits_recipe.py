@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_CONFIG, copy_recipe, environment, write_yaml
+from conftest import ROOT, copy_recipe, environment, write_yaml
 from private_slurm import PrivateSlurm
+from tiny_corpus import TINY_CONFIG
 
 ON_SLURM = ("--cmd", "slurm", "--nj", "2", "--job-options=--mem 1500M")
 SIZES = ("--train-strings", "20", "--dev-strings", "6", "--test-strings", "4")

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_CONFIG, environment, write_yaml
+from conftest import environment, write_yaml
 from private_slurm import PrivateSlurm, is_alive, wait_until
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.jobs.options import SlurmConf, find_slurm_conf, parse_job_options
 from cascade_asr.jobs.submission import Submitter

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_dump
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_corpus import make_dump
 
 from cascade_asr.cascade.controls import Branch
 from cascade_asr.cascade.engine import Engine

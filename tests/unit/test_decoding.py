@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DIMENSION, TINY_CONFIG, make_dump, write_yaml
+from conftest import write_yaml
+from tiny_corpus import DIMENSION, TINY_CONFIG, make_dump
 
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig

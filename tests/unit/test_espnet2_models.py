@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import DIMENSION, TINY_CONFIG, write_yaml
+from conftest import write_yaml
+from tiny_corpus import DIMENSION, TINY_CONFIG
 
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig

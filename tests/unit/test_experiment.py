@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY_CONFIG, make_dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_corpus import TINY_CONFIG, make_dump
 
 from cascade_asr.cascade.options import stage_seed
 from cascade_asr.data.loader import UtteranceDataset, collate

@@ -10,8 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import training_arguments
+from tiny_corpus import TINY_CONFIG
 
-from cascade_asr.files import toolkit_folder
+from cascade_asr.files import read_json, toolkit_folder
 from cascade_asr.version import PIP_LINE, TORCH
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +107,19 @@ def test_the_wheel_makes_recipes(installed, tmp_path):
     assert helped.returncode == 0, helped.stderr
     assert f"Options of {installed.parent}/cascade_asr/share/utils/asr.sh" in helped.stdout
     assert (tmp_path / "mine/README.md").read_text().startswith("# mine\n")
+
+
+def test_a_tiny_cascade_runs_from_the_wheel(installed, tmp_path, dump):
+    config = {**TINY_CONFIG, "max_epoch": 1, "keep_nbest_models": 1}
+    cascade = {"cuts": ["decoder"], "train": {"max_epoch": 1}}
+    for what in ("full", "cascade"):
+        words = training_arguments(what, tmp_path, dump, config, cascade)[1:]
+        done = run(installed, "training", *words, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+    selection = read_json(tmp_path / "exp/selection.json")
+    assert [stage["name"] for stage in selection["stages"]] == ["full", "stage1"]
+    listed = run(installed, "list", str(tmp_path))
+    assert "stage1" in listed.stdout, listed.stdout + listed.stderr
 
 
 def test_in_a_clone_the_folder_is_the_clone():

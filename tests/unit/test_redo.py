@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY_CONFIG, command, write_yaml
+from conftest import command, write_yaml
+from tiny_corpus import TINY_CONFIG
 
 CASCADE = {"cuts": ["decoder"]}
 

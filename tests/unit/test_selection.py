@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_CONFIG, write_yaml
+from conftest import write_yaml
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.cascade.controls import Branch
 from cascade_asr.cascade.engine import Engine

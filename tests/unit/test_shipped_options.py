@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, TINY_CONFIG, write_yaml
+from conftest import ROOT, write_yaml
 from test_experiment import config_of, normalised
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.cascade.options import load_cascade_config
 from cascade_asr.data.tokens import Tokenizer

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_CONFIG, write_yaml
+from conftest import write_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_selection import FEED_FORWARD, make_engine
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.cascade.options import CascadeConfig, override
 from cascade_asr.cascade.planning import make_plan

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_CONFIG, command, write_yaml
+from conftest import ROOT, command, write_yaml
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs.tasks import with_devices

@@ -22,15 +22,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import (
-    DIMENSION,
-    ROOT,
-    TINY_CONFIG,
-    command,
-    environment,
-    make_dump,
-    write_yaml,
-)
+from conftest import ROOT, command, environment, write_yaml
+from tiny_corpus import DIMENSION, TINY_CONFIG, make_dump
 
 import cascade_asr
 from cascade_asr.cascade.engine import Engine

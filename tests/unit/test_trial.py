@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 import pytest
-from conftest import TINY_CONFIG, write_yaml
+from conftest import write_yaml
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import make_plan

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 from arrays import line_with
-from conftest import TINY_CONFIG
 from private_slurm import PrivateSlurm, is_alive, started, wait_until
+from tiny_corpus import TINY_CONFIG
 from tiny_recipe import JOB_OPTIONS, Recipe, identical, release
 
 from cascade_asr.errors import ConfigError
