@@ -24,7 +24,7 @@ from cascade_asr import command
 from cascade_asr.cli.recorded_arguments import EXPERIMENT, RESOURCES, Recorded, recorded_arguments
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.files import read_json
-from cascade_asr.training.finished import set_aside
+from cascade_asr.training.finished import set_aside, source_within
 from cascade_asr.training.lock import held
 
 
@@ -58,8 +58,7 @@ def descendants(experiment: Path, name: str) -> Iterator[str]:
     for path in sorted(experiment.glob("*/lineage.json")):
         if ".replaced." in path.parent.name:
             continue
-        source = read_json(path).get("source")
-        if source and Path(source).name == folder.name:
+        if source_within(experiment, read_json(path)) == folder.name:
             yield path.parent.name
             yield from descendants(experiment, path.parent.name)
 

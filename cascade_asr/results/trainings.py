@@ -8,6 +8,7 @@ from typing import Any
 from cascade_asr.cascade.names import CASCADE
 from cascade_asr.files import read_json
 from cascade_asr.results import compute
+from cascade_asr.training.finished import source_within
 from cascade_asr.training.history import read_history
 
 POINTS = 400  # of a curve; of longer ones so many are kept, evenly
@@ -35,14 +36,6 @@ def read_trainings(directory: Path) -> list[dict[str, Any]]:
 def _training(directory: Path, branch: str, entry: dict) -> dict[str, Any]:
     name = entry["name"]
     record = read_json(directory / name / "lineage.json")
-    source = record.get("source")
-    source_name = None
-    if source:
-        inside = Path(source).name
-        same = (directory / inside / "lineage.json").is_file() and (
-            Path(source).parent.name == directory.name
-        )
-        source_name = inside if same else str(source)
     return {
         "name": name,
         "title": entry["title"],
@@ -50,7 +43,7 @@ def _training(directory: Path, branch: str, entry: dict) -> dict[str, Any]:
         "dev": entry["value"],
         "kept": entry["kept"],
         "selected_in": [],
-        "source": source_name,
+        "source": source_within(directory, record) or record.get("source"),
         "layers": layer_states(record),
         "processor_seconds": compute.processor_seconds(record),
         "processor": compute.device_type(record),

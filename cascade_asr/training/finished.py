@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import file_digest, read_json, write_json
@@ -162,3 +164,28 @@ def code_version() -> str:
     except OSError:  # a computing node may have no git, and the stage is trained already
         return __version__
     return f"{__version__} {done.stdout.strip()}".strip()
+
+
+def source_within(experiment: Path, lineage: Mapping[str, Any]) -> str | None:
+    """Name of the training of an experiment that another one of it started from.
+
+    The experiment's folder may have been renamed since: the weights decide then.
+
+    Args:
+        experiment: folder of both.
+        lineage: of the one that started, from its ``lineage.json``.
+
+    Returns:
+        None where it started from new weights or from elsewhere.
+    """
+    if not lineage.get("source"):
+        return None
+    source = Path(lineage["source"])
+    folder = experiment / source.name
+    if not (folder / "lineage.json").is_file():
+        return None
+    recipe = experiment.absolute().parent.parent  # paths are relative to it
+    if folder.resolve() in ((recipe / source).resolve(), source.resolve()):
+        return source.name
+    weights = read_json(folder / "lineage.json").get("model_sha256")
+    return source.name if weights and weights == lineage.get("source_model_sha256") else None
