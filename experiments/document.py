@@ -64,7 +64,7 @@ def claims_table(lines: list[Line]) -> Iterator[str]:
     yield "| claim | task, condition | compared | on | difference (95 % interval) | seeds | p | verdict |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in sorted(findings(lines), key=lambda each: each.claim):
-        where = "dev" if each.measure == DEV else f"test {each.measure}"
+        where = "dev" if each.measure == DEV else f"test {each.measure}".replace("test test", "test")
         yield (
             f"| {each.claim} | {each.task} {each.condition} | {each.compared} | {where} "
             f"| {in_words(each.difference)} | {each.difference.seeds} "

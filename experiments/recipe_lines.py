@@ -53,13 +53,23 @@ def _line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
 
 
 def _test(folder: Path) -> dict[str, float]:
-    """Error rates or perplexities on the test sets, where there are any."""
-    path = folder / "scores.json"
-    if path.is_file():
-        return {name: round(value, 4) for name, value in read_json(path).items()}
-    path = folder / "perplexity.json"
-    texts = read_json(path)["texts"] if path.is_file() else {}
-    return {f"{name} perplexity": round(each["perplexity"], 4) for name, each in texts.items()}
+    """Error rates or perplexities on the test sets, where there are any.
+
+    Those of the dev set, which selects, and of the neural cache are left out.
+    """
+    dev = read_json(folder.parent / "arguments.json")["dev_set"]
+    scores, perplexities = folder / "scores.json", folder / "perplexity.json"
+    found = {}
+    if scores.is_file():
+        found = read_json(scores)
+    elif perplexities.is_file():
+        texts = read_json(perplexities)["texts"]
+        found = {f"{name} perplexity": each["perplexity"] for name, each in texts.items()}
+    return {
+        name: round(value, 4)
+        for name, value in found.items()
+        if name.split()[0] != dev and "cache" not in name
+    }
 
 
 def main(words: list[str]) -> None:

@@ -41,7 +41,7 @@ def seeds(arguments: argparse.Namespace) -> None:
     names = ", ".join(str(each) for each in arguments.experiments)
     lines = [
         "",
-        f"Results of {len(results)} seeds: {names}",
+        f"Results of {len(results)} seed{'s' * (len(results) > 1)}: {names}",
         "",
         headline(results),
         "",
