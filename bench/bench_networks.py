@@ -1,11 +1,12 @@
 """Compare the time of our networks with ESPnet's, forward and backward.
 
-    python bench/bench_networks.py [--threads 1] [--device cpu] [--only vgg_rnn,rnn_decoder]
+    python bench/bench_networks.py [--threads 1] [--only vgg_rnn,rnn_decoder]
+    python bench/bench_networks.py --device cuda --batch 32 --frames 1500
 
 Both run on the same weights and the same padded batch, one after the other in
 one process, alternating; the table shows the fastest of each, on a CPU in CPU
-seconds, which other programs disturb less. The batch of an encoder is 12
-utterances of 1.6 to 3.3 seconds. ``peak`` is the share of the rate of a large matrix product,
+seconds, which other programs disturb less. The utterances of a batch have half of its frames
+up to all; without other options it is 12 of 1.6 to 3.3 seconds. ``peak`` is the share of the rate of a large matrix product,
 measured on the same threads, at which ours does its matrix products, convolutions and LSTM
 layers: what is left to gain lies above it. (No share on a GPU, whose LSTM is not counted.)
 """
@@ -25,7 +26,7 @@ from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.espnet import espnet_module
 
-BATCH, FRAMES, TOKENS, VOCABULARY = 12, 330, 40, 50
+TOKENS, VOCABULARY = 40, 50
 
 LSTM = {"num_layers": 4, "hidden_size": 320, "output_size": 320}
 SMALL_LSTM = {"num_layers": 2, "hidden_size": 128, "output_size": 128}
@@ -72,6 +73,8 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=12, help="utterances")
+    parser.add_argument("--frames", type=int, default=330, help="of the longest, 10 ms each")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--only", default="", help="parts of names, separated by commas")
     options = parser.parse_args()
@@ -86,7 +89,7 @@ def main() -> None:
             continue
         torch.manual_seed(1)
         prepare = encoder_case if name in ENCODER_CASES else decoder_case
-        theirs, ours = prepare(name, torch.device(options.device))
+        theirs, ours = prepare(name, torch.device(options.device), options.batch, options.frames)
         seconds = alternate(theirs, ours, options.repetitions, options.device)
         flops = flops_of(ours)
         share = f"{flops / seconds[1] / peak:5.0%}" if options.device == "cpu" else "    -"
@@ -126,35 +129,39 @@ def flops_of(function: Callable) -> int:
     return counter.get_total_flops()
 
 
-def encoder_case(name: str, device: torch.device) -> tuple[Callable, Callable]:
+def encoder_case(
+    name: str, device: torch.device, batch: int, frames: int
+) -> tuple[Callable, Callable]:
     """Forward and backward of ESPnet's encoder and of ours, as two functions."""
     kind, path, width, conf = ENCODER_CASES[name]
     ours = build_encoder(kind, width, conf).to(device)
     theirs = espnet_class("encoder", path)(width, **conf).to(device)
     theirs.load_state_dict(ours.state_dict())
-    lengths = torch.linspace(FRAMES, FRAMES // 2, BATCH).long().to(device)
-    features = torch.randn(BATCH, FRAMES, width, device=device)
+    lengths = torch.linspace(frames, frames // 2, batch).long().to(device)
+    features = torch.randn(batch, frames, width, device=device)
     return (
         lambda: theirs(features, lengths)[0].square().mean().backward(),
         lambda: ours(features, lengths)[0].square().mean().backward(),
     )
 
 
-def decoder_case(name: str, device: torch.device) -> tuple[Callable, Callable]:
+def decoder_case(
+    name: str, device: torch.device, batch: int, frames: int
+) -> tuple[Callable, Callable]:
     """Forward and backward of ESPnet's decoder and of ours, as two functions."""
     kind, path, conf = DECODER_CASES[name]
     width = 320 if kind == "rnn" else 256
     ours = build_decoder(kind, VOCABULARY, width, conf).to(device)
     theirs = espnet_class("decoder", path)(VOCABULARY, width, **conf).to(device)
     theirs.load_state_dict(ours.state_dict())
-    encoder_lengths = torch.linspace(FRAMES // 4, FRAMES // 8, BATCH).long().to(device)
-    encoder_output = torch.randn(BATCH, FRAMES // 4, width, device=device, requires_grad=True)
-    tokens = torch.randint(0, VOCABULARY, (BATCH, TOKENS), device=device)
-    token_lengths = torch.linspace(TOKENS, TOKENS // 2, BATCH).long().to(device)
-    batch = (encoder_output, encoder_lengths, tokens, token_lengths)
+    encoder_lengths = torch.linspace(frames // 4, frames // 8, batch).long().to(device)
+    encoder_output = torch.randn(batch, frames // 4, width, device=device, requires_grad=True)
+    tokens = torch.randint(0, VOCABULARY, (batch, TOKENS), device=device)
+    token_lengths = torch.linspace(TOKENS, TOKENS // 2, batch).long().to(device)
+    inputs = (encoder_output, encoder_lengths, tokens, token_lengths)
     return (
-        lambda: theirs(*batch)[0].square().mean().backward(),
-        lambda: ours(*batch).square().mean().backward(),
+        lambda: theirs(*inputs)[0].square().mean().backward(),
+        lambda: ours(*inputs).square().mean().backward(),
     )
 
 
