@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -10,7 +9,7 @@ import sys
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import toolkit_folder
+from cascade_asr.files import temporary_beside, toolkit_folder
 
 _UNUSABLE = re.compile("[:{}\x00-\x1f\x7f\x85\u2028\u2029]")  # what path.sh refuses
 
@@ -39,7 +38,7 @@ def create_recipe(folder: Path) -> Path:
     if folder.exists() or folder.is_symlink():
         raise ConfigError(f"{folder}: exists already; choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(folder)
     ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
     try:
         shutil.copytree(template, temporary, ignore=ignored)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from cascade_asr.files import atomic_write
 from cascade_asr.scoring.sclite_detail import detail_report
 from cascade_asr.scoring.sclite_reports import alignment_report, count_report, percent_report
 from cascade_asr.scoring.score import Counts, Interval, ScoreResult
@@ -25,9 +25,8 @@ def write_reports(outdir: Path, result: ScoreResult) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file under a temporary name first, so that it is never half there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with atomic_write(path, "wb") as stream:
+        stream.write(content)
 
 
 def result_record(

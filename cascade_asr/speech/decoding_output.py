@@ -7,14 +7,13 @@ ESPnet2's ``asr_inference`` does, and beside them ``nbest.tsv``, ``ctm`` and
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.errors import DataError
-from cascade_asr.files import atomic_write
+from cascade_asr.files import atomic_write, temporary_beside
 from cascade_asr.speech.ctc_alignment import Word, ctm_line
 from cascade_asr.speech.decoded import Decoded, Ranked
 
@@ -41,8 +40,7 @@ def write_job(outdir: Path, job: int, results: Iterable[Decoded], tokens: Sequen
     """
     results = sorted(results, key=lambda each: each.utterance)
     folder = job_folder(outdir, job)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_beside(folder)
     (temporary / "1best_recog").mkdir(parents=True)
     most = max((len(each.nbest) for each in results), default=1)
     for place in range(most):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cascade_asr.data.manifest import content_digest
 from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS as SYMBOLS
@@ -55,24 +56,31 @@ class Experiment:
         source = self.dump / "tokens"
         if not (source / "tokens.txt").is_file():
             raise ConfigError(f"{source}/tokens.txt: no tokens; run stage 2")
-        if (self.tokens / "tokens.txt").is_file():
-            if not _are_the_same(self.tokens, source):
-                raise ConfigError(
-                    f"{self.directory} holds models of other tokens than {source}/tokens.txt: "
-                    f"there {_told(self.tokens)}, here {_told(source)}; give the token options "
-                    "that it was made with, or use another --tag for these"
-                )
-        else:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            temporary = self.directory / ".tokens.partial"
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.copytree(source, temporary)
-            temporary.rename(self.tokens)
+        if not (self.tokens / "tokens.txt").is_file():
+            self._copy_tokens(source)
+        if not _are_the_same(self.tokens, source):
+            raise ConfigError(
+                f"{self.directory} holds models of other tokens than {source}/tokens.txt: "
+                f"there {_told(self.tokens)}, here {_told(source)}; give the token options "
+                "that it was made with, or use another --tag for these"
+            )
         for name, target in (("cmvn.npz", self.global_cmvn), ("fbank.conf", self.fbank_options)):
             source = self.dump / self.train_set / name
             if source.is_file():
                 with atomic_write(target, "wb") as stream:
                     stream.write(source.read_bytes())
+
+    def _copy_tokens(self, source: Path) -> None:
+        """Copy them whole or not at all: another training may do the same at this moment."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".tokens.", suffix=".tmp", dir=self.directory) as temporary:
+            copy = Path(temporary) / "tokens"
+            shutil.copytree(source, copy)
+            try:
+                copy.rename(self.tokens)
+            except OSError:
+                if not (self.tokens / "tokens.txt").is_file():  # the other one's is not there either
+                    raise
 
     def data_digest(self) -> str:
         """Hash of texts, lengths and features of both sets: what a model has seen.

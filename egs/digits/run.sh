@@ -24,7 +24,7 @@ fsdd=                # Free Spoken Digit Dataset, a folder or an archive; none: 
                      # $CORPORA, else a download, else voices synthesised here
 corpus_seed=1        # 0.. of the strings, pauses and noise
 train_strings=1200   # 1.. utterances to train on
-dev_strings=120      # 1.. dev utterances, used for model selection
+dev_strings=200      # 1.. dev utterances, used for model selection
 test_strings=200     # 1.. utterances of each test set
 # end options
 

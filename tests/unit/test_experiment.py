@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,25 @@ def test_what_earlier_tokens_left_behind_locks_nobody_out(dump: Path, tmp_path: 
     (own / "tokens/tokens.json").write_text('{"token_type": "bpe", "bpe_model": "bpe.model"}')
     with pytest.raises(ConfigError, match="holds models of other tokens"):
         experiment.adopt()
+
+
+def test_trainings_of_one_experiment_may_start_at_the_same_moment(dump: Path, tmp_path: Path):
+    """Full training and ``longer``, or the stages of two branches, as jobs of a cluster."""
+    for attempt in range(20):
+        experiment = Experiment(tmp_path / f"exp{attempt}", dump, "train", "dev")
+        barrier = threading.Barrier(8)
+
+        def start(_, experiment=experiment, barrier=barrier):
+            barrier.wait()
+            experiment.adopt()
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(start, range(8)))
+        names = {path.name for path in experiment.directory.iterdir()}
+        assert names == {"tokens", "cmvn.npz"}
+        assert {path.name for path in experiment.tokens.iterdir()} == {
+            path.name for path in (dump / "tokens").iterdir()
+        }
 
 
 def test_another_piece_model_with_the_same_list_is_another(dump: Path, tmp_path: Path):

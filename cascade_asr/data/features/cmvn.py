@@ -7,7 +7,6 @@ in an ark), so that either toolkit reads them.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ import kaldiio
 import numpy as np
 
 from cascade_asr.errors import DataError
-from cascade_asr.files import atomic_write
+from cascade_asr.files import atomic_write, temporary_beside
 
 VARIANCE_FLOOR = 1e-20
 # Kaldi's way to write a command, or standard input, where an archive is expected
@@ -90,9 +89,9 @@ def write_global_statistics(path: Path, statistics: FeatureStatistics) -> None:
 def write_speaker_statistics(path: Path, statistics: dict[str, FeatureStatistics]) -> None:
     """Write one matrix a speaker to an ark, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.tmp"
-    kaldiio.save_ark(temporary, {name: each.kaldi_matrix() for name, each in statistics.items()})
-    os.replace(temporary, path)
+    temporary = temporary_beside(path)
+    kaldiio.save_ark(str(temporary), {name: each.kaldi_matrix() for name, each in statistics.items()})
+    temporary.replace(path)
 
 
 class SpeakerMVN:

@@ -17,6 +17,7 @@ from cascade_asr.data.importers.recordings import Recording, probe_all
 from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import DataError
+from cascade_asr.files import temporary_beside
 
 CLIP_TOLERANCE_S = 0.1  # an utterance may end this much behind its recording
 SOURCES = "imported.tsv"  # where each utterance comes from; tells a folder that was made here
@@ -222,7 +223,7 @@ def write_folder(data: DataDir, sources: list[str], destination: Path, wav: bool
     """
     parent = destination.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
-    temporary = parent / f".{destination.name}.{os.getpid()}.tmp"
+    temporary = temporary_beside(destination.absolute())
     try:
         data.write(temporary)
         header = "utterance\tid\tspeaker\tplace"

@@ -22,6 +22,7 @@ from cascade_asr.data.kaldi.tables import Table, parse_segment, read_table, scan
 from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY, value_fault
 from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError, nearest
+from cascade_asr.files import temporary_beside
 
 _AS_WAV = "python -m cascade_asr.cli.sphere"  # which read_audio does not even start
 _SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
@@ -322,7 +323,7 @@ def split(path: Path | str, parts: int, per_utterance: bool = False) -> Path:
         advice = "" if per_utterance else "; --per-utt divides speakers too"
         raise DataError(f"{path} has {len(groups)} {kind}: cannot make {parts} parts{advice}")
     destination = path / f"split{parts}{'utt' if per_utterance else ''}"
-    temporary = path / f".{destination.name}.{os.getpid()}.tmp"
+    temporary = temporary_beside(destination)
     try:
         for number, part in enumerate(_even_parts(groups, parts), 1):
             data.select(part).write(temporary / str(number))

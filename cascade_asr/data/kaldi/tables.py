@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from cascade_asr.data.kaldi.blanks import split_first, words
 from cascade_asr.errors import DataError
+from cascade_asr.files import temporary_beside
 
 
 class Segment(NamedTuple):
@@ -131,11 +131,11 @@ def read_table(path: Path | str) -> dict[str, str]:
 def write_table(path: Path | str, values: Mapping[str, str]) -> None:
     """Write a table sorted by id, first under a temporary name."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{key} {values[key]}".rstrip(" ") + "\n" for key in sorted(values))
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
