@@ -63,7 +63,7 @@ def run(recipe: Path, fsdd: Path, *more: str) -> subprocess.CompletedProcess:
         [
             "./run.sh", "--fsdd", str(fsdd), "--train-strings", "48", "--dev-strings", "8",
             "--test-strings", "4", "--train-config", "tiny.yaml", "--decode-config", "fast.yaml",
-            "--nj", "2", "--ngpu", "0", *more,
+            "--fbank-config", "conf/fbank_vgg.conf", "--nj", "2", "--ngpu", "0", *more,
         ],
         cwd=recipe, env=environment(), capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
