@@ -21,23 +21,23 @@ stage_names=("data preparation" "features" "tokens and batches" "full training"
 # Stages: 0 data, 1 features, 2 tokens and batches, 3 full training,
 # 4 cascade stages, 5 decoding, 6 scoring and report
 decode_config=conf/decode.yaml    # decoding options
-gpu_inference=false               # decode on GPUs: --nj jobs share those of this machine; on slurm
-                                  # each job has its own
-sctk=                             # folder of NIST's hubscr.pl, for sets that it scores; none: on
-                                  # PATH, or Debian's
+gpu_inference=false               # decode on GPUs: --nj jobs share this machine's GPUs; with
+                                  # slurm each job has one of its own
+sctk=                             # folder with NIST's hubscr.pl, for the sets scored by it;
+                                  # none: searched on PATH, then in Debian's package
 # Features and tokens
-dumpdir=dump                      # folder of features and tokens; another one for other features
+dumpdir=dump                      # folder for features and tokens; use another for other features
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
 add_deltas=false                  # append first and second derivatives in time to the features
-splice=0                          # 0.. put so many frames of either side beside each frame
-speed_perturb_factors=            # copies of the training data, such as "0.9 1.1"
-min_frames=                       # 0.. shorter training utterances are left out
-max_frames=                       # 0.. longer training utterances are left out
-max_characters=                   # 0.. and those with a longer text
-token_type=char                   # char or bpe; tokens beside those of before have a folder of
-                                  # their own, such as dump/tokens_bpe2000
-vocabulary_size=2000              # 1.. pieces, for bpe
-non_linguistic_symbols=           # file of symbols that are one token each
+splice=0                          # 0.. frames of context spliced to either side of each frame
+speed_perturb_factors=            # speeds of further copies of the training data, such as "0.9 1.1"
+min_frames=                       # 0.. leave out training utterances shorter than this
+max_frames=                       # 0.. leave out training utterances longer than this
+max_characters=                   # 0.. leave out training utterances with more characters
+token_type=char                   # char or bpe; a second choice of tokens gets a folder of its
+                                  # own, such as dump/tokens_bpe2000
+vocabulary_size=2000              # 1.. number of pieces, for bpe
+non_linguistic_symbols=           # file of symbols, each kept as one token
 token_list=                       # tokens of another model, for a transferred classifier: its
                                   # folder tokens, a tokens.txt, or an ESPnet2 config.yaml
 # end options

@@ -19,7 +19,7 @@ stage_names=("text" "vocabulary" "batches" "full training" "cascade stages" "per
 # begin options
 # Stages: 0 text, 1 vocabulary, 2 batches, 3 full training, 4 cascade stages,
 # 5 perplexities, 6 report
-min_count=1            # 1.. tokens that are rarer in the training text become <unk>
+min_count=1            # 1.. tokens seen fewer times in the training text become <unk>
 evaluate_config=conf/evaluate.yaml  # how perplexities are computed; the neural cache
 # end options
 

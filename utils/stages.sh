@@ -25,21 +25,21 @@ cascade_stages=all     # cascade stages of stage 4: all, none, or numbers such a
 controls=none          # trained beside the cascade at equal compute: all, or some of
                        # longer,longer-early-stop,continue,best-of-n,bottom-up,random-top,keep
 # Resources
-ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: those there are
+ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: all there are
 nj=                    # 1.. jobs at the same time; default: one per processor
 # shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
-train_jobs=1           # 1.. trainings at the same time on this machine: seeds, cascade, controls
-processes=1            # 1.. training processes of a machine, on the CPU
+train_jobs=1           # 1.. trainings that run at once on this machine: seeds, cascade, controls
+processes=1            # 1.. training processes per machine, on the CPU
 nodes=1                # 1.. machines to train on, with slurm
 job_options=           # of training jobs on slurm, such as "--mem 16G --time 8:00:00"
 follow=false           # --follow waits for training jobs on slurm, --detach does not
 # Experiment
-seed=                  # 0.. of weights and batches; none: the training configuration's
-seeds=                 # several, such as 1,2,3: each its own folder exp/TAG_seedN, one table
+seed=                  # 0.. seed of weights and batches; none: the training configuration's
+seeds=                 # several, such as 1,2,3: a folder exp/TAG_seedN for each, and one table
 tag=                   # name of the folder exp/TAG; none: the training configuration's name
 train_config=conf/train.yaml      # training options
-train_args=            # training options over that file, such as "optim_conf.lr=3e-3 max_epoch=10"
+train_args=            # training options that override the file, such as "optim_conf.lr=3e-3 max_epoch=10"
 cascade_config=conf/cascade.yaml  # cascade options
 # shellcheck disable=SC2034
 report_samples=3       # 0.. dev utterances whose attention and CTC alignments the report draws;

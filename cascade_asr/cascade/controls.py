@@ -1,7 +1,7 @@
 """Branches of a plan: the cascade, and the controls that it is compared with.
 
-A cascade is also more training and a search over several models. Each control
-has one of these without the cascade, with the same number of updates planned:
+A cascade also trains for longer and chooses among several models. Each control has one
+of these advantages without the cascade, and the same number of updates planned:
 
 ``longer``             one full training as long as full training and all stages
                        together; it spends all of it: patience is off

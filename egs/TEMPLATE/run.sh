@@ -20,10 +20,10 @@ test_sets="test"
 
 # begin options
 # Data
-train_data=          # to train on: a manifest, a list of Common Voice, lhotse's, or a data folder
-dev_data=            # selects the model
-test_data=           # is scored
-data_format=auto     # manifest, common-voice, lhotse, audiofolder, kaldi; auto: whichever it is
+train_data=          # training data: a manifest, a list of Common Voice, lhotse's, or a data folder
+dev_data=            # dev data, used for model selection
+test_data=           # test data
+data_format=auto     # manifest, common-voice, lhotse, audiofolder, kaldi; auto: found out
 import_options="--sample-rate 16000"
                      # of cascade-asr import-data, such as "--columns text=sentence --skip-faults"
 # end options

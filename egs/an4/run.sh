@@ -29,11 +29,12 @@ vocabulary_size=30
 # begin options
 # Corpus
 an4=                 # AN4, a folder or an archive (an4_sphere.tar.gz); none: a download
-an4_mfcc=            # instead of audio its Sphinx cepstra, a folder or an archive
-dev_utterances=100   # 1.. of the training part that are train_dev, the first by id, as in ESPnet
-raw_byte_order=auto  # big or little, of .raw files where the corpus has those; auto: as they tell
+an4_mfcc=            # its Sphinx cepstra instead of audio, a folder or an archive
+dev_utterances=100   # 1.. the first training utterances by id become train_dev, as in ESPnet
+raw_byte_order=auto  # big or little, for a corpus of .raw files; auto: detected
 speed_perturb_factors=auto
-                     # copies of the training data; auto: "0.9 1.1", with cepstra none
+                     # speeds of further copies of the training data; auto: "0.9 1.1",
+                     # none with cepstra
 add_deltas=auto      # append derivatives to the features; auto: true with cepstra, else false
 vocabulary_size=30   # 1.. pieces, for --token-type bpe
 # end options

@@ -20,10 +20,10 @@ test_sets="test_seen test_unseen"
 
 # begin options
 # Corpus
-fsdd=                # Free Spoken Digit Dataset, a folder or an archive; none: the folder
-                     # $CORPORA, else a download, else voices synthesised here
-corpus_seed=1        # 0.. of the strings, pauses and noise
-train_strings=1200   # 1.. utterances to train on
+fsdd=                # Free Spoken Digit Dataset, a folder or an archive; none: searched in
+                     # $CORPORA, else downloaded, else synthesised
+corpus_seed=1        # 0.. seed of the strings, pauses and noise
+train_strings=1200   # 1.. training utterances
 dev_strings=200      # 1.. dev utterances, used for model selection
 test_strings=200     # 1.. utterances of each test set
 # end options

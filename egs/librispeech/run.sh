@@ -28,12 +28,12 @@ max_frames=3000
 
 # begin options
 # Corpus
-part=100             # to train on: mini (5 hours), 100 or 960
+part=100             # training part: mini (5 hours), 100 or 960
 librispeech=         # the corpus, with train-clean-100 etc. in it; none: a download from OpenSLR
 eval_sets="dev_clean dev_other test_clean test_other"
-                     # which are scored; dev_clean_2 too
-strict=false         # stop where a part has not as many utterances as it should
-vocabulary_size=auto # pieces; auto: 1000 for mini, else 5000
+                     # sets to score; also dev_clean_2
+strict=false         # stop if a part lacks utterances
+vocabulary_size=auto # number of pieces; auto: 1000 for mini, else 5000
 # end options
 
 adjust_options() {

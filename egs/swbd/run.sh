@@ -30,20 +30,20 @@ token_type=bpe
 non_linguistic_symbols=conf/non_linguistic_symbols.txt
 
 # begin options
-# Corpora, for stage 0; several folders in one word, such as "DIR DIR"
+# Corpora, for stage 0; several folders in one argument, such as "DIR DIR"
 swbd=                # folders of LDC97S62: audio and transcripts, these in it or beside it
 eval2000=            # folders of LDC2002S09 (speech) and LDC2002T43 (transcripts)
 rt03=                # folder of LDC2007S10; adds rt03 to --test-sets
 fisher=              # folders of LDC2004T19 and LDC2005T19: text for ./run_lm.sh
-conv_tab=            # conv_tab.csv of LDC97S62: who speaks; none: each side is a speaker
+conv_tab=            # conv_tab.csv of LDC97S62, with the speakers; none: each side is one
 test_sets="train_dev eval2000"
-                     # sets that are scored: train_dev, eval2000, rt03
-upsample=false       # resample to 16 kHz, for a model of 16 kHz; features of 8 kHz otherwise
-dev_utterances=4000  # 1.. dev segments, used for model selection: the first ones of Switchboard
-max_repeats=300      # 1.. a text that comes more often, such as "yeah", is thinned out
-corpus_seed=1        # 0.. of that choice
-allow_missing=false  # go on without audio that is not there
-strict=false         # stop where a set has another number of segments than LDC's
+                     # sets to score: train_dev, eval2000, rt03
+upsample=false       # resample to 16 kHz, for a 16 kHz model; otherwise 8 kHz features
+dev_utterances=4000  # 1.. the first segments of Switchboard, used for model selection
+max_repeats=300      # 1.. keep at most this many segments of a text such as "yeah"
+corpus_seed=1        # 0.. seed of that choice
+allow_missing=false  # skip missing audio
+strict=false         # stop if a set's number of segments differs from LDC's
 # end options
 
 adjust_options() {

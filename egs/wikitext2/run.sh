@@ -23,7 +23,7 @@ text=                # folder with train.txt, valid.txt and test.txt of your own
 wikitext2_heldout=   # folder with WikiText-2's valid and test text alone: trains on the
                      # test text, develops on the first half of the valid text, tests on
                      # the second
-strict=false         # stop where the corpus is not all of WikiText-2
+strict=false         # stop if the corpus is not all of WikiText-2
 # end options
 
 corpus_identity() {

@@ -25,17 +25,17 @@ non_linguistic_symbols=conf/non_linguistic_symbols.txt
 # Corpus
 wsj0=                # folder with the discs of LDC93S6A or LDC93S6B
 wsj1=                # folder with the discs of LDC94S13A or LDC94S13B
-wsj=                 # instead of both: one folder with wsj0 and wsj1, or with all discs
+wsj=                 # one folder instead of both, with wsj0 and wsj1 or with all discs
 train_set=train_si284
                      # train_si284 or train_si84
 dev_set=test_dev93   # dev set, used for model selection; also dev_dt_20
 test_sets="test_dev93 test_eval92"
-                     # sets that are scored; also test_eval93, test_dev93_5k,
+                     # sets to score; also test_eval93, test_dev93_5k,
                      # test_eval92_5k, test_eval93_5k, dev_dt_20, dev_dt_05
-wsj0_train_spkrinfo= # genders of si84's speakers, a file that is not on the discs
+wsj0_train_spkrinfo= # genders of si84's speakers; this file is not on the discs
 clean_words=false    # remove the marks of words such as *DECLINED* and ,COMMA
-allow_missing=false  # go on without audio that is not there
-strict=false         # stop where a set has another number of utterances than LDC's
+allow_missing=false  # skip missing audio
+strict=false         # stop if a set's number of utterances differs from LDC's
 # end options
 
 corpus_identity() {
