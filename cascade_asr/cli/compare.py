@@ -22,9 +22,10 @@ from pathlib import Path
 
 from cascade_asr import command
 from cascade_asr.files import atomic_write
-from cascade_asr.results.branches import headline, read_experiment, seeds_table
+from cascade_asr.results.branches import read_experiment, seeds_table
 from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.results.comparison_page import comparison_page, comparison_text
+from cascade_asr.results.headline import headline
 from cascade_asr.results.markdown import compare_models
 from cascade_asr.results.paired_tests import paired_lines
 from cascade_asr.results.seeds import check_seeds

@@ -14,10 +14,10 @@ from cascade_asr.data.kaldi.edit import (
     combine,
     fix,
     listed_utterances,
-    perturb_speed,
     select_utterances,
     split,
 )
+from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate

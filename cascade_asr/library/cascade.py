@@ -23,9 +23,9 @@ from cascade_asr.options.schema import from_mapping
 from cascade_asr.results.branches import (
     ExperimentResult,
     branch_table,
-    headline,
     read_experiment,
 )
+from cascade_asr.results.headline import headline
 from cascade_asr.results.module import measured
 from cascade_asr.results.record import experiment_record
 from cascade_asr.results.views import write_views

@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.results.branches import branch_rows, headline, read_experiment, time_notes
+from cascade_asr.results.branches import branch_rows, read_experiment, time_notes
 from cascade_asr.results.configuration import differences_to
+from cascade_asr.results.headline import headline
 from cascade_asr.results.inspection import inspect
 from cascade_asr.results.measures import Measured, Value, table_rows
 from cascade_asr.results.provenance import provenance_lines

@@ -11,12 +11,12 @@ import pytest
 from cascade_asr.errors import DataError
 from cascade_asr.results.branches import (
     branch_table,
-    headline,
     read_experiment,
     seeds_table,
     time_notes,
 )
 from cascade_asr.results.compute import device_type, processor_seconds
+from cascade_asr.results.headline import headline
 from cascade_asr.results.paired_tests import paired_lines, paired_tests
 from cascade_asr.scoring.significance import shown_probability
 

@@ -19,7 +19,8 @@ from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
-from cascade_asr.results.branches import branch_table, headline, read_experiment
+from cascade_asr.results.branches import branch_table, read_experiment
+from cascade_asr.results.headline import headline
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training.device import make_fabric

@@ -17,10 +17,10 @@ from cascade_asr.data.kaldi.edit import (
     combine,
     fix,
     listed_utterances,
-    perturb_speed,
     select_utterances,
     split,
 )
+from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import Segment, parse_segment, read_table, write_table
 from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate

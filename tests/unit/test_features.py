@@ -25,7 +25,7 @@ from cascade_asr.data.features.cmvn import (
 from cascade_asr.data.features.extraction import read_extractor
 from cascade_asr.data.features.fbank import compute_fbank, option_faults, read_fbank_options
 from cascade_asr.data.kaldi.data_dir import DataDir
-from cascade_asr.data.kaldi.edit import perturb_speed
+from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import Segment
 from cascade_asr.errors import ConfigError, DataError
 

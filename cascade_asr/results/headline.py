@@ -1,0 +1,155 @@
+"""What may be said of the cascade beside its controls, in sentences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from cascade_asr.cascade.names import ATTRIBUTING, CASCADE
+from cascade_asr.results.branches import (
+    ExperimentResult,
+    common_metrics,
+    everywhere,
+    row_of,
+    values_of,
+)
+from cascade_asr.results.convergence import convergence_sentences
+
+NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
+EQUAL = 0.05  # relative difference of updates and of frames up to which compute is equal
+
+
+def headline(results: Sequence[ExperimentResult]) -> str:
+    """What may be said of the cascade: its gain, and whether it is attributed.
+
+    A gain is attributed where the cascade beats every control of `ATTRIBUTING`, none
+    of which had less compute, on dev, which also selected, and on every test set.
+
+    Args:
+        results: one experiment, or one per seed.
+    """
+    names = [name for name in (*ATTRIBUTING, "longer-early-stop") if everywhere(results, name)]
+    full, cascade = (_mean_of(results, name, None) for name in ("full", CASCADE))
+    improved = _beats(results, "full", None)
+    seeds = f" (means of {len(results)} seeds)" if len(results) > 1 else ""
+    parts = [
+        f"The cascade {'improved' if improved else 'did not improve'} on full training: dev "
+        f"{results[0].metric} {full:.2f} -> {cascade:.2f}{seeds}.",
+        *_compute_sentences(results, names),
+        *_network_sentences(results, names),
+        *_convergence_sentences(results),
+    ]
+    if improved:
+        reasons = _reasons_against(results, names)
+        surely = "one seed is no proof" if len(results) == 1 else "the paired tests say how surely"
+        if reasons:
+            parts.append(f"{NOT_ATTRIBUTED}{'; '.join(reasons)}.")
+        else:
+            parts.append(f"The cascade beat {', '.join(ATTRIBUTING)}; {surely}.")
+    return " ".join([*parts, _test_sentence(results, names)])
+
+
+def _reasons_against(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
+    """Why a gain on dev is not attributed to the cascade."""
+    missing = [name for name in ATTRIBUTING if name not in names]
+    reasons = []
+    if missing:
+        many = len(missing) > 1
+        reasons.append(
+            f"the control{'s' if many else ''} {_listed(missing)} {'were' if many else 'was'} not run"
+        )
+    run = [name for name in ATTRIBUTING if name in names]
+    short = [name for name in run if min(_ratios(results, name)) < 1 - EQUAL]
+    if short:
+        reasons.append(f"{_listed(short)} had less compute than the cascade")
+    for metric in [None, *_test_metrics(results)]:
+        rivals = run if metric is None else ["full", *run]
+        ahead = [name for name in rivals if not _beats(results, name, metric)]
+        if ahead:
+            where = "" if metric is None else f" on {metric}"
+            reasons.append(f"{_listed(ahead)} did as well or better{where}")
+    return reasons
+
+
+def _compute_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
+    """The controls by their measured compute: equal only where updates and frames are."""
+    equal, other = [], []
+    for name in names:
+        value = f"{name} {_mean_of(results, name, None):.2f}"
+        updates, frames = _ratios(results, name)
+        if max(abs(updates - 1), abs(frames - 1)) <= EQUAL:
+            equal.append(value)
+        else:
+            other.append(f"{value} ({updates:.2f} times the updates, {frames:.2f} times the frames)")
+    sentences = [f"At equal compute: {', '.join(equal)}."] if equal else []
+    if other:
+        sentences.append(f"At another compute than the cascade's: {', '.join(other)}.")
+    return sentences
+
+
+def _network_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
+    """Which controls trained a network of another size, as with tied weights untied."""
+    own = row_of(results[0], CASCADE).parameters
+    sizes = {name: row_of(results[0], name).parameters for name in ("full", *names)}
+    return [
+        f"{name} is another network than the cascade's stages: {size:,} parameters, not {own:,}."
+        for name, size in sizes.items()
+        if own is not None and size is not None and size != own
+    ]
+
+
+def _convergence_sentences(results: Sequence[ExperimentResult]) -> list[str]:
+    """Whether full training had converged: by its own epochs, and beside a longer training."""
+    gain = None
+    if everywhere(results, "longer"):
+        gain = _mean_of(results, "full", None) - _mean_of(results, "longer", None)
+        gain = -gain if results[0].mode == "max" else gain
+    verdicts = [row_of(each, "full").convergence for each in results]
+    return convergence_sentences(verdicts, results[0].metric, gain)
+
+
+def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) -> str:
+    """The same comparison where nothing was selected."""
+    metrics = _test_metrics(results)
+    if not metrics:
+        return "Dev also selected, which favours the cascade's many trainings; no test scores yet."
+    shown = [
+        f"{metric}: "
+        + ", ".join(
+            f"{name} {_mean_of(results, name, metric):.2f}" for name in ("full", CASCADE, *names)
+        )
+        for metric in metrics
+    ]
+    return f"Dev also selected; on sets that did not, {'; '.join(shown)}."
+
+
+def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:
+    """Scores on test sets; character error rates only where there are no others."""
+    metrics = [metric for metric in common_metrics(results) if metric is not None]
+    return [metric for metric in metrics if not metric.endswith(" CER")] or metrics
+
+
+def _ratios(results: Sequence[ExperimentResult], name: str) -> tuple[float, float]:
+    """Measured updates and frames of a branch over those of the cascade."""
+    ratios = []
+    for what in ("updates", "frames"):
+        own = sum(getattr(row_of(each, CASCADE), what) for each in results)
+        other = sum(getattr(row_of(each, name), what) for each in results)
+        ratios.append(other / own if own else math.inf)
+    return ratios[0], ratios[1]
+
+
+def _mean_of(results: Sequence[ExperimentResult], name: str, metric: str | None) -> float:
+    return statistics.mean(values_of(results, name, metric))
+
+
+def _beats(results: Sequence[ExperimentResult], name: str, metric: str | None) -> bool:
+    """Whether the cascade is better than another branch; less is better on test sets."""
+    own, other = (_mean_of(results, each, metric) for each in (CASCADE, name))
+    return own > other if metric is None and results[0].mode == "max" else own < other
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
