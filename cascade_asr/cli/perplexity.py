@@ -19,13 +19,12 @@ from typing import Any
 from cascade_asr import command
 from cascade_asr.files import file_digest, read_json, write_json
 from cascade_asr.lm.evaluate import (
-    EvaluationConfig,
     evaluate_text,
-    load_evaluation_config,
     load_language_model,
     pick_device,
     token_path,
 )
+from cascade_asr.lm.evaluation_config import EvaluationConfig, load_evaluation_config
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from cascade_asr import command
+from cascade_asr.cli.option_files import check_option_files
 from cascade_asr.errors import ConfigError
 from cascade_asr.recipe.files_of_stages import (
     STAGES,
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     decoding.add_argument("config", type=Path)
     decoding.set_defaults(run=lambda arguments: _inputs_of_decoding(arguments.config))
     for name, run, text in (
-        ("names", _names, "print the folder that training reads, and TAG of exp/TAG"),
+        ("names", _names, "check all options; print the folder that training reads, and TAG of exp/TAG"),
         ("token-folder", _prepare_tokens, "make the folder of the tokens, before stage 2 writes"),
         ("same-features", _require_features, "fail where stage 1 wrote features after stage 2"),
     ):
@@ -134,6 +135,7 @@ def _values(words: list[str]) -> Mapping[str, str]:
 
 def _names(arguments: argparse.Namespace) -> str:
     values = _values(arguments.values)
+    check_option_files(arguments.kind, values)
     dump, kind_tag = Path(values["dump"]), ""
     if arguments.kind == "speech":
         dump, kind_tag = token_folder(values)

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.errors import DataError
 from cascade_asr.files import read_json
 from cascade_asr.lm.cache import cache_perplexity
 from cascade_asr.lm.config import MODELS, load_lm_config
 from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.evaluation_config import EvaluationConfig
 from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.lm.perplexity import score_text
-from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.training import checkpoint
-from cascade_asr.yaml_file import read_yaml
-
-
-@dataclass
-class EvaluationConfig:
-    """Perplexities, as conf/evaluate.yaml writes it; the cache has WikiText-2's settings."""
-
-    batch_size: int = option(10, "columns of text side by side; without effect on the result")
-    cache_window: int = option(3785, "tokens in the neural cache; 0: no cache")
-    cache_theta: float = option(0.662, "how peaked the cache's attention is")
-    cache_weight: float = option(0.1279, "share of the cache, lambda")
-
-
-def load_evaluation_config(path: Path) -> EvaluationConfig:
-    """Read evaluation options.
-
-    Raises:
-        ConfigError: with every unknown key and every wrong value.
-    """
-    content, lines = read_yaml(path)
-    config = from_mapping(EvaluationConfig, content, str(path), lines)
-    problems = []
-    if config.batch_size < 1:
-        problems.append(f"batch_size is {config.batch_size}, expected 1 or more")
-    if config.cache_window < 0:
-        problems.append(f"cache_window is {config.cache_window}, expected 0 or more")
-    if not 0.0 <= config.cache_weight <= 1.0:
-        problems.append(f"cache_weight is {config.cache_weight}, expected 0 to 1")
-    if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
-    return config
 
 
 def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:

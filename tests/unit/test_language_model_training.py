@@ -22,7 +22,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.lm.batches import TextLoader, WholeText, WholeTextLoader
 from cascade_asr.lm.config import LMConfig, check_lm_config, load_lm_config
 from cascade_asr.lm.corpus import Vocabulary
-from cascade_asr.lm.evaluate import load_evaluation_config
+from cascade_asr.lm.evaluation_config import load_evaluation_config
 from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.lm.task import TextTask
 from cascade_asr.training import checkpoint

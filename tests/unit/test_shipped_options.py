@@ -19,7 +19,7 @@ from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.export import Exported, usage
 from cascade_asr.lm.config import LMConfig, check_lm_config, load_lm_config
-from cascade_asr.lm.evaluate import load_evaluation_config
+from cascade_asr.lm.evaluation_config import load_evaluation_config
 from cascade_asr.speech.build import check_config
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.decode_config import load_decode_config

@@ -1,0 +1,40 @@
+"""How perplexities are computed, as conf/evaluate.yaml says it; needs no PyTorch to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_asr.errors import ConfigError
+from cascade_asr.options.schema import from_mapping, option
+from cascade_asr.yaml_file import read_yaml
+
+
+@dataclass
+class EvaluationConfig:
+    """Perplexities, as conf/evaluate.yaml writes it; the cache has WikiText-2's settings."""
+
+    batch_size: int = option(10, "columns of text side by side; without effect on the result")
+    cache_window: int = option(3785, "tokens in the neural cache; 0: no cache")
+    cache_theta: float = option(0.662, "how peaked the cache's attention is")
+    cache_weight: float = option(0.1279, "share of the cache, lambda")
+
+
+def load_evaluation_config(path: Path) -> EvaluationConfig:
+    """Read evaluation options.
+
+    Raises:
+        ConfigError: with every unknown key and every wrong value.
+    """
+    content, lines = read_yaml(path)
+    config = from_mapping(EvaluationConfig, content, str(path), lines)
+    problems = []
+    if config.batch_size < 1:
+        problems.append(f"batch_size is {config.batch_size}, expected 1 or more")
+    if config.cache_window < 0:
+        problems.append(f"cache_window is {config.cache_window}, expected 0 or more")
+    if not 0.0 <= config.cache_weight <= 1.0:
+        problems.append(f"cache_weight is {config.cache_weight}, expected 0 to 1")
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return config
