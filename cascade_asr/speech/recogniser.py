@@ -87,7 +87,7 @@ class Recognizer:
         These are None where they are not wanted, the model has no CTC layer or there
         are too few frames for the encoder.
         """
-        encoder_output, encoder_lengths = self._encode(features)
+        encoder_output, encoder_lengths = self.encode(features)
         rows = (encoder_lengths >= 1).nonzero().flatten()
         result: list[tuple[list[Hypothesis], np.ndarray | None]]
         result = [([NO_TEXT], None) for _ in features]
@@ -102,7 +102,8 @@ class Recognizer:
                 result[row] = (hypotheses or [NO_TEXT], own)
         return result
 
-    def _encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    @torch.no_grad()
+    def encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder output (B, T', H) of several utterances, and its lengths (B,) on the CPU.
 
         On a CPU, where a frame of padding costs what any other does, only utterances of

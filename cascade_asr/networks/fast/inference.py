@@ -1,8 +1,8 @@
 """The form of a network that only decodes: the same modules, with packed weights.
 
 `inference_form` gives a second set of modules over the same parameters; where a
-weight was changed in the meantime it is packed again. With gradients, on a GPU or
-where the fast forms are off, its modules are the plain ones.
+weight was changed in the meantime it is packed again. With gradients or on a GPU it
+computes as the plain modules do, which it consists of where the fast forms are off.
 """
 
 from __future__ import annotations

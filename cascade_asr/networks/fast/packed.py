@@ -33,9 +33,9 @@ def can_pack(weight: torch.Tensor) -> bool:
 
 
 def acts(weight: torch.Tensor, inputs: torch.Tensor) -> bool:
-    """Whether the packed form of a weight takes these inputs now."""
+    """Whether the packed form of a weight, which there was, takes these inputs now."""
     return (
-        can_pack(weight)
+        weight.device.type == "cpu"
         and not torch.is_grad_enabled()
         and inputs.dtype == torch.float32
         and inputs.numel() > 0
@@ -58,11 +58,12 @@ class Product:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        self._can_pack = can_pack(weight)
         self._packed = None
 
     def __call__(self, inputs: torch.Tensor, activation: str = "none") -> torch.Tensor:
         """The product, and ``relu`` or ``swish`` of it where that is asked for."""
-        if not acts(self.weight, inputs):
+        if not (self._can_pack and acts(self.weight, inputs)):
             output = functional.linear(inputs, self.weight, self.bias)
             return _ACTIVATIONS[activation](output)
         if self._packed is None:
@@ -99,13 +100,14 @@ class Convolution:
         groups: int = 1,
     ) -> None:
         self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        self._can_pack = can_pack(weight)
         self._shape = (padding, stride, dilation, groups)
         self._packed = None
 
     def __call__(self, maps: torch.Tensor, activation: str = "none") -> torch.Tensor:
         """(B, O, T', D'); where it is packed, channels come last in memory."""
         padding, stride, dilation, groups = self._shape
-        if not acts(self.weight, maps):
+        if not (self._can_pack and acts(self.weight, maps)):
             output = functional.conv2d(
                 maps, self.weight, self.bias, stride, padding, dilation, groups
             )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-
-
 @dataclass
 class Hypothesis:
     """One text that a search found.
@@ -30,10 +27,10 @@ class History:
     parents: list[list[int]] = field(default_factory=list)
     tokens: list[list[int]] = field(default_factory=list)
 
-    def add(self, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        """One step: (K,) each, on the host."""
-        self.parents.append(parents.long().tolist())
-        self.tokens.append(tokens.long().tolist())
+    def add(self, parents: list[int], tokens: list[int]) -> None:
+        """One step: K each."""
+        self.parents.append(parents)
+        self.tokens.append(tokens)
 
     def read(self, slot: int) -> list[int]:
         """The tokens of the hypothesis that stands in this slot of the last step."""

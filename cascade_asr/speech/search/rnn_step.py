@@ -20,7 +20,8 @@ class RNNSteps:
     the softmax is blind.
 
     Args:
-        decoder: an `RNNDecoder` with location attention, whose weights stay as they are.
+        decoder: an `RNNDecoder` with location attention, in evaluation mode, whose weights
+            stay as they are.
     """
 
     def __init__(self, decoder: nn.Module) -> None:
@@ -74,7 +75,7 @@ class RNNStep:
     def scores(self, tokens: torch.Tensor) -> torch.Tensor:
         """Last tokens (B x K,) to log-probabilities of the next ones (B x K, V)."""
         decoder, cells = self._of.decoder, self._cells
-        context = self._attend(decoder.dropout_dec[0](cells.hidden[0]))
+        context = self._attend(cells.hidden[0])
         output = cells.step(cells.prepare(decoder.embed(tokens)), context)
         if decoder.context_residual:
             output = torch.cat([output, context.to(output.dtype)], dim=1)
@@ -82,8 +83,8 @@ class RNNStep:
 
     def select(self, rows: torch.Tensor) -> None:
         """Hypotheses become those of ``rows`` (B x K,)."""
-        self._cells.state = [tensor[rows] for tensor in self._cells.state]
-        self._weights = self._weights[rows]
+        self._cells.state = [tensor.index_select(0, rows) for tensor in self._cells.state]
+        self._weights = self._weights.index_select(0, rows)
 
     def keep(self, utterances: torch.Tensor) -> None:
         """Forget all utterances but these (B',); their hypotheses are selected before."""
@@ -140,7 +141,6 @@ class _LstmStack:
 
     def __init__(self, weights: RNNSteps, like: torch.Tensor) -> None:
         self._cells = weights.cells
-        self._dropouts = weights.decoder.dropout_dec
         self.hidden = [weights.decoder.zero_state(like) for _ in self._cells]
         self._memories = [weights.decoder.zero_state(like) for _ in self._cells]
 
@@ -154,7 +154,7 @@ class _LstmStack:
         for index, cell in enumerate(self._cells):
             hidden, memory = cell(inputs, self.hidden[index], self._memories[index])
             self.hidden[index], self._memories[index] = hidden, memory
-            inputs = [self._dropouts[index](hidden)]
+            inputs = [hidden]
         return self.hidden[-1]
 
     @property
