@@ -144,7 +144,7 @@ class RecurrentLayer:
             )
         state = sequence.new_zeros(1, sequence.size(1), hidden_size)[0].unsqueeze(0)
         return torch.ops.aten.mkldnn_rnn_layer(
-            sequence, *self._packed, *self.weights[2:], state, state, is_backward, [],
+            sequence.contiguous(), *self._packed, *self.weights[2:], state, state, is_backward, [],
             LSTM, hidden_size, 1, True, False, False, False,
         )[0]  # fmt: skip
 

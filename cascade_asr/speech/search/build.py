@@ -63,7 +63,7 @@ def build_search(
         starts["decoder"] = step
     if language_model is not None:
         language_model.to(next(model.parameters()).device).eval()
-        starts["lm"] = language_model.start
+        starts["lm"] = language_model.steps()
     return BeamSearch(
         starts=starts,
         ctc=inference_form(model.ctc).log_softmax if has_ctc else None,

@@ -63,7 +63,7 @@ class RNNStep:
         self._of = weights
         self._width = width
         self._encoder_output = encoder_output
-        self._lengths = lengths.tolist()
+        self._lengths = lengths.tolist() if encoder_output.device.type == "cpu" else []
         self._projected = weights.encoded(encoder_output).unsqueeze(1)  # (B, 1, T', A)
         valid = valid_positions(lengths.to(encoder_output.device), encoder_output.size(1))
         self._padding = ~valid.unsqueeze(1)  # (B, 1, T')
@@ -88,7 +88,8 @@ class RNNStep:
 
     def keep(self, utterances: torch.Tensor) -> None:
         """Forget all utterances but these (B',); their hypotheses are selected before."""
-        self._lengths = [self._lengths[index] for index in utterances.tolist()]
+        if self._lengths:
+            self._lengths = [self._lengths[index] for index in utterances.tolist()]
         self._encoder_output = self._encoder_output[utterances]
         self._projected = self._projected[utterances]
         self._padding = self._padding[utterances]
@@ -97,7 +98,7 @@ class RNNStep:
         """(B x K, Z) decoder states to (B x K, H) contexts; updates the weights."""
         asked = self._of.asked(query).unflatten(0, (-1, self._width)).unsqueeze(2)  # (B, K, 1, A)
         before = self._weights.unflatten(0, (-1, self._width))  # (B, K, T')
-        if query.device.type == "cpu":
+        if self._lengths:
             return self._attend_one_by_one(asked, before)
         weights = self._attended(asked, before, self._projected, self._padding)
         self._weights = weights.flatten(0, 1)

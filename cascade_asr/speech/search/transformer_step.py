@@ -62,7 +62,7 @@ class TransformerStep:
         room = FIRST_STEPS * width
         # (keys, values) a block, (B, heads, room, D') each
         self._cache = [
-            tuple(each.new_zeros(batch, each.size(1), room, each.size(3)) for each in pair)
+            tuple(each.new_empty(batch, each.size(1), room, each.size(3)) for each in pair)
             for pair in self._memory
         ]
         self._is_own = torch.zeros(batch, width, room, dtype=torch.bool, device=device)
@@ -94,14 +94,15 @@ class TransformerStep:
         """Forget all utterances but these (B',); their hypotheses are selected before."""
         if self._memory_mask is not None:
             self._memory_mask = self._memory_mask[utterances]
-        self._memory, self._cache = (
-            [tuple(each[utterances] for each in pair) for pair in pairs]
-            for pairs in (self._memory, self._cache)
-        )
+        used = self._position * self._width
+        self._memory = [
+            tuple(_kept(each, utterances, each.size(2)) for each in pair) for pair in self._memory
+        ]
+        self._cache = [tuple(_kept(each, utterances, used) for each in pair) for pair in self._cache]
 
     def _make_room(self) -> None:
         self._cache = [
-            tuple(torch.cat([each, torch.zeros_like(each)], dim=2) for each in pair)
+            tuple(torch.cat([each, torch.empty_like(each)], dim=2) for each in pair)
             for pair in self._cache
         ]
         self._is_own = torch.cat([self._is_own, torch.zeros_like(self._is_own)], dim=2)
@@ -111,6 +112,19 @@ class TransformerStep:
         embedded = embedding(tokens)
         positions.extend_pe(embedded.new_zeros(1, self._position + 1, 1))
         return embedded * positions.xscale + positions.pe[0, self._position].to(embedded)
+
+
+def _kept(values: torch.Tensor, utterances: torch.Tensor, used: int) -> torch.Tensor:
+    """Rows of (B, heads, room, D') of which ``used`` places are filled, in ascending order.
+
+    On a CPU they are moved where they are, and mostly the last ones are those that go.
+    """
+    if values.is_cuda:
+        return values[utterances]
+    for place, row in enumerate(utterances.tolist()):
+        if place != row:
+            values[place, :, :used] = values[row, :, :used]
+    return values[: len(utterances)]
 
 
 class _Block:
