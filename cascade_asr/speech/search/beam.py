@@ -117,8 +117,8 @@ class BeamSearch:
                         if is_last:
                             ended.append(self.sentence_edge)
                         named = {
-                            name: parts[place, row, slot].item()
-                            for place, name in enumerate(grid.part_names)
+                            name: values[row][slot]
+                            for name, values in zip(grid.part_names, parts, strict=True)
                         }
                         found[index].append(Hypothesis(ended, score, named))
                         detections[index].add(step, score)
@@ -146,10 +146,10 @@ class _Told:
 
     def lists(
         self,
-    ) -> tuple[list[list[float]], list[list[int]], list[list[int]], torch.Tensor]:
+    ) -> tuple[list[list[float]], list[list[int]], list[list[int]], list[list[list[float]]]]:
         """Scores, parents and tokens (B, K), and parts (P, B, K)."""
         parents, tokens = self.values[1:3].long().tolist()
-        return self.values[0].tolist(), parents, tokens, self.values[3:]
+        return self.values[0].tolist(), parents, tokens, self.values[3:].tolist()
 
 
 class _Grid:

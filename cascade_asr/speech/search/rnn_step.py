@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -10,6 +12,8 @@ from cascade_asr.networks.decoders.cells import GruStack
 from cascade_asr.networks.fast.cell import LstmCell
 from cascade_asr.networks.fast.packed import Convolution, Product
 from cascade_asr.networks.masking import valid_positions
+
+AT_ONCE = 400_000  # energies that are computed together on a CPU: they fit into its cache
 
 
 class RNNSteps:
@@ -65,6 +69,7 @@ class RNNStep:
         self._encoder_output = encoder_output
         self._lengths = lengths.tolist() if encoder_output.device.type == "cpu" else []
         self._projected = weights.encoded(encoder_output).unsqueeze(1)  # (B, 1, T', A)
+        self._regroup()
         valid = valid_positions(lengths.to(encoder_output.device), encoder_output.size(1))
         self._padding = ~valid.unsqueeze(1)  # (B, 1, T')
         uniform = valid.to(encoder_output.dtype) / valid.sum(dim=1, keepdim=True)
@@ -90,6 +95,7 @@ class RNNStep:
         """Forget all utterances but these (B',); their hypotheses are selected before."""
         if self._lengths:
             self._lengths = [self._lengths[index] for index in utterances.tolist()]
+            self._regroup()
         self._encoder_output = self._encoder_output[utterances]
         self._projected = self._projected[utterances]
         self._padding = self._padding[utterances]
@@ -99,26 +105,39 @@ class RNNStep:
         asked = self._of.asked(query).unflatten(0, (-1, self._width)).unsqueeze(2)  # (B, K, 1, A)
         before = self._weights.unflatten(0, (-1, self._width))  # (B, K, T')
         if self._lengths:
-            return self._attend_one_by_one(asked, before)
+            return self._attend_in_groups(asked, before)
         weights = self._attended(asked, before, self._projected, self._padding)
         self._weights = weights.flatten(0, 1)
         return torch.matmul(weights, self._encoder_output).flatten(0, 1)
 
-    def _attend_one_by_one(self, asked: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-        """`_attend` to one utterance after another: no padding, and all fits into the cache."""
+    def _attend_in_groups(self, asked: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """`_attend` to a few utterances at a time, so that all fits into the cache."""
         contexts, after = [], torch.zeros_like(before)
-        for row, length in enumerate(self._lengths):
-            utterance = slice(row, row + 1)
+        for group, frames, is_padded in self._groups:
             weights = self._attended(
-                asked[utterance],
-                before[utterance, :, :length],
-                self._projected[utterance, :, :length],
-                None,
+                asked[group],
+                before[group, :, :frames],
+                self._projected[group, :, :frames],
+                self._padding[group, :, :frames] if is_padded else None,
             )
-            after[row, :, :length] = weights[0]
-            contexts.append(torch.matmul(weights[0], self._encoder_output[row, :length]))
+            after[group, :, :frames] = weights
+            contexts.append(torch.matmul(weights, self._encoder_output[group, :frames]))
         self._weights = after.flatten(0, 1)
-        return torch.cat(contexts)
+        return torch.cat(contexts).flatten(0, 1)
+
+    def _regroup(self) -> None:
+        """Which utterances are attended to together, their longest, and whether others are shorter."""
+        a_frame = self._width * self._projected.size(3)
+        starts, longest = [0], 0
+        for row, length in enumerate(self._lengths):
+            longest = max(longest, length)
+            if row > starts[-1] and (row + 1 - starts[-1]) * longest * a_frame > AT_ONCE:
+                starts.append(row)
+                longest = length
+        self._groups = []
+        for start, end in pairwise([*starts, len(self._lengths)]):
+            lengths = self._lengths[start:end]
+            self._groups.append((slice(start, end), max(lengths), len(set(lengths)) > 1))
 
     def _attended(
         self,
