@@ -10,6 +10,8 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.lm.awd_lstm import AWDLSTM, State, full_precision
 from cascade_asr.lm.corpus import Vocabulary
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.cell import LstmCell
+from cascade_asr.networks.fast.packed import Product
 
 BatchScorerInterface = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
 
@@ -49,11 +51,9 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
             "impossible", torch.tensor(impossible, dtype=torch.int64), persistent=False
         )
 
-    def start(
-        self, encoder_output: torch.Tensor, lengths: torch.Tensor, width: int
-    ) -> LanguageModelStep:
-        """Begin to score ``width`` hypotheses about each utterance of a batch (B, T', H)."""
-        return LanguageModelStep(self, encoder_output.size(0) * width)
+    def steps(self) -> LanguageModelSteps:
+        """What begins to score the hypotheses about a batch, in our own search."""
+        return LanguageModelSteps(self)
 
     def init_state(self, encoder_output: torch.Tensor) -> State:
         """The state before ``<sos>``."""
@@ -85,28 +85,59 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
         return scores, [[tuple(each[:, row] for each in pair) for pair in after] for row in rows]
 
 
+class LanguageModelSteps:
+    """Weights of a language model, prepared for all the batches that are searched with it.
+
+    Args:
+        scorer: the model, whose weights stay as they are, and its tokens in the
+            recogniser's order.
+    """
+
+    def __init__(self, scorer: LanguageModelScorer) -> None:
+        model = scorer.model
+        self.scorer = scorer
+        self.output = Product(model.softmax.weight, model.softmax.bias)
+        self.cells = [
+            LstmCell(layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0 + layer.bias_hh_l0)
+            for layer in model.rnn
+        ]
+
+    def __call__(
+        self, encoder_output: torch.Tensor, lengths: torch.Tensor, width: int
+    ) -> LanguageModelStep:
+        """Begin to score ``width`` hypotheses about each utterance of a batch (B, T', H)."""
+        return LanguageModelStep(self, encoder_output.size(0) * width)
+
+
 class LanguageModelStep:
     """Scores the next token of N hypotheses in our own search.
 
     Args:
-        scorer: the model, and its tokens in the recogniser's order.
+        weights: of the model.
         hypotheses: N.
     """
 
-    def __init__(self, scorer: LanguageModelScorer, hypotheses: int) -> None:
-        self._scorer = scorer
-        self._state = scorer.model.initial_state(hypotheses)
+    def __init__(self, weights: LanguageModelSteps, hypotheses: int) -> None:
+        self._of = weights
+        # (h, c) a layer, (N, H) each
+        self._state = [
+            tuple(each[0] for each in pair)
+            for pair in weights.scorer.model.initial_state(hypotheses)
+        ]
 
     def scores(self, tokens: torch.Tensor) -> torch.Tensor:
         """Last tokens (N,) to log-probabilities of the next ones (N, V)."""
-        scorer = self._scorer
-        raw, _, self._state = scorer.model.outputs(scorer.ids[tokens].unsqueeze(0), self._state)
-        scores = full_precision(scorer.model.softmax(raw[0])).log_softmax(dim=1)
-        return scores[:, scorer.ids].index_fill(1, scorer.impossible, IMPOSSIBLE)
+        scorer = self._of.scorer
+        hidden = scorer.model.embedding(scorer.ids[tokens])
+        for index, cell in enumerate(self._of.cells):
+            self._state[index] = cell([hidden], *self._state[index])
+            hidden = self._state[index][0]
+        scores = full_precision(self._of.output(hidden)).log_softmax(dim=1)
+        return scores[:, scorer.ids].index_fill_(1, scorer.impossible, IMPOSSIBLE)
 
     def select(self, rows: torch.Tensor) -> None:
         """Hypotheses become those of ``rows``, which may be fewer."""
-        self._state = [tuple(each[:, rows] for each in pair) for pair in self._state]
+        self._state = [tuple(each.index_select(0, rows) for each in pair) for pair in self._state]
 
     def keep(self, utterances: torch.Tensor) -> None:
         """Nothing here belongs to an utterance."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from cascade_asr.speech.ctc_alignment import Word
+
+_LISTS = ("nbest", "token_times", "word_times")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Decoded:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads; numbers keep all their digits."""
-        return asdict(self)
+        lists = {name: [vars(each) for each in getattr(self, name)] for name in _LISTS}
+        return {"utterance": self.utterance, **lists}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Decoded:

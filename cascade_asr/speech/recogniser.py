@@ -15,13 +15,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cascade_asr.data.tokens import BLANK_ID
 from cascade_asr.errors import ConfigError
+from cascade_asr.networks.fast.inference import inference_form
 from cascade_asr.speech.decode_config import DecodeConfig
 from cascade_asr.speech.loading import groups_of_like_lengths
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.search.build import build_search
 from cascade_asr.speech.search.hypothesis import Hypothesis
 
-LEAST_FILLED = 0.9  # of the longest utterance, that those encoded with it have
+LEAST_FILLED = 0.9  # of the longest utterance, that those encoded with it have on a CPU
 NO_TEXT = Hypothesis(tokens=[], score=float("-inf"), parts={})
 
 
@@ -44,6 +45,7 @@ class Recognizer:
     ) -> None:
         self.model = model
         self.config = config
+        self._network = inference_form(model)
         if config.search == "ctc_best_path":
             if model.ctc is None:
                 raise ConfigError("decoding: search ctc_best_path needs a model with a CTC layer")
@@ -85,7 +87,7 @@ class Recognizer:
         These are None where they are not wanted, the model has no CTC layer or there
         are too few frames for the encoder.
         """
-        encoder_output, encoder_lengths = self._encode(features)
+        encoder_output, encoder_lengths = self.encode(features)
         rows = (encoder_lengths >= 1).nonzero().flatten()
         result: list[tuple[list[Hypothesis], np.ndarray | None]]
         result = [([NO_TEXT], None) for _ in features]
@@ -94,13 +96,14 @@ class Recognizer:
             found = self._search(encoder_output, encoder_lengths[rows])
             ctc = None
             if wanted and self.model.ctc is not None:
-                ctc = self.model.ctc.log_softmax(encoder_output).float().cpu().numpy()
+                ctc = self._network.ctc.log_softmax(encoder_output).float().cpu().numpy()
             for place, (row, hypotheses) in enumerate(zip(rows.tolist(), found, strict=True)):
                 own = None if ctc is None else ctc[place, : int(encoder_lengths[row])]
                 result[row] = (hypotheses or [NO_TEXT], own)
         return result
 
-    def _encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    @torch.no_grad()
+    def encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder output (B, T', H) of several utterances, and its lengths (B,) on the CPU.
 
         On a CPU, where a frame of padding costs what any other does, only utterances of
@@ -110,10 +113,11 @@ class Recognizer:
         frames = [each.size(0) for each in features]
         outputs: list[torch.Tensor] = [torch.empty(0)] * len(frames)
         lengths = torch.zeros(len(frames), dtype=torch.int64)
-        for group in groups_of_like_lengths(frames, 0.0 if device.type == "cuda" else LEAST_FILLED):
+        least = getattr(self.model.encoder, "least_filled", LEAST_FILLED)
+        for group in groups_of_like_lengths(frames, 0.0 if device.type == "cuda" else least):
             padded = pad_sequence([features[index] for index in group], batch_first=True)
             counts = torch.tensor([frames[index] for index in group])
-            output, output_lengths = self.model.encode(padded.to(device), counts)
+            output, output_lengths = self._network.encode(padded.to(device), counts)
             lengths[group] = output_lengths.cpu()
             for row, index in enumerate(group):
                 outputs[index] = output[row, : max(1, int(lengths[index]))]
@@ -125,7 +129,7 @@ class Recognizer:
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
     ) -> list[list[Hypothesis]]:
         """The most probable CTC path of each utterance, and that path's log-probability."""
-        scores, best = self.model.ctc.log_softmax(encoder_output).max(dim=2)  # (B, T')
+        scores, best = self._network.ctc.log_softmax(encoder_output).max(dim=2)  # (B, T')
         best, scores = best.cpu(), scores.double().cpu()
         found = []
         for row, length in enumerate(encoder_lengths.tolist()):

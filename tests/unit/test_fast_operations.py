@@ -17,9 +17,12 @@ from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.cell import LstmCell
 from cascade_asr.networks.fast.dropout import activation_and_dropout, dropout
+from cascade_asr.networks.fast.inference import PackedLinear, inference_form
 from cascade_asr.networks.fast.location import LONGEST_MATRIX, LocationConvolution
 from cascade_asr.networks.fast.maps import convolve, valid_relu
+from cascade_asr.networks.fast.packed import HAS_ONEDNN
 from cascade_asr.networks.fast.recurrent import run_recurrent
 from cascade_asr.networks.fast.shift import relative_shift
 from cascade_asr.networks.fast.switch import VARIABLE, is_fast, plain_operations
@@ -91,6 +94,51 @@ def assert_same(fast: list, plain: list) -> None:
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(one, other, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("is_padded", [True, False], ids=["padded", "whole"])
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_an_encoder_with_packed_weights(name: str, is_padded: bool) -> None:
+    model, batch = speech_model(name).eval(), speech_batch(is_padded)
+    form = inference_form(model)
+    with plain_operations():
+        plain, lengths = model.encode(batch.features, batch.feature_lengths)
+    packed, packed_lengths = form.encode(batch.features, batch.feature_lengths)
+    assert lengths.tolist() == packed_lengths.tolist()
+    torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-5)
+    kinds = {type(each).__name__ for each in form.modules()}
+    assert not HAS_ONEDNN or "PackedLinear" in kinds
+    assert not any(isinstance(each, PackedLinear) for each in model.modules())
+    with plain_operations():
+        assert not any(isinstance(each, PackedLinear) for each in inference_form(model).modules())
+
+
+@torch.no_grad()
+def test_changed_weights_are_packed_again() -> None:
+    layer = nn.Linear(5, 7)
+    form, inputs = inference_form(layer), torch.randn(3, 5)
+    before = form(inputs)
+    layer.weight *= 2
+    layer.bias += 1
+    torch.testing.assert_close(form(inputs), layer(inputs))
+    assert not torch.equal(form(inputs), before)
+
+
+def test_packed_weights_keep_gradients() -> None:
+    layer = nn.Linear(5, 7)
+    inference_form(layer)(torch.randn(3, 5)).sum().backward()
+    assert layer.weight.grad is not None
+
+
+@torch.no_grad()
+def test_a_cell_is_pytorchs() -> None:
+    plain = nn.LSTMCell(5, 6)
+    cell = LstmCell(plain.weight_ih, plain.weight_hh, plain.bias_ih + plain.bias_hh)
+    inputs, state = torch.randn(4, 5), (torch.randn(4, 6), torch.randn(4, 6))
+    found = cell([inputs[:, :2], inputs[:, 2:]], *state)
+    for one, other in zip(found, plain(inputs, state), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def operations(output: torch.Tensor) -> set[str]:

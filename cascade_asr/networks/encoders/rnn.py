@@ -13,10 +13,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from cascade_asr.networks.bounds import COUNT, PROBABILITY, WIDTH, one_of
 from cascade_asr.networks.espnet import espnet_module
-from cascade_asr.networks.fast.maps import convolve, valid_relu
+from cascade_asr.networks.fast.maps import goes_alone, valid_convolution
 from cascade_asr.networks.fast.recurrent import run_recurrent
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.networks.masking import valid_positions, zero_padding
@@ -29,6 +30,8 @@ _espnet_vgg_rnn = espnet_module("espnet2.asr.encoder.vgg_rnn_encoder")
 class _RecurrentEncoder(nn.Module):
     """What both encoders share: the recurrent stack is the last entry of ``enc``."""
 
+    # a frame of padding costs little beside a step of the recurrence, which all share
+    least_filled = 0.75
     unsupported = {"rnn_type": one_of("lstm", "gru")}
     bounds = {
         "num_layers": COUNT,
@@ -151,6 +154,12 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
         """(B, T, D) to (B, T/4, 128 x D/4), each length rounded up."""
         block = self.enc[0]
         batch, frames, width = features.shape
+        if batch > 1 and goes_alone(block.conv1_1, features):
+            alone = [
+                self._convolve(features[row : row + 1, : max(1, length)], lengths[row : row + 1])[0]
+                for row, length in enumerate(lengths.tolist())
+            ]
+            return pad_sequence(alone, batch_first=True)
         maps = features.view(batch, frames, block.in_channel, width // block.in_channel)
         maps = maps.transpose(1, 2)  # (B, C, T, D)
         if bool((lengths < frames).any()):
@@ -158,7 +167,7 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
         blocks = {"conv1": (block.conv1_1, block.conv1_2), "conv2": (block.conv2_1, block.conv2_2)}
         for name, convolutions in blocks.items():
             for convolution in convolutions:
-                maps = valid_relu(convolve(convolution, maps), lengths)
+                maps = valid_convolution(convolution, maps, lengths)
             maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
             observed(name, maps.transpose(1, 2))
             lengths = (lengths + 1) // 2

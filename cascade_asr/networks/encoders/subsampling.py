@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cascade_asr.networks.fast.inference import PackedLinear
 from cascade_asr.networks.fast.maps import convolve
 from cascade_asr.networks.masking import zero_padding
 
@@ -88,6 +89,8 @@ def _convolve(
             maps = convolve(stage, maps)
         else:
             maps = functional.relu_(maps)
+    if isinstance(projection, PackedLinear):
+        return projection.of_maps(maps)
     # the projection's weight is sorted for that layout: it is smaller than the maps
     _, channels, _, width = maps.shape
     weight = projection.weight.view(-1, channels, width).transpose(1, 2).flatten(1)

@@ -7,6 +7,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from cascade_asr.networks.fast.inference import PackedConv2d
+from cascade_asr.networks.fast.packed import acts
 from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.networks.masking import valid_positions
 
@@ -18,6 +20,8 @@ def convolve(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
     in the input layers of self-attention encoders; its maps then lie in memory channels
     last.
     """
+    if isinstance(convolution, PackedConv2d) and acts(convolution.weight, maps):
+        return convolution.packed(maps)
     if not is_fast() or _keeps_layout(convolution, maps):
         return convolution(maps)
     if _is_product(convolution, maps):
@@ -136,6 +140,28 @@ def _add_patches(
             places += patches[:, :, row, column]
 
 
+def valid_convolution(
+    convolution: nn.Conv2d, maps: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """Convolution and `valid_relu`, (B, C, T, D) to (B, O, T, D)."""
+    if isinstance(convolution, PackedConv2d) and acts(convolution.weight, maps):
+        return _zero_beyond(convolution.packed(maps, "relu"), lengths)
+    return valid_relu(convolve(convolution, maps), lengths)
+
+
+def goes_alone(convolution: nn.Conv2d, features: torch.Tensor) -> bool:
+    """Whether utterances go through the convolutions one by one: no padding, smaller maps."""
+    return isinstance(convolution, PackedConv2d) and acts(convolution.weight, features)
+
+
+def _zero_beyond(maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Zero (B, C, T, D) beyond lengths on the CPU, in place."""
+    for utterance, length in zip(maps, lengths.tolist(), strict=True):
+        if length < maps.size(2):
+            utterance[:, length:].zero_()
+    return maps
+
+
 def valid_relu(maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """ReLU, and zero beyond the lengths, so that no convolution sees the padding.
 
@@ -159,10 +185,7 @@ class _ValidReLU(torch.autograd.Function):
     @staticmethod
     def forward(context, maps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(B, C, T, D) and (B,) on the CPU to (B, C, T, D)."""
-        maps.relu_()
-        for utterance, length in zip(maps, lengths.tolist(), strict=True):
-            if length < maps.size(2):
-                utterance[:, length:].zero_()
+        _zero_beyond(maps.relu_(), lengths)
         context.mark_dirty(maps)
         context.save_for_backward(maps)
         return maps

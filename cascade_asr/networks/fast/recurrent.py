@@ -14,6 +14,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from cascade_asr.networks.fast.inference import PackedLSTM
+from cascade_asr.networks.fast.packed import acts
 from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.networks.masking import valid_positions
 
@@ -120,6 +122,12 @@ def _run_padded(
     network: nn.RNNBase, layer: int, sequence: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     directions = 2 if network.bidirectional else 1
+    if isinstance(network, PackedLSTM) and acts(network.weight_hh_l0, sequence):
+        outputs = [
+            _run_packed_weights(network, layer, bool(direction), sequence, lengths)
+            for direction in range(directions)
+        ]
+        return torch.cat(outputs, dim=2) if directions == 2 else outputs[0]
     with torch.autocast("cpu", enabled=False):
         sequence = sequence.to(network.weight_ih_l0.dtype)
         outputs = []
@@ -132,6 +140,20 @@ def _run_padded(
             output = _call(network, (steps,), state, weights, flags)
             outputs.append(_reverse(output, lengths) if direction else output)
     return torch.cat(outputs, dim=2) if directions == 2 else outputs[0]
+
+
+def _run_packed_weights(
+    network: PackedLSTM,
+    layer: int,
+    is_backward: bool,
+    sequence: torch.Tensor,
+    lengths: torch.Tensor,
+) -> torch.Tensor:
+    run = network.layer((layer, is_backward), _weights(network, layer, is_backward))
+    if not is_backward or bool((lengths == sequence.size(1)).all()):
+        return run(sequence.transpose(0, 1), is_backward).transpose(0, 1)
+    output = run(_reverse(sequence, lengths).transpose(0, 1)).transpose(0, 1)
+    return _reverse(output, lengths)
 
 
 def _zero_state(

@@ -100,15 +100,14 @@ class BeamSearch:
             grid.keep(running)
         step = 0
         while running:
-            scores, parents, tokens, parts = grid.advance()
+            scores, parents, tokens, parts = grid.advance().lists()
             staying = []
             for row, index in enumerate(running):
                 longest, shortest = bounds[index]
                 histories[index].add(parents[row], tokens[row])
                 is_last = step == longest - 1
                 goes_on = False
-                for slot, token in enumerate(histories[index].tokens[-1]):
-                    score = float(scores[row, slot])
+                for slot, (token, score) in enumerate(zip(tokens[row], scores[row], strict=True)):
                     if score == -torch.inf:
                         continue
                     if not is_last and token != self.sentence_edge:
@@ -117,8 +116,10 @@ class BeamSearch:
                         ended = histories[index].read(slot)
                         if is_last:
                             ended.append(self.sentence_edge)
-                        values = parts[:, row, slot].tolist()
-                        named = dict(zip(grid.part_names, values, strict=True))
+                        named = {
+                            name: values[row][slot]
+                            for name, values in zip(grid.part_names, parts, strict=True)
+                        }
                         found[index].append(Hypothesis(ended, score, named))
                         detections[index].add(step, score)
                 is_over = self.maxlenratio == 0.0 and detections[index].is_over(step)
@@ -131,6 +132,24 @@ class BeamSearch:
         for hypotheses in found:
             hypotheses.sort(key=lambda each: each.score, reverse=True)
         return found
+
+
+@dataclass
+class _Told:
+    """What a step tells the host, at once.
+
+    Attributes:
+        values: (3 + P, B, K) float64: scores, parents, tokens, and parts of the scores.
+    """
+
+    values: torch.Tensor
+
+    def lists(
+        self,
+    ) -> tuple[list[list[float]], list[list[int]], list[list[int]], list[list[list[float]]]]:
+        """Scores, parents and tokens (B, K), and parts (P, B, K)."""
+        parents, tokens = self.values[1:3].long().tolist()
+        return self.values[0].tolist(), parents, tokens, self.values[3:].tolist()
 
 
 class _Grid:
@@ -154,6 +173,7 @@ class _Grid:
             self.part_names.append("length_bonus")
         size = (lengths.size(0), search.width)
         device = encoder_output.device
+        self._first_slots = torch.arange(size[0], device=device).unsqueeze(1) * search.width
         self._tokens = torch.full(size, search.sentence_edge, device=device)
         self._totals = torch.full(size, -torch.inf, dtype=torch.float64, device=device)
         self._totals[:, 0] = 0.0  # in the first step there is one hypothesis
@@ -161,12 +181,8 @@ class _Grid:
             len(self.part_names), *size, dtype=torch.float64, device=device
         )
 
-    def advance(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One token more.
-
-        Returns:
-            On the host: scores, parents and tokens (B, K), parts (P, B, K), float64.
-        """
+    def advance(self) -> _Told:
+        """One token more."""
         search = self._search
         size = self._tokens.shape
         last = self._tokens.flatten()
@@ -203,8 +219,7 @@ class _Grid:
         self._tokens = tokens
         self._totals = scores.masked_fill(tokens == search.sentence_edge, -torch.inf)
         told = torch.cat([torch.stack([scores, parents.double(), tokens.double()]), self._parts])
-        told = told.cpu()
-        return told[0], told[1], told[2], told[3:]
+        return _Told(told.cpu())
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these utterances of the grid alone."""
@@ -253,8 +268,7 @@ class _Grid:
         return torch.cat([weighted[:, :, :-1], added], dim=2)
 
     def _select(self, best: torch.Tensor, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        offsets = torch.arange(parents.size(0), device=parents.device).unsqueeze(1)
-        rows = (offsets * parents.size(1) + parents).flatten()
+        rows = (self._first_slots[: parents.size(0)] + parents).flatten()
         for step in self._steps.values():
             step.select(rows)
         if self._ctc is not None:

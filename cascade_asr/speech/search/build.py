@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from cascade_asr.errors import ConfigError
@@ -10,12 +9,13 @@ from cascade_asr.networks.decoders.attention import has_own_loop
 from cascade_asr.networks.decoders.rnn import RNNDecoder
 from cascade_asr.networks.decoders.transformer import TransformerDecoder
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.inference import inference_form
 from cascade_asr.speech.decode_config import DecodeConfig
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.search.beam import BeamSearch, StartStep
 from cascade_asr.speech.search.espnet_search import EspnetSearch
-from cascade_asr.speech.search.rnn_step import RNNStep
-from cascade_asr.speech.search.transformer_step import TransformerStep
+from cascade_asr.speech.search.rnn_step import RNNSteps
+from cascade_asr.speech.search.transformer_step import TransformerSteps
 
 _positions = espnet_module("espnet.nets.pytorch_backend.transformer.embedding")
 
@@ -63,10 +63,10 @@ def build_search(
         starts["decoder"] = step
     if language_model is not None:
         language_model.to(next(model.parameters()).device).eval()
-        starts["lm"] = language_model.start
+        starts["lm"] = language_model.steps()
     return BeamSearch(
         starts=starts,
-        ctc=model.ctc.log_softmax if has_ctc else None,
+        ctc=inference_form(model.ctc).log_softmax if has_ctc else None,
         weights=weights,
         width=width,
         sentence_edge=model.sentence_edge,
@@ -81,8 +81,8 @@ def _decoder_step(model: ASRModel) -> StartStep | None:
     """What begins to score by the decoder; None where only ESPnet can."""
     decoder = model.decoder
     if type(decoder) is RNNDecoder and has_own_loop(decoder.att_list[0]):
-        return partial(RNNStep, decoder)
+        return RNNSteps(inference_form(decoder))
     if type(decoder) is TransformerDecoder:
         if type(decoder.embed[-1]) is _positions.PositionalEncoding:
-            return partial(TransformerStep, decoder)
+            return TransformerSteps(inference_form(decoder))
     return None

@@ -37,11 +37,15 @@ class CTCPrefix:
     ) -> None:
         frames = torch.arange(log_probabilities.size(1), device=log_probabilities.device)
         self._valid = frames < lengths.to(frames.device).unsqueeze(1)  # (B, T)
+        self._invalid = ~self._valid.unsqueeze(1)  # (B, 1, T)
         scores = log_probabilities.transpose(1, 2).double().clamp(min=IMPOSSIBLE)  # (B, V, T)
-        self._frame_scores = scores.masked_fill(~self._valid.unsqueeze(1), 0.0)
+        self._frame_scores = scores.masked_fill(self._invalid, 0.0)
         self._by_product = bool(self._frame_scores.min() > LEAST_PRODUCT)
         self._probabilities = self._frame_scores.exp() * self._valid.unsqueeze(1)
-        self._last_frame = lengths.to(frames.device) - 1
+        last_frame = (lengths.to(frames.device) - 1).view(-1, 1, 1)
+        self._last_frame = last_frame.repeat(1, width, 1)  # (B, K, 1)
+        vocabulary = log_probabilities.size(2)
+        self._first_rows = torch.arange(len(lengths), device=frames.device).unsqueeze(1) * vocabulary
         self._edge = sentence_edge
         blanks = self._frame_scores[:, BLANK_ID].cumsum(dim=1)
         self._blanks = blanks.unsqueeze(1)  # (B, 1, T)
@@ -69,8 +73,8 @@ class CTCPrefix:
             candidates = torch.arange(sums.size(2), device=sums.device)
         repeated = self._summed_for(self._shifted(self._ending_in_blank), self._last_tokens)
         sums = torch.where(candidates == last, repeated.unsqueeze(2), sums)
-        frame = self._last_frame.view(-1, 1, 1).expand(-1, total.size(1), 1)
-        sums = torch.where(candidates == self._edge, total.gather(2, frame), sums)
+        ended = total.gather(2, self._last_frame)
+        sums = torch.where(candidates == self._edge, ended, sums)
         sums = sums.masked_fill(candidates == BLANK_ID, IMPOSSIBLE)
         self._sums = sums
         return sums - self._prefix.unsqueeze(2)
@@ -90,7 +94,7 @@ class CTCPrefix:
         before = torch.where(same, in_blank, torch.logaddexp(in_token, in_blank))
         self._prefix = self._sums.flatten(1).gather(1, best)
         shifted = self._shifted(before)
-        frame_scores = _rows(self._frame_scores, tokens)  # (B, K, T)
+        frame_scores = self._rows(self._frame_scores, tokens)  # (B, K, T)
         cumulated = frame_scores.cumsum(dim=2)
         in_token = cumulated + (shifted - (cumulated - frame_scores)).logcumsumexp(dim=2)
         self._before_first = IMPOSSIBLE
@@ -101,9 +105,10 @@ class CTCPrefix:
 
     def keep(self, utterances: torch.Tensor) -> None:
         """Forget all utterances but these (B',) of the grid."""
-        for name in ("_valid", "_frame_scores", "_probabilities", "_last_frame", "_blanks",
+        for name in ("_valid", "_invalid", "_frame_scores", "_probabilities", "_last_frame", "_blanks",
                      "_ending_in_blank", "_ending_in_token", "_prefix", "_last_tokens"):  # fmt: skip
             setattr(self, name, getattr(self, name)[utterances])
+        self._first_rows = self._first_rows[: len(utterances)]
 
     def _shifted(self, values: torch.Tensor, first: float | None = None) -> torch.Tensor:
         """Values (B, K, T) one frame later; in front what holds before the first frame."""
@@ -112,14 +117,14 @@ class CTCPrefix:
 
     def _summed(self, before: torch.Tensor, candidates: torch.Tensor | None) -> torch.Tensor:
         """log sum_t exp(before[t] + frame score[t]) of tokens: (B, K, T) to (B, K, C or V)."""
-        before = before.masked_fill(~self._valid.unsqueeze(1), -torch.inf)
+        before = before.masked_fill(self._invalid, -torch.inf)
         if not self._by_product:
             return self._summed_slowly(before, candidates)
         largest = before.amax(dim=2, keepdim=True)
         shares = (before - largest).exp()
         vocabulary = self._probabilities.size(1)
         if candidates is not None and FEW_CANDIDATES * candidates.size(2) < vocabulary:
-            rows = _rows(self._probabilities, candidates.flatten(1)).unflatten(1, candidates.shape[1:])
+            rows = self._rows(self._probabilities, candidates.flatten(1)).unflatten(1, candidates.shape[1:])
             sums = torch.matmul(rows, shares.unsqueeze(3)).squeeze(3)
         else:
             sums = torch.matmul(shares, self._probabilities.transpose(1, 2))
@@ -134,18 +139,17 @@ class CTCPrefix:
         for slot in range(before.size(1)):
             scores = self._frame_scores
             if candidates is not None:
-                scores = _rows(scores, candidates[:, slot])
+                scores = self._rows(scores, candidates[:, slot])
             sums.append((before[:, slot : slot + 1] + scores).logsumexp(dim=2))
         return torch.stack(sums, dim=1).clamp(min=2 * IMPOSSIBLE)
 
     def _summed_for(self, before: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The same for one token of each hypothesis, (B, K)."""
-        before = before.masked_fill(~self._valid.unsqueeze(1), -torch.inf)
-        scores = _rows(self._frame_scores, tokens.clamp(min=0))
+        before = before.masked_fill(self._invalid, -torch.inf)
+        scores = self._rows(self._frame_scores, tokens.clamp(min=0))
         return (before + scores).logsumexp(dim=2).clamp(min=2 * IMPOSSIBLE)
 
-
-def _rows(values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Values (B, V, T) of tokens (B, N): (B, N, T)."""
-    offsets = torch.arange(values.size(0), device=values.device).unsqueeze(1) * values.size(1)
-    return values.flatten(0, 1)[(offsets + tokens).flatten()].unflatten(0, tokens.shape)
+    def _rows(self, values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Values (B, V, T) of tokens (B, N): (B, N, T)."""
+        rows = (self._first_rows + tokens).flatten()
+        return values.flatten(0, 1).index_select(0, rows).unflatten(0, tokens.shape)

@@ -1,10 +1,8 @@
-"""Hypotheses that ended, and the steps from which they are read back."""
+"""Hypotheses that ended, and those that still grow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import torch
 
 
 @dataclass
@@ -25,20 +23,21 @@ class Hypothesis:
 
 @dataclass
 class History:
-    """Parents and tokens of the hypotheses of one utterance, step by step."""
+    """The running hypotheses of one utterance, step by step.
 
-    parents: list[list[int]] = field(default_factory=list)
-    tokens: list[list[int]] = field(default_factory=list)
+    Attributes:
+        texts: the tokens of each slot's hypothesis.
+    """
 
-    def add(self, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        """One step: (K,) each, on the host."""
-        self.parents.append(parents.long().tolist())
-        self.tokens.append(tokens.long().tolist())
+    texts: list[list[int]] = field(default_factory=list)
+
+    def add(self, parents: list[int], tokens: list[int]) -> None:
+        """One step: K each."""
+        texts = self.texts or [[]] * len(parents)
+        self.texts = [
+            [*texts[parent], token] for parent, token in zip(parents, tokens, strict=True)
+        ]
 
     def read(self, slot: int) -> list[int]:
         """The tokens of the hypothesis that stands in this slot of the last step."""
-        tokens = []
-        for parents, row in zip(reversed(self.parents), reversed(self.tokens), strict=True):
-            tokens.append(row[slot])
-            slot = parents[slot]
-        return tokens[::-1]
+        return list(self.texts[slot])
