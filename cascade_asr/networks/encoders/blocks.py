@@ -14,6 +14,7 @@ from torch.nn import functional
 from cascade_asr.networks.encoders.attention import self_attention
 from cascade_asr.networks.encoders.padding import PaddedBatch
 from cascade_asr.networks.fast.dropout import activate, activation_and_dropout, dropout
+from cascade_asr.networks.fast.products import linear
 
 
 def transformer_block(
@@ -176,4 +177,4 @@ def convolve_over_time(convolution: nn.Conv1d, sequence: torch.Tensor) -> torch.
 
 def _pointwise(convolution: nn.Conv1d, sequence: torch.Tensor) -> torch.Tensor:
     """A Conv1d of width 1, as the matrix product that it is."""
-    return functional.linear(sequence, convolution.weight.squeeze(2), convolution.bias)
+    return linear(sequence, convolution.weight.squeeze(2), convolution.bias)

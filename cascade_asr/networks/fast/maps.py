@@ -7,6 +7,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from cascade_asr.networks.fast.products import multiply, weight_gradient
 from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.networks.masking import valid_positions
 
@@ -65,7 +66,7 @@ class _Convolution(torch.autograd.Function):
         output = maps.new_empty(len(maps), frames, width, len(weight))
         for utterance, result in zip(maps, output, strict=True):
             patches = _patches(utterance, weight, stride)
-            torch.addmm(bias, patches, flat.t(), out=result.view(frames * width, -1))
+            result.copy_(multiply(patches, flat, bias).view_as(result))
         context.save_for_backward(maps, weight)
         context.stride = stride
         return output
@@ -82,11 +83,11 @@ class _Convolution(torch.autograd.Function):
         flat_gradient = torch.zeros_like(flat) if of_weight else None
         for index, utterance in enumerate(gradient.flatten(1, 2)):  # (T' x D', O)
             if of_weight:
-                flat_gradient.addmm_(
-                    utterance.t(), _patches(maps[index], weight, context.stride)
-                )
+                patches = _patches(maps[index], weight, context.stride)
+                flat_gradient += weight_gradient(utterance, patches)
             if of_maps:
-                _add_patches(maps_gradient[index], utterance @ flat, weight, context.stride)
+                patches = multiply(utterance, flat.t())
+                _add_patches(maps_gradient[index], patches, weight, context.stride)
         if of_weight:
             outputs, channels, *kernel = weight.shape
             flat_gradient = flat_gradient.view(outputs, *kernel, channels).permute(0, 3, 1, 2)
