@@ -164,7 +164,7 @@ def test_location_convolution(frames: int) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "padding"),
-    [(3, 3, 2, 0), (3, 5, 3, 0), (3, 3, 1, 0), (3, 3, 1, 1), (1, 3, 2, 0)],
+    [(3, 3, 2, 0), (3, 5, 3, 0), (3, 3, 1, 0), (3, 3, 1, 1), (1, 3, 2, 0), (1, 3, 1, 1)],
 )
 def test_convolution_over_time_and_frequency(
     channels: int, kernel: int, stride: int, padding: int
@@ -348,3 +348,11 @@ def test_linear_layers_of_every_network_take_the_fast_product() -> None:
     for name in MODELS:
         plain = [key for key, module in speech_model(name).named_modules() if type(module) is nn.Linear]
         assert plain == [], name
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_relu_behind_a_convolution_overwrites_it_and_keeps_its_layout(kernel: int) -> None:
+    convolution = nn.Conv2d(1, 4, kernel, padding=kernel // 2)
+    output = valid_relu(convolve(convolution, torch.randn(2, 1, 17, 12)), torch.tensor([17, 9]))
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    assert "CopySlices" not in operations(output)  # which would copy the maps back and forth
