@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cascade_asr.networks.bounds import PROBABILITY
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.products import use_linear
 
 _BLANK = 0
 
@@ -31,6 +32,7 @@ class CTC(espnet_module("espnet2.asr.ctc").CTC):
         super().__init__(*args, **kwargs)
         # without parameters, so that the state dict stays ESPnet's
         self.dropout = nn.Dropout(self.dropout_rate)
+        use_linear(self)
 
     def losses(
         self,

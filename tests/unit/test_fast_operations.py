@@ -17,12 +17,14 @@ from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast import products as products_module
 from cascade_asr.networks.fast.cell import LstmCell
 from cascade_asr.networks.fast.dropout import activation_and_dropout, dropout
 from cascade_asr.networks.fast.inference import PackedLinear, inference_form
 from cascade_asr.networks.fast.location import LONGEST_MATRIX, LocationConvolution
 from cascade_asr.networks.fast.maps import convolve, valid_relu
 from cascade_asr.networks.fast.packed import HAS_ONEDNN
+from cascade_asr.networks.fast.products import ROWS, Linear, linear
 from cascade_asr.networks.fast.recurrent import run_recurrent
 from cascade_asr.networks.fast.shift import relative_shift
 from cascade_asr.networks.fast.switch import VARIABLE, is_fast, plain_operations
@@ -210,7 +212,7 @@ def test_location_convolution(frames: int) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "padding"),
-    [(3, 3, 2, 0), (3, 5, 3, 0), (3, 3, 1, 0), (3, 3, 1, 1), (1, 3, 2, 0)],
+    [(3, 3, 2, 0), (3, 5, 3, 0), (3, 3, 1, 0), (3, 3, 1, 1), (1, 3, 2, 0), (1, 3, 1, 1)],
 )
 def test_convolution_over_time_and_frequency(
     channels: int, kernel: int, stride: int, padding: int
@@ -348,3 +350,57 @@ def test_an_optimizer_in_one_pass_moves_the_weights_as_the_plain_one(kind: str) 
     assert optimizer.defaults["fused"] and not plain_optimizer.defaults["fused"]
     assert_same(list(network.parameters()), list(plain.parameters()))
     assert not trained(in_one_pass=True, foreach=True)[1].defaults["fused"]  # chosen by the user
+
+
+def products(size: int, columns: int, rows: int, is_dense: bool) -> list[torch.Tensor]:
+    """A linear layer's output and gradients; without gaps in memory, or of parts of wider matrices."""
+    torch.manual_seed(1)
+    wider = 0 if is_dense else 5
+    inputs = torch.randn(rows, size + wider, requires_grad=True)
+    weight = torch.randn(columns, size + wider, requires_grad=True)
+    bias = torch.randn(columns, requires_grad=True)
+    output = linear(inputs[:, :size], weight[:, :size], bias)
+    output_gradient = torch.randn(rows, columns + wider)[:, :columns]
+    gradients = torch.autograd.grad(output, [inputs, weight, bias], output_gradient)
+    return [output.detach(), *gradients]
+
+
+@pytest.mark.parametrize("is_dense", [True, False], ids=["dense", "with gaps"])
+@pytest.mark.parametrize("rows", [8, 128, 150])
+@pytest.mark.parametrize(("size", "columns"), [(160, 200), (200, 160)])
+def test_products_by_onednn(monkeypatch, size: int, columns: int, rows: int, is_dense: bool) -> None:
+    monkeypatch.setattr(products_module, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(products_module, "FEWEST_MULTIPLICATIONS", 1)
+    calls = []
+    onednn = products_module._onednn
+    monkeypatch.setattr(
+        products_module, "_onednn", lambda *matrices: calls.append(1) or onednn(*matrices)
+    )
+    fast = products(size, columns, rows, is_dense)
+    assert len(calls) == (2 if rows < ROWS else 3)  # too few rows for oneDNN's weight gradient
+    with plain_operations():
+        assert_same(fast, products(size, columns, rows, is_dense))
+
+
+def test_a_frozen_layer_costs_no_weight_gradient(monkeypatch) -> None:
+    monkeypatch.setattr(products_module, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(products_module, "FEWEST_MULTIPLICATIONS", 1)
+    layer = Linear(96, 96).requires_grad_(False)
+    monkeypatch.setattr(products_module, "weight_gradient", None)  # calling it would raise
+    inputs = torch.randn(128, 96, requires_grad=True)
+    layer(inputs).sum().backward()
+    torch.testing.assert_close(inputs.grad, layer.weight.sum(dim=0).expand_as(inputs))
+
+
+def test_linear_layers_of_every_network_take_the_fast_product() -> None:
+    for name in MODELS:
+        plain = [key for key, module in speech_model(name).named_modules() if type(module) is nn.Linear]
+        assert plain == [], name
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_relu_behind_a_convolution_overwrites_it_and_keeps_its_layout(kernel: int) -> None:
+    convolution = nn.Conv2d(1, 4, kernel, padding=kernel // 2)
+    output = valid_relu(convolve(convolution, torch.randn(2, 1, 17, 12)), torch.tensor([17, 9]))
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    assert "CopySlices" not in operations(output)  # which would copy the maps back and forth

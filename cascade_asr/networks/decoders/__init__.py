@@ -15,6 +15,7 @@ from cascade_asr.networks.decoders.attention import check_attention
 from cascade_asr.networks.decoders.rnn import RNNDecoder
 from cascade_asr.networks.decoders.transformer import TransformerDecoder
 from cascade_asr.networks.espnet import quiet_espnet
+from cascade_asr.networks.fast.products import use_linear
 from cascade_asr.networks.layer import Decoder
 from cascade_asr.options.signatures import check_conf
 
@@ -57,8 +58,10 @@ def build_decoder(
     sizes = {"vocab_size": vocabulary_size, "encoder_output_size": encoder_output_size}
     try:
         with quiet_espnet():
-            return DECODERS[name](**sizes, **conf)
+            decoder = DECODERS[name](**sizes, **conf)
     except Exception as error:  # whatever a constructor of ESPnet's says to such values
         raise ConfigError(
             f"decoder_conf: {name} refuses this configuration: {told(error)}"
         ) from error
+    use_linear(decoder)
+    return decoder

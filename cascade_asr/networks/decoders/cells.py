@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from cascade_asr.networks.fast.products import linear
 from cascade_asr.networks.fast.shared_linear import SharedLinear
 
 
@@ -36,14 +36,14 @@ class LstmStack:
     def prepare(self, embedded: torch.Tensor) -> torch.Tensor:
         """Embeddings (..., Z) to their share of the bottom layer's gates (..., 4Z)."""
         weight = self._bottom.weight_ih[:, : self._width]
-        return functional.linear(embedded, weight, self._biases[0])
+        return linear(embedded, weight, self._biases[0])
 
     def step(self, prepared: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """One token: its prepared gates (B, 4Z), attention context (B, H); top state (B, Z)."""
         inputs, share = context, prepared
-        for index, linear in enumerate(self._recurrent):
-            recurrent = linear(torch.cat([inputs, self.hidden[index].to(inputs.dtype)], dim=1))
-            hidden, cell = _lstm_cell(recurrent, share, self._cells[index])
+        for index, recurrent in enumerate(self._recurrent):
+            both = torch.cat([inputs, self.hidden[index].to(inputs.dtype)], dim=1)
+            hidden, cell = _lstm_cell(recurrent(both), share, self._cells[index])
             self.hidden[index], self._cells[index] = hidden, cell
             if index + 1 < len(self._recurrent):
                 inputs, share = self._dropouts[index](hidden), self._biases[index + 1]

@@ -36,6 +36,7 @@ from cascade_asr.networks.encoders.self_attention import (
     TransformerEncoder,
 )
 from cascade_asr.networks.espnet import quiet_espnet
+from cascade_asr.networks.fast.products import use_linear
 from cascade_asr.networks.layer import Encoder
 from cascade_asr.options.signatures import check_conf
 
@@ -73,8 +74,10 @@ def build_encoder(name: str, input_size: int, conf: Mapping[str, Any]) -> Encode
         raise ConfigError("\n".join(problems))
     try:
         with quiet_espnet():
-            return ENCODERS[name](input_size=input_size, **conf)
+            encoder = ENCODERS[name](input_size=input_size, **conf)
     except Exception as error:  # whatever a constructor of ESPnet's says to such values
         raise ConfigError(
             f"encoder_conf: {name} refuses this configuration: {told(error)}"
         ) from error
+    use_linear(encoder)
+    return encoder

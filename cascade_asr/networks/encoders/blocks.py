@@ -15,6 +15,7 @@ from cascade_asr.networks.encoders.attention import self_attention
 from cascade_asr.networks.encoders.padding import PaddedBatch
 from cascade_asr.networks.fast.dropout import activate, activation_and_dropout, dropout
 from cascade_asr.networks.fast.inference import PackedConv1d
+from cascade_asr.networks.fast.products import linear
 
 
 def transformer_block(
@@ -179,4 +180,4 @@ def _pointwise(convolution: nn.Conv1d, sequence: torch.Tensor) -> torch.Tensor:
     """A Conv1d of width 1, as the matrix product that it is."""
     if isinstance(convolution, PackedConv1d):
         return convolution.of_frames(sequence)
-    return functional.linear(sequence, convolution.weight.squeeze(2), convolution.bias)
+    return linear(sequence, convolution.weight.squeeze(2), convolution.bias)

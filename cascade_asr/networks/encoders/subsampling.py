@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from cascade_asr.networks.fast.inference import PackedLinear
 from cascade_asr.networks.fast.maps import convolve
+from cascade_asr.networks.fast.products import linear
 from cascade_asr.networks.masking import zero_padding
 
 
@@ -94,7 +95,7 @@ def _convolve(
     # the projection's weight is sorted for that layout: it is smaller than the maps
     _, channels, _, width = maps.shape
     weight = projection.weight.view(-1, channels, width).transpose(1, 2).flatten(1)
-    return functional.linear(maps.permute(0, 2, 3, 1).flatten(2), weight, projection.bias)
+    return linear(maps.permute(0, 2, 3, 1).flatten(2), weight, projection.bias)
 
 
 def _frames_needed(embed: nn.Module, size: int) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from cascade_asr.networks.fast.products import multiply, weight_gradient
 from cascade_asr.networks.fast.switch import is_fast
 
 
@@ -46,7 +47,7 @@ class _BlockwiseCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden.size(0), rows):
             block = slice(start, start + rows)
             aim = targets[block].unsqueeze(1)
-            logits = torch.addmm(bias, hidden[block], weight.t()).log_softmax(dim=1)
+            logits = multiply(hidden[block], weight, bias).log_softmax(dim=1)
             loss -= logits.gather(1, aim).sum()
             if any(wants):
                 _add_gradients(gradients, logits.exp_(), aim, hidden[block], weight, block)
@@ -72,8 +73,8 @@ def _add_gradients(
     of_hidden, of_weight, of_bias = gradients
     of_logits = probabilities.scatter_add_(1, aim, -torch.ones_like(aim, dtype=hidden.dtype))
     if of_hidden is not None:
-        torch.mm(of_logits, weight, out=of_hidden[block])
+        of_hidden[block] = multiply(of_logits, weight.t())
     if of_weight is not None:
-        of_weight.addmm_(of_logits.t(), hidden)
+        of_weight += weight_gradient(of_logits, hidden)
     if of_bias is not None:
         of_bias.add_(of_logits.sum(dim=0))

@@ -21,6 +21,7 @@ from cascade_asr.networks.fast.packed import (
     can_pack,
     state_of,
 )
+from cascade_asr.networks.fast.products import Linear
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -68,7 +69,7 @@ class _Packed:
         return before[1]
 
 
-class PackedLinear(_Packed, nn.Linear):
+class PackedLinear(_Packed, Linear):
     """A linear layer."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -160,6 +161,7 @@ def has_zeros_around(convolution: nn.Module) -> bool:
 
 _PACKED: dict[type, type] = {
     nn.Linear: PackedLinear,
+    Linear: PackedLinear,
     nn.Conv2d: PackedConv2d,
     nn.Conv1d: PackedConv1d,
     nn.LSTM: PackedLSTM,

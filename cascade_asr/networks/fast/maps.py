@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from cascade_asr.networks.fast.inference import PackedConv2d
 from cascade_asr.networks.fast.packed import acts
+from cascade_asr.networks.fast.products import multiply, weight_gradient
 from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.networks.masking import valid_positions
 
@@ -16,19 +17,20 @@ from cascade_asr.networks.masking import valid_positions
 def convolve(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
     """The convolution, as what is fastest for it (docs/performance.md).
 
-    On a CPU that is a matrix product where there are several channels and no padding, as
-    in the input layers of self-attention encoders; its maps then lie in memory channels
-    last.
+    On a CPU that is a matrix product where there is one channel, as of features, or no
+    padding, as in the input layers of self-attention encoders; its maps then lie in memory
+    channels last.
     """
     if isinstance(convolution, PackedConv2d) and acts(convolution.weight, maps):
         return convolution.packed(maps)
     if not is_fast() or _keeps_layout(convolution, maps):
         return convolution(maps)
     if _is_product(convolution, maps):
-        sequence = _Convolution.apply(
-            maps.permute(0, 2, 3, 1), convolution.weight, convolution.bias, convolution.stride
+        rows, columns = convolution.padding
+        maps = functional.pad(maps, (columns, columns, rows, rows))
+        return _Convolution.apply(
+            maps, convolution.weight, convolution.bias, convolution.stride
         )
-        return sequence.permute(0, 3, 1, 2)
     weight = convolution.weight.contiguous(memory_format=torch.channels_last)
     return functional.conv2d(
         maps, weight, convolution.bias, convolution.stride, convolution.padding
@@ -46,30 +48,35 @@ def _is_product(convolution: nn.Conv2d, maps: torch.Tensor) -> bool:
         maps.device.type == "cpu"
         and maps.dtype == convolution.weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and convolution.in_channels > 1
         and convolution.groups == 1
-        and not any(convolution.padding)
+        and (convolution.in_channels == 1 or not any(convolution.padding))
+        and convolution.padding_mode == "zeros"
         and set(convolution.dilation) == {1}
         and convolution.bias is not None
     )
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution without padding as one matrix product for each utterance.
+    """A convolution over padded maps as one matrix product for each utterance.
 
-    Only one utterance's patches are in memory at a time, forward and backward.
+    Only one utterance's patches are in memory at a time, forward and backward. Maps lie
+    in memory channels last; what is returned is no view, so that ReLU may overwrite it.
     """
 
     @staticmethod
     def forward(context, maps, weight, bias, stride) -> torch.Tensor:
-        """(B, T, D, C), (O, C, K, L), (O,) and two steps to (B, T', D', O)."""
-        maps = maps.contiguous()
+        """(B, C, T, D), (O, C, K, L), (O,) and two steps to (B, O, T', D')."""
+        maps = maps.permute(0, 2, 3, 1).contiguous()
         flat = _flat(weight)
         frames, width = _sizes(maps, weight, stride)
-        output = maps.new_empty(len(maps), frames, width, len(weight))
-        for utterance, result in zip(maps, output, strict=True):
+        output = torch.empty(
+            (len(maps), len(weight), frames, width),
+            dtype=maps.dtype,
+            memory_format=torch.channels_last,
+        )
+        for utterance, result in zip(maps, output.permute(0, 2, 3, 1), strict=True):
             patches = _patches(utterance, weight, stride)
-            torch.addmm(bias, patches, flat.t(), out=result.view(frames * width, -1))
+            result.copy_(multiply(patches, flat, bias).view_as(result))
         context.save_for_backward(maps, weight)
         context.stride = stride
         return output
@@ -81,20 +88,22 @@ class _Convolution(torch.autograd.Function):
         maps, weight = context.saved_tensors
         of_maps, of_weight, of_bias = context.needs_input_grad[:3]
         flat = _flat(weight)
-        gradient = gradient.contiguous()
+        gradient = gradient.permute(0, 2, 3, 1).contiguous()
         maps_gradient = torch.zeros_like(maps) if of_maps else None
         flat_gradient = torch.zeros_like(flat) if of_weight else None
         for index, utterance in enumerate(gradient.flatten(1, 2)):  # (T' x D', O)
             if of_weight:
-                flat_gradient.addmm_(
-                    utterance.t(), _patches(maps[index], weight, context.stride)
-                )
+                patches = _patches(maps[index], weight, context.stride)
+                flat_gradient += weight_gradient(utterance, patches)
             if of_maps:
-                _add_patches(maps_gradient[index], utterance @ flat, weight, context.stride)
+                patches = multiply(utterance, flat.t())
+                _add_patches(maps_gradient[index], patches, weight, context.stride)
         if of_weight:
             outputs, channels, *kernel = weight.shape
             flat_gradient = flat_gradient.view(outputs, *kernel, channels).permute(0, 3, 1, 2)
         bias_gradient = gradient.sum(dim=(0, 1, 2)) if of_bias else None
+        if of_maps:
+            maps_gradient = maps_gradient.permute(0, 3, 1, 2)
         return maps_gradient, flat_gradient, bias_gradient, None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
+from cascade_asr.networks.fast.products import linear, multiply, weight_gradient
 from cascade_asr.networks.fast.switch import is_fast
 
 
@@ -31,7 +31,7 @@ class SharedLinear:
         """(B, in) to (B, out)."""
         inputs = inputs.to(self.weight.dtype)
         if not (self._collects and self.weight.requires_grad):
-            return nn.functional.linear(inputs, self.weight)
+            return linear(inputs, self.weight)
         return _Step.apply(inputs, self.weight, self._steps)
 
 
@@ -50,7 +50,7 @@ class _Collect(torch.autograd.Function):
             inputs = torch.cat([step_inputs for step_inputs, _ in context.steps])
             outputs = torch.cat([step_gradient for _, step_gradient in context.steps])
             context.steps.clear()
-            collected = outputs.t() @ inputs
+            collected = weight_gradient(outputs, inputs)
             gradient = collected if gradient is None else gradient + collected
         return gradient, None
 
@@ -62,10 +62,10 @@ class _Step(torch.autograd.Function):
     def forward(context, inputs: torch.Tensor, weight: torch.Tensor, steps: list) -> torch.Tensor:
         context.steps = steps
         context.save_for_backward(inputs, weight)
-        return inputs @ weight.t()
+        return multiply(inputs, weight)
 
     @staticmethod
     def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         inputs, weight = context.saved_tensors
         context.steps.append((inputs, gradient))
-        return gradient @ weight, None, None
+        return multiply(gradient, weight.t()), None, None
