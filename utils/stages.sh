@@ -155,7 +155,7 @@ declare_paths() {
   nj=${nj:-$(nproc)}
   declare_kind_paths
   exp='' # not known yet
-  { read -r dump && read -r tag; } < <(about_recipe names) || exit 1
+  { read -r dump && read -r tag; } < <(about_recipe names --check-options) || exit 1
   # shellcheck source=/dev/null
   . ./cmd.sh
   read -ra all_seeds <<<"${seeds//,/ }"

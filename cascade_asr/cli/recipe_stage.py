@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     decoding.add_argument("config", type=Path)
     decoding.set_defaults(run=lambda arguments: _inputs_of_decoding(arguments.config))
     for name, run, text in (
-        ("names", _names, "check all options; print the folder that training reads, and TAG of exp/TAG"),
+        ("names", _names, "print the folder that training reads, and TAG of exp/TAG"),
         ("token-folder", _prepare_tokens, "make the folder of the tokens, before stage 2 writes"),
         ("same-features", _require_features, "fail where stage 1 wrote features after stage 2"),
     ):
@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         about.add_argument("--kind", choices=("speech", "text"), required=True)
         about.add_argument("--values", nargs="*", default=[], help="NAME=VALUE of all options")
         about.set_defaults(run=run)
+        if run is _names:
+            about.add_argument(
+                "--check-options", action="store_true", help="first, with the files that they name"
+            )
     return parser
 
 
@@ -135,7 +139,8 @@ def _values(words: list[str]) -> Mapping[str, str]:
 
 def _names(arguments: argparse.Namespace) -> str:
     values = _values(arguments.values)
-    check_option_files(arguments.kind, values)
+    if arguments.check_options:
+        check_option_files(arguments.kind, values)
     dump, kind_tag = Path(values["dump"]), ""
     if arguments.kind == "speech":
         dump, kind_tag = token_folder(values)
