@@ -37,6 +37,8 @@ max_characters=                   # 0.. leave out training utterances with more 
 token_type=char                   # char or bpe; a second choice of tokens gets a folder of its
                                   # own, such as dump/tokens_bpe2000
 vocabulary_size=2000              # 1.. number of pieces, for bpe
+bpemode=unigram                   # how sentencepiece finds pieces: unigram, by the likelihood of
+                                  # the text, or bpe, by merging the most frequent pairs
 non_linguistic_symbols=           # file of symbols, each kept as one token
 token_list=                       # tokens of another model, for a transferred classifier: its
                                   # folder tokens, a tokens.txt, or an ESPnet2 config.yaml
@@ -49,6 +51,7 @@ check_kind_options() {
     [[ -f ${!name} ]] || die "--${name//_/-} ${!name}: no such file"
   done
   [[ $token_type =~ ^(char|bpe)$ ]] || die "--token-type $token_type: expected char or bpe"
+  [[ $bpemode =~ ^(unigram|bpe)$ ]] || die "--bpemode $bpemode: expected unigram or bpe"
   [[ -z $non_linguistic_symbols || -f $non_linguistic_symbols ]] ||
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
   [[ $add_deltas =~ ^(true|false)$ ]] || die "--add-deltas $add_deltas: expected true or false"
@@ -170,7 +173,7 @@ stage_2() {
   done
   about_recipe token-folder
   python -m cascade_asr.cli.tokens "$dump" --train-set "$train_set" --token-type "$token_type" \
-    --vocabulary-size "$vocabulary_size" ${min_frames:+--min-frames "$min_frames"} \
+    --vocabulary-size "$vocabulary_size" --bpemode "$bpemode" ${min_frames:+--min-frames "$min_frames"} \
     ${max_frames:+--max-frames "$max_frames"} \
     ${max_characters:+--max-characters "$max_characters"} ${token_list:+--token-list "$token_list"} \
     ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"} \

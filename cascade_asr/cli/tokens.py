@@ -17,7 +17,7 @@ from cascade_asr.data.kaldi.blanks import with_spaces
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.sets import NO_LIMITS, Limits, write_set
 from cascade_asr.data.token_transfer import copy_tokens
-from cascade_asr.data.tokens import write_token_directory
+from cascade_asr.data.tokens import BPEMODES, UNIGRAM, write_token_directory
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,10 @@ def main() -> None:
     parser.add_argument("--train-set", required=True, help="the set whose text makes the tokens")
     parser.add_argument("--token-type", choices=("char", "bpe"), default="char")
     parser.add_argument("--vocabulary-size", type=int, default=2000, help="pieces, for bpe")
+    parser.add_argument(
+        "--bpemode", choices=BPEMODES, default=UNIGRAM, help="how sentencepiece finds the pieces: "
+        "those that make the text likeliest, or merges of the most frequent pairs",
+    )
     parser.add_argument("--non-linguistic-symbols", type=Path, help="symbols, one per line")
     parser.add_argument(
         "--token-list", type=Path, metavar="FILE_OR_FOLDER", help="take these tokens instead of "
@@ -59,6 +63,7 @@ def main() -> None:
             arguments.token_type,
             arguments.vocabulary_size,
             arguments.non_linguistic_symbols,
+            arguments.bpemode,
         )
     logger.info("%d tokens in %s/tokens", len(tokenizer.tokens), arguments.dump)
     limits = Limits(arguments.min_frames, arguments.max_frames, arguments.max_characters)

@@ -25,6 +25,8 @@ BLANK_ID = 0
 SENTENCEPIECE_LINE_BYTES = 4192  # its own limit
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
 BPE_MODEL = "bpe.model"
+UNIGRAM = "unigram"
+BPEMODES = (UNIGRAM, "bpe")  # as sentencepiece and ESPnet call them
 NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; not scored
 
 SHOWN_CHARACTERS = 60
@@ -175,6 +177,7 @@ def write_token_directory(
     token_type: str,
     vocabulary_size: int = 0,
     non_linguistic_symbols: Path | None = None,
+    bpemode: str = UNIGRAM,
 ) -> Tokenizer:
     """Make the tokens of a recipe: everything that `Tokenizer.from_directory` reads.
 
@@ -184,6 +187,7 @@ def write_token_directory(
         token_type: ``char`` or ``bpe``.
         vocabulary_size: pieces of a ``bpe`` model.
         non_linguistic_symbols: symbols that are one token each, one per line.
+        bpemode: how a ``bpe`` model finds its pieces, one of `BPEMODES`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     content = {"token_type": token_type, "non_linguistic_symbols": None, "bpe_model": None}
@@ -195,7 +199,9 @@ def write_token_directory(
         (directory / NON_LINGUISTIC_SYMBOLS).unlink(missing_ok=True)
     if token_type == "bpe":
         symbols = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
-        train_bpe(texts, directory, vocabulary_size, symbols)
+        train_bpe(texts, directory, vocabulary_size, symbols, bpemode=bpemode)
+        if bpemode != UNIGRAM:  # written only where it is asked for: folders of before stay the same
+            content["bpemode"] = bpemode
         content["bpe_model"] = BPE_MODEL
         content["non_linguistic_symbols"] = None
     else:
@@ -231,8 +237,13 @@ def train_bpe(
     vocabulary_size: int,
     user_symbols: Iterable[str] = (),
     seed: int = 0,
+    bpemode: str = UNIGRAM,
 ) -> tuple[Path, Path]:
-    """Train a sentencepiece unigram model and write the token list beside it.
+    """Train a sentencepiece model and write the token list beside it.
+
+    ``unigram`` keeps the pieces that make the text likeliest (Kudo 2018, arXiv
+    1804.10959); ``bpe`` merges the most frequent pairs (Sennrich et al. 2016, arXiv
+    1508.07909).
 
     Text is taken as it is written, without Unicode normalisation: a perfect recogniser
     would be scored as wrong where the pieces spell another text than the reference.
@@ -260,6 +271,7 @@ def train_bpe(
             normalization_rule_name="identity",
             model_prefix=str(prefix),
             vocab_size=vocabulary_size,
+            model_type=bpemode,
             user_defined_symbols=list(user_symbols),
             character_coverage=1.0,
             bos_id=-1,

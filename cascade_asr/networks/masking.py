@@ -22,3 +22,8 @@ def zero_padding(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Set what lies beyond each length of a (B, T, D) tensor to zero."""
     valid = valid_positions(lengths.to(sequence.device), sequence.size(1))
     return sequence.masked_fill(~valid.unsqueeze(2), 0.0)
+
+
+def is_on_host(tensor: torch.Tensor) -> bool:
+    """Whether its values are read without waiting for a device, so that a loop may be quicker."""
+    return tensor.device.type == "cpu"

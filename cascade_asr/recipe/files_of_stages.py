@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cascade_asr.data.tokens import UNIGRAM
 from cascade_asr.yaml_file import read_yaml
 
 STAGES = range(7)
@@ -123,6 +124,8 @@ def _speech_tokens(values: Mapping[str, str]) -> Files:
     symbols, token_list = values["non_linguistic_symbols"], values["token_list"]
     limits = "{min_frames}-{max_frames},{max_characters}".format_map(values)
     inputs = [f"token_type={values['token_type']}", f"vocabulary_size={values['vocabulary_size']}"]
+    if values["token_type"] == "bpe" and values.get("bpemode", UNIGRAM) != UNIGRAM:
+        inputs.append(f"bpemode={values['bpemode']}")
     inputs += _contents([symbols] if symbols else [])
     inputs += [f"train_set={values['train_set']}", f"limits={limits}"]
     if token_list:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from cascade_asr.data.tokens import UNIGRAM
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json
 from cascade_asr.recipe.marker import Marker
@@ -28,10 +29,10 @@ EDGES = 2  # <blank> and <sos/eos> are no pieces
 
 
 def token_name(values: Mapping[str, str]) -> str:
-    """What the tokens of these options are called, such as ``bpe500``."""
+    """What the tokens of these options are called, such as ``bpe500`` or ``bpe_bpe500``."""
     name = values["token_type"]
     if name == "bpe":
-        name += values["vocabulary_size"]
+        name = _name_of_pieces(_bpemode(values), values["vocabulary_size"])
     if values["token_list"]:
         name = "list" + hashlib.sha256(values["token_list"].encode()).hexdigest()[:8]
     if values["non_linguistic_symbols"]:
@@ -67,22 +68,42 @@ def _name_in(dump: Path, name: str, values: Mapping[str, str]) -> str:
     made_from = Marker(dump / ".stage2.done").recorded()
     if made_from:
         kind, size = made_from.get("token_type", ""), made_from.get("vocabulary_size", "")
-        same = values["token_type"] == kind and (kind == "char" or values["vocabulary_size"] == size)
+        pieces = (size, made_from.get("bpemode", UNIGRAM))
+        same = values["token_type"] == kind and (
+            kind == "char" or (values["vocabulary_size"], _bpemode(values)) == pieces
+        )
         files = (values["non_linguistic_symbols"], values["token_list"])
         if same and all(not each or {each, f"{each}/tokens.txt"} & made_from.keys() for each in files):
             return name
-        return kind if kind == "char" else kind + size
-    kind = _token_type(dump / "tokens")
-    return name if kind in (None, values["token_type"]) else kind
+        return kind if kind == "char" else _name_of_pieces(pieces[1], size)
+    kind = _kind_in(dump / "tokens")
+    return name if kind in (None, _kind(values)) else kind[0]
 
 
-def _token_type(tokens: Path) -> str | None:
-    """``char`` or ``bpe``; None where there are none."""
+def _name_of_pieces(bpemode: str, size: str) -> str:
+    return f"bpe{size}" if bpemode == UNIGRAM else f"bpe_{bpemode}{size}"
+
+
+def _bpemode(values: Mapping[str, str]) -> str:
+    return values.get("bpemode") or UNIGRAM
+
+
+def _kind(values: Mapping[str, str]) -> tuple[str, str]:
+    """Type of the tokens, and how its pieces are found."""
+    return values["token_type"], _bpemode(values) if values["token_type"] == "bpe" else ""
+
+
+def _kind_in(tokens: Path) -> tuple[str, str] | None:
+    """`_kind` of the tokens in a folder; None where there are none."""
     path = tokens / "tokens.json"
     try:
-        return read_json(path).get("token_type") if path.is_file() else None
+        if not path.is_file():
+            return None
+        content = read_json(path)
     except ConfigError:
         return None
+    kind = content.get("token_type")
+    return kind, content.get("bpemode", UNIGRAM) if kind == "bpe" else ""
 
 
 def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:
@@ -91,7 +112,7 @@ def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:
     They may be from before others took their place in the dump folder.
     """
     tokens = experiment / "tokens"
-    if _token_type(tokens) != values["token_type"]:
+    if _kind_in(tokens) != _kind(values):
         return False
     if values["token_type"] == "char":
         return True

@@ -214,6 +214,13 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
     assert before == {path.name: path.read_bytes() for path in (recipe / "dump/tokens").iterdir()}
     again = run(recipe, fsdd, "--stage", "3", "--stop-stage", "4")
     assert again.stderr.count("already done, skipping") == 2, again.stderr
+    merges = [*more[2:6], "--bpemode", "bpe", "--tag", "merges", "--stage", "2", "--stop-stage", "2"]
+    done = run(recipe, fsdd, *merges)
+    assert done.returncode == 0, done.stderr
+    assert "tokens bpe_bpe20: in dump/tokens_bpe_bpe20" in done.stderr
+    assert json.loads((recipe / "dump/tokens_bpe_bpe20/tokens/tokens.json").read_text())["bpemode"] == "bpe"
+    refused = run(recipe, fsdd, "--bpemode", "wordpiece", "--stage", "2")
+    assert "--bpemode wordpiece: expected unigram or bpe" in refused.stderr
     missing = run(recipe, fsdd, "--token-type", "bpe", "--vocabulary-size", "25", "--stage", "3")
     assert "stage 3 needs dump/tokens_bpe25/train/manifest.tsv: run stage 2 first" in missing.stderr
     frames = {}

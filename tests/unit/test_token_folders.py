@@ -9,6 +9,7 @@ import pytest
 from conftest import environment
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.recipe.files_of_stages import files_of_stage
 from cascade_asr.recipe.marker import Marker, described
 from cascade_asr.recipe.token_folder import require_same_features
 
@@ -56,6 +57,37 @@ def test_others_have_a_folder_and_a_name_of_their_own(recipe: Path):
     (recipe / "dump/.tokens").write_text("bpe30")
     assert folder(recipe, **BPE) == "dump"
     assert folder(recipe, token_type="bpe", vocabulary_size="31") == "dump/tokens_bpe31 bpe31"
+
+
+def test_pieces_of_both_kinds_have_names_of_their_own(recipe: Path):
+    merges = BPE | {"bpemode": "bpe"}
+    (recipe / "dump/.tokens").write_text("bpe30")
+    assert folder(recipe, **BPE, bpemode="unigram") == "dump"
+    assert folder(recipe, **merges) == "dump/tokens_bpe_bpe30 bpe_bpe30"
+    (recipe / "dump/.tokens").write_text("bpe_bpe30")
+    assert folder(recipe, **merges) == "dump"
+    assert folder(recipe, **BPE) == "dump/tokens_bpe30 bpe30"
+    (recipe / "dump/.tokens").unlink()
+    marker = recipe / "dump/.stage2.done"
+    marker.write_text("input token_type=bpe\ninput vocabulary_size=30\ninput bpemode=bpe\n")
+    assert folder(recipe, **merges) == "dump"
+    assert folder(recipe, **BPE) == "dump/tokens_bpe30 bpe30"
+    assert folder(recipe, bpemode="bpe") == "dump/tokens_char char"
+    marker.unlink()
+    (recipe / "dump/tokens").mkdir()
+    (recipe / "dump/tokens/tokens.json").write_text('{"token_type": "bpe", "bpemode": "bpe"}')
+    assert folder(recipe, **merges) == "dump" and folder(recipe, **BPE) == "dump/tokens_bpe30 bpe30"
+
+
+def test_stage_2_is_run_again_for_other_pieces_alone():
+    values = OPTIONS | BPE | {
+        "min_frames": "", "max_frames": "", "max_characters": "", "sets": "", "train_set": "train",
+    }  # fmt: skip
+    inputs = {
+        mode: files_of_stage("speech", 2, values | {"bpemode": mode})[0]
+        for mode in ("unigram", "bpe")
+    }
+    assert inputs["bpe"] == [*inputs["unigram"][:2], "bpemode=bpe", *inputs["unigram"][2:]]
 
 
 def test_a_folder_of_an_older_version_stays_where_it_is(recipe: Path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cascade_asr.data.sets import write_set
 from cascade_asr.data.tokens import (
+    BPEMODES,
     Tokenizer,
     read_symbols,
     read_token_list,
@@ -230,6 +231,25 @@ def test_pieces_spell_the_text_as_it_is_written(tmp_path: Path, caplog):
     for text in texts:
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert "pieces spell" not in caplog.text
+
+
+def test_pieces_are_found_in_two_ways(tmp_path: Path):
+    """Scores of a unigram model are log-probabilities; those of merges their places in the order."""
+    import sentencepiece
+
+    lists = {}
+    for mode in BPEMODES:
+        folder = tmp_path / mode
+        tokenizer = write_token_directory(folder, sentences(), "bpe", 60, None, mode)
+        assert tokenizer.decode(tokenizer.encode(sentences()[0])) == sentences()[0]
+        lists[mode] = tokenizer.tokens
+        assert len(tokenizer.tokens) == 62
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "bpe.model"))
+        scores = [pieces.get_score(index) for index in range(1, 60)]
+        assert all(score == int(score) for score in scores) == (mode == "bpe")
+        content = json.loads((folder / "tokens.json").read_text())
+        assert content.get("bpemode") == (None if mode == "unigram" else "bpe")
+    assert set(lists["unigram"]) != set(lists["bpe"])
 
 
 def test_long_lines_are_trained_on_too(tmp_path: Path):

@@ -16,9 +16,16 @@ from torch.nn import functional
 from cascade_asr.networks.fast.switch import is_fast
 
 ROWS = 10  # of inputs, for which the layout of a product's weights is chosen
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine().lower() in (
-    "x86_64", "amd64",
+X86 = ("x86_64", "amd64")
+OPERATIONS = (
+    "_reorder_linear_weight", "_linear_pointwise", "_reorder_convolution_weight",
+    "_convolution_pointwise", "_reorder_mkldnn_rnn_layer_weight",
 )  # fmt: skip
+HAS_ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and platform.machine().lower() in X86
+    and all(hasattr(torch.ops.mkldnn, name) for name in OPERATIONS)  # they are not documented
+)
 
 
 def can_pack(weight: torch.Tensor) -> bool:

@@ -152,8 +152,14 @@ def _run_packed_weights(
     run = network.layer((layer, is_backward), _weights(network, layer, is_backward))
     if not is_backward or bool((lengths == sequence.size(1)).all()):
         return run(sequence.transpose(0, 1), is_backward).transpose(0, 1)
-    output = run(_reverse(sequence, lengths).transpose(0, 1)).transpose(0, 1)
-    return _reverse(output, lengths)
+    batch, size, _ = sequence.shape
+    position = torch.arange(size).unsqueeze(1)  # (T, 1)
+    place = torch.where(position < lengths, lengths - 1 - position, position)  # (T, B)
+    rows = torch.arange(batch) * size + place
+    steps = sequence.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, (size, batch))
+    output = run(steps).flatten(0, 1)  # (T x B, H)
+    rows = (place * batch + torch.arange(batch)).t().flatten()  # back, to where each was taken from
+    return output.index_select(0, rows).unflatten(0, (batch, size))
 
 
 def _zero_state(

@@ -7,11 +7,11 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from cascade_asr.networks import masking
 from cascade_asr.networks.decoders.attention import SCALING
 from cascade_asr.networks.decoders.cells import GruStack
 from cascade_asr.networks.fast.cell import LstmCell
 from cascade_asr.networks.fast.packed import Convolution, Product
-from cascade_asr.networks.masking import valid_positions
 
 AT_ONCE = 400_000  # energies that are computed together on a CPU: they fit into its cache
 
@@ -67,10 +67,11 @@ class RNNStep:
         self._of = weights
         self._width = width
         self._encoder_output = encoder_output
-        self._lengths = lengths.tolist() if encoder_output.device.type == "cpu" else []
+        self._lengths = lengths.tolist() if masking.is_on_host(encoder_output) else []
         self._projected = weights.encoded(encoder_output).unsqueeze(1)  # (B, 1, T', A)
-        self._regroup()
-        valid = valid_positions(lengths.to(encoder_output.device), encoder_output.size(1))
+        if self._lengths:
+            self._regroup()
+        valid = masking.valid_positions(lengths.to(encoder_output.device), encoder_output.size(1))
         self._padding = ~valid.unsqueeze(1)  # (B, 1, T')
         uniform = valid.to(encoder_output.dtype) / valid.sum(dim=1, keepdim=True)
         self._weights = uniform.repeat_interleave(width, dim=0)  # (B x K, T')

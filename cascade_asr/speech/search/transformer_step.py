@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cascade_asr.networks import masking
 from cascade_asr.networks.fast.packed import Product
-from cascade_asr.networks.masking import valid_positions
 
 FIRST_STEPS = 32  # that the cache of keys and values has room for; then twice as many
 
@@ -54,7 +54,7 @@ class TransformerStep:
     ) -> None:
         self._of = weights
         self._width = width
-        valid = valid_positions(lengths.to(encoder_output.device), encoder_output.size(1))
+        valid = masking.valid_positions(lengths.to(encoder_output.device), encoder_output.size(1))
         is_padded = bool((lengths < encoder_output.size(1)).any())
         self._memory_mask = valid[:, None, None, :] if is_padded else None
         self._memory = [block.memory(encoder_output) for block in weights.blocks]
@@ -119,7 +119,7 @@ def _kept(values: torch.Tensor, utterances: torch.Tensor, used: int) -> torch.Te
 
     On a CPU they are moved where they are, and mostly the last ones are those that go.
     """
-    if values.is_cuda:
+    if not masking.is_on_host(values):
         return values[utterances]
     for place, row in enumerate(utterances.tolist()):
         if place != row:
