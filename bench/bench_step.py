@@ -12,19 +12,21 @@ Adam as its trainer calls them.
 ``--unequal sorted`` takes utterances of 360 to 400 frames, as batches of a corpus sorted
 by length have, ``--unequal mixed`` of 60 to 400. ``--frozen`` times our step with
 the upper half of the encoder and the classifier frozen, and with all below frozen, beside
-the step that trains everything, and the floating-point operations that each needs.
+the step that trains everything, and the latter from outputs that are kept on disk
+(``cache_frozen``).
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from bench_networks import flops_of
 from torch import nn
 
 from cascade_asr.data.loader import Batch
@@ -34,6 +36,7 @@ from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.espnet import espnet_module, quiet_espnet
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training.freezing import freeze, set_training_mode, trainable_parameters
+from cascade_asr.training.frozen_outputs import FrozenOutputs, frozen_below
 from cascade_asr.training.optimization import build_optimizer
 
 BATCH, FRAMES, WIDTH, TOKENS, VOCABULARY = 8, 400, 80, 40, 500
@@ -107,27 +110,26 @@ def print_ratio(name: str, batch: Batch, threads: int, repetitions: int) -> None
 
 
 def print_frozen(name: str, batch: Batch, threads: int, repetitions: int) -> None:
-    """Our full step, the lower half of the encoder alone, and all above it alone."""
+    """Our full step, the lower half of the encoder alone, all above it alone, and that kept."""
     steps = []
-    for trained in ("all", "lower half", "upper half"):
+    temporary = tempfile.TemporaryDirectory()
+    for trained in ("all", "lower half", "upper half", "kept"):
         model = our_model(name)
         layers = model.layers()
         half = (len(layers) - 1) // 2
-        frozen = {"all": [], "lower half": layers[half:], "upper half": layers[:half]}[trained]
+        frozen = {"all": [], "lower half": layers[half:]}.get(trained, layers[:half])
         freeze(model, frozen)
-        set_training_mode(model, frozen, frozen_dropout=True)
+        set_training_mode(model, frozen, frozen_dropout=trained != "kept")
+        if trained == "kept":
+            top = frozen_below(model)[0][-1]
+            model.frozen_outputs = FrozenOutputs(top.name, Path(temporary.name), 1)
         steps.append(our_step(model, batch))
     times = alternate(steps, repetitions)
     best = [min(each) for each in zip(*times, strict=True)]
-    operations = [flops_of(step) for step in steps]
-    lower, upper = (
-        f"{best[index] / best[0]:.2f} of it ({operations[index] / operations[0]:.2f} of its "
-        "operations)"
-        for index in (1, 2)
-    )
+    lower, upper, kept = (f"{each / best[0]:.2f}" for each in best[1:])
     print(
         f"{name:16s} {threads} thread(s): full step {best[0]:.3f} s; only the lower half trained "
-        f"{lower}, only the upper half {upper}",
+        f"{lower} of it, only the upper half {upper}, that from kept outputs {kept}",
         flush=True,
     )
 
