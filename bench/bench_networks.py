@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.networks.fast.products import multiply
 
 TOKENS, VOCABULARY = 40, 50
 
@@ -107,12 +109,13 @@ def matmul_rate(device: str) -> float:
     """
     size = 2048
     left, right = torch.randn(2, size, size, device=device)
-    product = alternate(lambda: left @ right, lambda: None, 5, device)[0]
+    product = alternate(lambda: multiply(left, right), lambda: None, 5, device)[0]
     return 2 * size**3 / product
 
 
 def flops_of(function: Callable) -> int:
     """Floating-point operations of matrix products, convolutions and LSTM layers in it."""
+    product = torch.ops.mkldnn._linear_pointwise
     rnn = torch.ops.aten.mkldnn_rnn_layer
     backward = torch.ops.aten.mkldnn_rnn_layer_backward
 
@@ -122,7 +125,11 @@ def flops_of(function: Callable) -> int:
 
     counter = FlopCounterMode(
         display=False,
-        custom_mapping={rnn: layer, backward: lambda *shapes, **options: 2 * layer(*shapes)},
+        custom_mapping={
+            product: lambda left, right, *rest, **options: 2 * math.prod(left) * right[0],
+            rnn: layer,
+            backward: lambda *shapes, **options: 2 * layer(*shapes),
+        },
     )
     with counter:
         function()

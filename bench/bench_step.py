@@ -9,17 +9,21 @@ passes; with several threads it counts those of all. ``spread`` is the slowest r
 single repetition and the fastest. ESPnet's step is its ``ESPnetASRModel`` with clipping and
 Adam as its trainer calls them.
 
-``--padded`` takes utterances of 200 to 400 frames instead. ``--frozen`` times our step with
+``--unequal sorted`` takes utterances of 360 to 400 frames, as batches of a corpus sorted
+by length have, ``--unequal mixed`` of 60 to 400. ``--frozen`` times our step with
 the upper half of the encoder and the classifier frozen, and with all below frozen, beside
-the step that trains everything.
+the step that trains everything, and the latter from outputs that are kept on disk
+(``cache_frozen``).
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -32,9 +36,11 @@ from cascade_asr.networks.encoders import build_encoder
 from cascade_asr.networks.espnet import espnet_module, quiet_espnet
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training.freezing import freeze, set_training_mode, trainable_parameters
+from cascade_asr.training.frozen_outputs import FrozenOutputs, frozen_below
 from cascade_asr.training.optimization import build_optimizer
 
 BATCH, FRAMES, WIDTH, TOKENS, VOCABULARY = 8, 400, 80, 40, 500
+SHORTEST = {"sorted": 360, "mixed": 60}
 
 LSTM = {"num_layers": 3, "hidden_size": 320, "output_size": 320}
 BLOCKS = {"num_blocks": 12, "output_size": 256, "attention_heads": 4}
@@ -73,7 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", default="", help="parts of names, separated by commas")
-    parser.add_argument("--padded", action="store_true", help="utterances of 200 to 400 frames")
+    parser.add_argument("--unequal", choices=list(SHORTEST), help="lengths of the utterances")
     parser.add_argument("--frozen", action="store_true", help="frozen halves beside a full step")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -82,7 +88,7 @@ def main() -> None:
     for threads in map(int, options.threads.split(",")):
         torch.set_num_threads(threads)
         for name in names:
-            batch = make_batch(options.padded)
+            batch = make_batch(options.unequal)
             if options.frozen:
                 print_frozen(name, batch, threads, options.repetitions)
             else:
@@ -104,29 +110,34 @@ def print_ratio(name: str, batch: Batch, threads: int, repetitions: int) -> None
 
 
 def print_frozen(name: str, batch: Batch, threads: int, repetitions: int) -> None:
-    """Our full step, the lower half of the encoder alone, and all above it alone."""
+    """Our full step, the lower half of the encoder alone, all above it alone, and that kept."""
     steps = []
-    for trained in ("all", "lower half", "upper half"):
+    temporary = tempfile.TemporaryDirectory()
+    for trained in ("all", "lower half", "upper half", "kept"):
         model = our_model(name)
         layers = model.layers()
         half = (len(layers) - 1) // 2
-        frozen = {"all": [], "lower half": layers[half:], "upper half": layers[:half]}[trained]
+        frozen = {"all": [], "lower half": layers[half:]}.get(trained, layers[:half])
         freeze(model, frozen)
-        set_training_mode(model, frozen, frozen_dropout=True)
+        set_training_mode(model, frozen, frozen_dropout=trained != "kept")
+        if trained == "kept":
+            top = frozen_below(model)[0][-1]
+            model.frozen_outputs = FrozenOutputs(top.name, Path(temporary.name), 1)
         steps.append(our_step(model, batch))
     times = alternate(steps, repetitions)
     best = [min(each) for each in zip(*times, strict=True)]
+    lower, upper, kept = (f"{each / best[0]:.2f}" for each in best[1:])
     print(
         f"{name:16s} {threads} thread(s): full step {best[0]:.3f} s; only the lower half trained "
-        f"{best[1] / best[0]:.2f} of it, only the upper half {best[2] / best[0]:.2f}",
+        f"{lower} of it, only the upper half {upper}, that from kept outputs {kept}",
         flush=True,
     )
 
 
-def make_batch(is_padded: bool) -> Batch:
+def make_batch(unequal: str | None) -> Batch:
     """Random features and tokens."""
     torch.manual_seed(1)
-    shortest = FRAMES // 2 if is_padded else FRAMES
+    shortest = SHORTEST.get(unequal, FRAMES)
     lengths = torch.linspace(FRAMES, shortest, BATCH).long()
     valid = torch.arange(FRAMES) < lengths.unsqueeze(1)
     features = torch.randn(BATCH, FRAMES, WIDTH) * valid.unsqueeze(2)

@@ -34,6 +34,7 @@ from cascade_asr.training.freezing import (
     set_training_mode,
     take_over,
 )
+from cascade_asr.training.frozen_outputs import cached
 from cascade_asr.training.history import History
 from cascade_asr.training.identity import (
     GIVEN,
@@ -47,7 +48,7 @@ from cascade_asr.training.identity import (
 )
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.lock import Lock, Locked, take
-from cascade_asr.training.protocols import CascadeModel, Ranks
+from cascade_asr.training.protocols import CascadeModel, Ranks, TrainingData
 from cascade_asr.training.state import FitResult
 from cascade_asr.training.trainer import Trainer
 
@@ -347,7 +348,22 @@ class StageRunner:
             self._may_write,
             identity,
         )
-        return trainer.fit(model, data.train, data.dev)
+        with self._cached(model, plan, directory, data):
+            return trainer.fit(model, data.train, data.dev)
+
+    @contextmanager
+    def _cached(
+        self, model: CascadeModel, plan: StagePlan, directory: Path, data: TrainingData
+    ) -> Iterator[None]:
+        """Inside, outputs of frozen lower layers are kept, where that is asked for."""
+        if not plan.config.cache_frozen or not plan.frozen:
+            yield
+            return
+        set_training_mode(model, plan.frozen, plan.frozen_dropout)
+        # of such a name, cascade-asr clean removes what a kill left
+        folder = directory / f".frozen_outputs.{self.fabric.global_rank}.partial"
+        with cached(model, folder, len(data.train) + len(data.dev)):
+            yield
 
     def _lineage(
         self, plan: StagePlan, source: DoneStage | None, digest: str, result: FitResult

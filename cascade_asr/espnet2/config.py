@@ -41,7 +41,9 @@ _NEUTRAL = {
 }
 _MODEL_KEYS = ("encoder", "encoder_conf", "decoder", "decoder_conf", "ctc_conf", "model_conf",
                "normalize", "normalize_conf")  # fmt: skip
-_OWN_KEYS = ("precision", "short_first_epochs", "checkpoint_interval_s")  # ESPnet2 has no such
+_OWN_KEYS = (  # ESPnet2 has no such
+    "precision", "short_first_epochs", "checkpoint_interval_s", "cache_frozen",
+)  # fmt: skip
 
 # what is left out of every training of ours, and not worth a word
 _UNTOLD = ("num_att_plot", "log_level", "print_config", "unused_parameters", "cudnn_benchmark",

@@ -68,10 +68,15 @@ class TrainingOptions:
     checkpoint_interval_s: float = option(
         300.0, "seconds between checkpoints inside an epoch", least=0
     )
+    cache_frozen: bool = option(
+        False, "compute outputs of the frozen lower layers once, and keep them on disk meanwhile"
+    )
     use_tensorboard: bool = option(True, "write TensorBoard files")
 
     # options that do not change what a training ends with
-    without_effect = ("num_workers", "log_interval", "checkpoint_interval_s", "use_tensorboard")
+    without_effect = (
+        "num_workers", "log_interval", "checkpoint_interval_s", "cache_frozen", "use_tensorboard",
+    )  # fmt: skip
 
     def digest(self) -> str:
         """A hash of everything that decides the result, for `done` markers."""

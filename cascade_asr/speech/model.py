@@ -19,6 +19,8 @@ from cascade_asr.data.loader import Batch
 from cascade_asr.data.tokens import BLANK_ID, IGNORE_ID, Tokenizer
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, merged
+from cascade_asr.networks.lower_layers import keeping
+from cascade_asr.training.frozen_outputs import FrozenOutputs
 from cascade_asr.training.protocols import Statistics, WithoutTrainingState
 
 LabelSmoothingLoss = espnet_module(
@@ -62,6 +64,7 @@ class ASRModel(nn.Module, WithoutTrainingState):
         self.specaug = specaug
         self.normalize = normalize
         self.encoder = encoder
+        self.frozen_outputs: FrozenOutputs | None = None  # of its lower layers, in a training
         self.decoder = decoder
         self.ctc = ctc
         self.attention_loss = LabelSmoothingLoss(self.vocabulary_size, IGNORE_ID, lsm_weight)
@@ -82,7 +85,9 @@ class ASRModel(nn.Module, WithoutTrainingState):
         In evaluation the statistics include the CER and WER of the best CTC
         path without a beam (``cer_ctc``, ``wer_ctc``, in percent).
         """
-        encoder_output, encoder_lengths = self.encode(batch.features, batch.feature_lengths)
+        kept = self.frozen_outputs and self.frozen_outputs.of(batch.utterances, batch.features)
+        with keeping(kept):
+            encoder_output, encoder_lengths = self.encode(batch.features, batch.feature_lengths)
         size = len(batch)
         statistics: Statistics = {}
         loss = encoder_output.new_zeros((), dtype=torch.float32)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
-from cascade_asr.training.protocols import Batches, CascadeModel
+from cascade_asr.training.protocols import Batches, CascadeModel, Statistics
 from cascade_asr.training.state import add_statistics
 
 if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
@@ -34,7 +34,7 @@ def evaluate(
         after_batch: called behind each batch; may raise to stop.
     """
     model.eval()
-    sums: dict[str, tuple[float, float]] = {}
+    sums: Statistics = {}
     with closing(batches.epoch(1)) as all_batches:
         for batch in all_batches:
             with weights(), fabric.autocast():
@@ -45,12 +45,12 @@ def evaluate(
 
 
 def means_over_ranks(
-    fabric: Fabric, model: CascadeModel, sums: Mapping[str, tuple[float, float]]
+    fabric: Fabric, model: CascadeModel, sums: Statistics
 ) -> dict[str, float]:
     """Means over all ranks, and what the model derives from them; NaN where nothing was added."""
     means = {}
     for name, pair in sorted(sums.items()):
-        value, weight = sum_over_ranks(fabric, *pair)
+        value, weight = sum_over_ranks(fabric, *map(float, pair))
         means[name] = value / weight if weight else float("nan")
     return means | model.derived_metrics(means)
 

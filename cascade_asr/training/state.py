@@ -145,11 +145,16 @@ def seed_update(seed: int, update: int, rank: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, update, rank]).generate_state(1)[0]))
 
 
-def add_statistics(sums: dict[str, tuple[float, float]], statistics: Statistics) -> None:
-    """Add the (sum, weight) pairs of a batch to running ones, in float64."""
+def add_statistics(sums: Statistics, statistics: Statistics) -> None:
+    """Add the (sum, weight) pairs of a batch to running ones, in float64.
+
+    Tensors stay where they are: reading one would wait for the device.
+    """
     for name, (value, weight) in statistics.items():
         so_far = sums.get(name, (0.0, 0.0))
-        sums[name] = (so_far[0] + float(value), so_far[1] + weight)
+        if isinstance(value, torch.Tensor):
+            value = value.detach().to(torch.float64)
+        sums[name] = (so_far[0] + value, so_far[1] + weight)
 
 
 def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> float:

@@ -18,12 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from cascade_asr.data.loader import explain_lost_workers
-from cascade_asr.errors import TrainingError
 from cascade_asr.networks.fast.switch import is_fast
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training import checkpoint
@@ -37,6 +35,7 @@ from cascade_asr.training.convergence import (
 )
 from cascade_asr.training.evaluate import evaluate, means_over_ranks, sum_over_ranks
 from cascade_asr.training.fencing import may_always_write
+from cascade_asr.training.finiteness import Finiteness, can_skip
 from cascade_asr.training.freezing import trainable_parameters
 from cascade_asr.training.history import History, Progress
 from cascade_asr.training.interruption import Interrupted, Interruption
@@ -63,7 +62,6 @@ if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training n
 logger = logging.getLogger(__name__)
 
 PARTS = ("model", "optimizer", "schedule", "scaler", "position", "sums")  # of a checkpoint
-BAD_GRADIENTS_IN_A_ROW = 20  # skipped updates after which training gives up
 
 
 class Trainer:
@@ -105,7 +103,7 @@ class Trainer:
         self.interruption = interruption or Interruption()
         self.check_may_write = check_may_write
         self.position = Position()
-        self._sums: dict[str, tuple[float, float]] = {}
+        self._sums: Statistics = {}
 
     def fit(self, model: CascadeModel, train: Batches, valid: Batches) -> FitResult:
         """Train until the last epoch or until patience ends; average the best epochs.
@@ -141,6 +139,7 @@ class Trainer:
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
         self.position.after_schedule = self.schedule.ended
         self._resume()
+        self._finiteness = Finiteness(self.position, self._checkpoint_path, self._defers())
         self.fabric.barrier()
         is_first_rank = self.fabric.is_global_zero
         self.history = (
@@ -190,6 +189,7 @@ class Trainer:
                 self._add(statistics)
                 self._log_update()
                 self._save_where_due(clock.add())
+        self._finiteness.check()
         train_values = self._means(self._sums)
         valid_values = self._evaluate(valid, self._evaluation_weights)
         clock.add()
@@ -211,7 +211,7 @@ class Trainer:
             last = index == len(group) - 1
             with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
                 loss, statistics = self.wrapped(batch)
-                self._require_finite(loss, batch)
+                self._finiteness.note_loss(loss, batch)
                 # DDP averages gradients over ranks; ours are sums over utterances
                 self.fabric.backward(loss * (world_size / weight))
             for name, (value, count) in statistics.items():
@@ -234,39 +234,16 @@ class Trainer:
             norm_type=self.config.grad_clip_type,
             error_if_nonfinite=False,
         )
-        if not torch.isfinite(norm) and self._scaler is None:
-            self._count_bad_gradient()
-            self.optimizer.zero_grad(set_to_none=True)
-            return
-        self.position.bad_gradients = 0
-        with scaled_learning_rate(self.optimizer, group):
-            self.optimizer.step()
+        if self._scaler is not None or self._finiteness.guard(self._bare_optimizer, norm):
+            with scaled_learning_rate(self.optimizer, group):
+                self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-
-    def _count_bad_gradient(self) -> None:
-        self.position.bad_gradients += 1
-        logger.warning(
-            "update %d: the gradient is not finite; the update is skipped", self.position.update
-        )
-        if self.position.bad_gradients >= BAD_GRADIENTS_IN_A_ROW:
-            raise TrainingError(
-                f"{BAD_GRADIENTS_IN_A_ROW} updates in a row had no finite gradient; lower the "
-                "learning rate (optim_conf.lr) or grad_clip; the last checkpoint is kept: "
-                f"{self._checkpoint_path}"
-            )
-
-    def _require_finite(self, loss: torch.Tensor, batch: TrainingBatch) -> None:
-        if not math.isfinite(loss.item()):
-            raise TrainingError(
-                f"loss is {loss.item()} in epoch {self.position.epoch}, update "
-                f"{self.position.update + 1}, {batch.description}; the last checkpoint is kept: "
-                f"{self._checkpoint_path}; look at these, or lower the learning rate (optim_conf.lr)"
-            )
 
     def _log_update(self) -> None:
         position = self.position
         values: dict[str, float] = {}
         if position.update % self.config.log_interval == 0:
+            self._finiteness.check()
             values = self._means(self._sums)
             values["lr"] = self.optimizer.param_groups[0]["lr"]
             if self.history:
@@ -382,6 +359,11 @@ class Trainer:
     ) -> dict[str, float]:
         return evaluate(self.fabric, self.model, valid, weights, self._leave_if_asked)
 
+    def _defers(self) -> bool:
+        """Whether losses are looked at later: where looking would wait for a GPU."""
+        skips = self._scaler is not None or can_skip(self._bare_optimizer)
+        return self.fabric.device.type != "cpu" and skips
+
     @property
     def _bare_optimizer(self) -> Optimizer:
         """The optimizer without Fabric around it."""
@@ -393,7 +375,7 @@ class Trainer:
     def _add(self, statistics: Statistics) -> None:
         add_statistics(self._sums, statistics)
 
-    def _means(self, sums: dict[str, tuple[float, float]]) -> dict[str, float]:
+    def _means(self, sums: Statistics) -> dict[str, float]:
         return means_over_ranks(self.fabric, self.model, sums)
 
     def _sum_over_ranks(self, *values: float) -> list[float]:
@@ -431,10 +413,12 @@ class Trainer:
         return self._sum_over_ranks(float(here))[0] > 0
 
     def _save(self) -> None:
+        self._finiteness.check()
         # the first rank goes on with the sums of all ranks, and their processor time
         cpu_seconds = self._sum_over_ranks(self.position.cpu_seconds)[0]
         sums = {
-            name: tuple(self._sum_over_ranks(*pair)) for name, pair in sorted(self._sums.items())
+            name: tuple(self._sum_over_ranks(*map(float, pair)))
+            for name, pair in sorted(self._sums.items())
         }
         if not self.fabric.is_global_zero:
             return

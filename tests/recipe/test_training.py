@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,20 @@ def test_a_finished_training_is_skipped_and_changed_options_set_it_aside(
     kept = torch.load(tmp_path / "exp/full.replaced.1/model.pth", weights_only=True)
     assert identical(before, kept)
     assert not identical(before, weights(tmp_path, "full"))
+
+
+def test_a_bottom_up_stage_from_kept_outputs_ends_bit_identical(dump: Path, tmp_path: Path):
+    cascade = {"direction": "bottom-up", "cuts": ["encoder.rnn0"], "frozen_dropout": False}
+    assert train(tmp_path, dump, TINY_CONFIG).returncode == 0
+    shutil.copytree(tmp_path / "exp", tmp_path / "kept" / "exp")
+    assert train(tmp_path, dump, TINY_CONFIG, "cascade", cascade).returncode == 0
+    kept = {**cascade, "train": {"cache_frozen": True}}
+    done = train(tmp_path / "kept", dump, TINY_CONFIG, "cascade", kept)
+    assert done.returncode == 0, done.stderr
+    assert "cache_frozen: up to encoder.rnn0 all is computed once" in done.stderr
+    assert "cache_frozen: the outputs of rnn0 take about" in done.stderr
+    assert identical(weights(tmp_path, "stage1"), weights(tmp_path / "kept", "stage1"))
+    assert not list((tmp_path / "kept").rglob(".frozen_outputs*"))
 
 
 @pytest.mark.parametrize("stage", ["full", "stage1"])

@@ -10,6 +10,8 @@ Differences from ESPnet 202511, each on purpose:
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -20,6 +22,7 @@ from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.fast.maps import goes_alone, valid_convolution
 from cascade_asr.networks.fast.recurrent import run_recurrent
 from cascade_asr.networks.layer import Layer, layer_of
+from cascade_asr.networks.lower_layers import Step, is_kept, run_layers
 from cascade_asr.networks.masking import valid_positions, zero_padding
 from cascade_asr.networks.observation import observed
 
@@ -69,29 +72,42 @@ class _RecurrentEncoder(nn.Module):
             lengths = (lengths + 1) // factor if factor > 1 else lengths
         return lengths
 
-    def _run_stack(
-        self, sequence: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, D) and (B,) on the CPU to (B, T', H), zero beyond (B,) on the CPU."""
-        stack = self.enc[-1]
-        sequence = sequence[:, : max(1, int(lengths.max()))]
-        if not self.use_projection:
-            sequence = run_recurrent(
-                stack.nbrnn, sequence, lengths, list(self.recurrent_dropouts)
-            )
-            return zero_padding(torch.tanh(stack.l_last(sequence)), lengths), lengths
+    def _stack_steps(self) -> list[tuple[str, Step]]:
+        """The recurrent layers; the first takes (B, T, D) and (B,) lengths on the CPU."""
+        numbers = range(self._number_of_recurrent_layers())
+        if self.use_projection:
+            return [(f"rnn{index}", partial(self._projected, index)) for index in numbers]
+        if not is_kept():  # a GPU runs all layers at once
+            return [("", partial(self._unprojected, numbers))]
+        return [
+            (f"rnn{index}", partial(self._unprojected, range(index, index + 1)))
+            for index in numbers
+        ]
 
-        last = stack.elayers - 1
-        for index, factor in enumerate(self._subsampling()):
-            network = getattr(stack, f"{self._projected_name()}{index}")
-            sequence = run_recurrent(network, sequence, lengths, [])
-            if factor > 1:
-                lengths = (lengths + 1) // factor
-                sequence = sequence[:, ::factor][:, : max(1, int(lengths.max()))]
-            sequence = getattr(stack, f"bt{index}")(sequence)
-            if index < last:
-                sequence = torch.tanh(self.recurrent_dropouts[index](sequence))
-        return zero_padding(sequence, lengths), lengths
+    def _unprojected(
+        self, layers: range, sequence: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        stack = self.enc[-1]
+        sequence = run_recurrent(
+            stack.nbrnn, sequence, lengths, list(self.recurrent_dropouts), layers
+        )
+        if layers.stop == self._number_of_recurrent_layers():
+            sequence = torch.tanh(stack.l_last(sequence))
+        return sequence, lengths
+
+    def _projected(
+        self, index: int, sequence: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        stack, factor = self.enc[-1], self._subsampling()[index]
+        network = getattr(stack, f"{self._projected_name()}{index}")
+        sequence = run_recurrent(network, sequence, lengths, [])
+        if factor > 1:
+            lengths = (lengths + 1) // factor
+            sequence = sequence[:, ::factor][:, : max(1, int(lengths.max()))]
+        sequence = getattr(stack, f"bt{index}")(sequence)
+        if index < stack.elayers - 1:
+            sequence = torch.tanh(self.recurrent_dropouts[index](sequence))
+        return sequence, lengths
 
     def _projected_name(self) -> str:
         return "birnn" if self.bidirectional else "rnn"
@@ -126,8 +142,10 @@ class RNNEncoder(_RecurrentEncoder, _espnet_rnn.RNNEncoder):
         self, features: torch.Tensor, feature_lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, D) and (B,) to (B, T', H), zero beyond the returned (B,) int64 lengths."""
-        output, lengths = self._run_stack(features, feature_lengths.long().cpu())
-        return output, lengths.to(features.device)
+        lengths = feature_lengths.long().cpu()
+        features = features[:, : max(1, int(lengths.max()))]
+        output, lengths = run_layers(self._stack_steps(), (features, lengths))
+        return zero_padding(output, lengths), lengths.to(features.device)
 
     def layers(self) -> list[Layer]:
         """``rnn0``, ``rnn1``, ..., bottom to top."""
@@ -146,33 +164,58 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
         """(B, T, D) and (B,) to (B, T', H), zero beyond the returned (B,) int64 lengths."""
         lengths = feature_lengths.long().cpu()
         features = features[:, : max(1, int(lengths.max()))]
-        sequence = self._convolve(features, lengths)
-        output, lengths = self._run_stack(sequence, self._input_lengths(lengths))
-        return output, lengths.to(features.device)
+        convolutions: list[tuple[str, Step]] = [("conv1", self._lower), ("conv2", self._upper)]
+        if len(features) > 1 and goes_alone(self.enc[0].conv1_1, features):
+            convolutions = [("", self._one_by_one)]
+        output, lengths = run_layers([*convolutions, *self._stack_steps()], (features, lengths))
+        return zero_padding(output, lengths), lengths.to(features.device)
 
-    def _convolve(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) to (B, T/4, 128 x D/4), each length rounded up."""
+    def _one_by_one(
+        self, features: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both blocks, of each utterance by itself: (B, T, D) to (B, T/4, 128 x D/4)."""
+        outputs = [
+            self._upper(*self._lower(features[row : row + 1, : max(1, length)], lengths[[row]]))[0]
+            for row, length in enumerate(lengths.tolist())
+        ]
+        sequence = pad_sequence([each[0] for each in outputs], batch_first=True)
+        return sequence, self._input_lengths(lengths)
+
+    def _lower(
+        self, features: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) to maps (B, 64, T/2, D/2), sizes rounded up."""
         block = self.enc[0]
         batch, frames, width = features.shape
-        if batch > 1 and goes_alone(block.conv1_1, features):
-            alone = [
-                self._convolve(features[row : row + 1, : max(1, length)], lengths[row : row + 1])[0]
-                for row, length in enumerate(lengths.tolist())
-            ]
-            return pad_sequence(alone, batch_first=True)
         maps = features.view(batch, frames, block.in_channel, width // block.in_channel)
         maps = maps.transpose(1, 2)  # (B, C, T, D)
         if bool((lengths < frames).any()):
             maps = maps * valid_positions(lengths, frames).to(maps)[:, None, :, None]
-        blocks = {"conv1": (block.conv1_1, block.conv1_2), "conv2": (block.conv2_1, block.conv2_2)}
-        for name, convolutions in blocks.items():
-            for convolution in convolutions:
-                maps = valid_convolution(convolution, maps, lengths)
-            maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
-            observed(name, maps.transpose(1, 2))
-            lengths = (lengths + 1) // 2
+        return self._convolve("conv1", (block.conv1_1, block.conv1_2), maps, lengths)
+
+    def _upper(
+        self, maps: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps (B, 64, T, D) to (B, T/2, 128 x D/2), sizes rounded up."""
+        block = self.enc[0]
+        convolutions = (block.conv2_1, block.conv2_2)
+        maps, lengths = self._convolve("conv2", convolutions, maps, lengths)
         maps = maps.transpose(1, 2)  # (B, T', C, D')
-        return maps.reshape(batch, maps.size(1), -1)
+        sequence = maps.reshape(len(maps), maps.size(1), -1)
+        return sequence[:, : max(1, int(lengths.max()))], lengths
+
+    def _convolve(
+        self,
+        name: str,
+        convolutions: tuple[nn.Conv2d, ...],
+        maps: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        for convolution in convolutions:
+            maps = valid_convolution(convolution, maps, lengths)
+        maps = functional.max_pool2d(maps, 2, stride=2, ceil_mode=True)
+        observed(name, maps.transpose(1, 2))
+        return maps, (lengths + 1) // 2
 
     def layers(self) -> list[Layer]:
         """``conv1``, ``conv2``, ``rnn0``, ``rnn1``, ..., bottom to top."""

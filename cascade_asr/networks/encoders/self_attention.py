@@ -12,6 +12,7 @@ Differences from ESPnet 202511, each on purpose:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ from cascade_asr.networks.encoders.padding import PaddedBatch
 from cascade_asr.networks.encoders.subsampling import embedded_lengths, run_embed
 from cascade_asr.networks.espnet import espnet_module
 from cascade_asr.networks.layer import Layer, layer_of
+from cascade_asr.networks.lower_layers import State, Step, run_layers
 from cascade_asr.networks.masking import zero_padding
 from cascade_asr.networks.observation import observed
 
@@ -146,28 +148,48 @@ class _SelfAttentionEncoder(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, D) and (B,) to (B, T', H), zero beyond the returned (B,) int64 lengths."""
         lengths = feature_lengths.long().cpu()
-        checkpointed = getattr(self, "gradient_checkpoint_layers", ())
-        if 0 in checkpointed:
-            sequence, positions, lengths = checkpoint(
-                run_embed, self.embed, features, lengths, use_reentrant=False
-            )
-        else:
-            sequence, positions, lengths = run_embed(self.embed, features, lengths)
-        observed("embed", sequence)
-        batch = PaddedBatch(lengths, sequence.size(1), sequence.device)
-        for index, block in enumerate(self.encoders):
-            branch_scale = self._branch_scale(index)
-            if branch_scale is None:
-                continue
-            arguments = (block, sequence, positions, batch, branch_scale)
-            if index + 1 in checkpointed:
-                sequence = checkpoint(self.run_block, *arguments, use_reentrant=False)
-            else:
-                sequence = self.run_block(*arguments)
-            observed(f"block{index}", sequence)
+        shared: list[PaddedBatch] = []
+        steps: list[tuple[str, Step]] = [("embed", self._run_embed)]
+        steps += [
+            (f"block{index}", partial(self._run_block, index, shared))
+            for index in range(len(self.encoders))
+        ]
+        sequence, _, lengths = run_layers(steps, (features, lengths))
         if self._has_after_norm():
             sequence = self.after_norm(sequence)
         return zero_padding(sequence, lengths), lengths.to(features.device)
+
+    def _run_embed(self, features: torch.Tensor, lengths: torch.Tensor) -> State:
+        """The input layer: sequence, positions or None, and lengths on the CPU."""
+        arguments = (self.embed, features, lengths)
+        if 0 in getattr(self, "gradient_checkpoint_layers", ()):
+            state = checkpoint(run_embed, *arguments, use_reentrant=False)
+        else:
+            state = run_embed(*arguments)
+        observed("embed", state[0])
+        return state
+
+    def _run_block(
+        self,
+        index: int,
+        shared: list[PaddedBatch],
+        sequence: torch.Tensor,
+        positions: torch.Tensor | None,
+        lengths: torch.Tensor,
+    ) -> State:
+        """One block; ``shared`` gets the batch's padding, or has it from a block below."""
+        if not shared:
+            shared.append(PaddedBatch(lengths, sequence.size(1), sequence.device))
+        branch_scale = self._branch_scale(index)
+        if branch_scale is None:
+            return sequence, positions, lengths
+        arguments = (self.encoders[index], sequence, positions, shared[0], branch_scale)
+        if index + 1 in getattr(self, "gradient_checkpoint_layers", ()):
+            sequence = checkpoint(self.run_block, *arguments, use_reentrant=False)
+        else:
+            sequence = self.run_block(*arguments)
+        observed(f"block{index}", sequence)
+        return sequence, positions, lengths
 
     def _branch_scale(self, index: int) -> float | None:
         """Factor of a block's residual branches; None where the block is left out this time."""

@@ -27,8 +27,9 @@ def run_recurrent(
     sequence: torch.Tensor,
     lengths: torch.Tensor,
     dropouts: list[nn.Dropout],
+    layers: range | None = None,
 ) -> torch.Tensor:
-    """Run all layers of an LSTM or GRU, each utterance within its own length.
+    """Run the layers of an LSTM or GRU, each utterance within its own length.
 
     Args:
         network: ``nn.LSTM`` or ``nn.GRU`` with ``batch_first`` and biases.
@@ -36,14 +37,18 @@ def run_recurrent(
         lengths: (B,) int64 on the CPU.
         dropouts: what is applied between the layers, one fewer than layers.
             The network's own dropout number is not used.
+        layers: of them, those to run; None for all. Dropout follows each but the last.
 
     Returns:
         (B, T, H x directions). What lies beyond a length is undefined.
     """
+    layers = range(network.num_layers) if layers is None else layers
     if is_fast() and sequence.is_cuda and _same_state(dropouts):
         active = dropouts[0].p if dropouts and dropouts[0].training else 0.0
-        return _run_packed(network, range(network.num_layers), sequence, lengths, active)
-    for layer in range(network.num_layers):
+        sequence = _run_packed(network, layers, sequence, lengths, active)
+        is_last = layers.stop == network.num_layers
+        return sequence if is_last else dropouts[layers.stop - 1](sequence)
+    for layer in layers:
         if not is_fast():
             sequence = _run_plain(network, layer, sequence, lengths)
         elif sequence.is_cuda:

@@ -1,0 +1,172 @@
+"""Outputs of the frozen lower layers, computed once a batch and kept on disk (``cache_frozen``).
+
+The batches of a set are the same in every epoch, in another order, so what is read back is
+what would be computed again, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cascade_asr.files import temporary_beside
+from cascade_asr.networks.layer import Layer
+from cascade_asr.networks.lower_layers import State
+from cascade_asr.training.protocols import CascadeModel
+
+logger = logging.getLogger(__name__)
+
+SPARE = 0.9  # share of the free space that may be used
+
+
+@dataclass
+class FrozenOutputs:
+    """Where the outputs of the highest frozen lower layer lie.
+
+    Attributes:
+        layer: relative to the encoder, such as ``rnn0``.
+        folder: a file a batch.
+        batches: of all sets: tells how much will be written.
+    """
+
+    layer: str
+    folder: Path
+    batches: int
+    _written: int = 0  # bytes
+    _seen: int = 0  # batches
+    _is_full: bool = False
+
+    def of(self, utterances: Sequence[str], features: torch.Tensor) -> _OfBatch:
+        """Those of one batch: (B, T, D) features of these utterances."""
+        content = "\n".join([*utterances, str(tuple(features.shape))])
+        name = hashlib.sha256(content.encode()).hexdigest()[:32]
+        return _OfBatch(self, self.folder / f"{name}.pt", features)
+
+    def has_room(self, size: int) -> bool:
+        """Whether what is still to be written fits on the disk, after a batch of ``size`` bytes.
+
+        The size of all is told at the first batch; once there is no room, nothing is written.
+        """
+        if self._is_full:
+            return False
+        self._written += size
+        self._seen += 1
+        needed = self.batches * self._written / self._seen
+        free = shutil.disk_usage(self.folder).free
+        self._is_full = needed - self._written + size > SPARE * free
+        if self._seen == 1 or self._is_full:
+            logger.log(
+                logging.WARNING if self._is_full else logging.INFO,
+                "cache_frozen: the outputs of %s take about %.1f MB in %s, where %.1f MB are free%s",
+                self.layer,
+                needed / 1e6,
+                self.folder,
+                free / 1e6,
+                "; those that do not fit are computed each time" if self._is_full else "",
+            )
+        return not self._is_full
+
+
+@dataclass
+class _OfBatch:
+    outputs: FrozenOutputs
+    path: Path
+    features: torch.Tensor
+
+    @property
+    def layer(self) -> str:
+        return self.outputs.layer
+
+    def recall(self) -> State | None:
+        if not self.path.exists():
+            return None
+        state = torch.load(self.path, weights_only=True)
+        device = self.features.device
+        on_device = [device if place else "cpu" for place in state["on_device"]]
+        return tuple(
+            None if each is None else each.to(place)
+            for each, place in zip(state["tensors"], on_device, strict=True)
+        )
+
+    def keep(self, state: State) -> None:
+        size = sum(each.numel() * each.element_size() for each in state if each is not None)
+        if not self.outputs.has_room(size):
+            return
+        temporary = temporary_beside(self.path)
+        content = {
+            "tensors": [None if each is None else each.detach().cpu().clone() for each in state],
+            "on_device": [each is not None and each.device.type != "cpu" for each in state],
+        }
+        torch.save(content, temporary)
+        temporary.replace(self.path)
+
+
+def frozen_below(model: CascadeModel) -> tuple[list[Layer], str]:
+    """The frozen layers at the bottom of an encoder whose outputs never change.
+
+    Args:
+        model: frozen, and in training mode.
+
+    Returns:
+        The layers, bottom to top, and why there are none.
+    """
+    if not hasattr(model, "frozen_outputs"):
+        return [], "this kind of model has no encoder"
+    if model.specaug is not None:
+        return [], "specaug changes the features at each update"
+    parameters = dict(model.named_parameters())
+    modules = dict(model.named_modules())
+    above = set(getattr(model.encoder, "classifier_layers", list)())
+    candidates = [each for each in model.encoder.layers() if each.name not in above]
+
+    def is_frozen(layer: Layer) -> bool:
+        names = layer.prefixed("encoder").parameters
+        return not any(parameters[name].requires_grad for name in names)
+
+    frozen = list(takewhile(is_frozen, candidates))
+    if not frozen:
+        return [], f"the lowest layer, encoder.{candidates[0].name}, is trained"
+    for layer in frozen:
+        prefixed = layer.prefixed("encoder")
+        if any(modules[name].training and modules[name].p > 0 for name in prefixed.dropouts):
+            return [], f"dropout acts in {prefixed.name}; frozen_dropout: false turns it off"
+        owners = {modules[name.rpartition(".")[0]] for name in prefixed.buffers}
+        assert not any(isinstance(each, _BatchNorm) and each.training for each in owners)
+    return frozen, ""
+
+
+@contextmanager
+def cached(model: nn.Module, folder: Path, batches: int) -> Iterator[None]:
+    """Inside, the model computes the outputs of its frozen lower layers once a batch.
+
+    Where it cannot it says why, and computes all. What is kept goes at the end.
+
+    Args:
+        model: frozen, and in training mode.
+        folder: to keep them in; removed before and after.
+        batches: of all sets.
+    """
+    layers, reason = frozen_below(model)
+    if not layers:
+        logger.warning("cache_frozen: not possible here: %s", reason)
+        yield
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
+    folder.mkdir(parents=True)
+    model.frozen_outputs = FrozenOutputs(layers[-1].name, folder, batches)
+    logger.info("cache_frozen: up to encoder.%s all is computed once", layers[-1].name)
+    try:
+        yield
+    finally:
+        model.frozen_outputs = None
+        shutil.rmtree(folder, ignore_errors=True)
