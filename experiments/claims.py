@@ -18,7 +18,7 @@ from lines import read_lines
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 ALPHA = 0.05
 # What a stage may lose and still count as not hurt (claim b): the margins of convergence.
-MARGINS = {"sklearn_digits": 1.0, "wikitext2": 0.5, "an4": 0.5}
+MARGINS = {"sklearn_digits": 1.0, "wikitext2": 0.5, "an4": 0.5, "digits": 1.0}
 CLAIMS = {
     "a": "freezing the lower layers and retraining the upper hurts",
     "b": "freezing the upper layers and retraining the lower does not hurt, or helps",
@@ -79,6 +79,7 @@ def findings(lines: Iterable[Line]) -> Iterator[Finding]:
             yield from _transfer(task, condition, seeds, measure)
         else:
             yield from _claims_of(task, condition, seeds, measure)
+    yield from _ctc_alone(groups)
     yield from _depth(groups)
 
 
@@ -123,6 +124,34 @@ def _transfer(task: str, condition: str, seeds: Seeds, measure: str) -> Iterator
                 "e", task, condition, f"frozen layers of part A - {name}", measure, difference,
                 verdict(is_less(difference), is_more(difference)),
             )  # fmt: skip
+
+
+def _ctc_alone(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:
+    """The gain of the selected model over full training, of ``ctc-X`` minus ``attention-X``."""
+    for (task, condition), lines in groups.items():
+        other = groups.get((task, condition.replace("ctc-", "attention-", 1)))
+        if not condition.startswith("ctc-") or other is None:
+            continue
+        both = [
+            line for line in [*lines, *other] if line["branch"] in ("full", "cascade")
+        ]
+        measure = measures(both)[-1]
+        changes = []
+        for each in (Seeds(lines), Seeds(other)):
+            selected, full = each.selected("cascade"), each.last("full")
+            changes.append(
+                {
+                    seed: value(selected[seed], measure) - value(full[seed], measure)
+                    for seed in selected
+                }
+            )
+        common = sorted(changes[0].keys() & changes[1].keys())
+        difference = paired([changes[0][seed] - changes[1][seed] for seed in common])
+        yield Finding(
+            "f", task, condition.removeprefix("ctc-"),
+            "(selected of top-down - full) with CTC alone - with attention too", measure, difference,
+            verdict(is_less(difference), is_more(difference)),
+        )  # fmt: skip
 
 
 def _depth(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:

@@ -52,3 +52,15 @@ def test_a_claim_is_supported_contradicted_or_undecided_over_seeds():
     assert {each.claim: each.verdict for each in findings(lines)} == {
         "a": "undecided", "b": "supported", "c": "supported", "d": "contradicted",
     }  # fmt: skip
+
+
+def test_the_gain_of_ctc_alone_is_compared_with_that_of_attention_by_seed():
+    lines = []
+    for seed in (1, 2, 3):
+        for condition, gain in (("ctc-x", 3.0 + seed / 10), ("attention-x", 1.0)):
+            own = [line("full", "full", seed, 10, 20), line("cascade", "stage1", seed, 9, 20 - gain)]
+            lines += [each | {"condition": condition} for each in own]
+    (found,) = [each for each in findings(lines) if each.claim == "f"]
+    assert found.condition == "x" and found.measure == "error"
+    assert found.difference.mean == pytest.approx(-2.2)
+    assert found.verdict == "supported"
