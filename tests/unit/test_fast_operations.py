@@ -365,6 +365,7 @@ def products(size: int, columns: int, rows: int, is_dense: bool) -> list[torch.T
     return [output.detach(), *gradients]
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
 @pytest.mark.parametrize("is_dense", [True, False], ids=["dense", "with gaps"])
 @pytest.mark.parametrize("rows", [8, 128, 150])
 @pytest.mark.parametrize(("size", "columns"), [(160, 200), (200, 160)])
@@ -382,6 +383,7 @@ def test_products_by_onednn(monkeypatch, size: int, columns: int, rows: int, is_
         assert_same(fast, products(size, columns, rows, is_dense))
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
 def test_a_frozen_layer_costs_no_weight_gradient(monkeypatch) -> None:
     monkeypatch.setattr(products_module, "prefers_onednn", lambda: True)
     monkeypatch.setattr(products_module, "FEWEST_MULTIPLICATIONS", 1)
