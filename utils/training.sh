@@ -92,7 +92,9 @@ write_training() {
   local threads=$(($(nproc) / train_jobs))
   if [[ -n $1 ]]; then words=(cascade --branch "$1"); fi
   if [[ $1 == cascade ]]; then words+=(--cascade-stages "$cascade_stages"); fi
-  echo "export OMP_NUM_THREADS=\${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
+  if ((train_jobs > 1)); then
+    echo "export CASCADE_ASR_MOST_THREADS=$((threads > 0 ? threads : 1))"
+  fi
   with_training_options printf '%q ' python -m cascade_asr.cli.training "${words[@]}"
   echo
 }

@@ -27,7 +27,7 @@ from cascade_asr.files import atomic_write, read_json
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.results.columns import table
 from cascade_asr.training import checkpoint
-from cascade_asr.training.device import make_fabric
+from cascade_asr.training.device import fit_threads, make_fabric
 from cascade_asr.training.finished import require_done
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def main() -> None:
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
     fabric = make_fabric(arguments.ngpu, stage.config.precision)
+    fit_threads(fabric, model)
     dev = task.data(model, stage.config).dev
     rows = []
     for probe in probe_layers(model, plan.layers, replacements, fabric, dev):

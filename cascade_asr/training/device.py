@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.networks.fast.switch import VARIABLE, is_fast
@@ -18,6 +19,10 @@ if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is th
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
+
+PARAMETERS_A_THREAD = 5_000_000
+MOST_THREADS = "CASCADE_ASR_MOST_THREADS"  # set where trainings run side by side
+FITTED = "CASCADE_ASR_FITTED_THREADS"  # set for our own ranks: nobody else set their number
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -42,11 +47,11 @@ def check_counts(ngpu: int | None, processes: int, nodes: int, threads: int | No
 
 
 def set_threads(ranks: int, threads: int | None = None) -> None:
-    """Decide, once, with how many threads a process computes, and tell it.
+    """Decide, once, with how many threads a process computes at most, and tell it.
 
     The sums of a gradient depend on this number, so it is nothing that may change
     by itself. ``OMP_NUM_THREADS``, then ``--threads``, else the processors that this
-    process may use, shared among the ranks of this machine.
+    process may use, shared among the ranks of this machine; then `fit_threads` lowers it.
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given:
@@ -54,14 +59,37 @@ def set_threads(ranks: int, threads: int | None = None) -> None:
             logger.warning("--threads %d: OMP_NUM_THREADS=%s is set and counts", threads, given)
         return
     allowed = processors.allowed()
-    count = threads or max(1, allowed.count // ranks)
+    limit = int(os.environ.get(MOST_THREADS) or allowed.count)
+    count = threads or max(1, min(limit, allowed.count) // ranks)
     torch.set_num_threads(count)
     os.environ["OMP_NUM_THREADS"] = str(count)  # for the other ranks
-    logger.info(
-        "%d threads a process (%s); --threads or OMP_NUM_THREADS sets another number",
-        count,
-        "--threads" if threads else f"{allowed.count} processors: {allowed.reason}",
-    )
+    if threads:
+        logger.info("%d threads a process (--threads)", count)
+        return
+    os.environ[FITTED] = str(count)
+    if count > 1:
+        logger.info(
+            "up to %d threads a process (%d processors: %s), one for each %d million parameters "
+            "of a network; --threads or OMP_NUM_THREADS sets another number",
+            count, allowed.count, allowed.reason, PARAMETERS_A_THREAD // 10**6,
+        )  # fmt: skip
+
+
+def fit_threads(fabric: Fabric, network: nn.Module) -> None:
+    """Compute with fewer threads where a network is small, unless somebody set their number.
+
+    Threads that wait for each other after every small operation are slower than one
+    alone, up to four times (docs/performance.md). The number follows from the network, not from
+    the load of the machine, so that a training repeats bit for bit.
+
+    Args:
+        fabric: on GPUs nothing changes.
+        network: frozen parameters count too, so all stages of a cascade have as many threads.
+    """
+    most = os.environ.get(FITTED)
+    if most is not None and fabric.device.type == "cpu":
+        parameters = sum(each.numel() for each in network.parameters())
+        torch.set_num_threads(max(1, min(int(most), parameters // PARAMETERS_A_THREAD)))
 
 
 def _environment(processes: int, nodes: int) -> dict[str, Any]:

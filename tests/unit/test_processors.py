@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs.slurm import submission_environment
-from cascade_asr.training import processors
+from cascade_asr.training import device, processors
 from cascade_asr.training.device import check_counts, make_fabric
 
 
@@ -148,3 +151,45 @@ def test_a_submission_takes_nothing_over_from_the_job_around_it():
     assert submission_environment(around | kept) == kept
     outside = {"CUDA_VISIBLE_DEVICES": "3", "PATH": "/bin"}
     assert submission_environment(outside) == outside
+
+
+@pytest.fixture
+def threads_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """Three processors, no variable of the user's; all is as before afterwards."""
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", device.FITTED, device.MOST_THREADS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(processors, "allowed", lambda: processors.Allowed(3, "affinity"))
+    yield monkeypatch
+    torch.set_num_threads(before)
+
+
+def fitted(width: int, kind: str = "cpu") -> int:
+    """Threads for a network of ``width`` squared parameters."""
+    device.set_threads(1)
+    network = nn.Linear(width, width, bias=False, device="meta")
+    device.fit_threads(SimpleNamespace(device=torch.device(kind)), network)
+    return torch.get_num_threads()
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"), [(1000, 1), (2500, 1), (3200, 2), (6000, 3)]  # 1, 6, 10, 36 million
+)
+def test_small_networks_have_fewer_threads(threads_of_its_own, width: int, expected: int):
+    assert fitted(width) == expected
+    assert fitted(6000) == 3  # the next training of the same process is not bound by it
+
+
+def test_a_number_that_somebody_set_stays(threads_of_its_own):
+    threads_of_its_own.setenv("OMP_NUM_THREADS", "2")
+    torch.set_num_threads(2)
+    assert fitted(1000) == 2
+
+
+def test_trainings_side_by_side_share_the_processors(threads_of_its_own):
+    threads_of_its_own.setenv(device.MOST_THREADS, "2")
+    assert fitted(6000) == 2
+
+
+def test_on_a_gpu_the_size_does_not_count(threads_of_its_own):
+    assert fitted(1000, "cuda") == 3
