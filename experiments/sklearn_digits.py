@@ -1,10 +1,10 @@
 """Task `sklearn_digits`: images of digits, a network of linear layers, 20 seeds.
 
     pip install scikit-learn==1.9.1
-    python experiments/sklearn_digits.py --only converged-plain-4,short-plain-4,transfer
+    python experiments/sklearn_digits.py
     python experiments/sklearn_digits.py --seeds 1,2 --only converged-plain-4 --results again.jsonl
 
-The first is what results/sklearn_digits.jsonl has; the other conditions have not been run yet.
+The first is what results/sklearn_digits.jsonl has: about an hour of one processor.
 
 The data are scikit-learn's own (1797 images of 8x8, no download). Every training is
 one of `cascade_asr.Cascade`; what is finished is not trained again, and each seed's
