@@ -17,6 +17,8 @@ from cascade_asr.results.columns import table
 from cascade_asr.results.convergence import how_many_converged
 from cascade_asr.training.convergence import in_words, is_converged
 
+MOST_NAMED = 6  # trainings whose disturbance a note tells
+
 
 @dataclass(frozen=True)
 class BranchResult:
@@ -171,8 +173,12 @@ def time_notes(results: Sequence[ExperimentResult]) -> list[str]:
         for training in row.disturbed
     )
     if disturbed:
+        named = list(disturbed)
+        if len(named) > MOST_NAMED:
+            more = f"{len(named) - MOST_NAMED} more, which report.json names"
+            named = [*named[:MOST_NAMED], more]
         notes.append(
-            f"* not the time of one undisturbed run: {', '.join(disturbed)}. What was trained twice "
+            f"* not the time of one undisturbed run: {', '.join(named)}. What was trained twice "
             "after a kill is counted once."
         )
     return notes

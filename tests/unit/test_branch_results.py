@@ -237,6 +237,16 @@ def test_seconds_of_interrupted_and_disturbed_trainings_are_marked(seeds):
     )
 
 
+def test_of_many_disturbed_trainings_the_first_are_named(seeds):
+    for seed in seeds:
+        for name in ("full", "stage1", "longer1"):
+            change_lineage(seed, name, resumed=1)
+    (note,) = time_notes([read_experiment(each) for each in seeds])
+    assert note.count("(interrupted") == 6
+    assert f", {3 * len(seeds) - 6} more, which report.json names. " in note
+
+
+
 def test_computed_work_has_columns_where_it_is_recorded(seeds):
     assert "FLOPs" not in branch_table(read_experiment(seeds[0]))
     for name, flops in (("full", 2_000_000_000), ("stage1", 500_000_000)):
