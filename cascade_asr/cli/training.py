@@ -62,8 +62,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="ranks on the CPU of a machine")
     parser.add_argument("--nodes", type=int, default=1, help="machines; their ranks come from srun")
     parser.add_argument(
-        "--threads", type=int, help="of each process on a CPU; default: the processors there are"
-    )
+        "--threads", type=int,
+        help="of each process on a CPU; default: one for each 5 million parameters of the network, "
+        "at most one a processor",
+    )  # fmt: skip
     parser.add_argument("--show-plan", action="store_true", help="for check: print the plan too")
     parser.add_argument("--log", type=Path, help="append the log to this file too")
     parser.add_argument(

@@ -137,7 +137,7 @@ def make_fabric(
         processes: ranks on the CPU of a machine, where ``ngpu`` is 0.
         nodes: machines. In our own Slurm jobs srun starts all ranks, on one
             machine too; else this process starts those of its own machine.
-        threads: of each process; None for the processors that there are.
+        threads: of each process; None for as many as there are processors (see `fit_threads`).
 
     Raises:
         ConfigError: if there are fewer GPUs than asked for, no such precision, or
