@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from cascade_asr.data.archives import unpack_tar
 from cascade_asr.data.audio.corpus_files import read_lines
 from cascade_asr.errors import DataError
 
@@ -91,7 +92,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+                unpack_tar(tar, folder)
         except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise DataError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from librispeech import PARTS
 
+from cascade_asr.data.archives import unpack_tar
 from cascade_asr.data.download import CONNECT_LIMIT_S, fetch
 from cascade_asr.errors import DataError
 
@@ -96,7 +97,7 @@ def unpack(archive: Path, part: str, folder: Path) -> None:
     log.info("unpacking %s", archive)
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(target, filter="data")
+            unpack_tar(tar, target)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(f"{archive}: damaged ({error}); remove it and run again") from error
     if not (target / "LibriSpeech" / part).is_dir():
