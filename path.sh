@@ -45,6 +45,6 @@ esac
 unset _character _environment _own_path _packages
 # Another Python's library; and the options' help texts are docstrings, which it removes.
 unset PYTHONHOME PYTHONOPTIMIZE
-# Python takes UTF-8 for its files, whatever it was told.
+# Python takes UTF-8 for its files, whatever the locale says.
 export LC_ALL=C PYTHONUTF8=1
 unset PYTHONIOENCODING

@@ -114,7 +114,7 @@ installed_packages() {
 print(sorted({(each.name, each.version) for each in distributions()}))'
 }
 
-# missing_packages LIST...: names that are not installed; other versions are told
+# missing_packages LIST...: names that are not installed; other versions are reported
 missing_packages() {
   "$python" -I -c 'import re, sys
 from importlib.metadata import PackageNotFoundError, version

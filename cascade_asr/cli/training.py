@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int,
         help="of each process on a CPU; default: one for each 5 million parameters of the network, "
-        "at most one a processor",
+        "at most one per processor",
     )  # fmt: skip
     parser.add_argument("--show-plan", action="store_true", help="for check: print the plan too")
     parser.add_argument("--log", type=Path, help="append the log to this file too")

@@ -10,7 +10,7 @@ MODEL is an experiment (its selected stage), a stage, a model exported to ESPnet
 format, or its zip. Any rate, container and number of channels is read; `-` is the
 audio on standard input. Nothing is written but the standard output. With several
 recordings, each line of txt begins with the recording's name and a tab. What cannot be
-transcribed is told, the other recordings are, and the exit status is 1.
+transcribed is reported, the other recordings are, and the exit status is 1.
 """
 
 from __future__ import annotations

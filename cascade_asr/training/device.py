@@ -15,7 +15,7 @@ from cascade_asr.networks.fast.switch import VARIABLE, is_fast
 from cascade_asr.training import processors
 from cascade_asr.training.fencing import Fence
 
-if TYPE_CHECKING:  # it takes 1.4 s to import: where there is a Fabric, it is there
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)

@@ -55,7 +55,7 @@ class FrozenOutputs:
     def has_room(self, size: int) -> bool:
         """Whether what is still to be written fits on the disk, after a batch of ``size`` bytes.
 
-        The size of all is told at the first batch; once there is no room, nothing is written.
+        The size of all is reported at the first batch; once there is no room, nothing is written.
         """
         if self._is_full:
             return False

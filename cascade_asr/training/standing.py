@@ -19,7 +19,7 @@ from cascade_asr.files import write_json
 
 NAME = "progress.json"
 INTERVAL_S = 10.0  # between two entries
-PACE_OVER_ENTRIES = 30  # the time left is told from the last five minutes, not from the start
+PACE_OVER_ENTRIES = 30  # the time left is estimated from the last five minutes, not from the start
 
 
 class ProgressFile:

@@ -15,7 +15,7 @@ import kaldiio
 import numpy as np
 
 from cascade_asr.errors import DataError
-from cascade_asr.files import atomic_write, temporary_beside
+from cascade_asr.files import atomic_write
 
 VARIANCE_FLOOR = 1e-20
 # Kaldi's way to write a command, or standard input, where an archive is expected
@@ -88,10 +88,8 @@ def write_global_statistics(path: Path, statistics: FeatureStatistics) -> None:
 
 def write_speaker_statistics(path: Path, statistics: dict[str, FeatureStatistics]) -> None:
     """Write one matrix a speaker to an ark, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
-    kaldiio.save_ark(str(temporary), {name: each.kaldi_matrix() for name, each in statistics.items()})
-    temporary.replace(path)
+    with atomic_write(path, "wb") as stream:
+        kaldiio.save_ark(stream, {name: each.kaldi_matrix() for name, each in statistics.items()})
 
 
 class SpeakerMVN:

@@ -29,7 +29,7 @@ class Entry:
         text: its words, with single spaces between them.
         speaker: None where the manifest names none.
         name: its id there; None where it has none.
-        start_s: where it begins in the recording; 0 unless it is told.
+        start_s: where it begins in the recording; 0 unless given.
         end_s: where it ends; None for the end of the recording.
         channel: of the recording, counted from 1; None where that is not told.
         is_part: whether the manifest gave a start, an end or a duration.

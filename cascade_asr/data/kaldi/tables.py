@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cascade_asr.data.kaldi.blanks import split_first, words
 from cascade_asr.errors import DataError
-from cascade_asr.files import temporary_beside
+from cascade_asr.files import atomic_write
 
 
 class Segment(NamedTuple):
@@ -130,14 +130,8 @@ def read_table(path: Path | str) -> dict[str, str]:
 
 def write_table(path: Path | str, values: Mapping[str, str]) -> None:
     """Write a table sorted by id, first under a temporary name."""
-    path = Path(path)
-    temporary = temporary_beside(path)
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{key} {values[key]}".rstrip(" ") + "\n" for key in sorted(values))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(Path(path)) as file:
+        file.writelines(f"{key} {values[key]}".rstrip(" ") + "\n" for key in sorted(values))
 
 
 def parse_segment(value: str) -> Segment:
