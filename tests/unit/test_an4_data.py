@@ -101,6 +101,22 @@ def test_audio_in_every_byte_order(tmp_path: Path, kind: str):
     np.testing.assert_array_equal(np.rint(samples * scale).astype(int), tone())
 
 
+@pytest.mark.parametrize("first", ["noise", "silence"])
+def test_the_byte_order_is_that_of_most_files(tmp_path: Path, first: str):
+    make_corpus(tmp_path, "raw-big")
+    noise = np.random.default_rng(3).integers(-20000, 20000, len(tone()))
+    samples = noise if first == "noise" else np.zeros(len(tone()))
+    path = min((tmp_path / "an4/wav").rglob("*.raw"))
+    path.write_bytes(samples.astype(">i2").tobytes())
+    done = prepare(tmp_path / "data", "--an4", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "-t raw" in (tmp_path / "data/test/wav.scp").read_text()
+    wav = read_table(tmp_path / "data/test/wav.scp")
+    read, _ = SegmentReader(wav).read("dd-an9-b", Segment("dd-an9-b", 0.0, None))
+    scale = 1 if np.abs(read).max() > 1 else 32768
+    np.testing.assert_array_equal(np.rint(read * scale).astype(int), tone())
+
+
 def test_a_wrong_byte_order_is_refused(tmp_path: Path):
     make_corpus(tmp_path, "raw-little")
     done = prepare(tmp_path / "data", "--an4", tmp_path, "--raw-byte-order", "big")

@@ -173,16 +173,21 @@ def check_byte_order(paths: list[Path], stated: str) -> str:
         DataError: for a file without whole samples, or one that contradicts the order of
             the others or the one stated.
     """
+    orders: dict[Path, tuple[float, float]] = {}
     for path in paths:
         content = path.read_bytes()
         if not content or len(content) % 2:
             raise DataError(f"{path}: {len(content)} bytes are no samples of 16 bit")
-        big = roughness(np.frombuffer(content, ">i2"))
-        little = roughness(np.frombuffer(content, "<i2"))
+        orders[path] = (
+            roughness(np.frombuffer(content, ">i2")),
+            roughness(np.frombuffer(content, "<i2")),
+        )
+    if stated == "auto":  # a single file may be noise
+        evidence = sum(np.log((big + 1e-9) / (little + 1e-9)) for big, little in orders.values())
+        stated = "big" if evidence < 0 else "little"
+    for path, (big, little) in orders.items():
         found = "big" if big < little else "little"
-        if stated == "auto":
-            stated = found
-        elif found != stated and max(big, little) > 2 * min(big, little):
+        if found != stated and max(big, little) > 2 * min(big, little):
             raise DataError(
                 f"{path}: its samples are {found} endian, not {stated}; give --raw-byte-order {found} "
                 "if all files are"
