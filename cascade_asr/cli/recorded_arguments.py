@@ -78,8 +78,10 @@ def recorded_arguments(experiment: Path) -> Recorded:
         if not experiment.is_dir():
             raise ConfigError(f"{experiment}: no such experiment; 'cascade-asr list' shows them")
         raise ConfigError(
-            f"{path}: not found, so the experiment does not tell its options; stage 2 of its "
-            "recipe writes it: ./run.sh --stage 2 --stop-stage 2"
+            f"{path}: not found, so the options of the experiment are not known; stage 2 of its "
+            "recipe writes it: ./run.sh --stage 2 --stop-stage 2. An experiment of "
+            "cascade_asr.Cascade has its options in its script: cascade.plan is the plan there, "
+            "and cascade.run() trains what is missing"
         )
     content = read_json(path)
     missing = [name for name in NEEDED if not content.get(name)]

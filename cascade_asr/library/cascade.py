@@ -190,6 +190,24 @@ class Cascade:
             write_json(path, kept | {f"{as_set} {key}": value for key, value in values.items()})
         return values
 
+    def evaluate_branches(self, data: Any, as_set: str = "test") -> dict[str, dict[str, float]]:
+        """Metrics of full training and of what the cascade and each control selected.
+
+        They become columns of `table`, and its headline compares the branches on them.
+
+        Args:
+            data: a dataset of pairs, or two tensors.
+            as_set: a name for these data.
+
+        Returns:
+            Metrics by branch, such as ``{"full": {"accuracy": 0.98}, "cascade": ...}``.
+        """
+        selected = {row.name: row.selected for row in self.results().rows}
+        values = {
+            name: self.evaluate(data, name, as_set) for name in dict.fromkeys(selected.values())
+        }
+        return {branch: values[name] for branch, name in selected.items()}
+
     def _trained(self, name: str | None) -> Any:
         name = name or self.selected
         stage = self.plan.stage(name)

@@ -147,6 +147,12 @@ def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
     """
     for each in systems:
         missing = [name for name in wanted if name not in each.tests]
+        if not each.tests and (each.directory / "scores.json").is_file():
+            raise DataError(
+                f"{each.name}: only mean scores are kept of a module of one's own, and paired tests "
+                "need those of single items; cascade.table() and cascade.report() show its branches, "
+                "'cascade-asr compare seeds' tests them over seeds"
+            )
         if missing or not each.tests:
             what = missing[0] if missing else "any set"
             raise DataError(

@@ -15,6 +15,7 @@ from cascade_asr.results.branches import (
     values_of,
 )
 from cascade_asr.results.convergence import convergence_sentences
+from cascade_asr.results.measures import is_less_better
 
 NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
 EQUAL = 0.05  # relative difference of updates and of frames up to which compute is equal
@@ -63,7 +64,8 @@ def _reasons_against(results: Sequence[ExperimentResult], names: Sequence[str]) 
     short = [name for name in run if min(_ratios(results, name)) < 1 - EQUAL]
     if short:
         reasons.append(f"{_listed(short)} had less compute than the cascade")
-    for metric in [None, *_test_metrics(results)]:
+    known = [each for each in _test_metrics(results) if _is_less_better(results, each) is not None]
+    for metric in [None, *known]:
         rivals = run if metric is None else ["full", *run]
         ahead = [name for name in rivals if not _beats(results, name, metric)]
         if ahead:
@@ -113,7 +115,9 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
     """The same comparison where nothing was selected."""
     metrics = _test_metrics(results)
     if not metrics:
-        return "Dev also selected, which favours the cascade's many trainings; no test scores yet."
+        some = any(row.scores for each in results for row in each.rows)
+        missing = "not every branch has test scores yet" if some else "no test scores yet"
+        return f"Dev also selected, which favours the cascade's many trainings; {missing}."
     shown = [
         f"{metric}: "
         + ", ".join(
@@ -145,9 +149,15 @@ def _mean_of(results: Sequence[ExperimentResult], name: str, metric: str | None)
 
 
 def _beats(results: Sequence[ExperimentResult], name: str, metric: str | None) -> bool:
-    """Whether the cascade is better than another branch; less is better on test sets."""
+    """Whether the cascade is better than another branch."""
     own, other = (_mean_of(results, each, metric) for each in (CASCADE, name))
-    return own > other if metric is None and results[0].mode == "max" else own < other
+    return own < other if _is_less_better(results, metric) else own > other
+
+
+def _is_less_better(results: Sequence[ExperimentResult], metric: str | None) -> bool | None:
+    """None where it is not known of a test metric."""
+    selected, mode = results[0].metric, results[0].mode
+    return mode == "min" if metric is None else is_less_better(metric, selected, mode)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,6 +12,28 @@ from cascade_asr.results.inspection import Inspector
 from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
+ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
+
+
+def divide_name(name: str) -> tuple[str, str]:
+    """Set and metric of a score's name, such as ``test_seen WER``."""
+    place, _, metric = name.rpartition(" ")
+    return place or "test", metric
+
+
+def is_less_better(name: str, selected: str, mode: str) -> bool | None:
+    """Whether less of a score is better; None where that is not known.
+
+    Args:
+        name: of the score, such as ``test accuracy``.
+        selected: the dev metric that selects.
+        mode: ``min`` or ``max`` of that metric.
+    """
+    metric = divide_name(name)[1]
+    if metric == selected:
+        return mode == "min"
+    return True if any(word in metric.lower() for word in ERRORS) else None
+
 
 @dataclass(frozen=True)
 class Value:

@@ -8,9 +8,7 @@ from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.collect import Stage, read_stage
 from cascade_asr.results.inspection import Inspector
-from cascade_asr.results.measures import Column, Measured, Value
-
-ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
+from cascade_asr.results.measures import Column, Measured, Value, divide_name, is_less_better
 
 
 def measured(
@@ -39,15 +37,20 @@ def measured(
                 entries[entry["name"]] = entry
                 controls.append(read_stage(directory, entry, False))
     scores = {stage.name: _scores(stage) for stage in (*stages, *controls)}
-    columns = list(dict.fromkeys(name for stage in stages for name in scores[stage.name]))
+    columns = list(dict.fromkeys(name for found in scores.values() for name in found))
     return Measured(
         kind="module",
         stages=stages,
         controls=controls,
-        columns=[Column(*_divided(name), name, ".4g") for name in columns],
+        columns=[Column(*divide_name(name), name, ".4g") for name in columns],
         dev_form=".4g",
         values=[
-            Value(training, *_divided(name), value, less_is_better=_less(name, selection))
+            Value(
+                training,
+                *divide_name(name),
+                value,
+                less_is_better=is_less_better(name, selection["metric"], selection["mode"]),
+            )
             for training, found in scores.items()
             for name, value in found.items()
         ],
@@ -64,16 +67,3 @@ def _scores(stage: Stage) -> dict[str, float]:
     path = stage.directory / "scores.json"
     return read_json(path) if path.is_file() else {}
 
-
-def _divided(name: str) -> tuple[str, str]:
-    """Set and metric of ``test accuracy``."""
-    place, _, metric = name.rpartition(" ")
-    return place or "test", metric
-
-
-def _less(name: str, selection: dict) -> bool | None:
-    """Whether less is better, where that is known."""
-    metric = _divided(name)[1]
-    if metric == selection["metric"]:
-        return selection["mode"] == "min"
-    return True if any(word in metric.lower() for word in ERRORS) else None

@@ -156,9 +156,35 @@ def test_a_gain_on_dev_alone_is_not_attributed(tmp_path: Path):
     assert "A gain is not attributed to the cascade: continue did as well or better on test" in text
 
 
+def accuracies(folder: Path, metric: str = "accuracy", **test: float) -> str:
+    """Headline of a gain of accuracy on dev over every control, and these values on test."""
+    wins = {"full": 88.0, "stage": 92.0, "longer": 89.0, "continue": 91.0, "best_of_n": 90.0}
+    path = experiment(folder, **wins) / "selection.json"
+    selection = json.loads(path.read_text())
+    path.write_text(json.dumps(selection | {"metric": "accuracy", "mode": "max"}))
+    names = {"longer1": 80.0, "continue1": 80.0, "best-of-n1": 80.0} | test
+    for name, value in names.items():
+        (folder / name / "scores.json").write_text(json.dumps({f"test {metric}": value}))
+    return headline([read_experiment(folder)])
+
+
+def test_more_accuracy_is_better_on_test_sets_too(tmp_path: Path):
+    text = accuracies(tmp_path / "won", full=85.0, stage1=90.0)
+    assert "The cascade beat longer, continue, best-of-n; one seed is no proof." in text
+    text = accuracies(tmp_path / "lost", full=95.0, stage1=90.0)
+    assert "full did as well or better on test accuracy." in text
+    # of a metric of one's own it is not known which is better: it is shown, and decides nothing
+    for name, value in (("more", 95.0), ("less", 85.0)):
+        text = accuracies(tmp_path / name, metric="f1", full=value, stage1=90.0)
+        assert "one seed is no proof" in text and f"test f1: full {value:.2f}, cascade 90.00" in text
+
+
 def test_without_test_scores_the_headline_says_that_dev_selected(tmp_path: Path):
     folder = won(tmp_path)
     (folder / "stage1" / "scores.json").unlink()
+    assert headline([read_experiment(folder)]).endswith("not every branch has test scores yet.")
+    for path in folder.glob("*/scores.json"):
+        path.unlink()
     assert headline([read_experiment(folder)]).endswith(
         "Dev also selected, which favours the cascade's many trainings; no test scores yet."
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import environment
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 import cascade_asr
-from cascade_asr.errors import ConfigError
+from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.library.data import ItemLoader, as_dataset
 from cascade_asr.library.network import find_layers
+from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.training import checkpoint
 
 OPTIONS = {"optim": "adam", "optim_conf": {"lr": 0.02}, "max_epoch": 6, "keep_nbest_models": 1}
@@ -63,6 +67,28 @@ def test_it_learns_and_selects(finished):
     assert values["accuracy"] > 0.8
     table = finished.table()
     assert "test accuracy" in table and "all layers trainable" in table
+
+
+def test_every_branch_is_tested(finished):
+    finished.evaluate(points(200, 2), "full", as_set="alone")
+    assert "not every branch has test scores yet" in finished.table()
+    values = finished.evaluate_branches(points(200, 2), as_set="unseen")
+    assert list(values) == ["full", "cascade", "continue"]
+    selected = finished.results().rows[-1].selected
+    assert values["continue"] == finished.evaluate(points(200, 2), selected)
+    assert "on sets that did not, unseen accuracy: full" in finished.table()
+
+
+def test_commands_for_recipes_say_what_a_module_has_instead(finished):
+    done = subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.plan", "--exp", finished.directory],
+        env=environment(), capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "cascade.run() trains what is missing" in done.stderr
+    finished.evaluate_branches(points(200, 2))
+    systems = [open_system(finished.directory / name) for name in ("full", "continue1")]
+    with pytest.raises(DataError, match="only mean scores are kept of a module of one's own"):
+        compare_systems(systems)
 
 
 def test_frozen_layers_are_bit_identical_and_the_lower_ones_new(finished):
