@@ -1,9 +1,10 @@
-"""The paper's claims, tested on the JSON lines of results/.
+"""Test the paper's claims on the JSON lines in results/.
 
     python experiments/claims.py        # a line for each claim and task
 
-A claim is *supported* or *contradicted* where a two-sided paired t-test over seeds has
-p < 0.05, else *undecided*; with one seed always. Below 0 is better for the first of the two.
+A claim is *supported* or *contradicted* if a two-sided paired t-test over seeds gives
+p < 0.05, and otherwise *undecided*, as it always is with one seed. A negative difference means
+that the first of the two is better.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lines import read_lines
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 ALPHA = 0.05
-# What a stage may lose and still count as not hurt (claim b): the margins of convergence.
+# How much worse a stage may be and still count as not hurt (claim b): the convergence margins.
 MARGINS = {"sklearn_digits": 1.0, "wikitext2": 0.5, "an4": 0.5, "digits": 1.0}
 CLAIMS = {
     "a": "freezing the lower layers and retraining the upper hurts",
@@ -33,15 +34,15 @@ SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one task says of one claim.
+    """What one task says about one claim.
 
     Attributes:
         claim: its letter.
         task, condition: what was trained.
-        compared: which trainings, in words.
+        compared: which trainings, as text.
         measure: ``dev`` or a test metric.
-        difference: of the two.
-        verdict: of the claim.
+        difference: between the two.
+        verdict: on the claim.
     """
 
     claim: str
@@ -64,12 +65,12 @@ def is_more(difference: Difference) -> bool:
 
 
 def verdict(supports: bool, contradicts: bool) -> str:
-    """In one word."""
+    """Return the verdict as one word."""
     return SUPPORTED if supports else CONTRADICTED if contradicts else UNDECIDED
 
 
 def findings(lines: Iterable[Line]) -> Iterator[Finding]:
-    """All claims on all tasks and conditions, in the order of the lines."""
+    """Judge every claim on every task and condition, in the order of the lines."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line["task"], line["condition"]), []).append(line)
@@ -87,7 +88,7 @@ def _claims_of(task: str, condition: str, seeds: Seeds, measure: str) -> Iterato
     full = seeds.last("full")
 
     def found(claim: str, compared: str, first: dict, second: dict) -> tuple:
-        # not all trainings are scored on test sets, but these two may be
+        # not all trainings are scored on test sets, but these two might be
         common = measures([*first.values(), *second.values()])[-1]
         return claim, task, condition, compared, common, compare(first, second, common)
 
@@ -127,7 +128,7 @@ def _transfer(task: str, condition: str, seeds: Seeds, measure: str) -> Iterator
 
 
 def _ctc_alone(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:
-    """The gain of the selected model over full training, of ``ctc-X`` minus ``attention-X``."""
+    """Compare the gain of the selected model over full training: ``ctc-X`` minus ``attention-X``."""
     for (task, condition), lines in groups.items():
         other = groups.get((task, condition.replace("ctc-", "attention-", 1)))
         if not condition.startswith("ctc-") or other is None:
@@ -155,7 +156,7 @@ def _ctc_alone(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:
 
 
 def _depth(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:
-    """The gain of the last stage over full training, deepest minus shallowest network."""
+    """Compare the gain of the last stage over full training: deepest minus shallowest network."""
     by_kind: dict[tuple[str, str], dict[int, Seeds]] = {}
     for (task, condition), lines in groups.items():
         kind, _, depth = condition.rpartition("-")
@@ -177,25 +178,25 @@ def _depth(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:
 
 
 def _changes(seeds: Seeds, measure: str) -> dict[int, float]:
-    """The last stage minus full training, by seed."""
+    """Return last stage minus full training for each seed."""
     last, full = seeds.last("cascade"), seeds.last("full")
     return {seed: value(last[seed], measure) - value(full[seed], measure) for seed in last}
 
 
 def all_lines() -> list[Line]:
-    """Of every file in results/."""
+    """Return the lines of every file in results/."""
     return [line for path in sorted(RESULTS.glob("*.jsonl")) for line in read_lines(path)]
 
 
 def in_words(difference: Difference) -> str:
-    """``-1.20 (-1.90 to -0.50)``."""
+    """Format a difference and its interval, such as ``-1.20 (-1.90 to -0.50)``."""
     if difference.low is None or difference.high is None:
         return f"{difference.mean:+.2f} (one seed)"
     return f"{difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
 
 
 def shown_p(p: float | None) -> str:
-    """``0.012``, ``< 0.001``, or ``-``."""
+    """Format a p-value as ``0.012`` or ``< 0.001``, and None as ``-``."""
     return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

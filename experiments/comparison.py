@@ -18,15 +18,15 @@ DEV = "dev"
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of two trainings over seeds; less is better, so below 0 is a gain.
+    """A paired difference of two trainings over seeds; lower is better, so below 0 is a gain.
 
     Attributes:
         mean: over seeds.
         low, high: 95 % interval (t distribution); None with one seed.
-        p: of the paired t-test over seeds, two-sided; None with one seed.
-        p_items: of the paired t-test over test items, each with its mean over the seeds;
-            None where single items are not recorded.
-        seeds: how many.
+        p: from the two-sided paired t-test over seeds; None with one seed.
+        p_items: from the paired t-test over test items, each averaged over the seeds;
+            None if single items are not recorded.
+        seeds: number of seeds.
     """
 
     mean: float
@@ -38,10 +38,10 @@ class Difference:
 
 
 def paired(differences: Sequence[float], p_items: float | None = None) -> Difference:
-    """The mean of paired differences, its 95 % interval and p.
+    """Compute the mean of paired differences, its 95 % interval and p.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are no differences.
     """
     if not differences:
         raise ValueError("no pairs to compare")
@@ -60,7 +60,7 @@ class Seeds:
     """The trainings of one condition by seed.
 
     Args:
-        lines: of one task and condition.
+        lines: the lines of one task and condition.
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -70,17 +70,17 @@ class Seeds:
 
     @property
     def branches(self) -> list[str]:
-        """In the order of the lines."""
+        """Names of the branches, in the order of the lines."""
         return list(dict.fromkeys(line["branch"] for each in self.by_seed.values() for line in each))
 
     def last(self, branch: str) -> dict[int, Line]:
-        """Of each seed, the last training of a branch, whatever dev says of it."""
+        """For each seed, the last training of a branch, whatever its dev metric."""
         return self._chosen(branch, lambda found, full: max(found, key=_number))
 
     def selected(self, branch: str) -> dict[int, Line]:
-        """Of each seed, what dev selects in a branch, full training among the candidates.
+        """For each seed, what dev selects in a branch, with full training as a candidate.
 
-        ``longer`` is itself: it has spent the compute of both.
+        For ``longer`` it is not a candidate: ``longer`` has used the compute of both.
         """
 
         def choose(found: list[Line], full: list[Line]) -> Line:
@@ -105,21 +105,21 @@ def _number(line: Line) -> int:
 
 
 def measures(lines: Iterable[Line]) -> list[str]:
-    """``dev``, and every test metric that all of the lines have."""
+    """Return ``dev`` and every test metric that all lines have."""
     names = [set(line["test"]) for line in lines]
     return [DEV, *sorted(set.intersection(*names))] if names else [DEV]
 
 
 def value(line: Line, measure: str) -> float:
-    """A line's dev metric, or one of its test metrics."""
+    """Return a line's dev metric, or one of its test metrics."""
     return line["dev"] if measure == DEV else line["test"][measure]
 
 
 def compare(first: dict[int, Line], second: dict[int, Line], measure: str) -> Difference:
-    """First minus second over the seeds that both have.
+    """Compare first minus second over the seeds that both have.
 
     Raises:
-        ValueError: if they have none in common.
+        ValueError: if they have no seed in common.
     """
     seeds = sorted(first.keys() & second.keys())
     differences = [value(first[seed], measure) - value(second[seed], measure) for seed in seeds]
@@ -130,7 +130,7 @@ def compare(first: dict[int, Line], second: dict[int, Line], measure: str) -> Di
 
 
 def _p_over_items(pairs: Sequence[tuple[Line, Line]]) -> float:
-    """Paired t-test over the items of the test set, each with its mean over seeds."""
+    """Paired t-test over the items of the test set, each averaged over seeds."""
     totals = [0] * pairs[0][0]["items"]["test"]
     for one, other in pairs:
         for sign, line in ((1, one), (-1, other)):

@@ -1,9 +1,9 @@
-"""Write the tables and the plot of docs/results.md from the JSON lines of results/.
+"""Write the tables and the plot of docs/results.md from the JSON lines in results/.
 
     python experiments/document.py          # writes docs/results.md and docs/results.svg
-    python experiments/document.py --check  # fails where the tables are not what it makes
+    python experiments/document.py --check  # fails if the tables are out of date
 
-What stands between the marks ``<!-- tables -->`` and ``<!-- end of tables -->`` is replaced.
+The text between the marks ``<!-- tables -->`` and ``<!-- end of tables -->`` is replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 
 
 def groups(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
-    """Lines of each task and condition, in the order in which they were run."""
+    """Group lines by task and condition, in the order in which they were run."""
     found: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         found.setdefault((line["task"], line["condition"]), []).append(line)
@@ -31,14 +31,14 @@ def groups(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
 
 
 def mean_and_deviation(values: list[float]) -> str:
-    """``8.71 ± 0.42``, or the value alone where there is one."""
+    """Format values as ``8.71 ± 0.42``, or a single value by itself."""
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def condition_table(lines: list[Line]) -> Iterator[str]:
-    """A row for each branch: its last training, over the seeds."""
+    """Yield a row for each branch: its last training, over the seeds."""
     seeds = Seeds(lines)
     metrics = measures(lines)
     titles = [lines[0]["metric"] + " on dev", *(f"{each} on test" for each in metrics[1:])]
@@ -60,7 +60,7 @@ def condition_table(lines: list[Line]) -> Iterator[str]:
 
 
 def claims_table(lines: list[Line]) -> Iterator[str]:
-    """A row for each claim, task and condition."""
+    """Yield a row for each claim, task and condition."""
     yield "| claim | task, condition | compared | on | difference (95 % interval) | seeds | p | verdict |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in sorted(findings(lines), key=lambda each: each.claim):
@@ -73,7 +73,7 @@ def claims_table(lines: list[Line]) -> Iterator[str]:
 
 
 def tables(lines: list[Line]) -> str:
-    """All that the script writes into the page."""
+    """Return everything that the script writes into the page."""
     parts = ["### The claims", "", *(f"- ({key}) {text}" for key, text in CLAIMS.items()), ""]
     parts += [*claims_table(lines), ""]
     for (task, condition), found in groups(lines).items():
@@ -85,7 +85,7 @@ def tables(lines: list[Line]) -> str:
 
 
 def page(text: str, content: str) -> str:
-    """The page with new tables.
+    """Return the page with new tables.
 
     Raises:
         ValueError: if the marks are missing.
@@ -98,7 +98,7 @@ def page(text: str, content: str) -> str:
 
 
 def draw(lines: list[Line], path: Path) -> None:
-    """Differences to full training with their intervals, a row for each comparison."""
+    """Plot the differences with their intervals, one row for each comparison."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -124,7 +124,7 @@ def draw(lines: list[Line], path: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Write, or check."""
+    """Write or check the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     arguments = parser.parse_args(words)

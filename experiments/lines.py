@@ -1,4 +1,4 @@
-"""Results as JSON lines: one a training, appended when an experiment is finished."""
+"""Results as JSON lines: one per training, appended when an experiment is finished."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ IDENTIFYING = ("task", "condition", "seed")
 
 
 class Lines:
-    """A file of JSON lines that grows by whole experiments.
+    """A file of JSON lines, to which complete experiments are appended.
 
     Args:
-        path: the file; made where it does not exist.
+        path: the file; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +29,7 @@ class Lines:
         self._known = {_key(each) for each in read_lines(path)} if path.is_file() else set()
 
     def has(self, key: dict[str, Any]) -> bool:
-        """Whether the results of an experiment are there."""
+        """Whether the file has the results of an experiment."""
         return _key(key) in self._known
 
     def add(self, found: list[dict[str, Any]]) -> None:
@@ -46,10 +46,10 @@ def _key(line: dict[str, Any]) -> tuple:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All lines of a file.
+    """Read all lines of a file.
 
     Raises:
-        ValueError: for a line that is no JSON, with its number.
+        ValueError: if a line is not JSON; the message gives its number.
     """
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -61,12 +61,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def training_line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
-    """What a finished training left behind, for one line.
+    """Collect what one line says about a finished training.
 
     Args:
-        folder: of the training.
-        branch: it belongs to.
-        metric: the dev metric that selects.
+        folder: the folder of the training.
+        branch: the branch it belongs to.
+        metric: the dev metric used for selection.
     """
     lineage = read_json(folder / "lineage.json")
     verdict = lineage["convergence"]
@@ -87,7 +87,7 @@ def training_line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
 
 @cache
 def machine() -> dict[str, str]:
-    """Where and with what a result was made."""
+    """Describe the machine and the software versions behind a result."""
     return {
         "processor": _processor(),
         "threads": str(torch.get_num_threads()),

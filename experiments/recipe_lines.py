@@ -1,10 +1,10 @@
-"""Results of a recipe's experiment as JSON lines, one for each training.
+"""Write the results of a recipe's experiment as JSON lines, one per training.
 
     python experiments/recipe_lines.py wikitext2 freeze 1 egs/wikitext2/exp/awd_freeze_seed1
 
-What ``./run.sh`` left in the folder is read and nothing is trained: dev metric and verdict
-of every training, error rates or perplexities of those that stages 5 and 6 have scored.
-An experiment that the file has already is not added again.
+Nothing is trained. The script reads what ``./run.sh`` wrote to the folder: dev metric and
+convergence verdict of every training, and error rates or perplexities of those that stages 5
+and 6 have scored. An experiment that is already in the file is not added again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def experiment_lines(directory: Path) -> Iterator[dict[str, Any]]:
-    """A line for full training and every training of every branch.
+    """Yield a line for full training and every training of every branch.
 
     Raises:
         ConfigError: if ``selection.json`` is missing.
@@ -53,9 +53,9 @@ def _line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
 
 
 def _test(folder: Path) -> dict[str, float]:
-    """Error rates or perplexities on the test sets, where there are any.
+    """Return error rates or perplexities on the test sets, if there are any.
 
-    Those of the dev set, which selects, and of the neural cache are left out.
+    Results on the dev set, which was used for selection, and with the neural cache are left out.
     """
     dev = read_json(folder.parent / "arguments.json")["dev_set"]
     scores, perplexities = folder / "scores.json", folder / "perplexity.json"
@@ -73,7 +73,7 @@ def _test(folder: Path) -> dict[str, float]:
 
 
 def main(words: list[str]) -> None:
-    """Append what is not there yet."""
+    """Append the experiment unless it is already there."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", help="name of the file in results/")
     parser.add_argument("condition", help="what is particular about this experiment")

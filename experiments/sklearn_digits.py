@@ -1,14 +1,14 @@
-"""Task `sklearn_digits`: images of digits, a network of linear layers, 20 seeds.
+"""Run the task `sklearn_digits`: images of digits, a network of linear layers, 20 seeds.
 
     pip install scikit-learn==1.9.1
     python experiments/sklearn_digits.py
     python experiments/sklearn_digits.py --seeds 1,2 --only converged-plain-4 --results again.jsonl
 
-The first is what results/sklearn_digits.jsonl has: about an hour of one processor.
+The first run produces results/sklearn_digits.jsonl and takes about an hour on one processor.
 
-The data are scikit-learn's own (1797 images of 8x8, no download). Every training is
-one of `cascade_asr.Cascade`; what is finished is not trained again, and each seed's
-results are appended to results/sklearn_digits.jsonl as soon as they are there.
+The data come with scikit-learn (1797 images of 8x8, no download). Every training is run by
+`cascade_asr.Cascade`; finished trainings are not repeated, and each seed's results are
+appended to results/sklearn_digits.jsonl as soon as they are available.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ import cascade_asr
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 48
-TRAIN, DEV, TEST = 240, 500, 700  # images; 597 are there to train on
-SMALL = 60  # images of part B in the transfer
+TRAIN, DEV, TEST = 240, 500, 700  # images; 597 are available for training
+SMALL = 60  # images in part B of the transfer condition
 CONTROLS = "longer,continue,best-of-n,bottom-up,random-top,keep"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is compared under which circumstances.
+    """The setting of one comparison.
 
     Attributes:
-        name: in the results, such as ``converged-plain-4``.
-        depth: hidden layers.
+        name: its name in the results, such as ``converged-plain-4``.
+        depth: number of hidden layers.
         dropout, weight_decay: regularisation.
-        cycle: epochs of the learning-rate schedule.
-        tail: epochs after it, at its last rate.
-        controls: branches beside the cascade.
+        cycle: length of the learning-rate schedule in epochs.
+        tail: number of epochs after the schedule, at its last rate.
+        controls: branches to train in addition to the cascade.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Condition:
 
 
 def conditions() -> Iterator[Condition]:
-    """All that is run: regularised or not, short or converged, and other depths."""
+    """Yield all conditions: regularised or not, short or converged, and other depths."""
     core = "longer,continue,bottom-up"
     for kind, dropout, decay in (("plain", 0.0, 0.0), ("regularised", 0.2, 1e-2)):
         controls = CONTROLS if kind == "plain" else core
@@ -67,7 +67,7 @@ def conditions() -> Iterator[Condition]:
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
-    """All images (1797, 64), from 0 to 1, and their digits, in one fixed random order."""
+    """Load all images (1797, 64), from 0 to 1, and their digits, in a fixed random order."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -77,7 +77,7 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def network(condition: Condition) -> nn.Sequential:
-    """Hidden layers of `WIDTH` and a classifier; He's initial weights, as fits ReLU."""
+    """Build hidden layers of `WIDTH` units and a classifier, with He initialisation for ReLU."""
     layers: list[nn.Module] = []
     size = 64
     for _ in range(condition.depth):
@@ -92,7 +92,7 @@ def network(condition: Condition) -> nn.Sequential:
 
 
 def measure(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> dict:
-    """Cross entropy, and the error in percent."""
+    """Return the cross entropy and the error in percent, per image."""
     logits = model(inputs)
     return {
         "loss": cross_entropy(logits, targets, reduction="none"),
@@ -101,13 +101,13 @@ def measure(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> di
 
 
 def cuts(condition: Condition) -> list[str]:
-    """Two stages: the classifier frozen, then the upper half of the hidden layers too."""
+    """Cuts for two stages: the classifier frozen, then also the upper half of the hidden layers."""
     position = 3 * (condition.depth - condition.depth // 2)  # linear, ReLU, dropout
     return [str(3 * condition.depth), str(position)]
 
 
 def options(condition: Condition, seed: int) -> dict:
-    """Adam and one cycle; of the epochs the best by dev loss."""
+    """Training options: AdamW, one cycle, and the best epoch by dev loss."""
     return {
         "optim": "adamw",
         "optim_conf": {"lr": 6e-3, "weight_decay": condition.weight_decay},
@@ -124,7 +124,7 @@ def options(condition: Condition, seed: int) -> dict:
 
 @dataclass(frozen=True)
 class Data:
-    """Images and digits of training, dev and test."""
+    """Images and digits for training, dev and test."""
 
     train: tuple[torch.Tensor, torch.Tensor]
     dev: tuple[torch.Tensor, torch.Tensor]
@@ -132,7 +132,7 @@ class Data:
 
 
 def divided(count: int = TRAIN, skip: int = 0) -> Data:
-    """The fixed sets; ``skip`` training images are left out before the ``count`` used."""
+    """Split the images into fixed sets; ``count`` training images are used after ``skip`` others."""
     inputs, targets = images()
     rest = len(targets) - DEV - TEST
     assert skip + count <= rest
@@ -144,7 +144,7 @@ def divided(count: int = TRAIN, skip: int = 0) -> Data:
 def make(
     folder: Path, condition: Condition, seed: int, data: Data, **cascade: object
 ) -> cascade_asr.Cascade:
-    """One experiment of the library."""
+    """Set up one experiment with `cascade_asr.Cascade`."""
     return cascade_asr.Cascade(
         folder, lambda: network(condition), measure, data.train, data.dev,
         metrics=["error"], select=("error", "min"), training=options(condition, seed),
@@ -153,7 +153,7 @@ def make(
 
 
 def wrong_items(cascade: cascade_asr.Cascade, name: str, data: Data) -> list[int]:
-    """Numbers of the test images that a training gets wrong."""
+    """Return the indices of the test images that a training gets wrong."""
     with torch.no_grad():
         guesses = cascade.load(name)(data.test[0]).argmax(dim=1)
     return (guesses != data.test[1]).nonzero().flatten().tolist()
@@ -162,7 +162,7 @@ def wrong_items(cascade: cascade_asr.Cascade, name: str, data: Data) -> list[int
 def results(
     cascade: cascade_asr.Cascade, names: dict[str, list[str]], data: Data
 ) -> Iterator[dict]:
-    """A line for each training of the branches, with its errors on the test images."""
+    """Yield a line for each training of the branches, with its errors on the test images."""
     items = len(data.test[1])
     for branch, trainings in names.items():
         for name in trainings:
@@ -174,14 +174,14 @@ def results(
 
 
 def branches(cascade: cascade_asr.Cascade, controls: str) -> dict[str, list[str]]:
-    """Names of the trainings of each branch that was run."""
+    """Return the names of the trainings of each branch that was run."""
     plans = cascade.plan.branches
     found = {"full": ["full"], "cascade": [each.name for each in plans["cascade"].own]}
     return found | {each: [stage.name for stage in plans[each].own] for each in controls.split(",")}
 
 
 def run_condition(condition: Condition, seed: int, folder: Path) -> Iterator[dict]:
-    """Full training, the cascade, its controls and fine-tuning after it."""
+    """Run full training, the cascade, its controls and fine-tuning after it."""
     data = divided()
     cascade = make(folder, condition, seed, data)
     cascade.run(controls=condition.controls)
@@ -192,7 +192,7 @@ def run_condition(condition: Condition, seed: int, folder: Path) -> Iterator[dic
 
 
 def run_transfer(seed: int, folder: Path) -> Iterator[dict]:
-    """A classifier trained on many images (part A), frozen on few others (part B)."""
+    """Freeze a classifier trained on many images (part A) and train on few others (part B)."""
     condition = Condition("transfer", 4, 0.0, 0.0, 20, 5, "none")
     small = divided(SMALL, skip=500)
     large = make(folder / "a", condition, seed, divided(500))
@@ -208,7 +208,7 @@ def run_transfer(seed: int, folder: Path) -> Iterator[dict]:
 
 
 def experiments() -> dict[str, Callable[[int, Path], Iterator[dict]]]:
-    """All of them by name; each gives the lines of one seed."""
+    """Return all experiments by name; each yields the lines of one seed."""
     named: dict[str, Callable[[int, Path], Iterator[dict]]] = {
         each.name: (lambda seed, folder, each=each: run_condition(each, seed, folder))
         for each in conditions()
@@ -217,7 +217,7 @@ def experiments() -> dict[str, Callable[[int, Path], Iterator[dict]]]:
 
 
 def main(words: list[str]) -> None:
-    """Run what is missing in the results."""
+    """Run whatever is missing from the results."""
     known = experiments()
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", default=",".join(map(str, range(1, 21))), help="1,2,...")

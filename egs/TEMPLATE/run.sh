@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A recipe for one's own data: three sets, each a manifest (.csv, .tsv, .jsonl), a list of
-# Common Voice, cuts of lhotse, an audio folder of Hugging Face, or a Kaldi data folder.
+# A recipe for your own data: three sets, each a manifest (.csv, .tsv, .jsonl), a Common Voice
+# list, lhotse cuts, a Hugging Face audio folder, or a Kaldi data folder.
 #
 # Examples:
 #   ./run.sh --train-data mine/train.csv --dev-data mine/dev.csv --test-data mine/test.csv

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# CMU AN4: names spelled, dates and commands, 48 minutes by 84 people, free for
-# anybody; ESPnet's sets, a BLSTM or a Transformer, trained in full and then top-down.
+# CMU AN4: spelled names, dates and commands, 48 minutes by 84 speakers, freely available.
+# Uses ESPnet's sets and a BLSTM or a Transformer, trained in full and then top-down.
 #
 # Examples:
 #   ./run.sh                                       # downloads the corpus, 64 MB

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Connected spoken digits, read by six people: a small BLSTM with CTC and
+# Connected spoken digits, read by six speakers: a small BLSTM with CTC and
 # attention, trained in full and then top-down.
 #
 # Examples:

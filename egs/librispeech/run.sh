@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# LibriSpeech, read books: 5, 100 or 960 hours to train on, the official dev and test sets,
-# a Conformer or a BLSTM, trained in full and then top-down.
+# LibriSpeech, read audiobooks: 5, 100 or 960 hours for training, the official dev and test
+# sets; a Conformer or a BLSTM, trained in full and then top-down.
 #
 # Examples:
 #   ./run.sh --part mini --train-config conf/train_rnn.yaml --cascade-config conf/cascade_rnn.yaml

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Switchboard: telephone conversations, 313 hours, from LDC's folders to WERs of eval2000
-# and rt03 as the Hub5 evaluations score them.
+# Switchboard: telephone conversations, 313 hours, from LDC's folders to WERs on eval2000
+# and rt03, scored as in the Hub5 evaluations.
 #
 # Examples:
 #   ./run.sh --swbd /corpora/LDC97S62 --eval2000 "/corpora/LDC2002S09 /corpora/LDC2002T43"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Wall Street Journal: speech read from newspapers, 81 hours, from LDC's discs to WER.
+# Wall Street Journal: read newspaper sentences, 81 hours, from LDC's discs to WERs.
 #
 # Examples:
 #   ./run.sh --wsj0 /corpora/LDC93S6B --wsj1 /corpora/LDC94S13B

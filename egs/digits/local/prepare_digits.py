@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # A native speaker and one with a German accent, so that each has a speaker of
 # the same accent in training (jackson, lucas): what is new is the voice.
 UNSEEN_SPEAKERS = ("theo", "yweweler")
-DEFAULT_STRINGS = {"train": 1200, "dev": 120, "test_seen": 200, "test_unseen": 200}
+DEFAULT_STRINGS = {"train": 1200, "dev": 200, "test_seen": 200, "test_unseen": 200}
 
 
 @dataclass(frozen=True)
