@@ -84,9 +84,9 @@ def _training(
     warm = [each for each in stage.trained if each in stage.kept]
     new = [each for each in stage.trained if each not in stage.kept]
     if new:
-        detail.append(f"re-initialised: {_names(new)}")
+        detail.append(f"{'re-initialised' if stage.source else 'initialised'}: {_names(new)}")
     if warm:
-        detail.append(f"trained on from where they are: {_names(warm)}")
+        detail.append(f"trained further: {_names(warm)}")
     if stage.source:
         detail.append(f"from: {stage.source}")
     return lines + [f"{indent}    {each}" for each in detail]
