@@ -136,7 +136,7 @@ def test_subset(run, folder, tmp_path):
         (["data/train", "many", "out"], "expected a number of utterances, found 'many'"),
         (["data/train", "out"], "expected SOURCE N DESTINATION"),
         (["--utt-list", "gone", "data/train", "out"], "gone: cannot be read: No such file"),
-        (["data/train", "3", "data/train"], "must be two folders"),
+        (["data/train", "3", "data/train"], "must be different folders"),
     ],
 )
 def test_subset_refuses(run, folder, tmp_path, arguments, message):

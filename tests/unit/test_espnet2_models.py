@@ -239,7 +239,7 @@ def test_out_and_in_again_nothing_has_changed(
     config = load_train_config(exp / "imported.yaml")[0]
     engine_of(task_of(exp, dump), config, CascadeConfig()).train_full()
     assert (exp / "full/done.json").stat() == done
-    with pytest.raises(ConfigError, match="full: there is a training already; use another --exp"):
+    with pytest.raises(ConfigError, match="full: already exists; use another --exp"):
         run_command("espnet2",
             *import_arguments(exported / "config.yaml", weights, exp, dump))  # fmt: skip
 

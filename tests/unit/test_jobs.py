@@ -395,4 +395,4 @@ def test_several_experiments_have_to_be_named(tmp_path):
         make_job(tmp_path / "exp" / name, "full", "full")
     shown = run_jobs(tmp_path, "cancel", "all")
     assert shown.returncode == 1
-    assert "which experiment? name it with --exp; with jobs there are: exp/a, exp/b" in shown.stderr
+    assert "which experiment? name it with --exp; experiments with jobs: exp/a, exp/b" in shown.stderr

@@ -473,7 +473,7 @@ def test_the_command(experiments, tmp_path: Path, model):
     done = command(*common, bad[0], names[0], *bad[1:], "--output", "ctm", names[1])
     assert done.returncode == 1 and "Traceback" not in done.stderr
     for message in ("missing.wav: no such audio file", f"{tmp_path}: a folder; name the recordings",
-                    "silent.wav: silent: its 1.00 s", "3 of 5 recordings are not transcribed"):  # fmt: skip
+                    "silent.wav: silent: its 1.00 s", "3 of 5 recordings were not transcribed"):  # fmt: skip
         assert message in done.stderr
     assert done.stdout == "".join(
         replace(model.transcribe(name), name=Path(name).stem).formatted("ctm") for name in names
@@ -569,7 +569,7 @@ def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(tmp_path: Pa
     with pytest.raises(CascadeError, match="nothing is piped into it"):
         recordings_of(["-"], None)
     done = command("cascade_asr.cli.transcribe", "nowhere", "a.wav", "b.wav", "--output", "srt")
-    assert done.returncode == 1 and "subtitles are of one recording" in done.stderr
+    assert done.returncode == 1 and "subtitles are for one recording" in done.stderr
 
 
 @pytest.mark.skipif("CORPORA" not in os.environ, reason="$CORPORA is not set")
