@@ -538,7 +538,7 @@ def test_pieces_need_their_model(exported: Path, dump: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="its tokens cannot be used"):
         copy_tokens(folder, tmp_path / "made")
     (folder / "bpe.model").unlink()
-    with pytest.raises(ConfigError, match=r"sentencepiece's pieces, and their bpe\.model is not"):
+    with pytest.raises(ConfigError, match=r"sentencepiece pieces, but their bpe\.model is not"):
         copy_tokens(folder, tmp_path / "made")
     with pytest.raises(ConfigError, match=r"names data/token_list/bpe\.model, which is neither"):
         copy_tokens(path, tmp_path / "made")

@@ -253,8 +253,8 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         (tmp_path / "missing.wav", "no such audio file"),
         (tmp_path / "text.wav", "text.wav: neither libsndfile nor ffmpeg"),
         (tmp_path / "empty.wav", "empty file"),
-        (tmp_path, "a folder; name the recordings in it"),
-        (b"", "empty: nothing came in"),
+        (tmp_path, "is a folder; name the recordings in it"),
+        (b"", "empty: no data arrived"),
         (b"garbage" * 100, "neither libsndfile nor ffmpeg"),
     ):
         with pytest.raises(DataError, match=message):
