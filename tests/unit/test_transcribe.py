@@ -262,7 +262,7 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
     for array, message in (
         (np.zeros(0, np.float32), "holds no samples"),
         (np.full(100, 3000.0), "floats are expected between -1 and 1"),
-        (np.full(100, np.nan, np.float32), "no numbers"),
+        (np.full(100, np.nan, np.float32), "not numbers"),
         (np.zeros((2, 2, 2)), "3 axes"),
     ):
         with pytest.raises(DataError, match=message):
