@@ -5,14 +5,14 @@ from typing import Any
 
 from cascade_asr.version import __version__ as __version__
 
-# On a CPU, PyTorch keeps compiled kernels for a thousand shapes of each kind; batches
-# of ever new lengths then fill gigabytes without being any faster. Read by its
-# libraries when torch is first imported; a user's own setting wins.
+# On a CPU, PyTorch caches compiled kernels for a thousand shapes of each kind; batches
+# of ever new lengths then fill gigabytes without running any faster. Its libraries read
+# this when torch is first imported; a user's own setting wins.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 
-# Threads that wait for each other must not burn the processors that others need:
-# with one busy neighbour an update would take a multiple of its time.
+# Threads that wait for each other must not burn processor time that others need:
+# with one busy neighbour an update would take several times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: one way to fail, one way to log."""
+"""What all commands share: one way to fail and one way to log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {logging.WARNING: "33", logging.ERROR: "1;31", logging.CRITICAL: "1;31
 
 
 class _Coloured(logging.Formatter):
-    """Lines with the level of a warning or an error in colour."""
+    """Log lines in which the level of a warning or an error is coloured."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = LINE.format(record)
@@ -30,13 +30,13 @@ class _Coloured(logging.Formatter):
 
 
 def line_format(stream: TextIO) -> logging.Formatter:
-    """How lines look on a stream: coloured on a terminal that is not told otherwise."""
+    """Formatter for a stream: coloured on a terminal, unless the environment says otherwise."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
     return LINE if plain or not stream.isatty() else _Coloured()
 
 
 class _Terminal(logging.StreamHandler):
-    """Lines on stderr that do not tear a progress bar apart."""
+    """Log lines on stderr that do not break a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
@@ -47,7 +47,7 @@ class _Terminal(logging.StreamHandler):
 
 
 def log_to(path: Path) -> logging.Handler:
-    """Append the log to a file as well; returns what does it."""
+    """Also append the log to a file; return the handler that does so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LINE)
@@ -59,9 +59,9 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and exit with its status.
 
     A user's mistake (`CascadeError`), a fault of the machine such as a full disk
-    (`OSError`) and a lack of memory end with one message and status 1; Ctrl-C with
-    a warning and 130; an error of ours with a traceback and status 1. No failure waits for threads
-    or processes that are left: these may be what failed. Set
+    (`OSError`) and a lack of memory end with one message and status 1; Ctrl-C ends with
+    a warning and status 130; a bug of ours ends with a traceback and status 1. No failure
+    waits for remaining threads or processes: these may be what failed. Set
     ``CASCADE_ASR_TRACEBACK=1`` to see where a message came from.
     """
     _take_utf8()
@@ -87,10 +87,10 @@ def _take_utf8() -> None:
     """Read and write names and texts as UTF-8, whatever the environment says.
 
     In an ASCII locale with ``PYTHONUTF8=0`` Python cannot even open a file with an accent in
-    its name; nothing but a new start changes that.
+    its name; only restarting the interpreter changes that.
     """
     if sys.getfilesystemencoding() != "utf-8":
-        os.environ["PYTHONUTF8"] = "1"  # for programs that are started from here
+        os.environ["PYTHONUTF8"] = "1"  # for child processes
         os.environ.pop("PYTHONIOENCODING", None)
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
@@ -113,7 +113,7 @@ def _in_words(error: BaseException) -> str:
     if _is_lack_of_memory(error):
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return (
-            f"the memory ran out ({reason}); ask for more, or lower batch_bins or batch_size; "
+            f"out of memory ({reason}); ask for more, or lower batch_bins or batch_size; "
             "a training that is started again resumes"
         )
     if isinstance(error, (CascadeError, OSError)):
@@ -122,7 +122,7 @@ def _in_words(error: BaseException) -> str:
 
 
 def _leave(status: int) -> NoReturn:
-    """Exit at once: no exit handler, and no thread or process, is waited for."""
+    """Exit at once, without exit handlers and without waiting for threads or processes."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     multiprocessing = sys.modules.get("multiprocessing")

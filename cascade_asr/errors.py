@@ -1,4 +1,4 @@
-"""The errors that are a user's to repair; everything else is a bug of ours.
+"""Errors that the user can repair; everything else is a bug of ours.
 
 A command catches `CascadeError`, prints its text without a traceback and
 exits with status 1 (see `cascade_asr.command`). Each message says what was
@@ -11,26 +11,26 @@ import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-SHORTEST_BEGINNING = 3  # letters of a name from which one takes it for a beginning
+SHORTEST_BEGINNING = 3  # letters that a name needs to count as the beginning of a longer one
 
 
 class CascadeError(Exception):
-    """A user's mistake or a fault of the machine, told in one message."""
+    """A user's mistake or a fault of the machine, explained in one message."""
 
     exit_status = 1
-    level = logging.ERROR  # of the line that tells it
+    level = logging.ERROR  # level of the log line that reports it
 
 
 class ConfigError(CascadeError):
-    """A configuration file or an option cannot be used as it stands."""
+    """A configuration file or an option cannot be used as it is."""
 
 
 class DataError(CascadeError):
-    """A file of data is missing, damaged or contradicts another one."""
+    """A data file is missing, damaged or contradicts another one."""
 
 
 class TrainingError(CascadeError):
-    """Training cannot go on: NaN loss, a frozen weight that moved, a full disk."""
+    """Training cannot continue: NaN loss, a frozen weight that moved, a full disk."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -50,7 +50,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def told(error: BaseException) -> str:
-    """One line on an error that was raised by a library: its kind, where it says no more itself.
+    """An error raised by a library in one line, with its class if the text alone says too little.
 
     >>> told(KeyError("gelu"))
     "KeyError: 'gelu'"

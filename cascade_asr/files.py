@@ -1,4 +1,4 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files so that a reader never sees a partly written one."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from cascade_asr.errors import ConfigError
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name in the same folder for what becomes ``path``, unlike any other writer's.
+    """A temporary name in the folder of ``path`` that no other writer uses.
 
-    A process number alone is not enough: jobs on two machines of a cluster may have the same.
+    The process number alone is not enough: jobs on two machines of a cluster may share it.
     """
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path``; rename it at the end if all went well.
+    """Open a temporary file beside ``path``; rename it to ``path`` at the end if all went well.
 
-    The content is on disk before the name is, so a power cut leaves the old
-    file or the new one. Where the block fails the temporary file is removed. Text
+    The content is on disk before the file is renamed, so a power cut leaves the old
+    file or the new one. If the block fails, the temporary file is removed. Text
     is UTF-8, whatever the locale.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; others on the same file system wait."""
+    """Hold an exclusive lock on ``path``; other processes on the same file system wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -84,7 +84,7 @@ def file_digest(path: Path) -> str:
 def toolkit_folder() -> Path:
     """The folder with ``utils/``, ``conf/`` and ``path.sh``.
 
-    It is the clone, or ``share`` inside the package where that was installed by pip.
+    This is the clone, or ``share`` inside the package if it was installed by pip.
 
     Raises:
         ConfigError: if the installation lacks it.

@@ -1,4 +1,4 @@
-"""The version of the package, and of what it was tested with."""
+"""The version of the package, and the versions it was tested with."""
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""Read YAML so that every mistake can be told with its line."""
+"""Read YAML so that every mistake can be reported with its line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEEPEST, MOST_ENTRIES, LONGEST_NUMBER = 30, 200_000, 400
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-3`` as text; people who write it mean a number."""
+    """Reads ``1e-3``, which is text in YAML 1.1, as the number that its writer meant."""
 
 
 _Loader.add_implicit_resolver(
@@ -32,9 +32,9 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         (``encoder_conf.dropout``).
 
     Raises:
-        ConfigError: if the file is missing, is no YAML, is no mapping, holds a
-            key twice, contains itself, or is nested deeper than any
-            configuration; with file and line.
+        ConfigError: with file and line, if the file is missing, is not YAML, is not
+            a mapping, has a key twice, contains itself, or is nested deeper than
+            any configuration.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
@@ -62,13 +62,13 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def value_of(text: str) -> Any:
-    """A value as a YAML file has it behind a colon: a number, a list, null, text.
+    """Parse a value as YAML does after a colon: a number, a list, null, text.
 
     >>> value_of("3e-3"), value_of("[valid, acc, max]"), value_of("")
     (0.003, ['valid', 'acc', 'max'], None)
 
     Raises:
-        ConfigError: if it is no YAML.
+        ConfigError: if it is not YAML.
     """
     place = Path("the value")
     try:
@@ -84,10 +84,10 @@ def value_of(text: str) -> Any:
 
 
 class _Survey:
-    """Looks through a file before Python objects are made of it.
+    """Checks a file before Python objects are made from it.
 
     Args:
-        path: for the messages.
+        path: the file, for the messages.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,9 +95,9 @@ class _Survey:
         self._seen = 0
 
     def visit(self, node: yaml.Node, depth: int) -> None:
-        """Refuse what is nested too deeply, is endless, or whose values cannot be read.
+        """Refuse content that is nested too deeply, has no end, or has unreadable values.
 
-        An alias inside of what it stands for has no end: it is too deep as well.
+        An alias inside its own anchor has no end, so it is too deep as well.
         """
         self._seen += 1
         if depth > DEEPEST:
@@ -105,7 +105,7 @@ class _Survey:
                 node, f"nested deeper than {DEEPEST} levels, or an alias (*) inside its own anchor"
             )
         if self._seen > MOST_ENTRIES:
-            raise self._refusal(node, f"aliases (*) make more than {MOST_ENTRIES} entries of it")
+            raise self._refusal(node, f"aliases (*) expand it to more than {MOST_ENTRIES} entries")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 self.visit(key, depth + 1)
@@ -124,9 +124,9 @@ class _Survey:
             )
         try:
             _Loader("").construct_object(node)
-        except (ValueError, OverflowError) as error:  # the 31st of February
+        except (ValueError, OverflowError) as error:  # such as the 31st of February
             raise self._refusal(
-                node, f"'{node.value}' is no {kind} ({error}); quote it if it is text"
+                node, f"'{node.value}' is not a valid {kind} ({error}); quote it if it is text"
             ) from error
 
     def _refusal(self, node: yaml.Node, reason: str) -> ConfigError:
@@ -143,7 +143,7 @@ def _collect_lines(node: yaml.MappingNode, prefix: str, lines: dict[str, int], p
         name = f"{prefix}{key.value}"
         if name in lines:
             raise ConfigError(
-                f"{path}:{key.start_mark.line + 1}: key '{name}' is also in line {lines[name]}"
+                f"{path}:{key.start_mark.line + 1}: key '{name}' is also on line {lines[name]}"
             )
         lines[name] = key.start_mark.line + 1
         if isinstance(value, yaml.MappingNode):
@@ -151,7 +151,7 @@ def _collect_lines(node: yaml.MappingNode, prefix: str, lines: dict[str, int], p
 
 
 def _add_merged_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path) -> None:
-    """Lines of what ``<<`` brings in, except of keys that stand in the block itself."""
+    """Record lines of keys merged with ``<<``, except those that the block itself has."""
     if isinstance(node, yaml.MappingNode):
         inner: dict[str, int] = {}
         _collect_lines(node, prefix, inner, path)

@@ -41,7 +41,7 @@ my $map = $ARGV[0];
 open my $lines, '<', $map or fail("cannot read $map: $!");
 while (<$lines>) {
     my ($word, @to) = split or fail("$map:$.: the line is blank");
-    fail("$map:$.: '$word' stands here a second time") if exists $becomes{$word};
+    fail("$map:$.: '$word' appears here a second time") if exists $becomes{$word};
     $becomes{$word} = join ' ', @to;
 }
 close $lines or fail("cannot read $map: $!");

@@ -14,7 +14,7 @@ my %option = options_of('int2sym.pl');
 my %word;
 for (symbols_of($option{symbols})) {
     my ($word, $number) = @$_;
-    fail("$option{symbols}: the number $number stands there a second time") if exists $word{$number};
+    fail("$option{symbols}: the number $number appears there a second time") if exists $word{$number};
     $word{$number} = $word;
 }
 map_fields(\%option, sub {

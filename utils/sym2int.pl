@@ -16,7 +16,7 @@ my %option = options_of('sym2int.pl', '--map-oov');
 my %number;
 for (symbols_of($option{symbols})) {
     my ($word, $number) = @$_;
-    fail("$option{symbols}: '$word' stands there a second time") if exists $number{$word};
+    fail("$option{symbols}: '$word' appears there a second time") if exists $number{$word};
     $number{$word} = $number;
 }
 my $unknown = $option{'--map-oov'};

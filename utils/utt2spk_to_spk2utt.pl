@@ -9,7 +9,7 @@ while (<>) {
     my @words = split;
     @words == 2 or die "$ARGV:$.: expected 'utterance speaker', found: $_";
     my ($utterance, $speaker) = @words;
-    !$seen{$utterance}++ or die "$ARGV:$.: '$utterance' stands here a second time\n";
+    !$seen{$utterance}++ or die "$ARGV:$.: '$utterance' appears here a second time\n";
     push @speakers, $speaker if !$utterances{$speaker};
     push @{ $utterances{$speaker} }, $utterance;
 }

@@ -1,25 +1,25 @@
 """Branches of a plan: the cascade, and the controls that it is compared with.
 
 A cascade also trains for longer and chooses among several models. Each control has one
-of these advantages without the cascade, and the same number of updates planned:
+of these advantages without the cascade, for the same planned number of updates:
 
 ``longer``             one full training as long as full training and all stages
-                       together; it spends all of it: patience is off
+                       together; with patience off, it uses all of it
 ``longer-early-stop``  the same with the patience of full training: it may end earlier
-``continue``           the stages with all layers trainable, from where they are
+``continue``           the stages with all layers trainable, from their current weights
 ``best-of-n``          full trainings from other seeds, at least the cascade's updates
-``bottom-up``          the foil: the lower layers are frozen, the upper ones re-initialised
+``bottom-up``          the mirror image: lower layers frozen, upper ones re-initialised
 ``random-top``         the frozen layers have random weights: a classifier that learnt
                        nothing
-``keep``               the frozen layers as in the cascade, the others go on from where
-                       they are
+``keep``               the same layers frozen as in the cascade, but the others continue
+                       from their current weights
 
 In both longer trainings the learning-rate schedule is stretched to their length, by
-the rules of `cascade_asr.training.optimization.stretched`. What was planned equal need
-not be when it is done (patience): the tables compare what was measured.
+the rules of `cascade_asr.training.optimization.stretched`. Branches planned with equal
+updates may differ in the end (patience), so the tables compare what was measured.
 
-Full training is shared; where it is not part of a control's compute (``longer``)
-it is no candidate of its selection either.
+Full training is shared; if it is not part of a control's compute (``longer``),
+it is not a candidate in its selection either.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Branch:
 
     Attributes:
         name: ``cascade`` or a control.
-        title: in words.
+        title: the branch in words.
         stages: full training first, then the branch's own, by number.
-        with_full: full training is a candidate of the selection.
+        with_full: full training is a candidate in the selection.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Branch:
 
     @property
     def own(self) -> tuple[StagePlan, ...]:
-        """The trainings of this branch alone."""
+        """The trainings of this branch, without full training."""
         return self.stages[1:]
 
 
@@ -70,8 +70,9 @@ def available_controls(
 
     Args:
         cascade: options of the cascade.
-        config: of full training; where it has no patience, ``longer-early-stop``
-            and does not stop when it has converged, is ``longer``, and is left out. None leaves nothing out for that.
+        config: options of full training; if it has no patience and does not stop when it
+            has converged, ``longer-early-stop`` equals ``longer`` and is left out. None
+            leaves nothing out for this reason.
     """
     without_patience = (
         config is not None and config.patience is None and not config.converged.stop
@@ -93,11 +94,11 @@ def plan_branches(
     """The cascade and every control that differs from it and from the others, by name.
 
     Args:
-        stages: of `plan_cascade`, full training first.
-        layers: of the stages' model, bottom to top.
+        stages: from `plan_cascade`, full training first.
+        layers: layers of the stages' model, bottom to top.
         cascade: options that the stages were planned with.
-        updates_per_epoch: of a training with these options; decides what equal
-            compute is.
+        updates_per_epoch: gives the updates per epoch of a training with these options,
+            and so defines equal compute.
     """
     makers = {
         "longer": _longer,
@@ -116,7 +117,7 @@ def plan_branches(
 
 
 def _is_the_cascade(control: str, cascade: CascadeConfig) -> bool:
-    """Whether a control is what the cascade does anyway, or has no counterpart in it."""
+    """Whether a control equals the cascade, or has no counterpart in it."""
     return {
         "bottom-up": cascade.direction != "top-down",
         "random-top": cascade.top == "random" or cascade.direction == "reset",
@@ -126,7 +127,7 @@ def _is_the_cascade(control: str, cascade: CascadeConfig) -> bool:
 
 @dataclass(frozen=True)
 class _Given:
-    """What controls are made of."""
+    """What controls are made from."""
 
     stages: list[StagePlan]
     layers: list[Layer]
@@ -143,7 +144,7 @@ class _Given:
 
 
 def branch_seed(seed: int, branch: str, number: int) -> int:
-    """The seed of a control's training: of its own for each branch and number."""
+    """The seed of a control's training, different for each branch and number."""
     sequence = np.random.SeedSequence([seed, zlib.crc32(branch.encode()), number])
     return int(sequence.generate_state(1)[0] % 2**31)
 
@@ -155,13 +156,13 @@ def _seeded(stage: StagePlan, seed: int, **changes: object) -> StagePlan:
 
 
 def _longer(given: _Given) -> Branch:
-    """One full training with another seed: the sum of all epochs, to the last of them."""
+    """One full training with another seed, for the sum of all epochs, without patience."""
     off = {"patience": None, "converged": {"stop": False}}
     return _one_training(given, "longer", "one training of the cascade's length", **off)
 
 
 def _longer_early_stop(given: _Given) -> Branch:
-    """The same, which ends as full training does: when patience is over."""
+    """The same, but ended by patience as full training is."""
     title = "one training of at most the cascade's length, ended by patience"
     return _one_training(given, "longer-early-stop", title)
 
@@ -222,7 +223,7 @@ def _best_of_n(given: _Given) -> Branch:
 def _variant(
     given: _Given, name: str, title: str, change: Callable[[LayerPlan], LayerPlan]
 ) -> Branch:
-    """The cascade with something else done to its layers."""
+    """The cascade with a different treatment of its layers."""
     stages = [
         _seeded(
             stage,
@@ -250,10 +251,10 @@ def _keep(given: _Given) -> Branch:
 
 
 def _bottom_up(given: _Given) -> Branch:
-    """The cascade's cuts from the other side: what a stage froze is re-initialised there.
+    """The cascade's cuts from the other side: what a stage froze is re-initialised.
 
-    At a cut between two layers the top-down stage trains what is below it and
-    the bottom-up stage what is above it; the stages go upward.
+    At a cut between two layers the top-down stage trains the layers below it and
+    the bottom-up stage those above it; the stages go upward.
     """
     own = [stage for stage in given.stages[1:] if stage.frozen]
     stages = [given.full]

@@ -1,4 +1,4 @@
-"""Run the stages of a plan's branches and select the best of each."""
+"""Run the stages of a plan's branches and select the best of each branch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """A cascade and its controls over one experiment.
+    """Runs a cascade and its controls in one experiment.
 
     Args:
         runner: trains single stages.
-        branches: by name; the cascade is one of them.
+        branches: branches by name; the cascade is one of them.
         cascade: selection and stopping rule.
         select: dev metric and ``min`` or ``max``.
     """
@@ -49,7 +49,7 @@ class Engine:
         return done
 
     def run(self, numbers: Sequence[int], branch: str = CASCADE) -> None:
-        """Run stages of a branch by number; patience may end them early.
+        """Run stages of a branch by number; patience may end the branch early.
 
         Raises:
             ConfigError: if a stage that one of them starts from is not done.
@@ -67,7 +67,7 @@ class Engine:
             self.write_selection()
 
     def _source(self, branch: Branch, plan: StagePlan) -> DoneStage | None:
-        """The finished stage whose weights a stage takes over; None for new weights alone."""
+        """The finished stage whose weights a stage takes over; None for new weights only."""
         if not plan.source:
             return None
         if plan.source in ("previous", "full"):
@@ -81,7 +81,7 @@ class Engine:
         return outer_source(self.runner.task, plan, branch.stages)
 
     def _require(self, branch: Branch, number: int, needed_by: StagePlan) -> DoneStage:
-        """A finished stage that is what the options ask for, and so are those before it.
+        """A finished stage that matches the options, as do those before it.
 
         Raises:
             ConfigError: if one of them is missing, or was trained with other options.
@@ -108,10 +108,10 @@ class Engine:
         return stages_without_gain(judge(before, self.select)) >= self.cascade.patience
 
     def done(self, branch: str = CASCADE) -> dict[int, DoneStage]:
-        """The finished stages of a branch by number, full training among them.
+        """The finished stages of a branch by number, including full training.
 
         A stage that was trained with other options, or from a model that has been
-        trained again since, is none of them.
+        trained again since, does not count.
         """
         found: dict[int, DoneStage] = {}
         for plan in self.branches[branch].stages:
@@ -123,7 +123,7 @@ class Engine:
         return found
 
     def _source_among(self, plan: StagePlan, before: dict[int, DoneStage]) -> DoneStage | None:
-        """What a stage would start from, where it is there."""
+        """The finished stage that a stage would start from, if it exists."""
         if not plan.source:
             return None
         if plan.source == "previous":
@@ -138,7 +138,7 @@ class Engine:
         """Write ``selection.json``: every finished stage, what was kept, and the best.
 
         Several jobs may end at once: each reads what is finished and writes under
-        a lock, so that the last one has seen all.
+        a lock, so that the last one sees everything.
         """
         if not self.runner.fabric.is_global_zero:
             return
@@ -173,7 +173,7 @@ class Engine:
         )
 
     def _warn_of_stale_full(self) -> None:
-        """Say why ``selection.json`` stays as it was, where full training is not this one."""
+        """Say why ``selection.json`` is not written, if full training has other options."""
         plan = self.branches[CASCADE].stages[0]
         directory = self.runner.directory(plan)
         changed = self.runner.changes(plan, None)
@@ -210,19 +210,19 @@ def _ancestors(branch: Branch, number: int) -> set[int]:
 
 
 def _stale(needed_by: str, directory: Path, changed: list[str] | None) -> str:
-    """That a finished training is not the one which the options ask for, and what to do."""
+    """Message that a finished training does not match the options, and what to do."""
     what, command = how_to_run(directory.name)
     if changed is None:
         return (
-            f"{needed_by} needs {what}, and {directory}/identity.json, which says how it was "
-            f"trained, is missing or damaged; run {command} first: what is there is kept as "
+            f"{needed_by} needs {what}, but {directory}/identity.json, which says how it was "
+            f"trained, is missing or damaged; run {command} first: the old one is kept as "
             f"{directory.name}.replaced.N"
         )
     return (
-        f"{needed_by} needs {what}, but {directory} was trained otherwise: {'; '.join(changed)}; "
+        f"{needed_by} needs {what}, but {directory} was trained differently: {'; '.join(changed)}; "
         f"run {command} to train it again (the old one is kept as {directory.name}.replaced.N), "
-        "or take the change back; what shall change in the cascade's stages alone belongs "
-        "under 'train' of the cascade configuration"
+        "or undo the change; changes for the cascade's stages only belong under 'train' of the "
+        "cascade configuration"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a stage leaves beside its weights: where they come from, and that it is done."""
+"""What a stage writes beside its weights: where they come from, and that it is done."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Lineage:
     Attributes:
         plan: what was frozen, re-initialised and trained.
         source: the stage whose weights were taken over; None for full training.
-        digest: of everything that decided the result.
+        digest: digest of everything that decided the result.
         data: digest of the data.
-        result: of the training.
-        devices: on what it ran, from `training.device.record`.
+        result: result of the training.
+        devices: what it ran on, from `training.device.record`.
     """
 
     plan: StagePlan
@@ -48,12 +48,12 @@ class Lineage:
         fingerprints: dict[str, str],
         origin: dict[str, Any] | None = None,
     ) -> None:
-        """Write ``lineage.json`` and, last of all, ``done.json``.
+        """Write ``lineage.json`` and, last, ``done.json``.
 
         Args:
-            directory: of the stage, with its ``model.pth``.
-            model: that was trained.
-            fingerprints: of the frozen tensors.
+            directory: the stage's folder, with its ``model.pth``.
+            model: the trained model.
+            fingerprints: fingerprints of the frozen tensors.
             origin: where a model that was trained elsewhere came from.
         """
         plan, source, result = self.plan, self.source, self.result
@@ -104,7 +104,7 @@ class Lineage:
 def _work(model: CascadeModel, plan: StagePlan, result: FitResult) -> dict[str, int]:
     """What the training computed; see `training.state.Work`."""
     sizes = {name: each.numel() for name, each in model.named_parameters()}
-    # full training may be of tied weights where the stages' layers are untied
+    # full training may have tied weights while the stages' layers are untied
     layers = [
         (sum(sizes.get(name, 0) for name in each.layer.parameters), each.is_trained)
         for each in plan.layers
@@ -120,11 +120,11 @@ def fingerprint_on_disk(path: Path, layers: tuple[Layer, ...]) -> dict[str, str]
 
 
 def write_config(path: Path, plan: StagePlan, given: str = "") -> None:
-    """Write the options of a training, as ``config.yaml``.
+    """Write the options of a training as ``config.yaml``.
 
     Args:
-        path: of the file.
-        plan: of the training.
+        path: path of the file.
+        plan: plan of the training.
         given: training options of the command line, as written.
     """
     with atomic_write(path) as stream:

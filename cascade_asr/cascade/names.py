@@ -1,4 +1,4 @@
-"""Names of branches and stages, for commands that need no network."""
+"""Names of branches and stages, for commands that do not build a network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CONTROLS = (
     "random-top",
     "keep",
 )
-# controls whose trainings start from new weights: no stage of theirs waits for another
+# controls whose trainings start from new weights, so that none waits for another
 FROM_NEW_WEIGHTS = ("longer", "longer-early-stop", "best-of-n")
-# Without these a gain is not attributed: it may come from more training (longer), from
-# warm restarts (continue) or from the choice among several trainings (best-of-n).
+# Without these a gain cannot be attributed: it may come from more training (longer), from
+# warm restarts (continue) or from choosing among several trainings (best-of-n).
 ATTRIBUTING = ("longer", "continue", "best-of-n")
 
 
@@ -28,7 +28,7 @@ def parse_controls(text: str, known: Sequence[str]) -> list[str]:
 
     Args:
         text: value of ``--controls``.
-        known: those of the plan: a control that is the cascade itself is none.
+        known: controls of the plan, without those that equal the cascade.
 
     Raises:
         ConfigError: for a name that does not exist or that the plan does not have.
@@ -84,6 +84,6 @@ def parse_stage_numbers(text: str, last: int) -> list[int]:
                     f"--cascade-stages {text}: no stage {number}; this plan has stages 1 to {last}"
                 )
         if low > high:
-            raise ConfigError(f"--cascade-stages {text}: {low} is behind {high}; write {high}-{low}")
+            raise ConfigError(f"--cascade-stages {text}: {low} comes after {high}; write {high}-{low}")
         numbers.update(range(low, high + 1))
     return sorted(numbers)

@@ -1,4 +1,4 @@
-"""The options of a cascade, as conf/cascade.yaml writes them."""
+"""The options of a cascade, as in conf/cascade.yaml."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ class CascadeConfig:
     cuts: str | list[str] = option("auto", "auto, or the lowest frozen layer of each stage")
     grain: str = option("layer", "what a layer is: layer, module (encoder, classifier), or fine")
     tying: str | None = option(None, "tied weights in the stages: untie, freeze or train")
-    repeats: int = option(1, "how often the cuts are gone through, for direction reset")
+    repeats: int = option(1, "number of passes through the cuts, for direction reset")
     source: str = option("previous", "previous, best, full, or a folder with a trained model")
-    first_source: str | None = option(None, "source of stage 1 alone, where it is another one")
+    first_source: str | None = option(None, "source of stage 1, if it is a different one")
     below: str = option("reinitialise", "reinitialise or keep the layers that are trained")
     top: str = option("trained", "trained, or random: a frozen classifier that learnt nothing")
     frozen_dropout: bool = option(True, "dropout inside frozen layers")
     stop: str = option("exhaustive", "exhaustive, or patience")
     patience: int = option(1, "stages without improvement before stop: patience ends it")
     select: list[str] = option([], "dev metric and min or max; empty: wer_ctc, or acc without CTC")
-    finetune: bool = option(False, "a last stage that trains all layers from where they are")
-    probe: list[str] = option([], "what cli.probe replaces single layers with; it trains nothing")
-    train: dict[str, Any] = option({}, "training options of every stage that differ")
+    finetune: bool = option(False, "add a last stage that trains all layers from their current weights")
+    probe: list[str] = option([], "what cli.probe replaces single layers with; nothing is trained")
+    train: dict[str, Any] = option({}, "training options that differ in all stages")
     stages: dict[str, Any] = option({}, "training options of single stages, by number")
 
     @property
     def layering(self) -> Layering:
-        """How the model is divided into layers."""
+        """How to divide the model into layers."""
         return Layering(self.grain, self.tying)
 
     def digest(self) -> str:
@@ -69,7 +69,7 @@ def load_cascade_config(path: Path) -> CascadeConfig:
     """Read a cascade configuration.
 
     Raises:
-        ConfigError: with every unknown key and every value that is not allowed.
+        ConfigError: listing every unknown key and every value that is not allowed.
     """
     return cascade_config_from(*read_yaml(path), str(path))
 
@@ -82,7 +82,7 @@ def cascade_config_from(
     Args:
         content: keys and values; changed in place.
         lines: line of each dotted key.
-        path: where they are from, for the messages.
+        path: where they come from, for the messages.
     """
     if isinstance(content.get("stages"), dict):
         content["stages"] = {str(key): value or {} for key, value in content["stages"].items()}
@@ -129,10 +129,10 @@ def cascade_config_from(
 def override(config: Options, changes: dict[str, Any], where: str) -> Options:
     """A training configuration with some keys changed; blocks are merged, at any depth.
 
-    A part that is left out (``scheduler: null``) takes its block of options with it.
+    Leaving a part out (``scheduler: null``) also removes its block of options.
 
     Raises:
-        ConfigError: for an unknown key or a value of a wrong type.
+        ConfigError: for an unknown key or a value of the wrong type.
     """
     if not changes:
         return config
@@ -144,7 +144,7 @@ def override(config: Options, changes: dict[str, Any], where: str) -> Options:
 
 
 def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """``content`` with the leaves of ``changes`` in it."""
+    """``content`` with the leaves of ``changes`` put in."""
     result = dict(content)
     for key, value in changes.items():
         both = isinstance(result.get(key), dict) and isinstance(value, dict)
@@ -153,9 +153,9 @@ def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def stage_seed(seed: int, stage: int) -> int:
-    """The seed of a cascade stage; stage 0, full training, has the user's own.
+    """The seed of a cascade stage; stage 0, full training, has the user's seed.
 
-    Every stage needs another one: rebuilding a network with the same seed
+    Every stage needs a different one: rebuilding a network with the same seed
     gives the "fresh" weights that it already had.
     """
     if stage == 0:

@@ -1,4 +1,4 @@
-"""A plan for a person: the tree of trainings, what each one does, costs and has done."""
+"""A plan for people to read: the tree of trainings, what each one does, its cost and state."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cascade_asr.training.state import duration
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training takes.
+    """What a training costs.
 
     Attributes:
-        updates: planned, without early stopping.
-        seconds: estimated from trainings that are done; None where none is.
+        updates: planned updates, without early stopping.
+        seconds: estimated from finished trainings; None if there are none.
     """
 
     updates: int
@@ -25,7 +25,7 @@ class Cost:
 
 
 def layer_table(layers: Sequence[Layer], counts: dict[str, int]) -> list[str]:
-    """A line a layer, input first: name, parameters, share, other names for it."""
+    """One line per layer, input first: name, parameters, share, other names for it."""
     total = sum(counts[name] for layer in layers for name in layer.parameters)
     width = max(len(layer.name) for layer in layers)
     lines = []
@@ -49,11 +49,11 @@ def tree(
     """The trainings of some branches, each below the one that it starts from.
 
     Args:
-        plan: with the branches.
-        branches: names of those to show.
-        cost: of a training.
-        state: ``done``, ``in progress``, … of a branch's training.
-        counts: parameters of the network that a training has, by name.
+        plan: the plan with the branches.
+        branches: names of the branches to show.
+        cost: gives the cost of a training.
+        state: gives the state (``done``, ``in progress``, …) of a branch's training.
+        counts: gives the parameters of a training's network, by name.
     """
     full = plan.stages[0]
     lines = _training(full, counts(full), cost(full), state("cascade", full), "")
@@ -86,7 +86,7 @@ def _training(
     if new:
         detail.append(f"{'re-initialised' if stage.source else 'initialised'}: {_names(new)}")
     if warm:
-        detail.append(f"trained further: {_names(warm)}")
+        detail.append(f"trained further from their current weights: {_names(warm)}")
     if stage.source:
         detail.append(f"from: {stage.source}")
     return lines + [f"{indent}    {each}" for each in detail]

@@ -1,4 +1,4 @@
-"""From options to stages: what each one does with every layer of the network."""
+"""From options to stages: what each stage does with every layer of the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LayerPlan:
 
     Attributes:
         layer: its parameters and buffers.
-        starts_from: the weights of the stage's source, or new ones.
+        starts_from: whether it starts from the weights of the stage's source, or new ones.
         is_trained: False for a frozen layer.
     """
 
@@ -37,12 +37,12 @@ class StagePlan:
         number: 0 for full training, then 1, 2, … in its branch.
         layers: what happens to each layer, bottom to top.
         source: ``previous``, ``best``, ``full`` or a folder; empty for a training
-            that starts from new weights alone.
-        frozen_dropout: dropout inside the frozen layers.
-        seed: of new weights, batch order and dropout.
+            that starts only from new weights.
+        frozen_dropout: whether there is dropout inside the frozen layers.
+        seed: seed of new weights, batch order and dropout.
         config: how to train, with this stage's changes.
         branch: ``cascade``, or the control that it belongs to.
-        words: the stage in words, where the layers do not say it.
+        words: the stage in words, if its layers do not describe it.
     """
 
     number: int
@@ -56,7 +56,7 @@ class StagePlan:
 
     @property
     def name(self) -> str:
-        """Folder of the stage."""
+        """Name of the stage's folder."""
         return "full" if self.number == 0 else f"{self._prefix}{self.number}"
 
     @property
@@ -89,12 +89,12 @@ class StagePlan:
 
     @property
     def kept(self) -> tuple[Layer, ...]:
-        """Layers that start with the weights of the source, bottom to top."""
+        """Layers that start from the weights of the source, bottom to top."""
         return tuple(each.layer for each in self.layers if each.starts_from == "source")
 
     @property
     def reset(self) -> tuple[Layer, ...]:
-        """Trained layers that start from new weights where others do not, bottom to top."""
+        """Trained layers that start from new weights while others do not, bottom to top."""
         return () if self.is_reinitialised else self._select(True, "new")
 
     @property
@@ -108,7 +108,7 @@ class StagePlan:
         return bool(self._select(False, "new"))
 
     def keeps(self, layer: str) -> bool:
-        """Whether a layer starts with the weights of the source."""
+        """Whether a layer starts from the weights of the source."""
         return any(each.name == layer for each in self.kept)
 
     def _select(self, is_trained: bool, starts_from: str) -> tuple[Layer, ...]:
@@ -125,7 +125,7 @@ def _listed(layers: Sequence[Layer]) -> str:
 
 
 def train_all(layers: Sequence[Layer], new: Callable[[Layer], bool]) -> tuple[LayerPlan, ...]:
-    """Every layer trained, some from new weights.
+    """Train every layer, some from new weights.
 
     Args:
         layers: bottom to top.
@@ -140,13 +140,13 @@ def freeze_some(
     is_reinitialised: bool = True,
     is_random_frozen: bool = False,
 ) -> tuple[LayerPlan, ...]:
-    """Some layers frozen, the others trained.
+    """Freeze some layers and train the others.
 
     Args:
         layers: bottom to top.
-        is_frozen: whether a layer is.
+        is_frozen: whether a layer is frozen.
         is_reinitialised: the trained layers start from new weights.
-        is_random_frozen: the frozen ones too.
+        is_random_frozen: the frozen ones do so too.
     """
     return tuple(
         LayerPlan(each, "new" if is_random_frozen else "source", False)
@@ -167,8 +167,8 @@ def plan_cascade(
     Args:
         layers: bottom to top.
         cascade: the options.
-        config: of the full training; its seed is the experiment's.
-        stage_config: of the stages, before their changes; None for that of full
+        config: options of full training; its seed is the experiment's.
+        stage_config: options of the stages, before their changes; None for those of full
             training.
 
     Returns:
@@ -176,7 +176,7 @@ def plan_cascade(
 
     Raises:
         ConfigError: for a cut that names no layer, cuts that overlap or are
-            not in order, or a stage that would train nothing.
+            out of order, or a stage that would train nothing.
     """
     indices = _cut_indices(layers, cascade)
     stages = [StagePlan(0, train_all(layers, lambda each: True), config, config.seed)]
@@ -201,7 +201,7 @@ def _at_cut(
 
     Args:
         layers: bottom to top.
-        index: of the layer that the cut names.
+        index: index of the layer that the cut names.
         cascade: the options.
     """
     above = {each.name for each in layers[index:]}
@@ -226,7 +226,7 @@ def _stage(
     )
     if "seed" in cascade.stages.get(str(number), {}):
         seed = changed.seed
-    else:  # of the cascade's seed, where 'train' has one
+    else:  # from the cascade's seed, if 'train' has one
         seed = stage_seed(changed.seed, number)
     changed = override(changed, {"seed": seed}, "seed")
     return StagePlan(
@@ -240,7 +240,7 @@ def _stage(
 
 
 def _cut_indices(layers: list[Layer], cascade: CascadeConfig) -> list[int]:
-    """Index of each cut's layer; upward for bottom-up, downward for all others."""
+    """Index of each cut's layer, upward for bottom-up and downward for all others."""
     upward = cascade.direction == "bottom-up"
     freezes_below = cascade.direction in ("bottom-up", "unfreeze")
     if cascade.cuts == "auto":

@@ -1,4 +1,4 @@
-"""Everything that is decided before anything is trained, checked against the model."""
+"""Everything that is decided before training starts, checked against the model."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Plan:
     """A cascade over one model.
 
     Attributes:
-        model: of full training, with new weights.
-        layers: of the stages, bottom to top.
-        cascade: its options.
+        model: model of full training, with new weights.
+        layers: layers of the stages, bottom to top.
+        cascade: options of the cascade.
         branches: the cascade and its controls, by name.
         select: the dev metric used for model selection, and ``min`` or ``max``.
     """
@@ -44,10 +44,10 @@ class Plan:
         return self.branches[CASCADE].stages
 
     def stage(self, name: str) -> StagePlan:
-        """The training of that folder name.
+        """The training with that folder name.
 
         Raises:
-            ConfigError: if the plan has none; it lists those that there are.
+            ConfigError: if the plan has none; it lists those that exist.
         """
         known = {each.name: each for branch in self.branches.values() for each in branch.stages}
         if name not in known:
@@ -63,7 +63,7 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
     Raises:
         ConfigError: for anything that would stop a stage later: unknown layers,
             cuts out of order, wrong training options, a metric that is not logged,
-            a network that cannot be built or that does not fit its source.
+            a network that cannot be built or does not fit its source.
     """
     model = task.build_model(config, config.seed)
     stage_config, layers = task.stage_layers(model, config, cascade.layering)
@@ -82,7 +82,7 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
 
 
 def _check_precision(stages: list[StagePlan]) -> None:
-    """Require one precision: a process trains all its stages in that of its device.
+    """Require one precision, because a process trains all its stages in that of its device.
 
     Raises:
         ConfigError: naming the stage and the option.
@@ -93,13 +93,13 @@ def _check_precision(stages: list[StagePlan]) -> None:
             if own != full:
                 raise ConfigError(
                     f"cascade stage {stage.number}: {name} is {own}, that of full training is "
-                    f"{full}; all stages train in one precision: set it in the training "
+                    f"{full}; all stages train in the same precision: set it in the training "
                     "configuration, not in the cascade's 'train' or 'stages'"
                 )
 
 
 def _updates_per_epoch(task: Task, model: CascadeModel) -> Callable[[TrainingOptions], int]:
-    """Like the task's, but batches of the same options are planned once only."""
+    """Like the task's, but batches with the same options are planned only once."""
     known: dict[str, int] = {}
 
     def count(config: TrainingOptions) -> int:

@@ -1,7 +1,7 @@
 """Are all layers created equal? Replace one layer of a trained model and score it again.
 
 Zhang, Bengio and Singer, "Are All Layers Created Equal?", JMLR 2022: a layer that can
-go back to its initial weights without harm is "ambient"; one that cannot is
+return to its initial weights without harm is "ambient"; one that cannot is
 "critical". Nothing is trained here.
 """
 
@@ -19,7 +19,7 @@ from cascade_asr.training.evaluate import evaluate
 from cascade_asr.training.freezing import take_over
 from cascade_asr.training.protocols import Batches, CascadeModel
 
-if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
 
 
@@ -30,7 +30,7 @@ class Probe:
     Attributes:
         layer: its name; empty for the model as it is.
         weights: what it was replaced with, such as ``initial``.
-        metrics: of the dev set.
+        metrics: metrics on the dev set.
     """
 
     layer: str
@@ -45,12 +45,12 @@ def probe_layers(
     fabric: Fabric,
     dev: Batches,
 ) -> Iterator[Probe]:
-    """Score the model as it is, then with each layer replaced by each of some weights.
+    """Score the model as it is, then with each layer replaced by each of the replacements.
 
     Args:
-        model: with its trained weights; left as it was.
-        layers: of the model, bottom to top.
-        replacements: state dicts of the same architecture by what they are called.
+        model: model with its trained weights; left as it was.
+        layers: layers of the model, bottom to top.
+        replacements: state dicts of the same architecture, by name.
         fabric: launched; says where to evaluate.
         dev: batches of the dev set.
     """

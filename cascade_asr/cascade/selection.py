@@ -11,12 +11,12 @@ from cascade_asr.training.state import signed
 
 @dataclass(frozen=True)
 class Verdict:
-    """A finished stage and what became of it.
+    """A finished stage and whether it was kept.
 
     Attributes:
-        number: of the stage; 0 is full training.
+        number: number of the stage; 0 is full training.
         value: its dev metric.
-        kept: it improved on everything before.
+        kept: it improved on everything before it.
     """
 
     number: int
@@ -25,7 +25,7 @@ class Verdict:
 
 
 def judge(done: dict[int, DoneStage], select: list[str]) -> list[Verdict]:
-    """Accept a stage only where its dev metric improves over the best so far.
+    """Keep a stage only if its dev metric improves on the best so far.
 
     Args:
         done: finished stages by number; full training (0) is eligible.
@@ -57,5 +57,5 @@ def selected(verdicts: list[Verdict]) -> int:
 
 
 def stages_without_gain(verdicts: list[Verdict]) -> int:
-    """How many stages since the best one did not improve."""
+    """Number of stages since the best one, none of which improved."""
     return sum(verdict.number > selected(verdicts) for verdict in verdicts)

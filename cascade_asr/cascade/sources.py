@@ -1,4 +1,4 @@
-"""Whether the model of a stage fits the one that it starts from, before anything is trained."""
+"""Check before any training that each stage's model fits the one that it starts from."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ INSIDE = ("previous", "best", "full")  # sources that are stages of the same bra
 
 @dataclasses.dataclass(frozen=True)
 class Outline:
-    """What is kept of a model that was built to be looked at.
+    """What is kept of a model that was built only to be inspected.
 
     Attributes:
-        shapes: of parameters and buffers, by name.
-        metrics: names that it logs, by split.
+        shapes: shapes of parameters and buffers, by name.
+        metrics: names of the metrics that it logs, by split.
     """
 
     shapes: dict[str, tuple[int, ...]]
     metrics: dict[str, list[str]]
 
     def metric_names(self, split: str) -> list[str]:
-        """Names that it logs for ``train`` or ``valid``."""
+        """Names of the metrics that it logs for ``train`` or ``valid``."""
         return self.metrics[split]
 
 
@@ -45,7 +45,7 @@ def outline(model: CascadeModel) -> Outline:
 def check_stages(task: Task, stages: Sequence[StagePlan], full: CascadeModel) -> None:
     """Build the model of every stage, and require that it fits its sources.
 
-    Models that differ in training options alone are built once.
+    Models that differ only in training options are built once.
 
     Raises:
         ConfigError: with the problems of the first stage that has any.
@@ -78,11 +78,11 @@ def check_stages(task: Task, stages: Sequence[StagePlan], full: CascadeModel) ->
 
 
 def outer_source(task: Task, plan: StagePlan, stages: Sequence[StagePlan]) -> DoneStage:
-    """A model of another experiment as the source of a stage, checked to mean the same here.
+    """A model of another experiment as the source of a stage, checked to be compatible.
 
     Raises:
-        ConfigError: if it is not finished, predicts other tokens, or has options with
-            which its weights would compute something else.
+        ConfigError: if it is not finished, predicts other tokens, or its options differ
+            so that its weights would compute something different here.
     """
     directory = Path(plan.source)
     done = read_done(directory, verify=True)
@@ -123,9 +123,9 @@ def _inner_sources(plan: StagePlan) -> list[int]:
 
 
 def _refuse(where: str, source: str, problems: list[str]) -> None:
-    """Raise ConfigError where there are problems."""
+    """Raise ConfigError if there are problems."""
     if problems:
         raise ConfigError(
             f"{where}: the weights of {source} do not fit: {'; '.join(problems)}; a stage has the "
-            "network of its source: change training options alone in 'train' and 'stages'"
+            "network of its source: change only training options in 'train' and 'stages'"
         )

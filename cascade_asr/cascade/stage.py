@@ -52,7 +52,7 @@ from cascade_asr.training.protocols import CascadeModel, Ranks, TrainingData
 from cascade_asr.training.state import FitResult
 from cascade_asr.training.trainer import Trainer
 
-if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,12 @@ class StageRunner:
     """Trains the stages of one experiment, each at most once.
 
     Attributes:
-        task: what is trained, and on what.
-        fabric: launched; None where nothing is trained or written.
+        task: what is trained, and on which data.
+        fabric: launched; None if nothing is trained or written.
         interruption: signals that ask to stop.
-        check_may_write: raises where another attempt has taken over.
+        check_may_write: raises if another attempt has taken over.
         given: training options of the command line, as written; they are recorded.
-        again: name of a stage that is trained again even where it is done.
+        again: name of a stage to train again even if it is done.
     """
 
     task: Task
@@ -88,8 +88,8 @@ class StageRunner:
     def run(self, plan: StagePlan, source: DoneStage | None) -> DoneStage:
         """Train a stage, resume it, or find it done with the same options.
 
-        A folder of another training of that name is set aside, not deleted, and only
-        once the new model is built and has its source's weights.
+        A folder of that name from a different training is set aside, not deleted, and
+        only once the new model is built and has its source's weights.
 
         Args:
             plan: what to freeze, re-initialise and train.
@@ -109,10 +109,10 @@ class StageRunner:
 
     @contextmanager
     def _alone(self, directory: Path, title: str) -> Iterator[None]:
-        """Let nobody else write a folder meanwhile; all ranks fail where one does.
+        """Keep others from writing to a folder during the block; if one rank fails, all do.
 
         Raises:
-            Locked: if another process writes there.
+            Locked: if another process is writing there.
         """
         self.check_may_write()
         fence = Fence.from_environment()
@@ -139,7 +139,7 @@ class StageRunner:
             self._lock.check()
 
     def _run(self, plan: StagePlan, source: DoneStage | None, directory: Path) -> DoneStage:
-        """`run`, in a folder that is ours."""
+        """`run`, in a folder that this process has locked."""
         identity = self._identity(plan, source)
         digest = identity_digest(identity)
         done = None
@@ -169,21 +169,21 @@ class StageRunner:
     def enter(
         self, plan: StagePlan, model: CascadeModel, evaluate: Evaluate, origin: dict[str, Any]
     ) -> DoneStage:
-        """Enter a model that was trained elsewhere, as if full training had left it.
+        """Enter a model that was trained elsewhere, as if full training had produced it.
 
         Args:
-            plan: of full training.
-            model: with its weights.
-            evaluate: dev metrics of the model; may write into the folder it gets.
+            plan: plan of full training.
+            model: the model with its weights.
+            evaluate: gives the model's dev metrics; may write to the folder it is given.
             origin: where the model came from, for ``lineage.json``.
 
         Raises:
-            ConfigError: if there is a training of that name.
+            ConfigError: if a training of that name exists.
         """
         directory = self.directory(plan)
         if directory.exists():
             raise ConfigError(
-                f"{directory}: there is a training already; use another --exp, or move it away"
+                f"{directory}: already exists; use another --exp, or move it away"
             )
         temporary = directory.with_name(f".{directory.name}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
@@ -225,14 +225,14 @@ class StageRunner:
 
     @cached_property
     def _data_digest(self) -> str:
-        """Of the data as they were when this process began."""
+        """Digest of the data as they were when this process began."""
         return self.task.data_digest()
 
     def changes(self, plan: StagePlan, source: DoneStage | None) -> list[str] | None:
-        """What differs between the training in a stage's folder and the one that is asked for.
+        """Differences between the training in a stage's folder and the one that is asked for.
 
         Returns:
-            ``option: old -> new``; empty for the same training; None where the folder
+            ``option: old -> new``; empty for the same training; None if the folder
             holds none, or does not say which.
         """
         identity = self._identity(plan, source)
@@ -240,18 +240,18 @@ class StageRunner:
         return None if found is None else changes(found, identity, plan.config)
 
     def is_current(self, plan: StagePlan, source: DoneStage | None) -> bool:
-        """Whether the folder of a stage holds a training with these options and source."""
+        """Whether a stage's folder holds a training with these options and this source."""
         return self.changes(plan, source) == []
 
     def _found(self, directory: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-        """The identity of the training in a folder, from its marker where the file is lost."""
+        """Identity of the training in a folder, from its marker if the file is lost."""
         found = read_identity(directory)
         if found is None and recorded_digest(directory) == identity_digest(identity):
             return identity
         return found if found is not None else checkpoint_identity(directory)
 
     def _claim(self, plan: StagePlan, directory: Path, identity: dict[str, Any]) -> None:
-        """Take the folder for this training; set aside the weights of any other."""
+        """Claim the folder for this training; set aside the weights of any other."""
         reason = self._reason_to_set_aside(plan, directory, identity)
         self.fabric.barrier()  # until all ranks have read it
         if self.fabric.is_global_zero:
@@ -264,13 +264,13 @@ class StageRunner:
         self.fabric.barrier()
 
     def _is_asked_again(self, plan: StagePlan) -> bool:
-        """Whether a finished stage is to be trained again; an unfinished one goes on."""
+        """Whether a finished stage is to be trained again; an unfinished one resumes."""
         return plan.name == self.again and (self.directory(plan) / "done.json").is_file()
 
     def _reason_to_set_aside(
         self, plan: StagePlan, directory: Path, identity: dict[str, Any]
     ) -> str:
-        """Why what is in a folder is not this training; empty where it is, or is nothing."""
+        """Why a folder's content is not this training; empty if it is, or if there is none."""
         if self._is_asked_again(plan):
             return "it is to be trained again"
         found = self._found(directory, identity)
@@ -286,11 +286,11 @@ class StageRunner:
             return ""
         unfinished = not (directory / "done.json").exists()
         if unfinished and (directory / "checkpoint.pt").is_file():
-            return ""  # killed between the two: the checkpoint makes the same model again
+            return ""  # killed between the two: the checkpoint gives the same model again
         return "done.json is missing or damaged"
 
     def _repair(self, directory: Path, identity: dict[str, Any], done: DoneStage) -> None:
-        """Write again what is damaged of a finished stage."""
+        """Rewrite damaged files of a finished stage."""
         if not self.fabric.is_global_zero:
             return
         if read_identity(directory) is None:
@@ -300,9 +300,9 @@ class StageRunner:
     def _take_over(
         self, model: CascadeModel, plan: StagePlan, source: DoneStage | None
     ) -> frozenset[str]:
-        """Give the frozen layers, or all, the source's weights; names of frozen tensors.
+        """Copy the source's weights to the frozen layers, or to all; return frozen tensors' names.
 
-        Feature normalisation belongs to no layer: it is this experiment's own.
+        Feature normalisation belongs to no layer: it is that of this experiment.
         """
         if source is not None:
             weights = checkpoint.load(source.model_path)
@@ -330,7 +330,7 @@ class StageRunner:
             total = sum(parameter.numel() for parameter in model.parameters())
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
             logger.info(
-                "%s: training %s (%d of %d parameters), %d batches an epoch, on %s",
+                "%s: training %s (%d of %d parameters), %d batches per epoch, on %s",
                 plan.title,
                 ", ".join(layer.name for layer in plan.trained),
                 trained,
@@ -356,12 +356,12 @@ class StageRunner:
     def _cached(
         self, model: CascadeModel, plan: StagePlan, directory: Path, data: TrainingData
     ) -> Iterator[None]:
-        """Inside, outputs of frozen lower layers are kept, where that is asked for."""
+        """Inside, outputs of frozen lower layers are cached if this is asked for."""
         if not plan.config.cache_frozen or not plan.frozen:
             yield
             return
         set_training_mode(model, plan.frozen, plan.frozen_dropout)
-        # of such a name, cascade-asr clean removes what a kill left
+        # with such a name, cascade-asr clean removes what a killed process left
         folder = directory / f".frozen_outputs.{self.fabric.global_rank}.partial"
         with cached(model, folder, len(data.train) + len(data.dev)):
             yield

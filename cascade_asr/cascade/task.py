@@ -1,4 +1,4 @@
-"""What a cascade asks of a task: one kind of model on the data of one experiment."""
+"""What a cascade requires of a task: one kind of model on the data of one experiment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Options = TypeVar("Options", bound=TrainingOptions)
 
 
 class Task(Protocol[Options]):
-    """One kind of model on the data of one experiment: all that a cascade asks of it."""
+    """One kind of model on the data of one experiment: all that a cascade requires of it."""
 
     directory: Path  # exp/TAG
     kind: str  # what is trained, for messages: "speech" or "text"
@@ -28,7 +28,7 @@ class Task(Protocol[Options]):
         """Copy what its models need (tokens, statistics) into the experiment."""
 
     def data_digest(self) -> str:
-        """Hash of everything that a model sees in training and selection."""
+        """Hash of all data that a model sees in training and selection."""
 
     def load_config(
         self, path: Path, given: Assignments | None = None
@@ -36,12 +36,12 @@ class Task(Protocol[Options]):
         """A training configuration and notes on keys without effect.
 
         Args:
-            path: of the YAML file.
-            given: options of the command line, over the file's.
+            path: path of the YAML file.
+            given: options of the command line, which override the file's.
         """
 
     def check_config(self, config: Options, where: str) -> None:
-        """Raise ConfigError with every problem that shows without a model."""
+        """Raise ConfigError with every problem that can be found without a model."""
 
     def build_model(self, config: Options, seed: int) -> CascadeModel:
         """A model with new weights, a function of ``seed``."""
@@ -51,12 +51,12 @@ class Task(Protocol[Options]):
     ) -> tuple[Options, list[Layer]]:
         """The configuration and the layers, bottom to top, of the cascade's stages.
 
-        Both may differ from full training's, where the stages are of another network.
+        Both may differ from full training's, if the stages have a different network.
 
         Args:
-            model: of full training.
-            config: of full training.
-            layering: how the cascade wants its layers.
+            model: model of full training.
+            config: options of full training.
+            layering: how the cascade divides the model into layers.
 
         Raises:
             ConfigError: if the model cannot be divided like that.
@@ -72,10 +72,10 @@ class Task(Protocol[Options]):
         """Raise ConfigError unless a model in ``other`` predicts the same tokens."""
 
     def differences(self, trained: Options, given: Options, reads_input: bool) -> list[str]:
-        """Options of ``given`` with which weights would compute something else.
+        """Options of ``given`` with which the weights would compute something different.
 
         Args:
             trained: the configuration that the weights were trained with.
             given: the one that they are to be used with.
-            reads_input: the weights are those of the lowest layer too.
+            reads_input: the weights include those of the lowest layer.
         """

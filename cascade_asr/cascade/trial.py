@@ -1,4 +1,4 @@
-"""Try every network of a plan for a step, before hours of training."""
+"""Try one step of every network of a plan, before hours of training."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cascade_asr.training.trial import try_schedule, try_training
 
 logger = logging.getLogger(__name__)
 
-TRIAL_SECONDS = 30  # after which further networks are tried on little data alone
+TRIAL_SECONDS = 30  # after which further networks are tried on little data only
 
 
 def try_networks(task: Task, plan: Plan, where: str) -> None:
-    """Make a trial step of every network of the plan, and go through every schedule.
+    """Make a trial step with every network of the plan, and run through every schedule.
 
-    Stages of one configuration that freeze the same layers are one network. After
-    `TRIAL_SECONDS` the remaining ones are tried on the shortest batch alone.
+    Stages with the same configuration that freeze the same layers count as one network.
+    After `TRIAL_SECONDS` the remaining ones are tried only on the shortest batch.
     """
     started, tried, scheduled = time.monotonic(), set(), set()
     for stage in [each for branch in plan.branches.values() for each in branch.stages]:
@@ -49,5 +49,5 @@ def try_networks(task: Task, plan: Plan, where: str) -> None:
 
 
 def _training_mode(frozen: Sequence[Layer], frozen_dropout: bool) -> Callable[[Any], Any]:
-    """What puts a partly frozen network into training mode."""
+    """The function that puts a partly frozen network into training mode."""
     return lambda model: set_training_mode(model, frozen, frozen_dropout)

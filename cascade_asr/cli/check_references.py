@@ -3,7 +3,7 @@
     python -m cascade_asr.cli.check_references data/dev data/test
     python -m cascade_asr.cli.check_references data/test --warn-only data/train
 
-What the scorer refuses in a reference is named with file, line and remedy.
+Anything in a reference that the scorer refuses is reported with file, line and remedy.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("sets", nargs="+", type=Path, metavar="DATA", help="data folders with text and utt2spk")
     add("--warn-only", nargs="+", default=[], type=Path, metavar="DATA",
-        help="folders that are not scored: faults are warnings")  # fmt: skip
+        help="folders that are not scored: faults only give warnings")  # fmt: skip
     add("--non-linguistic-symbols", type=Path, metavar="FILE", help="words that do not count")
     return options
 
 
 def main() -> None:
-    """Check all sets, then stop if one that is scored has a fault."""
+    """Check all sets, then stop if one of those to be scored has a fault."""
     arguments = parser().parse_args()
     symbols = arguments.non_linguistic_symbols
     unscored = frozenset(read_symbols(symbols) if symbols else ())

@@ -1,22 +1,22 @@
-"""Free disk space: list what can go, ask, and remove it.
+"""Free disk space: list what can be removed, ask, and remove it.
 
 Examples:
-    cascade-asr clean --dry-run           # what can go, with sizes; removes nothing
-    cascade-asr clean                     # removes replaced folders and leftovers; asks first
-    cascade-asr clean exp/rnn --what all  # everything that can go, of one experiment
+    cascade-asr clean --dry-run           # list what can be removed, with sizes; remove nothing
+    cascade-asr clean                     # remove replaced folders and leftovers; ask first
+    cascade-asr clean exp/rnn --what all  # everything that can be removed from one experiment
     cascade-asr clean --what replaced,features --yes   # without asking
 
-What can go:
+What can be removed:
     replaced    trainings that were set aside, with their models: STAGE.replaced.N
     leftovers   what finished trainings no longer need (optimizer state, weights of single
-                epochs), and temporary files of processes that were killed
-    state       checkpoints of trainings that are not finished: these cannot resume then,
-                but begin anew
+                epochs), and temporary files of killed processes
+    state       checkpoints of unfinished trainings, which then cannot resume but start
+                from scratch
     features    feature archives in dump/: stage 1 computes them again
 
-A model.pth goes only with a replaced folder; models in use, records, scores and reports
-stay. Trainings that run are not touched, nor is the state of those whose jobs wait, nor the
-features of a recipe that has such a training, nor a replaced folder from which another
+A model.pth is removed only with a replaced folder; models in use, records, scores and reports
+stay. Running trainings are not touched, nor is the state of those whose jobs are waiting, nor
+the features of a recipe that has such a training, nor a replaced folder from which another
 training started. Sizes are those on disk (1 MB is 1,000,000 bytes).
 """
 
@@ -41,10 +41,10 @@ USUAL = f"{REPLACED},{LEFTOVERS}"
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
-    """Kinds from a list such as ``replaced,features``, or ``all``.
+    """Parse a list of kinds such as ``replaced,features``, or ``all``.
 
     Raises:
-        ConfigError: for a kind that there is not.
+        ConfigError: for an unknown kind.
     """
     if text == "all":
         return KINDS
@@ -59,17 +59,17 @@ def parse_kinds(text: str) -> tuple[str, ...]:
 
 
 def has_jobs(experiment: Path) -> bool:
-    """Whether jobs of an experiment run or wait on Slurm, or may do so."""
+    """Whether an experiment's jobs are running or waiting on Slurm, as far as is known."""
     folders = job_folders(experiment)
     live = (job_status.QUEUED, job_status.RUNNING, job_status.STOPPED, job_status.UNKNOWN)
     try:
         return any(each.state in live for each in job_states(folders)) if folders else False
-    except SlurmError:  # not a machine of the cluster: nobody knows
+    except SlurmError:  # this machine is not part of the cluster: assume that they are
         return True
 
 
 def agreed(question: str) -> bool:
-    """Whether the user types yes; the end of the input is a no."""
+    """Whether the user types yes; end of input means no."""
     print(f"{question} [y/N] ", end="", flush=True)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
@@ -78,13 +78,13 @@ def agreed(question: str) -> bool:
 
 
 def in_words(items: list[Item]) -> str:
-    """How many there are and how much they take."""
+    """Number of items and the space they take."""
     many = f"{len(items)} entries" if len(items) > 1 else "1 entry"
     return f"{many}, {size_words(sum(each.size for each in items))}"
 
 
 def remove_all(items: list[Item]) -> int:
-    """Remove what was agreed to; a training that has begun meanwhile is left alone."""
+    """Remove what was agreed to; leave alone any training that has started meanwhile."""
     freed, status = 0, 0
     for item in items:
         size = item.size

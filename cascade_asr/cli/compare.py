@@ -1,4 +1,4 @@
-"""Compare experiments or trainings: a table, tests, and what differs in how they were made.
+"""Compare experiments or trainings: a table, tests, and how their configurations differ.
 
 Examples:
     cascade-asr compare exp/rnn exp/conformer              # what each experiment selected
@@ -8,9 +8,9 @@ Examples:
 
 Every training is tested against the first one, utterance by utterance: word error rates in
 percent, MAPSSWE, and a paired bootstrap of 1000 samples with 95 % intervals. Perplexities of
-language models are compared in percent and in bits a token. What was tested on different data
-or with another vocabulary is refused, and so is a set that was decoded before the training was
-replaced. "seeds" writes RESULTS.md of experiments that differ in their seed alone; "models"
+language models are compared in percent and in bits per token. Results on different data or with
+different vocabularies are refused, and so is a set that was decoded before the training was
+replaced. "seeds" writes RESULTS.md for experiments that differ only in their seed; "models"
 prints the tests of two trainings.
 """
 
@@ -32,10 +32,10 @@ from cascade_asr.results.seeds import check_seeds
 
 
 def seeds(arguments: argparse.Namespace) -> None:
-    """Mean, standard deviation and paired tests; written to ``RESULTS.md``.
+    """Write mean, standard deviation and paired tests over seeds to ``RESULTS.md``.
 
     Raises:
-        ConfigError: for experiments that differ in more than their seed.
+        ConfigError: if the experiments differ in more than their seed.
     """
     results = [read_experiment(directory) for directory in arguments.experiments]
     check_seeds(arguments.experiments)
@@ -59,7 +59,7 @@ def seeds(arguments: argparse.Namespace) -> None:
 
 
 def models(arguments: argparse.Namespace) -> None:
-    """MAPSSWE and bootstrap of two decoded models on each set."""
+    """Print MAPSSWE and bootstrap tests of two decoded models on each set."""
     for name in arguments.sets:
         for line in compare_models(
             arguments.model_a, arguments.model_b, arguments.dump, name, arguments.data
@@ -68,7 +68,7 @@ def models(arguments: argparse.Namespace) -> None:
 
 
 def experiments(arguments: argparse.Namespace) -> None:
-    """Table, tests and differences of any trainings that were tested on the same data."""
+    """Print table, tests and differences of trainings that were tested on the same data."""
     systems = [
         open_system(each, arguments.dump, arguments.data) for each in arguments.experiments
     ]
@@ -82,7 +82,7 @@ def experiments(arguments: argparse.Namespace) -> None:
 def _seeds_and_models(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="seeds|models")
     over_seeds = commands.add_parser("seeds", help="branches over experiments of several seeds")
-    over_seeds.add_argument("--outdir", type=Path, required=True, help="where RESULTS.md goes")
+    over_seeds.add_argument("--outdir", type=Path, required=True, help="folder for RESULTS.md")
     over_seeds.add_argument("experiments", type=Path, nargs="+", help="exp/TAG_seedN")
     over_seeds.set_defaults(run=seeds)
     two = commands.add_parser("models", help="two decoded models, B against A")
@@ -97,14 +97,14 @@ def _seeds_and_models(parser: argparse.ArgumentParser) -> None:
 def _experiments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "experiments", type=Path, nargs="+", metavar="EXP",
-        help="exp/TAG, or exp/TAG/STAGE; the first one is what the others are tested against",
+        help="exp/TAG, or exp/TAG/STAGE; the others are tested against the first one",
     )  # fmt: skip
     parser.add_argument(
         "--sets", nargs="+", metavar="SET",
         help="test sets; default: all that every one of them was tested on",
     )  # fmt: skip
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write a page too; default: print only"
+        "--html", type=Path, metavar="FILE", help="also write a page; default: print only"
     )
     parser.add_argument(
         "--dump", type=Path, help="folder of stages 1 and 2; default: that of each one's recipe"

@@ -23,7 +23,7 @@ from cascade_asr.data.kaldi.tidy import tidy
 from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import ConfigError
 
-SHOWN_FAULTS = 10  # that no tool repairs
+SHOWN_FAULTS = 10  # of those that no tool repairs
 SCRIPTS = {
     "validate": "validate_data_dir.sh",
     "fix": "fix_data_dir.sh",
@@ -60,35 +60,35 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("validate", _validate, "List everything that is wrong with a data folder; "
               "exit status 1 on any fault.", "--no-feats data/train")  # fmt: skip
     for name in ("wav", "text", "feats"):
-        sub.add_argument(f"--no-{name}", action="store_true", help=f"do not demand {name}")
+        sub.add_argument(f"--no-{name}", action="store_true", help=f"do not require {name}")
     sub.add_argument("--non-print", action="store_true",
                      help="allow control characters in ids and transcripts")  # fmt: skip
     sub.add_argument("--no-spk-sort", action="store_true",
-                     help="do not warn where ids do not begin with their speaker's")  # fmt: skip
+                     help="do not warn if utterance ids do not begin with the speaker's id")  # fmt: skip
     sub.add_argument("--quiet", action="store_true", help="print faults only")
     sub.add_argument("folder", type=Path)
 
     sub = add("fix", _fix, "Sort a data folder and keep the utterances that all its tables "
-              "have; what it was is kept in its folder .backup.", "data/train")  # fmt: skip
+              "have; the original tables are kept in its folder .backup.", "data/train")  # fmt: skip
     for kind, whose in (("utt", "utterance"), ("spk", "speaker")):
         sub.add_argument(f"--{kind}-extra-files", metavar="'NAME ...'", default="",
                          help=f"further tables by {whose}, where the folder has them")  # fmt: skip
     sub.add_argument("folder", type=Path)
 
-    sub = add("tidy", _tidy, "Sort tables and make spk2utt of utt2spk where nothing can be lost "
-              "by it; faults are left as they are.", "data/train data/dev")  # fmt: skip
+    sub = add("tidy", _tidy, "Sort tables and make spk2utt from utt2spk where nothing can get "
+              "lost; faults are left as they are.", "data/train data/dev")  # fmt: skip
     sub.add_argument("folders", type=Path, nargs="+", metavar="folder")
 
-    sub = add("durations", _durations, "Write utt2dur: the seconds of each utterance, by segments or "
-              "by its audio; one that is complete stays.", "data/train")  # fmt: skip
+    sub = add("durations", _durations, "Write utt2dur: each utterance's duration in seconds, from segments "
+              "or from its audio; a complete utt2dur is kept.", "data/train")  # fmt: skip
     sub.add_argument("folder", type=Path)
 
     _add_subset(add)
 
-    sub = add("combine", _combine, "Unite data folders; one id with two values is an error.",
+    sub = add("combine", _combine, "Combine data folders; an id with two different values is an error.",
               "data/train_sp data/train data/train_sp0.9")  # fmt: skip
     sub.add_argument("--extra-files", metavar="'NAME ...'", default="",
-                     help="further tables to unite, where all sources have them")  # fmt: skip
+                     help="further tables to combine, where all sources have them")  # fmt: skip
     sub.add_argument("--skip-fix", choices=("true", "false"), default="false",
                      help="true: keep utterances that not all tables have (default: false)")  # fmt: skip
     sub.add_argument("destination", type=Path)
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("split", _split, "Split a data folder into FOLDER/splitN/1..N by speaker.",
               "data/train 4")  # fmt: skip
     sub.add_argument("--per-utt", action="store_true",
-                     help="divide speakers too; the folder is then FOLDER/splitNutt")  # fmt: skip
+                     help="split speakers too; the folder is then FOLDER/splitNutt")  # fmt: skip
     sub.add_argument("folder", type=Path)
     sub.add_argument("parts", type=int)
 
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_subset(add) -> None:
-    sub = add("subset", _subset, "Make a data folder of some utterances of another: N chosen at "
+    sub = add("subset", _subset, "Make a data folder from some utterances of another: N chosen at "
               "random, unless an option says otherwise.",
               "--first data/train 500 data/train_500; or "
               "utils/subset_data_dir.sh --utt-list dev.list data/all data/dev")  # fmt: skip
@@ -126,7 +126,7 @@ def _add_subset(add) -> None:
         how.add_argument(f"--{name}", dest="how", action="store_const", const=name, help=text)
     how.add_argument("--utt-list", type=Path, metavar="FILE", help="the utterances in FILE; no N")
     how.add_argument("--spk-list", type=Path, metavar="FILE", help="the speakers in FILE; no N")
-    sub.add_argument("--seed", type=int, default=0, help="for choices at random (default: 0)")
+    sub.add_argument("--seed", type=int, default=0, help="for random choices (default: 0)")
     sub.add_argument("source", type=Path)
     sub.add_argument("number", nargs="?", metavar="N")
     sub.add_argument("destination", type=Path)
@@ -143,7 +143,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         speaker_order=not arguments.no_spk_sort,
     )
     if faults:
-        # Ids that are not UTF-8 must not keep a fault from being printed.
+        # Ids that are not valid UTF-8 must not keep a fault from being printed.
         sys.stderr.reconfigure(errors="backslashreplace")
         print("\n".join(faults), file=sys.stderr)
         print(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''}", file=sys.stderr)
@@ -161,7 +161,7 @@ def _fix(arguments: argparse.Namespace) -> int:
         logging.info("%s", note)
     left = validate(folder, wav=False, text=False, feats=False, speaker_order=False)
     for fault in left[:SHOWN_FAULTS]:
-        logging.warning("left to mend by hand: %s", fault)
+        logging.warning("to be mended by hand: %s", fault)
     if len(left) > SHOWN_FAULTS:
         more = len(left) - SHOWN_FAULTS
         logging.warning("and %d more; utils/validate_data_dir.sh %s lists them", more, folder)
@@ -182,7 +182,7 @@ def _durations(arguments: argparse.Namespace) -> int:
 
 
 def _names(option: str, text: str) -> list[str]:
-    """Names of tables in an option."""
+    """Names of tables that an option lists."""
     names = words(text)
     if any("/" in name for name in names):
         raise ConfigError(f"--{option} '{text}': expected names, not paths")
@@ -246,7 +246,7 @@ def _perturb_speed(arguments: argparse.Namespace) -> int:
 
 def _refuse_in_place(source: Path, destination: Path) -> None:
     if source.resolve() == destination.resolve():
-        raise ConfigError(f"{destination}: source and destination must be two folders")
+        raise ConfigError(f"{destination}: source and destination must be different folders")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ Example:
     python -m cascade_asr.cli.decode --model exp/rnn/stage1 --set dump/test \\
         --config conf/decode.yaml --outdir exp/rnn/stage1/decode_test --job 1 --jobs 4
 
---model, --set and --outdir may be given several times, one after the other: one process
-does all of them, for starting takes seconds. It leaves
+--model, --set and --outdir may each be given several times: one process handles all of
+them in order, because starting takes seconds. It writes
 OUTDIR/logdir/output.JOB/{k}best_recog/{text,token,token_int,score}, nbest.tsv and ctm;
-`cascade_asr.cli.join_decoding` joins those of all jobs. A job that was killed and is
-started again goes on from what it had.
+`cascade_asr.cli.join_decoding` joins those of all jobs. A killed job that is started
+again carries on from where it was.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--set", **several, help="dump folder of the set")
     parser.add_argument("--outdir", **several)
     parser.add_argument("--config", type=Path, help="decoding options, YAML")
-    parser.add_argument("--job", type=int, default=1, help="this job, from 1")
-    parser.add_argument("--jobs", type=int, default=1, help="how many jobs there are")
+    parser.add_argument("--job", type=int, default=1, help="number of this job, from 1")
+    parser.add_argument("--jobs", type=int, default=1, help="number of jobs")
     parser.add_argument("--ngpu", type=int, default=0, help="1 to decode on a GPU")
     arguments = parser.parse_args()
     counts = {len(arguments.model), len(arguments.set), len(arguments.outdir)}
     if len(counts) > 1:
-        parser.error("--model, --set and --outdir: give each of them equally often")
+        parser.error("--model, --set and --outdir: give all of them the same number of times")
     if not 1 <= arguments.job <= arguments.jobs:
         parser.error(f"--job {arguments.job}: expected 1 to {arguments.jobs} (--jobs)")
     return arguments
 
 
 def device_of(arguments: argparse.Namespace) -> str:
-    """Where this job computes; jobs share the GPUs of a machine.
+    """Device on which this job computes; jobs share a machine's GPUs.
 
     Raises:
         ConfigError: if there is no GPU.
@@ -67,13 +67,13 @@ def device_of(arguments: argparse.Namespace) -> str:
 
 
 def language_model_of(config: DecodeConfig) -> LanguageModel | None:
-    """What the decoding options ask for."""
+    """The language model that the decoding options ask for, if any."""
     if config.lm_weight <= 0.0 or config.search == "ctc_best_path":
         return None
     folder = Path(config.lm or "")
     load = partial(load_fusion_scorer, folder)
     if not folder.is_dir():
-        return LanguageModel("", load)  # which tells
+        return LanguageModel("", load)  # loading it reports the error
     return LanguageModel(require_done(folder, "decoding", verify=False).model_sha256, load)
 
 

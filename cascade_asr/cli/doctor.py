@@ -2,10 +2,10 @@
 
 Examples:
     cascade-asr doctor
-    cascade-asr doctor --disk /scratch/exp     # where experiments will lie
-    cascade-asr doctor && ./run.sh             # exit status 1 where something is missing
+    cascade-asr doctor --disk /scratch/exp     # where experiments will be kept
+    cascade-asr doctor && ./run.sh             # exit status 1 if something is missing
 
-Each line says ok, note (works, but look), or MISSING with what to do. Nothing is changed.
+Each line says ok, note (works, but read it), or MISSING with what to do. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from cascade_asr.version import PIP_LINE, TORCH, __version__
 
 OK, NOTE, MISSING = "ok", "note", "MISSING"
 
-# name, arguments that print its version, what it is for, whether recipes need it
+# name, arguments to print its version, what it is for, whether recipes need it
 TOOLS = (
     ("bash", "--version", "recipes", True),
     ("perl", "-e 'print $^V'", "run.pl and slurm.pl", True),
-    ("sox", "--version", "audio that is no WAV, speed perturbation", True),
+    ("sox", "--version", "audio other than WAV, speed perturbation", True),
     ("git", "--version", "the code's version in lineage.json", False),
     ("ffmpeg", "-version", "compressed SPHERE audio", False),
     ("espeak-ng", "--version", "a corpus without a network", False),
@@ -52,7 +52,7 @@ class Finding:
 
 
 def output_of(words: list[str]) -> str:
-    """What a program prints; empty where it is missing, fails or hangs."""
+    """What a program prints; empty if it is missing, fails or hangs."""
     try:
         done = subprocess.run(
             words, capture_output=True, text=True, timeout=20, check=False, errors="replace"
@@ -63,7 +63,7 @@ def output_of(words: list[str]) -> str:
 
 
 def tools() -> Iterator[Finding]:
-    """Programs outside Python."""
+    """External programs."""
     for name, option, purpose, needed in TOOLS:
         path = shutil.which(name)
         if path is None:
@@ -100,7 +100,7 @@ def pinned_versions() -> dict[str, str]:
 
 
 def packages() -> Iterator[Finding]:
-    """Python packages beside those that are tested; equal ones in one line."""
+    """Installed against tested versions of packages; those that agree share one line."""
     try:
         pinned = pinned_versions()
     except (ConfigError, OSError):
@@ -140,14 +140,14 @@ def gpu() -> Iterator[Finding]:
     names = ", ".join(re.sub(r"GPU \d+: | \(UUID.*", "", line) for line in cards)
     if torch.endswith("+cpu"):
         yield Finding(
-            NOTE, "gpu", f"{names}; torch {torch} cannot use it: utils/setup_env.sh --rebuild true"
+            NOTE, "gpu", f"{names}; torch {torch} cannot use it: run utils/setup_env.sh --rebuild true"
         )
     else:
         yield Finding(OK, "gpu", f"{len(cards)}: {names}")
 
 
 def slurm() -> Iterator[Finding]:
-    """Whether jobs could be submitted from here."""
+    """Whether jobs can be submitted from here."""
     if shutil.which("sbatch") is None:
         yield Finding(OK, "slurm", "none here; --cmd local")
         return
@@ -160,15 +160,15 @@ def slurm() -> Iterator[Finding]:
 
 
 def locale() -> Iterator[Finding]:
-    """Recipes sort in the C locale and read UTF-8."""
+    """The locale; recipes sort in the C locale and read UTF-8."""
     value = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or "C"
     utf8 = sys.flags.utf8_mode or "utf" in value.lower() or value in ("C", "POSIX")
-    text = f"{value}; recipes set LC_ALL=C, files are read as UTF-8"
+    text = f"{value}; recipes set LC_ALL=C and read files as UTF-8"
     yield Finding(OK if utf8 else NOTE, "locale", text)
 
 
 def cgroup_limits() -> tuple[float | None, int | None]:
-    """Processors and bytes of memory that the control group allows, where it limits them."""
+    """Processors and bytes of memory that the control group allows; None where it sets no limit."""
     processors, memory = None, None
     root = Path("/sys/fs/cgroup")
     try:
@@ -200,7 +200,7 @@ def _words(path: Path) -> list[str]:
 
 
 def threads() -> Iterator[Finding]:
-    """Processors, threads and memory that trainings get."""
+    """Processors, threads and memory that training gets."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processors, memory = cgroup_limits()
     text = f"{usable} of {os.cpu_count()} processors"
@@ -251,7 +251,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--disk", type=Path, default=Path(), metavar="FOLDER",
-        help="where experiments will lie; default: the folder you are in",
+        help="folder where experiments will be kept; default: the current folder",
     )  # fmt: skip
     arguments = parser.parse_args()
     findings = [

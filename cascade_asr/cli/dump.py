@@ -1,9 +1,9 @@
-"""Gather the jobs of stage 1 into a dump folder, with CMVN statistics.
+"""Join the output of stage 1's jobs in a dump folder and compute CMVN statistics.
 
 Example:
     python -m cascade_asr.cli.dump data/train dump/train --jobs 4
 
-joins dump/train/fbank.{1..4}.scp to feats.scp, copies text and utt2spk of the
+joins dump/train/fbank.{1..4}.scp into feats.scp, copies text and utt2spk for the
 utterances that have features, and computes global and speaker CMVN statistics.
 """
 
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 def join_jobs(directory: Path, jobs: int, suffix: str) -> dict[str, str]:
-    """One table from those of all jobs, sorted.
+    """Join the tables of all jobs into one sorted table.
 
     Raises:
-        DataError: if a job has left no table.
+        DataError: if a job wrote no table.
     """
     joined: dict[str, str] = {}
     for job in range(1, jobs + 1):
@@ -45,7 +45,7 @@ def join_jobs(directory: Path, jobs: int, suffix: str) -> dict[str, str]:
 
 
 def expected_dimension(like: Path | None) -> tuple[int, str] | None:
-    """Dimensions of the features of another dump folder, and whose they are."""
+    """Feature dimension of another dump folder, and its name for messages."""
     if like is None:
         return None
     path = like / "cmvn.npz"
@@ -57,16 +57,16 @@ def expected_dimension(like: Path | None) -> tuple[int, str] | None:
 def check_dimension(
     features: np.ndarray, expected: tuple[int, str] | None, what: str
 ) -> tuple[int, str]:
-    """What later features must have as well.
+    """Check features against the expected dimension; return what later ones must have.
 
     Raises:
-        DataError: if these features have other dimensions.
+        DataError: if these features have a different dimension.
     """
     dimension = features.shape[1]
     if expected is not None and expected[0] != dimension:
         raise DataError(
             f"{what} has features of {dimension} dimensions, {expected[1]} has {expected[0]}; "
-            "all sets need the same features: each its feats.scp, or none of them"
+            "all sets need the same features: give every set its feats.scp, or none of them"
         )
     return expected or (dimension, what)
 
@@ -77,7 +77,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="data folder")
     parser.add_argument("dump", type=Path, help="dump folder with the tables of the jobs")
-    parser.add_argument("--jobs", type=int, required=True, help="how many jobs there were")
+    parser.add_argument("--jobs", type=int, required=True, help="number of jobs")
     parser.add_argument(
         "--complete",
         choices=("true", "false"),
@@ -85,7 +85,7 @@ def main() -> None:
         help="an utterance without features is an error; false only for training sets",
     )
     parser.add_argument(
-        "--like", type=Path, help="dump folder whose features must have as many dimensions"
+        "--like", type=Path, help="dump folder whose feature dimension must be the same"
     )
     arguments = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Export a model to ESPnet2's format, or begin a cascade with a model of ESPnet2.
+"""Export a model to ESPnet2's format, or start a cascade from an ESPnet2 model.
 
 Examples:
     python -m cascade_asr.cli.espnet2 export exp/rnn/stage1 exported --archive
@@ -7,9 +7,9 @@ Examples:
 
     python -m cascade_asr.cli.espnet2 features config.yaml > conf/fbank_espnet2.conf
 
-`features` writes the fbank options with which stage 1 computes what a model of
-waveforms (frontend: default) computes itself. `import` leaves the model in exp/TAG/full, as
-stage 3 would; without --train-config the stages below it are trained with its own options.
+`features` prints the fbank options with which stage 1 computes what a model that reads
+waveforms (frontend: default) computes itself. `import` writes the model to exp/TAG/full, as
+stage 3 would; without --train-config the cascade's stages are trained with its own options.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ def parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="what", required=True)
     out = commands.add_parser("export", help="write config.yaml and model.pth for ESPnet2")
     out.add_argument("stage", type=Path, help="folder of a finished stage, such as exp/rnn/stage1")
-    out.add_argument("folder", type=Path, help="what is written; must not exist")
-    out.add_argument("--archive", action="store_true", help="write FOLDER.zip too, to pass on")
-    into = commands.add_parser("import", help="make a model of ESPnet2 the full training")
+    out.add_argument("folder", type=Path, help="folder to write; must not exist")
+    out.add_argument("--archive", action="store_true", help="also write FOLDER.zip, to pass on")
+    into = commands.add_parser("import", help="use an ESPnet2 model as the full training")
     into.add_argument("--model-config", type=Path, required=True, help="its config.yaml")
     into.add_argument("--weights", type=Path, required=True, help="its .pth file")
-    into.add_argument("--ngpu", type=int, choices=(0, 1), help="measure on a GPU, or on the CPU; "
+    into.add_argument("--ngpu", type=int, choices=(0, 1), help="evaluate on a GPU, or on the CPU; "
                       "default: on a GPU where there is one")  # fmt: skip
     add_task_arguments(into, train_config_required=False)
-    options = commands.add_parser("features", help="print the fbank options of a model of waveforms")
+    options = commands.add_parser("features", help="print the fbank options of a model that reads waveforms")
     options.add_argument("model_config", type=Path, help="its config.yaml")
     return parser.parse_args()
 
 
 def run_export(arguments: argparse.Namespace) -> None:
-    """Write, check, and say how to use it."""
+    """Write and check the exported model, and print how to use it."""
     exported = export_model(arguments.stage, arguments.folder, arguments.archive)
     for note in exported.notes:
         logger.warning(note)
@@ -69,13 +69,13 @@ def run_export(arguments: argparse.Namespace) -> None:
 
 
 def run_import(arguments: argparse.Namespace) -> None:
-    """Enter the model as full training, and say how to go on."""
+    """Enter the model as full training, and print how to continue."""
     task = make_task(arguments)
     if task.kind != "speech":
-        raise ConfigError("--task text: language models of ESPnet2 cannot be imported")
+        raise ConfigError("--task text: ESPnet2 language models cannot be imported")
     if (task.directory / "full").exists():
         raise ConfigError(
-            f"{task.directory / 'full'}: there is a training already; use another --exp"
+            f"{task.directory / 'full'}: already exists; use another --exp"
         )
     task.adopt()
     source = Source(arguments.model_config, arguments.weights)
@@ -94,7 +94,7 @@ def run_import(arguments: argparse.Namespace) -> None:
     done = import_model(source, imported, task, config, cascade, fabric)
     more = f" --cascade-config {arguments.cascade_config}" if arguments.cascade_config else ""
     more += f" --seed {arguments.seed}" if arguments.seed is not None else ""
-    print(f"{done.directory} is done; to go on:")
+    print(f"{done.directory} is done; to continue:")
     print(
         f"  ./run.sh --stage 3 --tag {task.directory.name} --train-config "
         f"{arguments.train_config}{more}"
@@ -102,7 +102,7 @@ def run_import(arguments: argparse.Namespace) -> None:
 
 
 def print_features(arguments: argparse.Namespace) -> None:
-    """Option lines for --fbank-config."""
+    """Print option lines for --fbank-config."""
     frontend = read_espnet2_config(arguments.model_config, training=False).frontend
     if frontend is None:
         raise ConfigError(

@@ -3,8 +3,8 @@
 Example:
     python -m cascade_asr.cli.fbank --config conf/fbank.conf data/train/split4/1 dump/train/fbank.1
 
-writes dump/train/fbank.1.{ark,scp} and .utt2num_frames, the scp last of all. A folder
-that brings feats.scp is not computed anew: its features are checked and taken as they
+writes dump/train/fbank.1.{ark,scp} and .utt2num_frames, with the scp last. If a folder
+has its own feats.scp, nothing is computed: its features are checked and used as they
 are, or with --add-deltas and --splice written with their context.
 """
 
@@ -46,31 +46,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, help="data folder, with wav.scp and maybe segments")
-    parser.add_argument("output", type=Path, help="prefix of what is written")
-    parser.add_argument("--config", type=Path, required=True, help="fbank options of Kaldi or ESPnet2")
+    parser.add_argument("data", type=Path, help="data folder, with wav.scp and optionally segments")
+    parser.add_argument("output", type=Path, help="prefix of the output files")
+    parser.add_argument("--config", type=Path, required=True, help="fbank options, as in Kaldi or ESPnet2")
     parser.add_argument("--compress", choices=("true", "false"), default="true")
     parser.add_argument(
         "--add-deltas",
         choices=("true", "false"),
         default="false",
-        help="append first and second derivatives in time (window 2)",
+        help="append first and second time derivatives (window 2)",
     )
     parser.add_argument(
-        "--splice", type=int, default=0, metavar="N", help="put N frames of either side beside each"
+        "--splice", type=int, default=0, metavar="N", help="concatenate each frame with N frames on either side"
     )
     parser.add_argument(
         "--allow-pipes",
         choices=("true", "false"),
         default="true",
-        help="false refuses the commands of wav.scp, for a table from elsewhere (default: true)",
+        help="false refuses commands in wav.scp, for a table from elsewhere (default: true)",
     )
     parser.add_argument(
         "--pipe-limit",
         type=float,
         default=ALLOWED.limit_s,
         metavar="SECONDS",
-        help="a command of wav.scp that takes longer is ended (default: %(default)g)",
+        help="a command in wav.scp that takes longer is killed (default: %(default)g)",
     )
     arguments = parser.parse_args()
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[str, int]:
-    """Compute features of the audio; returns the frames of each utterance."""
+    """Compute features from the audio; return each utterance's number of frames."""
     extract = read_extractor(arguments.config)
     if not arguments.pipe_limit > 0:
         raise ConfigError(f"--pipe-limit {arguments.pipe_limit:g}: expected seconds above 0")
@@ -108,7 +108,7 @@ def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[
 
         return compute_all(recordings, segments, extract, write, pipes)
 
-    options = ark.with_name("fbank.conf")  # tells what the features are
+    options = ark.with_name("fbank.conf")  # records what the features are
     if context.changes_features:
         options.unlink(missing_ok=True)
     else:
@@ -119,7 +119,7 @@ def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[
 
 
 def copy_with_context(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[str, int]:
-    """Write a folder's own features with their context, uncompressed."""
+    """Write a folder's existing features with their context, uncompressed."""
     ark.with_name("fbank.conf").unlink(missing_ok=True)
     entries = read_precomputed(arguments.data)
 
@@ -133,7 +133,7 @@ def copy_with_context(arguments: argparse.Namespace, ark: Path, context: Context
 
 
 def take_as_they_are(arguments: argparse.Namespace, ark: Path) -> dict[str, int]:
-    """Point to a folder's own features, once they were checked."""
+    """Check a folder's existing features and point to them."""
     ark.with_name("fbank.conf").unlink(missing_ok=True)
     entries = read_precomputed(arguments.data)
     frames = check_all(arguments.data / "feats.scp", entries, lambda utterance, features: None)
@@ -150,7 +150,7 @@ def write_archive(
     compression: int | None,
     write_frames: Callable[[kaldiio.WriteHelper], dict[str, int]],
 ) -> dict[str, int]:
-    """Let ``write_frames`` fill an archive, which gets its name once it is complete."""
+    """Let ``write_frames`` fill an archive, which gets its final name once it is complete."""
     temporary = ark.with_name(f".{ark.name}.partial")
     try:
         with kaldiio.WriteHelper(

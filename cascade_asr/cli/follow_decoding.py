@@ -1,10 +1,10 @@
-"""Show how far the jobs of stage 5 are, until the process that started this ends.
+"""Show the progress of stage 5's jobs until the parent process ends.
 
 Example:
     python -m cascade_asr.cli.follow_decoding --set dump/test --outdir exp/rnn/full/decode_test
 
-A bar on a terminal, else a line every 30 s. --set and --outdir may be given several
-times, one after the other.
+On a terminal it draws a bar, otherwise it prints a line every 30 s. --set and --outdir may
+be given several times.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ LOOK_AGAIN_S = 0.5
 
 
 class _Ended(Exception):  # noqa: N818 - nothing is wrong
-    """It was told to end."""
+    """A signal asked this process to end."""
 
 
 def end(*_: object) -> None:
-    """For a signal."""
+    """Handle a signal by raising ``_Ended``."""
     raise _Ended
 
 
 def follow(outdirs: list[Path], total: int) -> None:
-    """Until the parent is gone."""
+    """Show progress until the parent process is gone."""
     parent = os.getppid()
     counter = PartialCounter([outdir / LOGDIR for outdir in outdirs])
     before, heard = counter.count()
@@ -42,7 +42,7 @@ def follow(outdirs: list[Path], total: int) -> None:
         while os.getppid() == parent:
             time.sleep(LOOK_AGAIN_S)
             count, seconds = counter.count()
-            progress.add(count - before, max(0.0, seconds - heard))  # less: begun anew
+            progress.add(count - before, max(0.0, seconds - heard))  # fewer than before: decoding was restarted
             before, heard = count, seconds
     except _Ended:
         pass

@@ -1,17 +1,17 @@
-"""Make a Kaldi data folder of a corpus that is described in another form.
+"""Make a Kaldi data folder from a corpus in another format.
 
     FORMAT        SOURCE
-    manifest      a .csv, .tsv or .jsonl file (.gz too) with columns path and text, and if there are
-                  any speaker, start, end or duration (seconds), id, channel
+    manifest      a .csv, .tsv or .jsonl file (also .gz) with columns path and text, and optionally
+                  speaker, start, end or duration (seconds), id, channel
     common-voice  a list such as train.tsv, with clips/ beside it, or their folder and --split
     lhotse        cuts.jsonl.gz, or supervisions.jsonl.gz with --recordings
     audiofolder   a folder of Hugging Face datasets: metadata.csv or .jsonl
     kaldi         a data folder: wav.scp, text, utt2spk; it is sorted, spk2utt is made
     auto          whichever of these it is
 
-Ids become ASCII without blanks, with the speaker in front, each once; imported.tsv in the data
-folder says which line each is from. Everything that is wrong is listed with file and line, and then
-nothing is written. docs/own-data.md has more.
+Ids become unique ASCII strings without blanks that begin with the speaker; imported.tsv in the data
+folder says which line each comes from. If anything is wrong, every fault is listed with file and
+line, and nothing is written. See docs/own-data.md.
 
 Examples:
     cascade-asr import-data manifest train.csv data/train --columns path=wav,text=sentence
@@ -58,20 +58,20 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("destination", type=Path, metavar="DESTINATION", help="such as data/train")
     parser.add_argument("--columns", default="", metavar="MEANING=NAME,...",
-                        help="columns that have other names, for manifests and audio folders")
-    parser.add_argument("--root", type=Path, help="where relative paths of audio start; "
+                        help="columns with other names, for manifests and audio folders")
+    parser.add_argument("--root", type=Path, help="folder that relative audio paths start from; "
                         "default: the folder of the manifest")
     parser.add_argument("--split", default="", help="train, dev, ... of Common Voice or an audio folder")
     parser.add_argument("--recordings", type=Path, help="lhotse's recordings, for supervisions")
-    parser.add_argument("--delimiter", type=_delimiter, help="of a table: a character, or tab")
+    parser.add_argument("--delimiter", type=_delimiter, help="delimiter of a table: a character, or tab")
     parser.add_argument("--quoting", choices=("csv", "none"), default="",
-                        help="whether quotes enclose fields; default: in .csv they do, in .tsv not")
+                        help="whether fields may be quoted; default: in .csv yes, in .tsv no")
     parser.add_argument("--sample-rate", type=_rate, default=0, metavar="HZ",
-                        help="resample what has another rate; default: all files must have one")
+                        help="resample files with another rate; default: all files must have the same rate")
     parser.add_argument("--channel", type=_channel, metavar="1|2|mean",
-                        help="of files with several channels, where the manifest names none")
+                        help="channel of multi-channel files for which the manifest names none")
     parser.add_argument("--skip-faults", action="store_true",
-                        help="leave faulty lines out, listed and counted, instead of stopping")  # fmt: skip
+                        help="list, count and leave out faulty lines instead of stopping")  # fmt: skip
     options = parser.parse_args()
     import_data(
         options.format, options.source, options.destination,

@@ -1,4 +1,4 @@
-"""Trainings as Slurm jobs: submit, look, start again, cancel.
+"""Trainings as Slurm jobs: submit, inspect, restart, cancel.
 
 A TRAINING is the name of its folder, such as full or stage2, or the number of a stage;
 0 is full training.
@@ -37,7 +37,7 @@ LOG_LINES = 50
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
-    """The command line, and the words that are not ours."""
+    """The command line, and the words that this parser does not know."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,23 +53,23 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         "--cascade-stages", default="all", help="all, none, or numbers such as 2,3 or 2-4"
     )
     one.add_argument(
-        "--controls", default="none", help="trained too: all, none, or such as longer,continue"
+        "--controls", default="none", help="controls to train as well: all, none, or a list such as longer,continue"
     )
-    one.add_argument("--job-options", default="", help='such as "--mem 8G --time 4:00:00"')
+    one.add_argument("--job-options", default="", help='for example "--mem 8G --time 4:00:00"')
     one.add_argument("--slurm-conf", type=Path, help="default: conf/slurm.conf, here or shipped")
-    one.add_argument("--attempts", type=int, default=50, help="starts of a job before it gives up")
+    one.add_argument("--attempts", type=int, default=50, help="number of times a job is started before it gives up")
     one.add_argument("--follow", action="store_true", help="wait, and show what the jobs print")
 
-    verbs.add_parser("status", parents=[common], help="how all jobs stand")
+    verbs.add_parser("status", parents=[common], help="state of all jobs")
     for name, text in (
-        ("resubmit", "start a training again; it resumes, and its successors wait for it"),
-        ("cancel", "cancel a training, or all; it saves first"),
-        ("log", "the end of a training's log"),
+        ("resubmit", "restart a training; it resumes, and its successors wait for it"),
+        ("cancel", "cancel a training, or all; each saves its state first"),
+        ("log", "show the end of a training's log"),
     ):
         one = verbs.add_parser(name, parents=[common], help=text, description=text)
         one.add_argument("training")
-    one.add_argument("--follow", action="store_true", help="go on as the log grows")
-    one.add_argument("--lines", type=int, default=LOG_LINES, help="lines to show")
+    one.add_argument("--follow", action="store_true", help="keep printing as the log grows")
+    one.add_argument("--lines", type=int, default=LOG_LINES, help="number of lines to show")
 
     for name in ("begin", "end"):  # called by the job's own script
         one = verbs.add_parser(name, description="for job.sh only")
@@ -91,15 +91,15 @@ def experiments(given: Path | None) -> list[Path]:
 
 
 def only_experiment(given: Path | None) -> Path:
-    """The experiment that a command is about.
+    """The only experiment with jobs, or the one that was given.
 
     Raises:
-        ConfigError: if that is not clear.
+        ConfigError: if there is not exactly one.
     """
     found = experiments(given)
     if len(found) != 1:
         names = ", ".join(map(str, found)) or "none in ./exp"
-        raise ConfigError(f"which experiment? name it with --exp; with jobs there are: {names}")
+        raise ConfigError(f"which experiment? name it with --exp; experiments with jobs: {names}")
     return found[0]
 
 
@@ -135,14 +135,14 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
 
 
 def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:
-    """0 when all are done; Ctrl-C leaves the jobs alone and tells how to cancel them."""
+    """Return 0 when all are done; Ctrl-C leaves the jobs alone and says how to cancel them."""
     try:
         states = follow(folders)
     except KeyboardInterrupt:
         records = [record for folder in folders if (record := folder.read())]
         ids = ", ".join(f"{record.training} {record.job}" for record in records)
         print(
-            f"\nthe jobs go on: {ids}; to cancel them: python -m cascade_asr.cli.jobs cancel all "
+            f"\nthe jobs keep running: {ids}; to cancel them: python -m cascade_asr.cli.jobs cancel all "
             f"--exp {experiment}",
             file=sys.stderr,
         )
@@ -151,7 +151,7 @@ def follow_until_end(experiment: Path, folders: list[JobFolder]) -> int:
 
 
 def show_status(given: Path | None) -> int:
-    """A table of all jobs of one experiment or of all."""
+    """Print a table of all jobs of one experiment, or of all experiments."""
     for experiment in experiments(given):
         states = job_states(job_folders(experiment))
         print(experiment)
@@ -164,7 +164,7 @@ def show_status(given: Path | None) -> int:
 
 
 def remedies(experiment: Path, states: list[JobState]) -> list[str]:
-    """What to do about the first failure; the stages behind it are then revived."""
+    """What to do about the first failure; this also restarts the stages after it."""
     failed = [state for state in states if state.state == status.FAILED]
     if not failed:
         return []
@@ -176,7 +176,7 @@ def remedies(experiment: Path, states: list[JobState]) -> list[str]:
 
 
 def cancel(experiment: Path, training: str) -> int:
-    """Cancel one job or all that are alive."""
+    """Cancel one job, or all that are alive."""
     every = training == "all"
     folders = job_folders(experiment) if every else [find_folder(experiment, training)]
     states = job_states(folders)
@@ -191,7 +191,7 @@ def cancel(experiment: Path, training: str) -> int:
 
 
 def show_log(folder: JobFolder, lines: int, going_on: bool) -> int:
-    """Print the end of a log, and what is added to it."""
+    """Print the end of a log and, if asked, what is added to it."""
     print(folder.log, file=sys.stderr)
     content = folder.log.read_bytes() if folder.log.is_file() else b""
     every = content.splitlines(keepends=True)

@@ -1,9 +1,9 @@
-"""Join the shares that the jobs of stage 5 decoded: text, token, token_int, score, nbest.tsv, ctm.
+"""Join what stage 5's jobs decoded: text, token, token_int, score, nbest.tsv, ctm.
 
 Example:
     python -m cascade_asr.cli.join_decoding --set dump/test --outdir exp/rnn/full/decode_test --jobs 4
 
---set and --outdir may be given several times, one after the other.
+--set and --outdir may be given several times.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def main() -> None:
     several = {"type": Path, "action": "append", "required": True}
     parser.add_argument("--set", **several, help="dump folder of the set")
     parser.add_argument("--outdir", **several, help="where the shares are")
-    parser.add_argument("--jobs", type=int, required=True, help="how many jobs there were")
+    parser.add_argument("--jobs", type=int, required=True, help="number of jobs")
     arguments = parser.parse_args()
     if len(arguments.set) != len(arguments.outdir):
-        parser.error("--set and --outdir: give each of them equally often")
+        parser.error("--set and --outdir: give both the same number of times")
     for directory, outdir in zip(arguments.set, arguments.outdir, strict=True):
         expected = set(read_manifest(directory / "manifest.tsv").utterances)
         join_jobs(outdir, arguments.jobs, expected)

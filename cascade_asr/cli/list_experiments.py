@@ -1,12 +1,12 @@
 """List experiments: their stages and state, dev and test results, age and size.
 
 Examples:
-    cascade-asr list                      # of exp/ here, or of all recipes of a clone
-    cascade-asr list egs/digits exp/rnn   # of recipes, or single experiments
+    cascade-asr list                      # those in exp/ here, or in all recipes of a clone
+    cascade-asr list egs/digits exp/rnn   # those of a recipe, or single experiments
     cascade-asr list --json               # for scripts: bytes, seconds since 1970
 
-dev is the metric that selects, of the selected training; test results are those of
-stage 6 for the same training. WER and CER are in percent. The age is that of the last
+dev is the selection metric of the selected training; test results are those of stage 6
+for the same training. WER and CER are in percent. The age is the time since the last
 change; the size is what the folder takes on disk.
 """
 
@@ -32,7 +32,7 @@ HEADER = ["experiment", "stages", "state", "selected", "dev", "test", "changed",
 
 
 def stages_words(experiment: ExperimentFolder) -> str:
-    """The trainings, those that are not done with their state."""
+    """The trainings in words, with the state of those that are not done."""
     words = [
         each.directory.name if each.state == DONE else f"{each.directory.name} ({each.state})"
         for each in experiment.trainings
@@ -41,7 +41,7 @@ def stages_words(experiment: ExperimentFolder) -> str:
 
 
 def row(experiment: ExperimentFolder) -> list[str]:
-    """One line of the table."""
+    """One row of the table."""
     dev = "" if experiment.dev is None else f"{experiment.metric} {experiment.dev:.4g}"
     # character error rates are in --json; a table of both is too wide to read
     scores = {name: value for name, value in experiment.scores.items() if not name.endswith("CER")}
@@ -59,7 +59,7 @@ def row(experiment: ExperimentFolder) -> list[str]:
 
 
 def as_json(experiment: ExperimentFolder) -> dict[str, Any]:
-    """One experiment for scripts."""
+    """One experiment as JSON, for scripts."""
     return {
         "experiment": str(experiment.directory),
         "state": experiment.state,
@@ -90,7 +90,7 @@ def main() -> None:
     elif found:
         print(table(HEADER, [row(each) for each in found]))
     else:
-        print("no experiments here; ./run.sh makes one, or name a folder")
+        print("no experiments here; run ./run.sh to make one, or name a folder")
 
 
 if __name__ == "__main__":

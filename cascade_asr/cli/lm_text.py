@@ -40,10 +40,10 @@ def parse_arguments() -> argparse.Namespace:
     source.add_argument("--text", type=Path, help="folder with train.txt, valid.txt and test.txt")
     source.add_argument(
         TEST_FOR_TRAINING, type=Path, dest="heldout",
-        help="folder with WikiText-2's valid and test text alone: trains on the test text, "
-        "develops on the first half of the lines of the valid text, tests on the second",
+        help="folder with only WikiText-2's valid and test texts: the test text trains, the first "
+        "half of the valid text's lines is the dev set, the second half the test set",
     )
-    one.add_argument("--strict", action="store_true", help="stop where counts are not WikiText-2's")
+    one.add_argument("--strict", action="store_true", help="stop if counts differ from WikiText-2's")
     one.add_argument("data", type=Path)
     one = verbs.add_parser("vocabulary", help="count the training text, write dump/tokens")
     one.add_argument("--min-count", type=int, default=1, help="rarer words become <unk>")
@@ -75,7 +75,7 @@ def prepare_text(arguments: argparse.Namespace) -> None:
 
 
 def _heldout_texts(directory: Path) -> dict[str, list[list[str]]]:
-    """Train, dev and test text made of WikiText-2's two small parts."""
+    """Train, dev and test texts made from WikiText-2's two small parts."""
     paths = corpus.find_parts(directory, ("valid", "test"))
     valid = list(corpus.read_lines(paths["valid"]))
     half = len(valid) // 2
@@ -92,7 +92,7 @@ def make_vocabulary(arguments: argparse.Namespace) -> None:
         raise DataError(f"--min-count {arguments.min_count}: expected 1 or more")
     counts = corpus.count_tokens(corpus.read_lines(_text(arguments.data, "train")))
     if not counts.total():
-        raise DataError(f"{_text(arguments.data, PARTS[0])}: holds no word; nothing to learn from")
+        raise DataError(f"{_text(arguments.data, PARTS[0])}: contains no words; nothing to learn from")
     vocabulary = Vocabulary.from_counts(counts, arguments.min_count)
     shutil.rmtree(arguments.dump / "tokens", ignore_errors=True)
     vocabulary.write(arguments.dump / "tokens" / "tokens.txt")
@@ -109,7 +109,7 @@ def make_batches(arguments: argparse.Namespace) -> None:
     for part in PARTS:
         tokens = vocabulary.encode(corpus.read_lines(_text(arguments.data, part)))
         if not len(tokens):
-            raise DataError(f"{_text(arguments.data, part)}: holds no text; give one with words")
+            raise DataError(f"{_text(arguments.data, part)}: contains no text; give one with words")
         with atomic_write(arguments.dump / part / "tokens.npy", "wb") as stream:
             np.save(stream, tokens)
         unknown = Counter(tokens.tolist())[vocabulary.unknown]

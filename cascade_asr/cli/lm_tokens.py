@@ -1,4 +1,4 @@
-"""Turn the text of a language model into the tokens of the recogniser, streaming.
+"""Turn the text of a language model into the recogniser's tokens, as a stream.
 
     python -m cascade_asr.cli.lm_tokens --text data/lm --tokens dump/tokens --dump dump/lm
 
@@ -22,13 +22,13 @@ from cascade_asr.data.tokens import SENTENCE_EDGE, Tokenizer
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write
 
-CHUNK = 1 << 20  # token ids written at a time
+CHUNK = 1 << 20  # token ids per write
 
 log = logging.getLogger(__name__)
 
 
 def encoded(path: Path, tokenizer: Tokenizer) -> Iterator[np.ndarray]:
-    """Token ids of a text in chunks, (N,) int32, one ``<sos/eos>`` behind each line."""
+    """Token ids of a text in chunks, (N,) int32, with ``<sos/eos>`` after each line."""
     edge = tokenizer.tokens.index(SENTENCE_EDGE)
     chunk: list[int] = []
     with path.open(encoding="utf-8") as lines:
@@ -42,7 +42,7 @@ def encoded(path: Path, tokenizer: Tokenizer) -> Iterator[np.ndarray]:
 
 
 def write_tokens(path: Path, chunks: Iterable[np.ndarray]) -> int:
-    """Write chunks as one npy file, whose length is known only at the end.
+    """Write chunks to one npy file, whose length is known only at the end.
 
     Returns:
         Number of tokens.
@@ -72,13 +72,13 @@ def main() -> None:
     add = parser.add_argument
     add("--text", type=Path, default=Path("data/lm"), help="folder with train.txt and valid.txt")
     add("--tokens", type=Path, default=Path("dump/tokens"), help="tokens of the recogniser")
-    add("--dump", type=Path, default=Path("dump/lm"), help="for the token ids")
+    add("--dump", type=Path, default=Path("dump/lm"), help="folder for the token ids")
     options = parser.parse_args()
     tokenizer = Tokenizer.from_directory(options.tokens)
     for part in ("train", "valid"):
         path = options.text / f"{part}.txt"
         if not path.is_file():
-            raise DataError(f"{path}: not there; run stage 0 of ./run_lm.sh first")
+            raise DataError(f"{path}: not found; run stage 0 of ./run_lm.sh first")
         count = write_tokens(options.dump / part / "tokens.npy", encoded(path, tokenizer))
         log.info("%s: %d tokens", path, count)
     shutil.rmtree(options.dump / "tokens", ignore_errors=True)

@@ -20,7 +20,7 @@ from cascade_asr import command
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.version import __version__
 
-# name, module of cascade_asr.cli, what it is for; by what a user wants
+# name, module of cascade_asr.cli, purpose; grouped by what a user wants
 GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Look": (
         ("list", "list_experiments", "experiments: stages, state, dev and test results, age, size"),
@@ -33,21 +33,21 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Run": (
         ("training", "training", "check the options, train in full, train the cascade"),
-        ("redo", "redo", "train a stage again; the old one is kept aside"),
+        ("redo", "redo", "train a stage again; the old one is set aside"),
         ("jobs", "jobs", "trainings as Slurm jobs: submit, status, resubmit, log, cancel"),
         ("transcribe", "transcribe", "turn recordings into text with a trained model"),
-        ("new-recipe", "new_recipe", "a recipe for one's own data, here or anywhere"),
-        ("import-data", "import_data", "a manifest, Common Voice, lhotse, ... as a data folder"),
-        ("espnet2", "espnet2", "export a model to ESPnet2, or begin a cascade with one of its"),
+        ("new-recipe", "new_recipe", "a recipe for your own data, here or anywhere"),
+        ("import-data", "import_data", "make a data folder from a manifest, Common Voice, lhotse, ..."),
+        ("espnet2", "espnet2", "export a model to ESPnet2, or start a cascade from one of its models"),
         ("clean", "clean", "remove what is no longer needed; shows sizes and asks first"),
     ),
     "Stages of a recipe": (
-        ("data-dir", "data_dir", "check, repair and cut Kaldi data folders"),
+        ("data-dir", "data_dir", "check, repair, split and combine Kaldi data folders"),
         ("fbank", "fbank", "features of one part of a data folder"),
-        ("dump", "dump", "gather features into a dump folder"),
+        ("dump", "dump", "collect features in a dump folder"),
         ("tokens", "tokens", "tokens and manifests"),
         ("decode", "decode", "decode one share of a set"),
-        ("follow-decoding", "follow_decoding", "show how far decoding is"),
+        ("follow-decoding", "follow_decoding", "show the progress of decoding"),
         ("join-decoding", "join_decoding", "join the shares"),
         ("recipe-stage", "recipe_stage", "whether a stage is done, and what it depends on"),
         ("stages", "stages", "names of the trainings to decode"),
@@ -65,7 +65,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
 
 
 def available() -> dict[str, dict[str, tuple[str, str]]]:
-    """Module and meaning of each sub-command that is there, by group and name."""
+    """Module and purpose of each available sub-command, by group and name."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for group, entries in GROUPS.items():
         found[group] = {
@@ -95,7 +95,7 @@ def dispatch() -> int | None:
     """Run the sub-command that the command line names.
 
     Raises:
-        ConfigError: if there is none of that name.
+        ConfigError: if there is no sub-command of that name.
     """
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help", "help"):
@@ -114,7 +114,7 @@ def dispatch() -> int | None:
             f"no command '{words[0]}'{nearest(words[0], commands)}; 'cascade-asr --help' lists all"
         )
     if name == "training" and not {"-h", "--help"} & set(words[1:]):
-        # it starts its ranks by running its own command line again, so that has to be a plain one
+        # training starts its ranks by running its own command line again, which must be a plain one
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", commands[name][0], *words[1:]])
     # the program's name in the sub-command's help and messages

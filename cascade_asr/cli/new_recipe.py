@@ -1,4 +1,4 @@
-"""Make a recipe for one's own data: run.sh, cmd.sh, path.sh, conf/ and a README.
+"""Make a recipe for your own data: run.sh, cmd.sh, path.sh, conf/ and a README.
 
 It works in a clone (egs/NAME) and anywhere else.
 
@@ -20,9 +20,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", type=Path, metavar="NAME", help="its folder, which must not exist")
+    parser.add_argument("name", type=Path, metavar="NAME", help="folder to make; must not exist")
     folder = create_recipe(parser.parse_args().name)
-    print(f"{folder}: made; begin with its README.md, or")
+    print(f"{folder} is ready; begin with its README.md, or")
     print(f"  cd {folder} && ./run.sh --train-data ... --dev-data ... --test-data ...")
 
 

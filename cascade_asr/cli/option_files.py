@@ -1,6 +1,6 @@
-"""Check a recipe's option files before its first stage: a typing error must not wait for stage 5.
+"""Check a recipe's option files before its first stage, so that typing errors show at once.
 
-What needs a network, such as layers named by a cascade, is checked by stage 2.
+Whatever needs a network, such as layers named by a cascade, is checked by stage 2.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from cascade_asr.options.assignments import Assignments
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.decode_config import load_decode_config
 
-MOST_STAGES = 999  # how many a plan has is not known yet
+MOST_STAGES = 999  # the plan's number of stages is not known yet
 
 
 def check_option_files(kind: str, values: Mapping[str, str]) -> None:
-    """Read what can be read without PyTorch, which takes seconds to import.
+    """Read the option files that can be read without PyTorch, which takes seconds to import.
 
     Args:
         kind: ``speech`` or ``text``.
-        values: of all options of the recipe.
+        values: values of all options of the recipe.
 
     Raises:
-        ConfigError: with the problems of all of them.
+        ConfigError: with the problems of all files.
     """
     checks: list[Callable[[], object]] = [
         lambda: parse_controls(values["controls"], CONTROLS),

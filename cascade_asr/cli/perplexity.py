@@ -1,6 +1,6 @@
 """Compute perplexities of trained language models (stage 5).
 
-Writes perplexity.json and scores.json into the folder of each; a model that was
+Writes perplexity.json and scores.json into each model's folder; a model that has been
 evaluated with the same options on the same texts is skipped.
 
 Example:
@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def evaluate(directory: Path, arguments: argparse.Namespace, config: EvaluationConfig) -> None:
-    """Evaluate one model on all texts, unless that has been done."""
+    """Evaluate one model on all texts, unless this has been done already."""
     path = directory / "perplexity.json"
     identity: dict[str, Any] = {
         "model_sha256": file_digest(directory / "model.pth"),

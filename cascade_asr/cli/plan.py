@@ -1,14 +1,14 @@
-"""Show a cascade before it runs: layers, stages and controls, cost, what is done.
+"""Show a cascade before it runs: layers, stages and controls, cost, and what is done.
 
 Examples:
-    cascade-asr plan --exp exp/rnn                  # what is not given is read from its folder
+    cascade-asr plan --exp exp/rnn                  # options not given are read from its folder
     cascade-asr plan --exp exp/rnn --layers         # the names for `cuts`
     cascade-asr plan --exp exp/rnn --controls all
     cascade-asr plan --exp exp/rnn --cascade-config conf/cascade_tail.yaml    # what if
     python -m cascade_asr.cli.plan --exp exp/new --dump dump --train-set train \\
         --dev-set dev --train-config conf/train.yaml --cascade-config conf/cascade.yaml
 
-Costs are in updates of the weights; in hours too once full training is done.
+Costs are in weight updates, and once full training is done also in hours.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--layers", action="store_true", help="list the layers and nothing else")
     parser.add_argument(
         "--controls", default="none",
-        help=f"shown too: none, all, or some of {','.join(CONTROLS)}; default: none",
+        help=f"controls to show: none, all, or some of {','.join(CONTROLS)}; default: none",
     )  # fmt: skip
     parser.add_argument(
-        "--list-controls", metavar="CONTROLS", help="print the names that this --controls means"
+        "--list-controls", metavar="CONTROLS", help="print the controls that this value of --controls stands for"
     )
     return parser.parse_args()
 
 
 def seconds_per_update(task: Task, plan: Plan) -> dict[str, float]:
-    """Measured, by the name of each training that is done."""
+    """Measured seconds per update of each finished training, by name."""
     measured = {}
     for branch in plan.branches.values():
         for stage in branch.stages:
@@ -67,14 +67,14 @@ def seconds_per_update(task: Task, plan: Plan) -> dict[str, float]:
 
 
 class ParameterCounts:
-    """Parameters of the network that a training has.
+    """Parameter counts of a training's network.
 
-    Stages may have another network than full training, as with tied weights untied.
-    A network is built once, and only where it is another than that of the plan.
+    Stages may have a different network from full training, for example with tied weights
+    untied. A network is built once, and only if it differs from the plan's.
 
     Args:
         task: builds networks.
-        plan: whose trainings are asked for.
+        plan: the plan whose trainings are asked for.
     """
 
     def __init__(self, task: Task, plan: Plan) -> None:
@@ -90,7 +90,7 @@ class ParameterCounts:
 
 
 def _network(stage: StagePlan) -> str:
-    """The options of a training that are not about how it is trained."""
+    """The options of a training that define its network rather than how it is trained."""
     ignored = {field.name for field in dataclasses.fields(TrainingOptions)}
     return repr({key: value for key, value in vars(stage.config).items() if key not in ignored})
 
@@ -100,7 +100,7 @@ def _sizes(model: CascadeModel) -> dict[str, int]:
 
 
 def overview(task: Task, plan: Plan, controls: list[str]) -> list[str]:
-    """The whole plan in lines."""
+    """The whole plan as lines of text."""
     runner = StageRunner(task, None, Interruption())
     engine = Engine(runner, plan.branches, plan.cascade, plan.select)
     done = {name: set(engine.done(name)) for name in plan.branches}

@@ -36,15 +36,15 @@ logger = logging.getLogger(__name__)
 def replacement_weights(
     task: Task, plan: Plan, model_name: str, names: list[str]
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """State dicts by name: ``initial``, ``random``, or another training of the experiment.
+    """State dicts to take layers from: ``initial``, ``random``, or other trainings, by name.
 
     Raises:
-        ConfigError: for a training that is not finished, or of another architecture.
+        ConfigError: for a training that is not finished, or has another architecture.
     """
     config = plan.stage(model_name).config
     replacements = {}
     for name in names:
-        if name == "initial":  # what its layers started from, where they were re-initialised
+        if name == "initial":  # the weights that re-initialised layers started from
             weights = task.build_model(config, config.seed).state_dict()
         elif name == "random":
             weights = task.build_model(config, config.seed + 1).state_dict()
@@ -66,7 +66,7 @@ def main() -> None:
         help="initial, random, or names of other trainings of the experiment; default: the "
         "plan's option probe, else initial,random",
     )
-    parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
+    parser.add_argument("--ngpu", type=int, help="number of GPUs; 0 for the CPU; default: all there are")
     arguments = parser.parse_args()
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)

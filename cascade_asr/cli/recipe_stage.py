@@ -1,7 +1,7 @@
 """Ask whether a stage of a recipe is done, and record that it is.
 
-What decides the result of a stage, and what it leaves, is in
-`cascade_asr.recipe.files_of_stages`; a stage is done while neither has changed.
+`cascade_asr.recipe.files_of_stages` defines what decides the result of a stage and what
+it writes; a stage counts as done as long as neither has changed.
 
 Examples (in a recipe's folder):
     python -m cascade_asr.cli.recipe_stage begin 3 --kind speech --values exp=exp/rnn train_set=train ...
@@ -37,8 +37,8 @@ from cascade_asr.recipe.token_folder import (
 
 DONE = "done"
 TO_DO = "to do: "
-SOURCE = "source"  # what only stage 0 itself can tell, such as what was downloaded
-LONGEST_NAME = 100  # of what the training options add to the name of an experiment
+SOURCE = "source"  # known only to stage 0 itself, such as what was downloaded
+LONGEST_NAME = 100  # characters that training options may add to an experiment's name
 
 
 def main() -> None:
@@ -55,14 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
         ("check", _check_stage, "print 'done', or 'to do: ' and the reason"),
-        ("begin", _check_stage, "the same; where it is to do, it counts as not done from here on"),
+        ("begin", _check_stage, "the same; if it is to do, it counts as not done from now on"),
         ("finish", _finish_stage, "record that it is done"),
     ):
         stage = commands.add_parser(name, help=text)
         stage.add_argument("stage", type=int, choices=STAGES, help="stage of the recipe")
         stage.add_argument("--kind", choices=("speech", "text"), required=True)
         stage.add_argument(
-            "--input", action="append", default=[], help="of the recipe: NAME=VALUE, @FILE or %%TREE"
+            "--input", action="append", default=[], help="input of the recipe: NAME=VALUE, @FILE or %%TREE"
         )
         stage.add_argument("--values", nargs="*", default=[], help="NAME=VALUE of all options and sets")
         stage.set_defaults(run=run, starts=name == "begin")
@@ -71,16 +71,16 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("marker", type=Path, help="file that stands for the work")
     work.add_argument("files", nargs="*", help="inputs; for finish, outputs")
     work.set_defaults(run=_work)
-    digest = commands.add_parser("digest", help="print what stands for a file's or folder's state")
+    digest = commands.add_parser("digest", help="print a digest of a file's or folder's state")
     digest.add_argument("path", type=Path)
     digest.set_defaults(run=lambda arguments: tree_digest(arguments.path))
     decoding = commands.add_parser("decoding", help="print what a decoding configuration reads")
     decoding.add_argument("config", type=Path)
     decoding.set_defaults(run=lambda arguments: _inputs_of_decoding(arguments.config))
     for name, run, text in (
-        ("names", _names, "print the folder that training reads, and TAG of exp/TAG"),
-        ("token-folder", _prepare_tokens, "make the folder of the tokens, before stage 2 writes"),
-        ("same-features", _require_features, "fail where stage 1 wrote features after stage 2"),
+        ("names", _names, "print the folder that training reads, and the TAG of exp/TAG"),
+        ("token-folder", _prepare_tokens, "make the token folder, before stage 2 writes to it"),
+        ("same-features", _require_features, "fail if stage 1 has written features after stage 2"),
     ):
         about = commands.add_parser(name, help=text)
         about.add_argument("--kind", choices=("speech", "text"), required=True)
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         about.set_defaults(run=run)
         if run is _names:
             about.add_argument(
-                "--check-options", action="store_true", help="first, with the files that they name"
+                "--check-options", action="store_true", help="check them first, with the files that they name"
             )
     return parser
 
@@ -156,10 +156,10 @@ def _require_features(arguments: argparse.Namespace) -> None:
 
 
 def _experiment_name(values: Mapping[str, str], kind_tag: str) -> str:
-    """The training options of the command line are in it, as ESPnet has it.
+    """Name of the experiment; as in ESPnet, it contains the command line's training options.
 
-    No setting takes another one's folder so. Experiments from before the tokens had
-    names keep theirs.
+    Thus no two settings share a folder. Experiments from before token folders had names
+    keep their old name.
     """
     given = values["train_args"]
     added = "".join("_" + re.sub(r"[^A-Za-z0-9._+-]", "", word) for word in given.split())

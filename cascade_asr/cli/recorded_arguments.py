@@ -1,7 +1,7 @@
-"""What an experiment was trained with, kept in its folder: ``arguments.json``.
+"""The arguments an experiment was trained with, kept in its folder: ``arguments.json``.
 
-``plan`` and ``redo`` read from there what they are not told. Paths are those of the
-recipe's folder, which is remembered relative to the experiment: a clone may be moved.
+``plan`` and ``redo`` read from it what their command line lacks. Paths are relative to the
+recipe's folder, which is stored relative to the experiment, so that a clone may be moved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXPERIMENT = (
     "task", "dump", "train_set", "dev_set", "train_config", "cascade_config", "train_args", "seed",
 )  # fmt: skip
 PATHS = ("dump", "train_config", "cascade_config")
-CHOICES = ("controls", "cascade_stages")  # what a recipe trains of the plan
+CHOICES = ("controls", "cascade_stages")  # which part of the plan a recipe trains
 RESOURCES = ("ngpu", "processes", "nodes", "threads")
 DEFAULT_TASK = "speech"
 NEEDED = ("dump", "train_set", "dev_set", "train_config")
@@ -29,11 +29,11 @@ NEEDED = ("dump", "train_set", "dev_set", "train_config")
 
 @dataclass(frozen=True)
 class Recorded:
-    """What ``arguments.json`` says.
+    """The content of ``arguments.json``.
 
     Attributes:
         recipe: folder that the paths are relative to.
-        values: by the names of the options.
+        values: the options' values, by option name.
     """
 
     recipe: Path
@@ -47,10 +47,10 @@ class Recorded:
 
 
 def record_arguments(arguments: argparse.Namespace) -> None:
-    """Write what a training was started with.
+    """Write the arguments that a training was started with.
 
-    One branch of several, or full training alone, says nothing about what else is
-    trained: that stays as it was recorded before.
+    A command that trains one branch of several, or full training alone, says nothing about
+    what else is trained: for this, the earlier record stays.
     """
     path = arguments.exp / NAME
     before = read_if_whole(path)
@@ -68,20 +68,20 @@ def record_arguments(arguments: argparse.Namespace) -> None:
 
 
 def recorded_arguments(experiment: Path) -> Recorded:
-    """What an experiment was trained with.
+    """Read the arguments an experiment was trained with.
 
     Raises:
-        ConfigError: if it does not say so, or its recipe is not where it was.
+        ConfigError: if they were not recorded, or the recipe is not where it was.
     """
     path = experiment / NAME
     if not path.is_file():
         if not experiment.is_dir():
             raise ConfigError(f"{experiment}: no such experiment; 'cascade-asr list' shows them")
         raise ConfigError(
-            f"{path}: not found, so the options of the experiment are not known; stage 2 of its "
-            "recipe writes it: ./run.sh --stage 2 --stop-stage 2. An experiment of "
-            "cascade_asr.Cascade has its options in its script: cascade.plan is the plan there, "
-            "and cascade.run() trains what is missing"
+            f"{path}: not found, so the experiment's options are unknown; stage 2 of its "
+            "recipe writes the file: ./run.sh --stage 2 --stop-stage 2. For an experiment of "
+            "cascade_asr.Cascade, use its script: cascade.plan holds the plan, and "
+            "cascade.run() trains what is missing"
         )
     content = read_json(path)
     missing = [name for name in NEEDED if not content.get(name)]
@@ -99,7 +99,7 @@ def recorded_arguments(experiment: Path) -> Recorded:
 
 
 def complete(arguments: argparse.Namespace) -> None:
-    """Fill in what the command line lacks, and go to the recipe's folder where that is another.
+    """Fill in what the command line lacks, and change to the recipe's folder if need be.
 
     Raises:
         ConfigError: if something is missing and not recorded either.

@@ -1,14 +1,14 @@
-"""Train a finished stage again; the old one is kept aside as STAGE.replaced.N.
+"""Train a finished stage again; the old one is set aside as STAGE.replaced.N.
 
 Examples:
     cascade-asr redo exp/rnn/stage2               # as it was trained, from exp/rnn/stage1
-    cascade-asr redo exp/rnn/longer1 --ngpu 0     # other options go to the training
+    cascade-asr redo exp/rnn/longer1 --ngpu 0     # other options are passed to the training
     cascade-asr redo exp/rnn/stage2 --aside-only  # the next ./run.sh --stage 4 trains it,
                                                   # on Slurm too
 
-Data, configurations and seed are those that the experiment was last trained or checked with
+Data, configurations and seed are those the experiment was last trained or checked with
 (arguments.json in its folder). The old folder is renamed only once the new training has
-its network and its source's weights. A stage that is not finished goes on where it stopped.
+its network and its source's weights. A stage that is not finished resumes where it stopped.
 Stages that started from it are trained again by the recipe's stage 4.
 """
 
@@ -29,7 +29,7 @@ from cascade_asr.training.lock import held
 
 
 def branch_and_number(experiment: Path, name: str) -> tuple[str, int]:
-    """Branch of a training and its number there; full training is number 0.
+    """Branch of a training and its number in the branch; full training is number 0.
 
     Raises:
         ConfigError: if the plan has no training of that name.
@@ -64,7 +64,7 @@ def descendants(experiment: Path, name: str) -> Iterator[str]:
 
 
 def training_words(recorded: Recorded, experiment: str, name: str, more: list[str]) -> list[str]:
-    """The command line of the training."""
+    """The command line that trains it."""
     branch, number = branch_and_number(recorded.recipe / experiment, name)
     what = ["full"] if number == 0 else ["cascade", f"--branch={branch}"]
     stages = [] if number == 0 else [f"--cascade-stages={number}"]

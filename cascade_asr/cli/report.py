@@ -6,7 +6,7 @@ Examples:
 
 Sets with a folder data/SET/hub5 are scored by hubscr.pl of NIST's SCTK, in subsets. With
 --dev-set the models are loaded, one after another, to show attention, CTC alignments and
-how far the layers of two trainings are apart; --samples 0 leaves that out.
+how far apart the layers of two trainings are; --samples 0 leaves this out.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def main(task: str = "speech", description: str | None = __doc__) -> None:
         "--data", type=Path, default=Path("data"), help="folder of stage 0 (default: data)"
     )
     parser.add_argument(
-        "--sctk", type=Path, help="folder of hubscr.pl (default: on PATH, or Debian's)"
+        "--sctk", type=Path, help="folder of hubscr.pl (default: PATH, then Debian's folder)"
     )
     parser.add_argument(
-        "--dev-set", help="set on which the models are looked into (default: they are not loaded)"
+        "--dev-set", help="set on which the models are inspected (default: they are not loaded)"
     )
     parser.add_argument(
-        "--samples", type=int, default=3, help="utterances of it whose alignments are drawn; 0: the "
+        "--samples", type=int, default=3, help="number of its utterances to draw alignments for; 0: the "
         "models are not loaded (default: %(default)s)"
     )
     parser.add_argument("sets", nargs="+", help="test sets inside the dump, or texts")

@@ -38,9 +38,9 @@ def parser() -> argparse.ArgumentParser:
     add("--hyp", required=True, type=Path, help=f"hypotheses: {files}")
     add("--outdir", required=True, type=Path, help="folder for the reports")
     add("--utt2spk", type=Path, help="speaker of each utterance, for Kaldi text")
-    add("--format", choices=("auto", "trn", "text"), default="auto", help="of --ref and --hyp")
-    add("--id-type", default="rm", metavar="|".join(ID_TYPES), help="where an id's speaker ends")
-    add("--case-sensitive", action="store_true", help="A differs from a (sclite -s)")
+    add("--format", choices=("auto", "trn", "text"), default="auto", help="format of --ref and --hyp")
+    add("--id-type", default="rm", metavar="|".join(ID_TYPES), help="how an utterance id names its speaker")
+    add("--case-sensitive", action="store_true", help="do not ignore case (sclite -s)")
     add("--encoding", default="", choices=ENCODINGS, help="check and split as UTF-8 (sclite -e)")
     add("--char", action="store_true", help="score characters (sclite -c)")
     add("--spaces", action="store_true", help="with --char: count spaces, as ESPnet does")
@@ -48,20 +48,20 @@ def parser() -> argparse.ArgumentParser:
     add("--delete-hyphen", action="store_true", help="with --char: drop hyphens")
     add("--optional-deletable", action="store_true", help="'(word)' may be missing (sclite -D)")
     add("--fragments", action="store_true", help="'wh-' matches 'what' (sclite -F)")
-    add("--remove", default="", metavar="WORDS", help="words, separated by spaces, to leave out")
+    add("--remove", default="", metavar="WORDS", help="words to leave out, separated by spaces")
     add("--title", help="name of the system in the reports (default: OUTDIR/hyp.trn)")
     add("--strict", action="store_true", help="a reference without hypothesis is an error")
     add("--compare", type=Path, metavar="OTHER_HYP", help="also score B and compare it with --hyp")
     add("--bootstrap", type=int, default=1000, metavar="N", help="resampled sets (0: no interval)")
     add("--bootstrap-unit", choices=UNITS, default="utterance", help="what is resampled")
-    add("--seed", type=int, default=0, help="of the bootstrap")
+    add("--seed", type=int, default=0, help="seed of the bootstrap")
     return options
 
 
 def main() -> None:
     """Read, score, write, and print the two lines that users look for."""
     arguments = parser().parse_args()
-    # A million words form no cycles; looking for some costs a tenth of the time.
+    # The objects form no reference cycles; looking for some costs a tenth of the time.
     gc.disable()
     options = ScoringOptions(
         id_type=arguments.id_type,
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 class _Reader:
-    """Reads files with the options they share."""
+    """Reads files with the options that all of them share."""
 
     def __init__(
         self, arguments: argparse.Namespace, options: ScoringOptions, notes: list[str]

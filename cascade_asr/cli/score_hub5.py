@@ -5,8 +5,8 @@
         --glm data/eval2000/hub5/glm --outdir exp/decode_eval2000/score_hub5
     python -m cascade_asr.cli.score_hub5 --check          # is hubscr.pl installed?
 
-OUTDIR gets the reports of each subset in a folder of its own and result.json.
-The segments must have the evaluation's original times.
+The reports of each subset go to a separate folder in OUTDIR, the results to
+OUTDIR/result.json. The segments must have the evaluation's original times.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--glm", type=Path, help="the evaluation's word mapping rules")
     add("--outdir", type=Path, help="folder for the reports")
     add("--sctk", type=Path, help="folder of hubscr.pl (default: PATH, /usr/lib/sctk/bin)")
-    add("--strict", action="store_true", help="a segment or side not decoded is an error")
+    add("--strict", action="store_true", help="a segment or side that was not decoded is an error")
     return options
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         arguments.reco2file_and_channel,
     )
     warnings += [
-        f"the stm holds no file of subset {subset} ('{prefix}*')"
+        f"the stm contains no file of subset {subset} ('{prefix}*')"
         for subset, prefix in SUBSETS[arguments.set].items()
         if subset not in reference.subsets
     ]

@@ -1,6 +1,6 @@
-"""Print the trainings that are to be decoded, full training first.
+"""Print the trainings to be decoded, full training first.
 
-These are full training, all finished stages of the cascade, and of each control
+These are full training, all finished stages of the cascade, and for each control
 the training that the dev metric selects.
 
 Example:

@@ -1,13 +1,13 @@
-"""Show the trainings that run or wait: epoch, update and time left, here and on Slurm.
+"""Show running and waiting trainings: epoch, update and time left, here and on Slurm.
 
 Examples:
-    cascade-asr status               # of exp/ here, or of all recipes of a clone
+    cascade-asr status               # those in exp/ here, or in all recipes of a clone
     cascade-asr status exp/rnn
     cascade-asr status --all         # finished ones too
 
-The time left is to the last epoch at the pace of the latest minutes, dev passes included;
-patience may end a training sooner. Trainings on other hosts are seen by what they write,
-every 10 seconds, into the experiment's folder.
+The time left is until the last epoch, at the pace of the last few minutes, dev passes
+included; patience may end a training sooner. Trainings on other hosts are known by what
+they write to the experiment's folder every 10 seconds.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from cascade_asr.training.standing import Standing
 
 HEADER = ["training", "state", "where", "epoch", "update", "left", "last sign"]
 REMEDY = {
-    KILLED: "its process is gone; run the same command again: it resumes",
-    STOPPED: "run the same command again: it resumes",
+    KILLED: "its process is gone; run the same command again to resume",
+    STOPPED: "run the same command again to resume",
     BEGUN: "it has no checkpoint yet",
 }
 
 
 def row(training: Path, state: str, where: str, standing: Standing | None) -> list[str]:
-    """One line of the table."""
+    """One row of the table."""
     if standing is None:
         return [str(training), state, where, "-", "-", "-", "-"]
     left = standing.seconds_left
@@ -57,7 +57,7 @@ def row(training: Path, state: str, where: str, standing: Standing | None) -> li
 
 
 def rows_of(directory: Path, every: bool) -> list[list[str]]:
-    """The trainings of an experiment, with their jobs where they have any."""
+    """Rows of an experiment's trainings, with their jobs if they have any."""
     jobs: dict[str, JobState] = {
         each.folder.training: each for each in job_states(job_folders(directory))
     }
@@ -97,7 +97,7 @@ def main() -> None:
     if rows:
         print(table(HEADER, rows))
     else:
-        print("nothing runs or waits; 'cascade-asr list' shows what is there")
+        print("nothing is running or waiting; 'cascade-asr list' shows what is there")
 
 
 if __name__ == "__main__":

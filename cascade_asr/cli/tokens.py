@@ -27,23 +27,23 @@ def main() -> None:
     )
     parser.add_argument("dump", type=Path, help="folder of stage 1")
     parser.add_argument("sets", nargs="+", help="sets inside it")
-    parser.add_argument("--train-set", required=True, help="the set whose text makes the tokens")
+    parser.add_argument("--train-set", required=True, help="the set whose text defines the tokens")
     parser.add_argument("--token-type", choices=("char", "bpe"), default="char")
-    parser.add_argument("--vocabulary-size", type=int, default=2000, help="pieces, for bpe")
+    parser.add_argument("--vocabulary-size", type=int, default=2000, help="number of pieces, for bpe")
     parser.add_argument(
         "--bpemode", choices=BPEMODES, default=UNIGRAM, help="how sentencepiece finds the pieces: "
-        "those that make the text likeliest, or merges of the most frequent pairs",
+        "those that make the text most likely, or merges of the most frequent pairs",
     )
-    parser.add_argument("--non-linguistic-symbols", type=Path, help="symbols, one per line")
+    parser.add_argument("--non-linguistic-symbols", type=Path, help="file with one symbol per line")
     parser.add_argument(
-        "--token-list", type=Path, metavar="FILE_OR_FOLDER", help="take these tokens instead of "
-        "making some: a token folder such as exp/TAG/tokens, a list with one token a line, or the "
-        "config.yaml of an ESPnet2 model",
+        "--token-list", type=Path, metavar="FILE_OR_FOLDER", help="use these tokens instead of "
+        "making new ones: a token folder such as exp/TAG/tokens, a list with one token per line, or "
+        "the config.yaml of an ESPnet2 model",
     )
     for name, what in (
-        ("--min-frames", "leave shorter training utterances out"),
-        ("--max-frames", "leave longer training utterances out"),
-        ("--max-characters", "leave training utterances with a longer text out"),
+        ("--min-frames", "leave out shorter training utterances"),
+        ("--max-frames", "leave out longer training utterances"),
+        ("--max-characters", "leave out training utterances with a longer text"),
     ):
         parser.add_argument(name, type=int, metavar="N", help=what)
     parser.add_argument(

@@ -55,32 +55,32 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cascade-stages", default="all", help="all, none, or numbers such as 2,3")
     parser.add_argument(
         "--controls", default="none",
-        help=f"trained too: none, all, or some of {','.join(CONTROLS)}",
+        help=f"controls to train as well: none, all, or some of {','.join(CONTROLS)}",
     )
-    parser.add_argument("--branch", help="train this branch alone: cascade or a control")
-    parser.add_argument("--ngpu", type=int, help="GPUs; 0 for the CPU; default: those there are")
-    parser.add_argument("--processes", type=int, default=1, help="ranks on the CPU of a machine")
-    parser.add_argument("--nodes", type=int, default=1, help="machines; their ranks come from srun")
+    parser.add_argument("--branch", help="train only this branch: cascade or a control")
+    parser.add_argument("--ngpu", type=int, help="number of GPUs; 0 for the CPU; default: all there are")
+    parser.add_argument("--processes", type=int, default=1, help="ranks per machine on the CPU")
+    parser.add_argument("--nodes", type=int, default=1, help="number of machines; srun starts their ranks")
     parser.add_argument(
         "--threads", type=int,
-        help="of each process on a CPU; default: one for each 5 million parameters of the network, "
-        "at most one per processor",
+        help="threads of each process on a CPU; default: one for every 5 million parameters of the "
+        "network, at most one per processor",
     )  # fmt: skip
-    parser.add_argument("--show-plan", action="store_true", help="for check: print the plan too")
-    parser.add_argument("--log", type=Path, help="append the log to this file too")
+    parser.add_argument("--show-plan", action="store_true", help="with check: also print the plan")
+    parser.add_argument("--log", type=Path, help="also append the log to this file")
     parser.add_argument(
         "--again", default="", metavar="STAGE",
-        help="train this one again if it is done; the old one is kept as STAGE.replaced.N",
+        help="train this stage again if it is done; the old one is kept as STAGE.replaced.N",
     )  # fmt: skip
     return parser.parse_args()
 
 
 def check(task: Task, config: TrainingOptions, plan: Plan, where: str) -> None:
-    """Tell what training would see, and stop where it could not; write ``plan.json``.
+    """Print what training would see, stop at what it could not do, and write ``plan.json``.
 
     Args:
         task, config, plan: what would be trained.
-        where: the file of the configuration, for the messages.
+        where: the configuration's file, for the messages.
     """
     print("\n".join(task.data(plan.model, config).description))
     try_networks(task, plan, where)
@@ -88,7 +88,7 @@ def check(task: Task, config: TrainingOptions, plan: Plan, where: str) -> None:
 
 
 def chosen(plan: Plan, arguments: argparse.Namespace) -> tuple[list[int], list[str]]:
-    """The stages of the branch and the controls that the options name.
+    """Stages of the branch, and controls, that the options name.
 
     Raises:
         ConfigError: for a branch, a stage or a control that the plan lacks.

@@ -7,10 +7,11 @@ Examples:
     cat a.wav | python -m cascade_asr.cli.transcribe exp/rnn -
 
 MODEL is an experiment (its selected stage), a stage, a model exported to ESPnet2's
-format, or its zip. Any rate, container and number of channels is read; `-` is the
-audio on standard input. Nothing is written but the standard output. With several
-recordings, each line of txt begins with the recording's name and a tab. What cannot be
-transcribed is reported, the other recordings are, and the exit status is 1.
+format, or its zip. Any sample rate, container and number of channels can be read; `-`
+stands for audio on standard input. Output goes only to standard output. With several
+recordings, each line of txt begins with the recording's name and a tab. If a recording
+cannot be transcribed, this is reported, the others are still transcribed, and the exit
+status is 1.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="such as exp/rnn, exp/rnn/stage1 or exported.zip")
     parser.add_argument("audio", nargs="*", help="recordings; - is standard input")
-    parser.add_argument("--list", type=Path, help="file of recordings, one a line; "
+    parser.add_argument("--list", type=Path, help="file that lists recordings, one per line; "
                         "- is standard input")  # fmt: skip
     parser.add_argument("--output", choices=FORMATS, default="txt", help="default: txt")
     parser.add_argument("--config", type=Path, help="decoding options, such as conf/decode.yaml")
     parser.add_argument("--fbank-config", type=Path,
-                        help="options of the features, where the model does not tell them")  # fmt: skip
-    parser.add_argument("--channel", type=int, help="from 1; default: the mean of all channels")
+                        help="feature options, if the model does not include them")  # fmt: skip
+    parser.add_argument("--channel", type=int, help="channel, from 1; default: the mean of all channels")
     parser.add_argument("--longest-s", type=float, default=LONGEST_S, help="longer recordings are "
                         "cut at pauses; default: %(default)s seconds")  # fmt: skip
     parser.add_argument("--ngpu", type=int, choices=(0, 1), default=0, help="1 to use a GPU")
@@ -54,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def formatted(result: Transcription, output: str, several: bool) -> str:
-    """What is printed of a recording."""
+    """What is printed for a recording."""
     text = result.formatted(output)
     if several and output == "txt":
         return f"{result.name}\t{text}"
@@ -66,7 +67,7 @@ def main() -> int:
     recordings = recordings_of(arguments.audio, arguments.list)
     several = len(recordings) > 1
     if arguments.output == "srt" and several:
-        raise ConfigError("--output srt: subtitles are of one recording; name one")
+        raise ConfigError("--output srt: subtitles are for one recording; name only one")
     if arguments.ngpu and not torch.cuda.is_available():
         raise ConfigError("--ngpu 1: this machine has no GPU; use --ngpu 0")
     if arguments.channel is not None and arguments.channel < 1:
@@ -94,7 +95,7 @@ def main() -> int:
         sys.stdout.flush()
     progress.close()
     if failed and several:
-        logger.error("%d of %d recordings are not transcribed", len(failed), len(recordings))
+        logger.error("%d of %d recordings were not transcribed", len(failed), len(recordings))
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Unpack archives of corpora without trusting the names in them."""
+"""Unpack corpus archives without trusting the names in them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 def unpack_tar(tar: tarfile.TarFile, folder: Path) -> None:
     """Unpack everything into ``folder``, and nothing anywhere else.
 
-    Files get this user for their owner, and usual permissions.
+    Files are owned by the current user and get the usual permissions.
 
     Raises:
         tarfile.TarError: for a name that leads out of the folder, a device and the like;
-            before Python 3.11.4, which has no filters for this, for links too.
+            before Python 3.11.4, which has no filters for this, also for links.
     """
     if hasattr(tarfile, "data_filter"):
         tar.extractall(folder, filter="data")

@@ -1,9 +1,9 @@
 """Bucketed batches: which utterances go together, and in which order.
 
 Utterances are sorted by length and cut into batches, so that little of a batch
-is padding. The plan depends on nothing but lengths and options; the order of
-the batches in an epoch on nothing but seed and epoch, so a resumed training
-sees what an uninterrupted one would.
+is padding. The plan depends only on lengths and options, and the order of the
+batches in an epoch only on seed and epoch, so a resumed training sees what an
+uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BATCH_TYPES = ("numel", "length", "folded", "sorted", "unsorted")
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How to cut batches; the keys and their meaning are ESPnet2's.
+    """How to form batches; the keys and their meaning are ESPnet2's.
 
     Attributes:
         batch_type: ``numel`` and ``length`` fill a batch up to ``batch_bins``;
@@ -45,12 +45,12 @@ def plan_batches(
     Args:
         frames: T of each utterance, shape (N,).
         token_lengths: U of each utterance, shape (N,).
-        dimension: D, features of a frame.
+        dimension: D, feature dimension.
         options: as above.
 
     Returns:
-        Indices of the utterances of each batch; every utterance in exactly one.
-        An utterance larger than ``batch_bins`` makes a batch of its own.
+        Indices of the utterances of each batch; every utterance is in exactly one.
+        An utterance larger than ``batch_bins`` becomes a batch by itself.
 
     Raises:
         ConfigError: for an unknown ``batch_type``.
@@ -94,8 +94,8 @@ def epoch_order(batches: int, seed: int, epoch: int, short_first: bool = False) 
     """The order of the batches in one epoch, shape (batches,).
 
     Args:
-        batches: how many there are.
-        seed: of the training.
+        batches: number of batches.
+        seed: seed of the training.
         epoch: counted from 1.
         short_first: keep the plan's order, shortest utterances first (the
             "SortaGrad" curriculum of Deep Speech 2, section 3.2).
@@ -106,6 +106,6 @@ def epoch_order(batches: int, seed: int, epoch: int, short_first: bool = False) 
 
 
 def padding_share(batches: list[np.ndarray], frames: np.ndarray) -> float:
-    """Share of the frames of all batches that is padding, 0 to 1."""
+    """Share of padding among the frames of all batches, 0 to 1."""
     padded = sum(len(batch) * int(frames[batch].max()) for batch in batches)
     return 1.0 - float(frames.sum()) / max(padded, 1)

@@ -1,4 +1,4 @@
-"""Fetch a large file, go on where it was cut off, and give up soon without a network."""
+"""Fetch a large file, resume a partial download, and give up quickly without a network."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import urllib.request
 from pathlib import Path
 
 CONNECT_LIMIT_S = 4.5  # two servers are tried within 10 s
-STALL_LIMIT_S = 30.0  # between two blocks: a network that went away
+STALL_LIMIT_S = 30.0  # longest wait between two blocks before the network counts as lost
 _FAULTS = (OSError, ValueError, http.client.HTTPException)
 
 
 def fetch(url: str, partial: Path, connect_limit_s: float = CONNECT_LIMIT_S) -> str:
-    """Fetch ``url`` into a file, or the rest of it; returns why not all came, or "".
+    """Fetch ``url``, or the rest of it, into a file; return why it is incomplete, or "".
 
     Args:
         url: what to fetch.
-        partial: where what came is kept; the next call goes on from there.
-        connect_limit_s: from the start to the first bytes.
+        partial: file for what has arrived; the next call continues from there.
+        connect_limit_s: limit from the start to the first bytes.
 
-    A thread does the work because the time limits of sockets do not cover the look-up of
-    the name; a thread that hangs there is left behind.
+    A thread does the work because the timeouts of sockets do not cover the name
+    look-up; a thread that hangs there is abandoned.
     """
     blocks: queue.Queue[bytes | Exception | int] = queue.Queue(maxsize=64)
     have = partial.stat().st_size if partial.is_file() else 0
@@ -52,7 +52,7 @@ def fetch(url: str, partial: Path, connect_limit_s: float = CONNECT_LIMIT_S) -> 
         first = blocks.get(timeout=connect_limit_s)
         if isinstance(first, urllib.error.HTTPError) and first.code == 416:  # no such range
             partial.unlink(missing_ok=True)
-            return "the file there is shorter than what came before; begin again"
+            return "the file on the server is shorter than what was received before; start again"
         if isinstance(first, Exception):
             raise first
         with partial.open("r+b" if first else "wb") as stream:

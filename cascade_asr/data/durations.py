@@ -1,4 +1,4 @@
-"""How long the utterances of a data folder are."""
+"""Durations of the utterances of a data folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cascade_asr.errors import DataError
 
 
 def durations_s(data: DataDir) -> dict[str, float]:
-    """Seconds of each utterance: by its segment, else by the header of its audio file.
+    """Seconds of each utterance, from its segment or else from the header of its audio file.
 
-    A command of wav.scp is run, and what it prints is counted.
+    A command in wav.scp is run, and the samples that it prints are counted.
 
     Raises:
-        DataError: naming the first recordings that cannot be read, or a missing wav.scp.
+        DataError: naming the first recordings that cannot be read, or if wav.scp is missing.
     """
     segments = {name: data.segment(name) for name in data.utterances}
     open_ended = sorted({each.recording for each in segments.values() if each.end_s is None})

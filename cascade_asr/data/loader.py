@@ -1,6 +1,6 @@
 """Batches of features and tokens, read from the archives in worker processes.
 
-Nothing but the batches in flight is held in memory, however large the corpus.
+Only the batches in flight are held in memory, however large the corpus.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cascade_asr.data.manifest import Manifest
 from cascade_asr.data.tokens import IGNORE_ID
 from cascade_asr.errors import DataError
 
-WAIT_FOR_BATCH_S = 3600  # after which a reading process is taken for lost
+WAIT_FOR_BATCH_S = 3600  # after which a reading process counts as lost
 PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 Item = tuple[str, np.ndarray, np.ndarray]  # utterance, features (T, D), tokens (U,)
 
@@ -67,7 +67,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch with its features and tokens on ``device``; lengths stay on the CPU.
 
-        To a GPU they go from pinned memory, which nobody waits for.
+        Copies to a GPU start from pinned memory, so that nothing waits for them.
         """
         features, tokens = self.features, self.tokens
         if device.type == "cuda":
@@ -87,7 +87,7 @@ class UtteranceDataset(Dataset):
     Args:
         manifest: as read from stage 2.
         dimension: D that the network expects; other features are an error.
-        speaker_cmvn: Kaldi statistics a speaker, to normalise with; None for not.
+        speaker_cmvn: Kaldi statistics by speaker to normalise with; None: do not normalise.
         normalize_conf: whether means and variances are normalised (`SpeakerMVN`).
     """
 
@@ -156,11 +156,11 @@ def collate(items: Sequence[Item | DataError]) -> Batch | DataError:
 
 
 def _pack(items: Sequence[Item | DataError]) -> bytes:
-    """A padded batch as bytes, which need nothing but the pipe between the processes.
+    """A padded batch as bytes, which need only the pipe between the processes.
 
-    Tensors would travel as open files through a socket in TMPDIR. Where one of
-    these is not to be had, that fails in a thread that nobody waits for, and
-    training waits for ever.
+    Tensors would travel as open files through a socket in TMPDIR. If either is
+    not available, this fails in a thread that nobody waits for, and training
+    waits forever.
     """
     return pickle.dumps(_pad(items), protocol=5)
 
@@ -169,7 +169,7 @@ def _unpack(content: bytes) -> Batch:
     """The batch that `_pack` made.
 
     Raises:
-        DataError: the one that it found.
+        DataError: if that is what `_pack` was given.
     """
     padded = pickle.loads(content)
     if isinstance(padded, DataError):
@@ -186,7 +186,7 @@ class BatchLoader:
         batches: the plan, from `plan_batches`.
         seed: decides the order of the batches; None keeps the plan's order.
         num_workers: reading processes; 0 reads in this one.
-        short_first_epochs: so many first epochs go from short to long batches.
+        short_first_epochs: number of initial epochs that go from short to long batches.
         rank, world_size: each of ``world_size`` processes gets every
             ``world_size``-th utterance of each batch, so that a global batch is
             the same for any number of processes.
@@ -214,7 +214,7 @@ class BatchLoader:
         return len(self.batches)
 
     def batches_of(self, epoch: int) -> int:
-        """Batches of one epoch: all epochs have as many."""
+        """Number of batches in an epoch, the same for all epochs."""
         return len(self)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -222,7 +222,7 @@ class BatchLoader:
 
         Args:
             epoch: counted from 1; decides the order.
-            start: skip so many batches, which a resumed training has seen.
+            start: number of batches to skip, which a resumed training has seen.
         """
         if self.seed is None:
             order = np.arange(len(self))
@@ -245,10 +245,10 @@ class BatchLoader:
 
 
 def _depend_on_training(worker: int) -> None:
-    """Leave it to the training process to decide what a signal to the whole job means.
+    """Let the training process decide what a signal to the whole job means.
 
-    A worker that SIGTERM ends would take the training with it, unsaved. The end of
-    the training, however it comes, is the end of its workers.
+    A worker killed by SIGTERM would end the training before it has saved. When the
+    training ends, for whatever reason, so do its workers.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -257,19 +257,19 @@ def _depend_on_training(worker: int) -> None:
 
 
 def kill_workers() -> None:
-    """End the reading processes of this process, whatever they are doing."""
+    """Kill this process's reading processes, whatever they are doing."""
     for worker in multiprocessing.active_children():
         worker.kill()
 
 
-# Registered after multiprocessing's own handler, so it runs before: that one sends a
+# Registered after multiprocessing's own handler, so it runs first: the other sends
 # SIGTERM, which workers ignore, and waits for them.
 atexit.register(kill_workers)
 
 
 @contextmanager
 def explain_lost_workers() -> Iterator[None]:
-    """Say what to do where a reading process was killed; PyTorch tells it anywhere in the block.
+    """Say what to do if a reading process was killed; PyTorch may report it anywhere in the block.
 
     Raises:
         DataError: instead of PyTorch's RuntimeError.
@@ -280,7 +280,7 @@ def explain_lost_workers() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise DataError(
-            f"a process that reads features died ({error}); mostly the memory ran out: lower "
+            f"a process that reads features died ({error}), usually for lack of memory: lower "
             "num_workers or batch_bins, or ask for more memory, and start again: training resumes"
         ) from error
 

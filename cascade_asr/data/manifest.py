@@ -1,7 +1,7 @@
 """The list of utterances that training and decoding read.
 
-One line an utterance, tab-separated, in a file that loads fast for 600,000 of
-them: id, speaker, frames, feats.scp entry, token ids.
+One tab-separated line per utterance, in a file that loads fast even with 600,000
+of them: id, speaker, frames, feats.scp entry, token ids.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Manifest:
         utterances, speakers: ids.
         feats: feats.scp entries (``ark:offset``).
         frames: feature frames of each utterance, shape (N,).
-        tokens: token ids of all utterances, one after the other.
+        tokens: token ids of all utterances, concatenated.
         token_ends: where each utterance ends in ``tokens``, shape (N,).
-        path: the file that it was read from.
+        path: the file it was read from.
     """
 
     utterances: list[str]
@@ -81,7 +81,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        DataError: if the file is missing, empty or damaged, with the line.
+        DataError: if the file is missing, empty or damaged (with the line).
     """
     if not path.is_file():
         raise DataError(f"{path}: no such manifest; run stage 2")
@@ -114,10 +114,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of what a manifest says of its utterances, wherever the archives are.
+    """SHA-256 of what a manifest says about its utterances, wherever the archives are.
 
-    By this a model remembers its data: moving a folder, or computing the same
-    features in more jobs, does not make it different data.
+    A model remembers its data by this digest: moving a folder, or computing the
+    same features with more jobs, does not make the data different.
     """
     content = hashlib.sha256()
     with path.open(encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""What training and decoding read of a set: its manifest, made of its tables and the tokens."""
+"""Write the manifest of a set, which training and decoding read, from its tables and the tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Limits:
 
     Attributes:
         min_frames, max_frames: feature frames, both inclusive; None is no limit.
-        max_characters: of the text, blanks included; None is no limit.
+        max_characters: characters of the text, blanks included; None is no limit.
     """
 
     min_frames: int | None = None
@@ -32,7 +32,7 @@ class Limits:
     max_characters: int | None = None
 
     def keep(self, frames: int, text: str) -> bool:
-        """Is an utterance of this size within the limits?"""
+        """Whether an utterance of this size is within the limits."""
         return (
             (self.min_frames is None or frames >= self.min_frames)
             and (self.max_frames is None or frames <= self.max_frames)
@@ -53,11 +53,11 @@ def write_set(
     """Write the manifest of one set; text that has unknown tokens is reported.
 
     Args:
-        directory: of the set, from stage 1.
+        directory: the set's folder, from stage 1.
         tokenizer: makes the token ids.
-        required: every utterance must have text: a set that is scored.
+        required: every utterance must have text, as in a set that is scored.
         limits: utterances beyond them are left out.
-        keep_empty: utterances without text stay, to be decoded: the set is scored
+        keep_empty: keep utterances without text, to be decoded: the set is scored
             against another reference.
 
     Raises:
@@ -102,7 +102,7 @@ def write_set(
         raise DataError(f"{directory}: no utterance is left of {len(tables['feats.scp'])}")
     if with_unknown:
         logger.warning(
-            "%s: %d of %d utterances hold tokens that the token list lacks; %d tokens become <unk>%s",
+            "%s: %d of %d utterances have tokens that the token list lacks; %d tokens become <unk>%s",
             directory,
             with_unknown,
             len(rows),
@@ -111,8 +111,8 @@ def write_set(
         )
     if changed:
         logger.warning(
-            "%s: %d of %d texts are not what their tokens spell, such as that of %s (its model "
-            "normalises, perhaps); they can never be recognised without errors",
+            "%s: %d of %d texts differ from what their tokens spell, such as that of %s (perhaps "
+            "its model normalises text); they can never be recognised without errors",
             directory, len(changed), len(rows), changed[0],
         )  # fmt: skip
     write_manifest(directory / "manifest.tsv", rows)

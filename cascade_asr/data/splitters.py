@@ -11,7 +11,7 @@ SPACE = "<space>"
 
 
 class Splitter(Protocol):
-    """Cuts a text into token strings; ids and the token list are not its business."""
+    """Splits a text into token strings; it does not deal with ids or the token list."""
 
     def text2tokens(self, text: str) -> list[str]:
         """The tokens of ``text``."""
@@ -24,8 +24,8 @@ class CharacterSplitter:
     """One token per character; ``<space>`` stands for a space.
 
     Args:
-        symbols: strings such as ``<noise>`` that are one token each. Where one
-            begins another, the longest one that fits is taken.
+        symbols: strings such as ``<noise>`` that are one token each. If one is the
+            beginning of another, the longest that matches is used.
     """
 
     def __init__(self, symbols: Iterable[str] = ()) -> None:
@@ -46,7 +46,7 @@ class PieceSplitter:
 
     Args:
         model: path of the model. It is read at first use, so that a splitter can
-            be sent to another process before.
+            be sent to another process before that.
     """
 
     def __init__(self, model: Path) -> None:

@@ -1,4 +1,4 @@
-"""Take the tokens of another model, so that it or its classifier can be used here."""
+"""Use the tokens of another model, so that it or its classifier can be used here."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json, write_json
 from cascade_asr.yaml_file import read_yaml
 
-WORD_START = "\u2581"  # of sentencepiece
+WORD_START = "\u2581"  # sentencepiece's mark
 BPE_MODEL = "bpe.model"
 
 
 @dataclass
 class _Tokens:
-    """What a token folder is made of."""
+    """The content of a token folder."""
 
     tokens: list[str]
     token_type: str
@@ -35,15 +35,15 @@ class _Tokens:
 
 
 def copy_tokens(source: Path, directory: Path, symbols: Path | None = None) -> Tokenizer:
-    """Make ``directory`` the token folder of another model.
+    """Make ``directory`` a token folder with another model's tokens.
 
     Args:
         source: a token folder of ours; a list of tokens, one per line; or ESPnet2's
-            ``config.yaml`` with its token_list. Beside a list, or where the
-            configuration says, is the sentencepiece model (``bpe.model``), if any.
+            ``config.yaml`` with its token_list. The sentencepiece model
+            (``bpe.model``), if any, is beside a list, or where the configuration says.
         directory: what `Tokenizer.from_directory` will read; replaced.
-        symbols: non-linguistic symbols of the texts, one per line. Those among the
-            model's tokens are known without it.
+        symbols: file of the texts' non-linguistic symbols, one per line. Those among
+            the model's tokens are known without it.
 
     Raises:
         ConfigError: if there are no tokens, or pieces without their model.
@@ -82,7 +82,7 @@ def _from_list(path: Path) -> _Tokens:
         return _Tokens(tokens, "bpe", model)
     if any(token.startswith(WORD_START) for token in tokens):
         raise ConfigError(
-            f"{path}: these are sentencepiece's pieces, and their {BPE_MODEL} is not beside it"
+            f"{path}: these are sentencepiece pieces, but their {BPE_MODEL} is not beside the list"
         )
     return _Tokens(tokens, "char")
 
@@ -103,19 +103,19 @@ def _from_configuration(path: Path) -> _Tokens:
             f"{path}: token_type: '{token_type}' is not supported; expected char or bpe"
         )
     if not content.get("bpemodel"):
-        raise ConfigError(f"{path}: token_type is bpe, and no bpemodel is named")
+        raise ConfigError(f"{path}: token_type is bpe, but no bpemodel is named")
     return _Tokens(tokens, "bpe", find_beside(path, content["bpemodel"]))
 
 
 def find_beside(configuration: Path, named: str) -> Path:
-    """A file that a configuration of ESPnet2 names.
+    """Find a file that an ESPnet2 configuration names.
 
-    ESPnet2 means a path from the folder that its recipe runs in. The file's name
-    beside the configuration is tried first, then the path from here and from the
-    folders above the configuration.
+    ESPnet2's paths are relative to the folder in which its recipe runs. The file's
+    name beside the configuration is tried first, then the path from the current
+    folder and from the folders above the configuration.
 
     Raises:
-        ConfigError: if it is not there.
+        ConfigError: if it is not found.
     """
     places = [configuration.with_name(Path(named).name), Path(named)]
     places += [folder / named for folder in configuration.absolute().parents]
@@ -123,13 +123,13 @@ def find_beside(configuration: Path, named: str) -> Path:
         if place.is_file():
             return place
     raise ConfigError(
-        f"{configuration}: it names {named}, which is neither there nor beside it: copy that file "
+        f"{configuration}: names {named}, which is neither there nor beside it: copy that file "
         f"to {configuration.parent}"
     )
 
 
 def _write(directory: Path, found: _Tokens) -> None:
-    """Write a token folder; symbols that a list of characters holds are found in it."""
+    """Write a token folder; symbols in a list of characters are detected."""
     symbols = list(found.symbols)
     if found.token_type == "char":
         special = (BLANK, UNKNOWN, SPACE, SENTENCE_EDGE)
@@ -144,7 +144,7 @@ def _write(directory: Path, found: _Tokens) -> None:
             stream.writelines(f"{symbol}\n" for symbol in symbols)
     if found.bpe_model:
         if not found.bpe_model.is_file():
-            raise ConfigError(f"{found.bpe_model}: no such file; it belongs to these tokens")
+            raise ConfigError(f"{found.bpe_model}: no such file; these tokens need it")
         shutil.copyfile(found.bpe_model, directory / BPE_MODEL)
         content["bpe_model"] = BPE_MODEL
     write_json(directory / "tokens.json", content)

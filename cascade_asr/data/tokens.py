@@ -1,6 +1,6 @@
-"""Token lists and the way from text to token ids and back.
+"""Token lists, and the conversion of text to token ids and back.
 
-The token list is ESPnet2's: one token a line, ``<blank>`` first, ``<unk>``
+The token list has ESPnet2's form: one token per line, ``<blank>`` first, ``<unk>``
 second, ``<sos/eos>`` last.
 """
 
@@ -22,12 +22,12 @@ from cascade_asr.files import atomic_write, write_json
 
 BLANK, UNKNOWN, SENTENCE_EDGE = "<blank>", "<unk>", "<sos/eos>"
 BLANK_ID = 0
-SENTENCEPIECE_LINE_BYTES = 4192  # its own limit
+SENTENCEPIECE_LINE_BYTES = 4192  # sentencepiece's default limit
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
 BPE_MODEL = "bpe.model"
 UNIGRAM = "unigram"
 BPEMODES = (UNIGRAM, "bpe")  # as sentencepiece and ESPnet call them
-NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; not scored
+NON_LINGUISTIC_SYMBOLS = "non_linguistic_symbols.txt"  # in a token folder; they are not scored
 
 SHOWN_CHARACTERS = 60
 
@@ -45,7 +45,7 @@ class Tokenizer:
         bpe_model: path of the sentencepiece model; only for ``bpe``.
 
     Raises:
-        ConfigError: if a file is missing or the list is not of ESPnet2's form.
+        ConfigError: if a file is missing or the list does not have ESPnet2's form.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Tokenizer:
 
     @classmethod
     def from_directory(cls, directory: Path) -> Tokenizer:
-        """The tokenizer that stage 2 wrote: tokens.txt, tokens.json and what that names."""
+        """The tokenizer that stage 2 wrote: tokens.txt, tokens.json and the files it names."""
         path = directory / "tokens.json"
         if not path.is_file():
             raise ConfigError(f"{path}: no tokens; run stage 2")
@@ -80,7 +80,7 @@ class Tokenizer:
         )
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``; what the list lacks becomes ``<unk>``."""
+        """Token ids of ``text``; tokens that the list lacks become ``<unk>``."""
         return [
             self._ids.get(token, self._unknown_id) for token in self._splitter.text2tokens(text)
         ]
@@ -92,8 +92,8 @@ class Tokenizer:
     def decode(self, token_ids: Iterable[int]) -> str:
         """Text of ``token_ids``; blanks and sentence edges are left out.
 
-        A non-linguistic symbol is a word, also where no space was recognised beside
-        it, so that scoring can leave it out; so is ``<unk>`` among pieces.
+        A non-linguistic symbol is a word even if no space was recognised beside it,
+        so that scoring can leave it out; so is ``<unk>`` among pieces.
         """
         edge = len(self.tokens) - 1
         tokens = [self.tokens[index] for index in token_ids if index not in (BLANK_ID, edge)]
@@ -123,8 +123,8 @@ def read_symbols(path: Path) -> list[str]:
     """Read a file of symbols, one per line.
 
     Raises:
-        ConfigError: with file and line, for a symbol that holds a blank of Unicode or
-            something invisible.
+        ConfigError: with file and line, for a symbol that contains a Unicode blank or an
+            invisible character.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of non-linguistic symbols")
@@ -133,7 +133,7 @@ def read_symbols(path: Path) -> list[str]:
         symbol = line.strip(BLANKS)
         odd = odd_character(symbol)
         if odd:
-            raise ConfigError(f"{path}:{number}: {odd}; take it out")
+            raise ConfigError(f"{path}:{number}: {odd}; remove it")
         if symbol:
             symbols.append(symbol)
     return symbols
@@ -149,7 +149,7 @@ def read_token_list(path: Path) -> list[str]:
         raise ConfigError(f"{path}: no such token list; run stage 2")
     with path.open("rb") as stream:
         if stream.read(3) == codecs.BOM_UTF8:
-            raise ConfigError(f"{path}:1: the file begins with a byte order mark; save it without")
+            raise ConfigError(f"{path}:1: the file begins with a byte order mark; save it without one")
     try:
         tokens = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -161,7 +161,7 @@ def read_token_list(path: Path) -> list[str]:
     seen: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if token in seen:
-            raise ConfigError(f"{path}:{number}: token '{token}' is also in line {seen[token]}")
+            raise ConfigError(f"{path}:{number}: token '{token}' is also on line {seen[token]}")
         seen[token] = number
     for token, place, line in ((BLANK, 0, "first"), (SENTENCE_EDGE, -1, "last")):
         if not tokens or tokens[place] != token:
@@ -182,11 +182,11 @@ def write_token_directory(
     """Make the tokens of a recipe: everything that `Tokenizer.from_directory` reads.
 
     Args:
-        directory: made where it does not exist.
+        directory: created if it does not exist.
         texts: transcripts of the training set.
         token_type: ``char`` or ``bpe``.
-        vocabulary_size: pieces of a ``bpe`` model.
-        non_linguistic_symbols: symbols that are one token each, one per line.
+        vocabulary_size: number of pieces of a ``bpe`` model.
+        non_linguistic_symbols: file of symbols that are one token each, one per line.
         bpemode: how a ``bpe`` model finds its pieces, one of `BPEMODES`.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -200,13 +200,13 @@ def write_token_directory(
     if token_type == "bpe":
         symbols = read_symbols(non_linguistic_symbols) if non_linguistic_symbols else []
         train_bpe(texts, directory, vocabulary_size, symbols, bpemode=bpemode)
-        if bpemode != UNIGRAM:  # written only where it is asked for: folders of before stay the same
+        if bpemode != UNIGRAM:  # written only if asked for: older folders stay the same
             content["bpemode"] = bpemode
         content["bpe_model"] = BPE_MODEL
         content["non_linguistic_symbols"] = None
     else:
         write_char_list(texts, directory / "tokens.txt", non_linguistic_symbols)
-        (directory / BPE_MODEL).unlink(missing_ok=True)  # of tokens before
+        (directory / BPE_MODEL).unlink(missing_ok=True)  # left by earlier tokens
     write_json(directory / "tokens.json", content)
     return Tokenizer.from_directory(directory)
 
@@ -241,20 +241,20 @@ def train_bpe(
 ) -> tuple[Path, Path]:
     """Train a sentencepiece model and write the token list beside it.
 
-    ``unigram`` keeps the pieces that make the text likeliest (Kudo 2018, arXiv
+    ``unigram`` keeps the pieces that make the text most likely (Kudo 2018, arXiv
     1804.10959); ``bpe`` merges the most frequent pairs (Sennrich et al. 2016, arXiv
     1508.07909).
 
-    Text is taken as it is written, without Unicode normalisation: a perfect recogniser
-    would be scored as wrong where the pieces spell another text than the reference.
-    Texts that the pieces do not give back are counted in a warning.
+    Text is used as written, without Unicode normalisation: even a perfect recogniser
+    would make errors if the pieces spelled a text other than the reference.
+    A warning counts the texts that the pieces do not reproduce.
 
     Returns:
         Paths of the model (``bpe.model``) and of the token list (``tokens.txt``).
 
     Raises:
-        DataError: if sentencepiece refuses, with its reason (a vocabulary too
-            large for the text, mostly).
+        DataError: if sentencepiece refuses, with its reason (usually a vocabulary
+            too large for the text).
     """
     import sentencepiece
 
@@ -263,7 +263,7 @@ def train_bpe(
     sentencepiece.set_random_generator_seed(seed)
     prefix = directory / ".bpe.partial"
     try:
-        # what is longer than the limit would be left out without a word
+        # lines longer than the limit would be left out silently
         longest = max((len(text.encode()) for text in texts), default=0)
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
@@ -295,7 +295,7 @@ def train_bpe(
 
 
 def _report_changed(texts: list[str], pieces) -> None:
-    """Warn of training texts that are another text after encoding and decoding."""
+    """Warn of training texts that encoding and decoding change."""
     changed = []
     for text in texts:
         decoded = pieces.decode(pieces.encode(text, out_type=str))
@@ -304,7 +304,7 @@ def _report_changed(texts: list[str], pieces) -> None:
     if changed:
         text, decoded = changed[0]
         logger.warning(
-            "%d of %d texts are not what their pieces spell, such as '%s', read back as '%s'; they "
+            "%d of %d texts differ from what their pieces spell, such as '%s', read back as '%s'; they "
             "can never be recognised without errors",
             len(changed), len(texts), text[:SHOWN_CHARACTERS], decoded[:SHOWN_CHARACTERS],
         )  # fmt: skip

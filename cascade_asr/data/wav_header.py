@@ -1,7 +1,7 @@
-"""The header of a WAV file, and what its lengths are worth.
+"""The header of a WAV file, and how far its lengths can be trusted.
 
-A program that writes WAV into a pipe does not know the length when it writes the
-header: it leaves 0, 0xFFFFFFFF or, as sox, something near 0x7FFFFFFF there. RF64 (EBU
+A program that writes WAV to a pipe does not know the length when it writes the
+header: it writes 0, 0xFFFFFFFF or, as sox does, something near 0x7FFFFFFF. RF64 (EBU
 Tech 3306) has its lengths in a chunk of 64-bit numbers.
 """
 
@@ -12,19 +12,19 @@ import struct
 from dataclasses import dataclass
 from typing import IO
 
-SMALLEST_UNKNOWN = 0x7FFFF000  # sox; from here on a length that does not fit is not meant
+SMALLEST_UNKNOWN = 0x7FFFF000  # as sox writes it; from here on, a length that does not fit means unknown
 _AFTER_EMPTY_DATA = (b"LIST", b"id3 ", b"ID3 ", b"PEAK", b"bext", b"cue ", b"fact", b"iXML")
 
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What a header says of the samples.
+    """What a header says about the samples.
 
     Attributes:
         is_rf64: 64-bit lengths.
-        data_start: byte where the samples begin; None where there are none.
-        declared: bytes of samples by the header; None where it does not know.
-        found: bytes of samples or what follows them, by the size of the file.
+        data_start: byte where the samples begin; None if there are none.
+        declared: bytes of samples according to the header; None if it does not know.
+        found: bytes of samples, and whatever follows them, by the size of the file.
         frame_bytes: bytes of one sample of all channels.
     """
 
@@ -41,7 +41,7 @@ class WavHeader:
 
 
 def read_wav_header(stream: IO[bytes]) -> WavHeader | None:
-    """Read the header of a file that is open for reading; None where it is no WAV file."""
+    """Read the header of a file that is open for reading; None if it is not a WAV file."""
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     kind = stream.read(12)[:4]
@@ -73,7 +73,7 @@ def _is_unknown(declared: int, found: int, beginning: bytes) -> bool:
 
 
 def with_true_length(content: bytes, header: WavHeader) -> bytes:
-    """The file as RIFF, with the length of the samples that it holds."""
+    """The file as RIFF, with the true length of its samples."""
     assert header.data_start is not None
     length = header.found // header.frame_bytes * header.frame_bytes
     fixed = bytearray(content[: header.data_start + length])

@@ -15,9 +15,9 @@ from cascade_asr.training.interruption import STOPPED_RESUMABLE
 
 logger = logging.getLogger(__name__)
 
-MARKER_DELAY_S = 10  # until a network file system shows what another machine has written
+MARKER_DELAY_S = 10  # for a network file system to show what another machine has written
 KILLED = 137
-SAVED = "rerun the same command to resume"  # of the message of an interrupted training
+SAVED = "rerun the same command to resume"  # part of an interrupted training's message
 MEMORY = re.compile(
     r"oom[-_ ]?kill|exceeded (job |step )?memory limit|DefaultCPUAllocator: can't allocate memory"
     r"|CUDA out of memory|OutOfMemoryError|MemoryError",
@@ -32,15 +32,15 @@ class NotReady(CascadeError):
 def begin(folder: JobFolder) -> str:
     """Check what the training needs and become its latest attempt.
 
-    Slurm starts a job at once whose predecessor it has forgotten, and may start
-    a job twice, so nothing but the files counts.
+    Slurm starts a job at once if it has forgotten its predecessor, and may start
+    a job twice, so only the files count.
 
     Returns:
-        The fence, for the environment; empty where the training is not needed
-        because the cascade has ended before (``stop: patience``).
+        The fence, for the environment; empty if the training is not needed
+        because the cascade has already ended (``stop: patience``).
 
     Raises:
-        NotReady: if a predecessor is not done, with what to do.
+        NotReady: saying what to do, if a predecessor is not done.
     """
     record = folder.read()
     assert record is not None
@@ -65,7 +65,7 @@ def begin(folder: JobFolder) -> str:
 
 
 def _wait_for_predecessors(folder: JobFolder, record: JobRecord) -> bool:
-    """True once all are done, False where one was not needed."""
+    """True once all are done, False if one was not needed."""
     deadline = time.monotonic() + MARKER_DELAY_S
     while True:
         missing = []
@@ -89,10 +89,10 @@ def _wait_for_predecessors(folder: JobFolder, record: JobRecord) -> bool:
 
 
 def end(folder: JobFolder, code: int, terminated: bool) -> int:
-    """Say how an attempt ended; start again where training was told to stop.
+    """Record how an attempt ended; start again if the training was asked to stop.
 
     Args:
-        folder: of the job.
+        folder: folder of the job.
         code: exit status of the training.
         terminated: Slurm ended the whole job, so it must not requeue itself.
 

@@ -10,17 +10,17 @@ from cascade_asr.jobs import status
 from cascade_asr.jobs.record import JobFolder
 from cascade_asr.jobs.status import JobState, job_states
 
-ASK_EVERY_S = 15  # between two questions to the controller
-LOOK_EVERY_S = 1  # between two looks at the files
+ASK_EVERY_S = 15  # between two queries to the controller
+LOOK_EVERY_S = 1  # between two checks of the files
 
 
 class LogReader:
     """Prints what is added to a log.
 
     Args:
-        folder: of the job.
-        output: where to.
-        position: bytes that have been shown already; None for all that there is.
+        folder: folder of the job.
+        output: stream to print to.
+        position: bytes that have been shown already; None for all so far.
     """
 
     def __init__(self, folder: JobFolder, output: TextIO, position: int | None = None) -> None:
@@ -31,7 +31,7 @@ class LogReader:
         self.position = position
 
     def show(self) -> None:
-        """Print the lines that are new."""
+        """Print the new lines."""
         if not self.path.is_file():
             return
         with self.path.open("rb") as stream:
@@ -44,15 +44,15 @@ class LogReader:
 
 
 def follow(folders: list[JobFolder], readers: list[LogReader] | None = None) -> list[JobState]:
-    """Print logs and changes of state until no job can go on by itself.
+    """Print logs and changes of state until no job can continue by itself.
 
     Args:
-        folders: of the jobs, in the order in which they run.
-        readers: of their logs; by default each is printed to stderr from now on.
+        folders: folders of the jobs, in the order in which they run.
+        readers: readers of their logs; by default each log is printed to stderr from now on.
 
     Returns:
-        The last states. A job that is blocked has ended: a failure before it has
-        to be repaired first.
+        The last states. A blocked job counts as ended: the failure before it has to be
+        repaired first.
     """
     readers = readers or [LogReader(folder, sys.stderr) for folder in folders]
     shown: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Options of a job, as conf/slurm.conf turns them into those of sbatch."""
+"""Options of a job, which conf/slurm.conf turns into those of sbatch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTICE_S = 300  # warning before the time limit, in seconds
 
 
 def find_slurm_conf(given: Path | None = None) -> Path:
-    """The configuration given, the recipe's (conf/slurm.conf), or the toolkit's."""
+    """The given configuration, the recipe's (conf/slurm.conf), or the toolkit's."""
     if given is not None:
         return given
     own = Path("conf/slurm.conf")
@@ -29,10 +29,10 @@ class SlurmConf:
     """A file in the format of Kaldi's slurm.conf.
 
     Attributes:
-        path: of the file.
-        command: what submits, as words.
+        path: path of the file.
+        command: command that submits, as words.
         patterns: words for ``--NAME VALUE``, by name and value; value ``*`` is any.
-        defaults: values by name.
+        defaults: default values by name.
     """
 
     path: Path
@@ -42,7 +42,8 @@ class SlurmConf:
 
     @classmethod
     def read(cls, path: Path) -> SlurmConf:
-        """
+        """Read the file.
+
         Raises:
             ConfigError: for a damaged file.
         """
@@ -71,7 +72,7 @@ class SlurmConf:
         return conf
 
     def submission_words(self, options: dict[str, str]) -> list[str]:
-        """The words that submit, without the script.
+        """The words of the submit command, without the script.
 
         Args:
             options: names with underscores, such as ``{"mem": "4G"}``.
@@ -96,7 +97,7 @@ def parse_job_options(words: list[str]) -> dict[str, str]:
     """``--mem 32G --time=2:00:00`` as ``{"mem": "32G", "time": "2:00:00"}``.
 
     Raises:
-        ConfigError: for a word that is no option, and for a missing value.
+        ConfigError: for a word that is not an option, and for a missing value.
     """
     options = {}
     left = list(words)
@@ -122,14 +123,14 @@ def gpus(value: str) -> int:
 def notice_s(time: str | None) -> int:
     """Seconds before the time limit at which a training is asked to save.
 
-    A quarter of the limit where that is short, so that there is time to train.
+    If the limit is short, this is a quarter of it, so that there is time to train.
     """
     seconds = limit_s(time) if time else None
     return NOTICE_S if seconds is None else max(1, min(NOTICE_S, seconds // 4))
 
 
 def limit_s(time: str) -> int | None:
-    """Slurm's time format in seconds: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; else None."""
+    """Seconds of a time in Slurm's format: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; else None."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
     if not match:
         return None

@@ -1,12 +1,12 @@
 """What a job leaves on disk, in EXP/jobs/TRAINING.
 
-The folder is not inside the training's own, which is set aside as a whole when
-it is trained again with other options.
+The folder is not inside the training's folder, because that is set aside as a whole
+when the training is repeated with other options.
 
     job.json      what was submitted, under which names and ids
     attempt       token of the latest attempt (see `cascade_asr.training.fencing`)
-    state.json    what the latest attempt said last
-    log           of all attempts
+    state.json    the last report of the latest attempt
+    log           log of all attempts
     job.sh        what Slurm runs
     *.yaml        the configurations as they were at submission
 """
@@ -32,22 +32,22 @@ FULL = "full"
 
 @dataclass
 class JobRecord:
-    """A submission, as job.json holds it.
+    """A submission, as stored in job.json.
 
     Attributes:
         branch: chain of trainings that it belongs to, such as ``cascade``.
         training: ``full``, ``stage2``, or another folder of the experiment.
         name: unique, written before sbatch is called.
-        ids: of all submissions, the last one last; that of ``name`` is missing
-            where sbatch did not return.
+        ids: ids of all submissions, the latest last; that of ``name`` is missing
+            if sbatch did not return.
         after: trainings that must be done first.
-        command: what trains, as words.
-        options: of the job, such as ``{"mem": "32G"}``.
+        command: training command, as words.
+        options: options of the job, such as ``{"mem": "32G"}``.
         slurm_conf: file that turns them into options of sbatch.
         place: working folder.
-        digest: of command, options and configurations.
+        digest: digest of command, options and configurations.
         attempts: how often the job may start before it gives up.
-        submitted: seconds since 1970.
+        submitted: time of submission, in seconds since 1970.
         complete: sbatch has returned.
     """
 
@@ -67,7 +67,7 @@ class JobRecord:
 
     @property
     def job(self) -> str:
-        """Id of the latest submission; empty where sbatch did not return."""
+        """Id of the latest submission; empty if sbatch did not return."""
         return self.ids[-1] if self.complete else ""
 
 
@@ -90,46 +90,46 @@ class JobFolder:
 
     @property
     def log(self) -> Path:
-        """What the job printed, over all attempts."""
+        """File with what the job printed, over all attempts."""
         return self.path / "log"
 
     @property
     def attempt(self) -> Path:
-        """File of the fence."""
+        """The fence's file."""
         return self.path / "attempt"
 
     @property
     def done_marker(self) -> Path:
-        """The training's own marker of completion."""
+        """The training's completion marker."""
         return self.experiment / self.training / "done.json"
 
     @classmethod
     def at(cls, path: Path) -> JobFolder:
-        """The folder that ``EXP/jobs/TRAINING`` is."""
+        """The job folder at ``EXP/jobs/TRAINING``."""
         return cls(path.parent.parent, path.name)
 
     def read(self) -> JobRecord | None:
-        """The submission; None where there was none."""
+        """Read the submission; None if there was none."""
         path = self.path / "job.json"
         return JobRecord(**read_json(path)) if path.is_file() else None
 
     def write(self, record: JobRecord) -> None:
-        """Keep a submission."""
+        """Store a submission."""
         write_json(self.path / "job.json", dataclasses.asdict(record))
 
     def read_state(self) -> dict[str, Any]:
-        """What the latest attempt said last; empty where there was none."""
+        """The last report of the latest attempt; empty if there was none."""
         path = self.path / "state.json"
         return read_json(path) if path.is_file() else {}
 
     def write_state(self, **state: Any) -> None:
-        """Say how the attempt stands."""
+        """Report the state of the attempt."""
         write_json(self.path / "state.json", {**state, "written": time.time()})
 
     def last_word(self) -> str:
-        """The state that the latest attempt said last; ``done`` if it was finished since.
+        """The state that the latest attempt reported last; ``done`` if finished since then.
 
-        A training whose job failed, or was killed, may have been finished without one.
+        A training whose job failed, or was killed, may have been finished without a job.
         """
         said = self.read_state()
         if not said:
@@ -139,7 +139,7 @@ class JobFolder:
         return "done" if finished_since else said["state"]
 
     def is_done(self) -> bool:
-        """Is the training finished, with the weights that its marker names?"""
+        """Whether the training is finished, with the weights that its marker names."""
         try:
             return read_done(self.done_marker.parent, verify=True) is not None
         except ConfigError:
@@ -157,7 +157,7 @@ class JobFolder:
 def job_folders(experiment: Path) -> list[JobFolder]:
     """All trainings of an experiment with a job: full, the cascade, other branches.
 
-    Within a branch they are in the order of the numbers that end their names.
+    Within a branch they are ordered by the numbers at the end of their names.
     """
 
     def order(folder: JobFolder) -> tuple[int, str, int, str]:
@@ -176,7 +176,7 @@ def find_folder(experiment: Path, training: str) -> JobFolder:
     """The job of a training, by its name or the number of a stage; 0 is full training.
 
     Raises:
-        ConfigError: if it has none; lists those that have.
+        ConfigError: if it has none; it lists those that have one.
     """
     name = FULL if training == "0" else f"stage{training}" if training.isdigit() else training
     folder = JobFolder(experiment, name)
@@ -190,6 +190,6 @@ def find_folder(experiment: Path, training: str) -> JobFolder:
 
 
 def submission_digest(command: list[str], options: dict[str, str], files: list[Path]) -> str:
-    """Tells two submissions apart that would do different things."""
+    """A digest that differs between submissions that would do different things."""
     content = [command, options, [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,8 +9,8 @@ import sys
 from cascade_asr.files import atomic_write
 from cascade_asr.jobs.record import JobFolder, JobRecord
 
-# srun: steps do not inherit --cpus-per-task of sbatch; the launching node is that of
-# rank 0, whose name need not be known to the others.
+# srun: steps do not inherit --cpus-per-task from sbatch; the launching node is that of
+# rank 0, whose name the others need not know.
 TEMPLATE = """\
 #!/usr/bin/env bash
 # {training} of {experiment}; written by cascade_asr.cli.jobs, started by Slurm, perhaps often

@@ -1,7 +1,7 @@
 """Slurm's commands, and what is known about their answers.
 
-Nothing here needs accounting: sacct is asked last, and believed only where it
-works. Facts are of Slurm 22.05.
+Nothing here needs accounting: sacct is asked last, and believed only if it
+works. The facts are those of Slurm 22.05.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from cascade_asr.errors import CascadeError
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
-FIND_FOR_S = 120  # how long a job is looked for that sbatch may have submitted
-ANSWERS_TO_BELIEVE = 7  # that there is no such job
+FIND_FOR_S = 120  # how long to look for a job that sbatch may have submitted
+ANSWERS_TO_BELIEVE = 7  # answers needed to believe that there is no such job
 UNREACHABLE = re.compile(r"timed out|unable to contact|connect|communication", re.IGNORECASE)
-# What a user or a site sets for all jobs; every other variable of Slurm describes the
-# job that this process runs in, or is an option of sbatch, which conf/slurm.conf gives.
+# Variables that a user or a site sets for all jobs; every other variable of Slurm
+# describes the job that this process runs in, or is an option of sbatch, which
+# conf/slurm.conf sets.
 OF_THE_USER = re.compile(
     r"SLURM_(CONF|CONF_SERVER|JWT|CLUSTERS|TIME_FORMAT)"
     r"|SBATCH_(ACCOUNT|PARTITION|QOS|RESERVATION|CLUSTERS|CONSTRAINT|WCKEY)"
@@ -53,10 +54,10 @@ class QueueEntry:
     """A job that the controller knows.
 
     Attributes:
-        job: id.
-        name: unique, ours.
+        job: its id.
+        name: our unique name.
         state: such as ``PENDING``.
-        reason: why it waits, such as ``Dependency``; else the node.
+        reason: why it waits, such as ``Dependency``; else its node.
     """
 
     job: str
@@ -66,20 +67,20 @@ class QueueEntry:
 
     @property
     def waits(self) -> bool:
-        """It has not started, or will start again."""
+        """Whether it has not started, or will start again."""
         return self.state in WAITING
 
     @property
     def lives(self) -> bool:
-        """It may still change something."""
+        """Whether it may still change something."""
         return self.waits or self.state in ACTIVE
 
 
 def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what an interactive or other job around us left in it.
+    """The environment without the variables of an interactive or other job around this process.
 
-    A job inherits it, and ``SLURM_MEM_PER_CPU`` of another job beside ``--mem`` of its
-    own ends it at once.
+    A job inherits its submitter's environment, and another job's ``SLURM_MEM_PER_CPU``
+    together with the job's own ``--mem`` makes it fail at once.
     """
     in_a_job = "SLURM_JOB_ID" in environment
     return {
@@ -91,7 +92,7 @@ def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command that Ctrl-C does not reach: a submission must not be torn in two."""
+    """Run a command that Ctrl-C does not reach: a submission must not be interrupted."""
     try:
         return subprocess.run(
             words, capture_output=True, text=True, timeout=TIMEOUT_S, start_new_session=True,
@@ -127,12 +128,12 @@ def submit(words: list[str], name: str) -> str:
 
 
 def find(name: str, seconds: float = 0.0) -> str | None:
-    """Id of the job of a unique name; None where there is none.
+    """Id of the job with a unique name; None if there is none.
 
     Args:
-        name: of the job.
-        seconds: wait so long for a controller that does not answer, and for one
-            that wakes up, which answers before it has worked through its mail.
+        name: name of the job.
+        seconds: how long to wait for a controller that does not answer, and for one
+            that is recovering, which answers before it has processed its queued requests.
 
     Raises:
         SlurmError: if it does not answer in that time.
@@ -148,14 +149,14 @@ def find(name: str, seconds: float = 0.0) -> str | None:
                 return ids[-1] if ids else None
         if time.monotonic() > deadline:
             raise SlurmError(
-                f"Slurm does not answer ({done.stderr.strip()}); whether job {name} exists is "
-                "not known; the same command again will find it"
+                f"Slurm does not answer ({done.stderr.strip()}); it is not known whether job {name} "
+                "exists; running the same command again will find it"
             )
         time.sleep(2)
 
 
 def queue(names: list[str]) -> dict[str, QueueEntry] | None:
-    """What the controller knows of jobs, by name; None where it does not answer."""
+    """What the controller knows about jobs, by name; None if it does not answer."""
     if not names:
         return {}
     done = _run(["squeue", "-h", "-t", "all", "-o", "%A|%j|%T|%r|%N", f"--name={','.join(names)}"])
@@ -186,7 +187,7 @@ def accounting(job: str) -> str | None:
 
 
 def details(job: str) -> str:
-    """One line with all that the controller knows of a job; empty once it has forgotten."""
+    """One line with all that the controller knows about a job; empty once it has forgotten it."""
     done = _run(["scontrol", "-o", "show", "job", job])
     return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -203,7 +204,7 @@ def cancel(job: str) -> None:
 
 
 def requeue(job: str) -> None:
-    """Let a job start again; inside of it this is the last thing that happens.
+    """Let a job start again; inside the job this is the last thing that happens.
 
     Raises:
         SlurmError: with Slurm's own reason.

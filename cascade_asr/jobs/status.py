@@ -1,4 +1,4 @@
-"""How each job stands: from disk first, then the queue, then accounting."""
+"""The state of each job: from disk first, then from the queue, then from accounting."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ENDED = (DONE, FAILED, BLOCKED, NOT_NEEDED, NOT_SUBMITTED)
 
 @dataclass(frozen=True)
 class JobState:
-    """How a training's job stands.
+    """The state of a training's job.
 
     Attributes:
-        folder: of the job.
+        folder: folder of the job.
         job: its id, or empty.
         state: one of the constants above.
         detail: reason, cause, or where it runs.
@@ -44,7 +44,7 @@ class JobState:
 
 
 def job_states(folders: list[JobFolder]) -> list[JobState]:
-    """State of each job, in order, with one question to the controller for all.
+    """State of each job, in order, with a single query to the controller.
 
     A training counts as blocked when one that it waits for has failed, so the
     folders must be in the order in which the trainings run.
@@ -83,7 +83,7 @@ def _state(
 def _from_disk(
     folder: JobFolder, said: dict[str, Any], entry: slurm.QueueEntry | None
 ) -> tuple[str, str]:
-    """What needs no question: the job recorded how it ended."""
+    """State that needs no query, because the job recorded how it ended."""
     word = said.get("state")
     if word in ("failed", "skipped"):
         word = folder.last_word()
@@ -126,7 +126,7 @@ def _from_queue(
 def _from_accounting(
     folder: JobFolder, record: JobRecord, said: dict[str, Any]
 ) -> tuple[str, str]:
-    """The controller has forgotten the job, or never had it."""
+    """State of a job that the controller has forgotten, or never had."""
     if not record.complete:
         return NOT_SUBMITTED, "sbatch did not return; submit again"
     return _ended(folder, record, said, slurm.accounting(record.job) or "")
@@ -135,7 +135,7 @@ def _from_accounting(
 def _ended(
     folder: JobFolder, record: JobRecord, said: dict[str, Any], slurm_state: str
 ) -> tuple[str, str]:
-    """A job that ended without saying how."""
+    """State of a job that ended without recording how."""
     marker = folder.done_marker
     if marker.is_file() and marker.stat().st_mtime >= record.submitted:
         return DONE, ""
@@ -153,9 +153,10 @@ def _ended(
 
 
 def require_not_live(state: JobState) -> None:
-    """
+    """Require that a job no longer runs or waits.
+
     Raises:
-        ConfigError: if a job may still write, with how to cancel it.
+        ConfigError: saying how to cancel it, if it may still write.
     """
     if state.state in (QUEUED, RUNNING, STOPPED, UNKNOWN):
         raise ConfigError(

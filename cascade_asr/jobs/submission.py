@@ -28,7 +28,7 @@ class Submitter:
 
     Args:
         experiment: ``exp/TAG``.
-        options: of all jobs, such as ``{"mem": "32G"}``.
+        options: options of all jobs, such as ``{"mem": "32G"}``.
         conf: turns them into options of sbatch.
         attempts: how often a job may start before it gives up.
     """
@@ -50,7 +50,7 @@ class Submitter:
 
         Raises:
             ConfigError: if a predecessor is neither done nor submitted, or a job
-                of other options is still alive.
+                with other options is still alive.
             SlurmError: if Slurm refuses.
         """
         self.conf.submission_words(self.options)  # an error before the first job, not after
@@ -65,7 +65,7 @@ class Submitter:
         return folders
 
     def _is_alive(self, folder: JobFolder, digest: str) -> bool:
-        """Is this very submission queued or running? Takes over one of an sbatch that died."""
+        """Whether this very submission is queued or running; adopts one whose sbatch died."""
         record = folder.read()
         if record is None:
             return False
@@ -109,7 +109,7 @@ class Submitter:
 
 
 def submit_record(folder: JobFolder, record: JobRecord) -> JobRecord:
-    """Call sbatch for a record whose name is new."""
+    """Call sbatch for a record with a new name."""
     dependency = dependency_of(folder, record.after)
     script = write_script(folder, record)
     folder.write(record)  # the name is on disk before the job exists
@@ -130,7 +130,7 @@ def submit_record(folder: JobFolder, record: JobRecord) -> JobRecord:
 
 
 def dependency_of(folder: JobFolder, after: Sequence[str]) -> str:
-    """``afterok:ID…`` of the predecessors that are alive; the others must be done.
+    """``afterok:ID…`` with the predecessors that are alive; the others must be done.
 
     Raises:
         ConfigError: if one is neither.
@@ -150,9 +150,9 @@ def dependency_of(folder: JobFolder, after: Sequence[str]) -> str:
 
 
 def resubmit(folder: JobFolder, options: dict[str, str]) -> list[str]:
-    """Submit a training again as it was, with some options changed; it resumes.
+    """Submit a training again as before, with some options changed; it resumes.
 
-    Trainings that wait for it in the queue wait for the new job from now on.
+    Trainings in the queue that wait for it will wait for the new job.
 
     Returns:
         Names of those trainings.
@@ -176,17 +176,17 @@ def resubmit(folder: JobFolder, options: dict[str, str]) -> list[str]:
 
 
 def _require_same_gpus(record: JobRecord, options: dict[str, str]) -> None:
-    """How many GPUs a training uses is in its command, not only in its job."""
+    """Require the same number of GPUs, which the training command fixes, not only its job."""
     used = _values(record.command, ("--ngpu",))
     if "gpu" in options and used and gpus(options["gpu"]) != int(used[-1]):
         raise ConfigError(
-            f"--gpu {options['gpu']}: {record.training} was submitted with --ngpu {used[-1]}; for "
-            "another number run its stage again with that --ngpu"
+            f"--gpu {options['gpu']}: {record.training} was submitted with --ngpu {used[-1]}; to use "
+            "another number, run its stage again with that --ngpu"
         )
 
 
 def _repair(waiting: JobFolder, source: JobFolder) -> bool:
-    """Let a job that waits for the source's old one wait for its new one."""
+    """Let a job that waits for the source's old job wait for its new one."""
     record = waiting.read()
     assert record is not None
     if source.training not in record.after:
@@ -199,7 +199,7 @@ def _repair(waiting: JobFolder, source: JobFolder) -> bool:
 
 
 def new_name(folder: JobFolder) -> str:
-    """A job name that nobody has used, by which a job can be found."""
+    """An unused job name, by which a job can be found."""
     return f"{folder.experiment.name}.{folder.training}.{secrets.token_hex(4)}"
 
 
@@ -208,7 +208,7 @@ def _values(command: Sequence[str], options: Sequence[str]) -> list[str]:
 
 
 def _with_copies(command: Sequence[str], folder: Path) -> list[str]:
-    """The command with copies of its configurations, which later edits do not reach."""
+    """The command with copies of its configurations, which later edits do not affect."""
     words = list(command)
     for index, word in enumerate(words[:-1]):
         if word in CONFIGURATIONS:

@@ -1,4 +1,4 @@
-"""Trainings as tasks: which job each one becomes, and after which others it runs."""
+"""Trainings as tasks: which job each one becomes, and which others it runs after."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TRAINING = (sys.executable, "-m", "cascade_asr.cli.training")  # what the jobs r
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a branch, as the plan has it.
+    """One training of a branch, as in the plan.
 
     Attributes:
         name: folder of the experiment that it fills.
         source: whose weights it starts from: ``previous`` (of its branch), ``full``,
             ``best`` (of all before it in its branch), or a folder elsewhere; empty
-            where it starts from new weights.
-        words: that choose it in ``cascade_asr.cli.training``, the verb first.
+            if it starts from new weights.
+        words: words that choose it in ``cascade_asr.cli.training``, the verb first.
     """
 
     name: str
@@ -45,7 +45,7 @@ class TrainingJob:
         branch: chain of trainings that it belongs to, such as ``cascade``.
         training: its name.
         after: names of the trainings that must be done first.
-        command: what trains, as words.
+        command: training command, as words.
     """
 
     branch: str
@@ -55,7 +55,7 @@ class TrainingJob:
 
 
 def full_task(command: Sequence[str]) -> TrainingJob:
-    """Full training; ``command`` is that of ``cascade_asr.cli.training``, without a verb."""
+    """The task of full training; ``command`` is ``cascade_asr.cli.training``'s, without a verb."""
     return TrainingJob(FULL, FULL, (), _with_words(command, ("full",)))
 
 
@@ -66,11 +66,11 @@ def branch_tasks(
 
     Args:
         branch: its name.
-        trainings: in the order in which they run, without full training, which
+        trainings: trainings in the order in which they run, without full training, which
             is the first of every branch.
         command: as for `full_task`.
-        patience: whether a training that starts from another is needed is known
-            only when the one before it has ended.
+        patience: the branch may end early, so that only the end of one training shows
+            whether the next one that starts from another is needed.
     """
     tasks = []
     before = [FULL]
@@ -97,7 +97,7 @@ def planned_tasks(
     """The chosen stages of the cascade, then all trainings of the chosen controls.
 
     Args:
-        experiment: with the plan.json of ``cascade_asr.cli.training check``.
+        experiment: folder with the plan.json of ``cascade_asr.cli.training check``.
         stages: ``all``, ``none``, or numbers such as ``2,3`` or ``2-4``.
         controls: ``all``, ``none``, or names such as ``longer,continue``.
         command: as for `full_task`.
@@ -117,7 +117,7 @@ def planned_tasks(
 
 
 def _trainings(entries: list[dict[str, Any]], branch: tuple[str, ...]) -> list[Training]:
-    """Those of one branch of plan.json, whose first entry is full training."""
+    """Trainings of one branch of plan.json, whose first entry is full training."""
     return [
         Training(
             entry["name"],
@@ -129,20 +129,20 @@ def _trainings(entries: list[dict[str, Any]], branch: tuple[str, ...]) -> list[T
 
 
 def _with_words(command: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
-    """``python -m MODULE`` with a verb, and what follows it."""
+    """``python -m MODULE`` with a verb and what follows it."""
     return (*command[:3], *words, *command[3:])
 
 
 def with_devices(
     training_options: list[str], job_options: dict[str, str]
 ) -> tuple[list[str], dict[str, str]]:
-    """Let a training and its job agree on GPUs; srun starts one task a GPU.
+    """Make a training and its job agree on GPUs; srun starts one task per GPU.
 
-    A training takes the GPUs that it finds where it is not told how many. In a job
-    that asked for none those are nobody's or another user's, so it is reported.
+    Without a number, a training takes all GPUs that it finds. In a job that asked for
+    none these belong to nobody or to another user, so this is reported.
 
     Returns:
-        The options of the training, with ``--ngpu``, and those of the job that follow.
+        The options of the training, with ``--ngpu``, and the resulting options of the job.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--ngpu", type=int)
@@ -156,7 +156,7 @@ def with_devices(
         if ngpu == 0:
             logger.warning(
                 "--ngpu was not given: these jobs ask for no GPU and train on the CPU. Write "
-                "--ngpu 1 for one GPU a machine, or --ngpu 0 where the CPU is meant"
+                "--ngpu 1 for one GPU per machine, or --ngpu 0 if the CPU is intended"
             )
     options = {"gpu": str(ngpu)} if ngpu else {}
     if (tasks := ngpu or wanted.processes) > 1:

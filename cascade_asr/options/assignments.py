@@ -1,4 +1,4 @@
-"""Options given on the command line over a YAML file: ``optim_conf.lr=3e-3 max_epoch=10``."""
+"""Command-line options that override a YAML file: ``optim_conf.lr=3e-3 max_epoch=10``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 @dataclass(frozen=True)
 class Assignments:
-    """Dotted keys and their values, as they were written.
+    """Dotted keys and their values, as written.
 
     Attributes:
-        option: of the command line, such as ``--train-args``.
-        values: by dotted key, in the order given.
-        words: by dotted key, as written.
+        option: the command-line option, such as ``--train-args``.
+        values: the values by dotted key, in the order given.
+        words: the words as written, by dotted key.
     """
 
     option: str
@@ -31,13 +31,13 @@ class Assignments:
 
     @classmethod
     def parse(cls, text: str | None, option: str = "--train-args") -> Assignments:
-        """Read ``KEY=VALUE`` words; values are YAML, quotes as in a shell.
+        """Read ``KEY=VALUE`` words; values are YAML, quoting is as in a shell.
 
         >>> Assignments.parse("optim_conf.lr=3e-3 scheduler=null").values
         {'optim_conf.lr': 0.003, 'scheduler': None}
 
         Raises:
-            ConfigError: with every word that is no assignment, or assigns a key again.
+            ConfigError: listing all words that are not assignments, or assign a key again.
         """
         try:
             words = shlex.split(text or "")
@@ -71,12 +71,12 @@ class Assignments:
         return " ".join(self.words.values())
 
     def put_into(self, content: dict[str, Any]) -> dict[str, Any]:
-        """The content of a YAML file with these values in it.
+        """Return the content of a YAML file with these values put in.
 
-        A part that is switched off (``scheduler=null``) takes its block of options with it.
+        Switching a part off (``scheduler=null``) also removes its block of options.
 
         Raises:
-            ConfigError: where a dotted key goes through something that is no block.
+            ConfigError: if a dotted key passes through something that is not a block.
         """
         result = _copied(content)
         for key, value in self.values.items():
@@ -99,13 +99,13 @@ class Assignments:
 
     @contextmanager
     def named(self, where: str) -> Iterator[None]:
-        """Let errors raised inside about an option given here name it, not a line of the file.
+        """Make errors raised inside about options given here name the option, not a file line.
 
         Args:
-            where: the YAML file, as the messages have it.
+            where: the YAML file, as it appears in the messages.
 
         Raises:
-            ConfigError: the same, with ``--train-args KEY=VALUE`` for the place.
+            ConfigError: the same error, with ``--train-args KEY=VALUE`` as the place.
         """
         try:
             yield
@@ -128,7 +128,7 @@ class Assignments:
 
 
 def _is_about(problem: str, key: str) -> bool:
-    """Whether a problem names a dotted key, or a block and then its option."""
+    """Whether a problem names a dotted key, or a block followed by its option."""
     names = re.findall(r"[A-Za-z_][\w.]*\w|[A-Za-z_]", problem)
     block, _, leaf = key.rpartition(".")
     if any(name == key or name.startswith(f"{key}.") for name in names):

@@ -1,4 +1,4 @@
-"""Where in a file an option stands, for messages about it."""
+"""The line of a file on which an option stands, for messages about it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _ABOUT_A_BLOCK = re.compile(r"([a-z]+_conf|init)\b")
 
 
 def line_of(lines: Mapping[str, int], key: str) -> int:
-    """Line of a dotted key, or of the block that it is in; 0 where neither is known."""
+    """Line of a dotted key, or of the block that contains it; 0 if neither is known."""
     while key and not lines.get(key):
         key = key.rpartition(".")[0]
     return lines.get(key, 0)
 
 
 def located(where: str, problems: Iterable[str]) -> str:
-    """Problems, one per line, each after the file and the line of the option that it names.
+    """Problems, one per line, each preceded by file and line of the option that it names.
 
     Args:
-        where: the YAML file, or words where the options come from elsewhere.
+        where: the YAML file, or a description if the options come from elsewhere.
         problems: each names its option in its first words, before any colon.
     """
     lines: Mapping[str, int] = {}
@@ -41,16 +41,17 @@ def located(where: str, problems: Iterable[str]) -> str:
 
 
 def with_places(where: str, lines: Mapping[str, int], problems: Iterable[str]) -> list[str]:
-    """As `located`, where the lines of the options are known."""
+    """As `located`, but with the lines of the options given."""
     return [f"{_place_of(where, lines, each)}: {each}" for each in problems]
 
 
 @contextmanager
 def located_errors(where: str) -> Iterator[None]:
-    """Give an error raised inside about a block of options (``encoder_conf``) file and line.
+    """Add file and line to errors raised inside about a block of options (``encoder_conf``).
 
     Raises:
-        ConfigError: the same, each line that begins with a block or ``init`` after its place.
+        ConfigError: the same error, with its place before each line that begins with a block
+            or ``init``.
     """
     try:
         yield
@@ -64,13 +65,13 @@ def located_errors(where: str) -> Iterator[None]:
 
 @contextmanager
 def located_cascade_errors(where: str | None) -> Iterator[None]:
-    """Give an error raised inside about a cascade's training options file and line.
+    """Add file and line to errors raised inside about a cascade's training options.
 
     Args:
-        where: the cascade's file, or None where there is none.
+        where: the cascade's file, or None if there is none.
 
     Raises:
-        ConfigError: the same; ``cascade option 'train':0: `` becomes file and line.
+        ConfigError: the same error; ``cascade option 'train':0: `` becomes file and line.
     """
     try:
         yield

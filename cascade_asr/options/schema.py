@@ -1,4 +1,4 @@
-"""Typed configuration: dataclasses filled from mappings, every problem reported with its line."""
+"""Typed configuration: fills dataclasses from mappings, reports every problem with its line."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def option(
     items: tuple[int, int] | None = None,
     infinite: bool = False,
 ) -> Any:
-    """A field with its meaning and unit, for error messages and documents.
+    """A field with its meaning and unit, for error messages and documentation.
 
     Args:
-        default: the value where a file says nothing.
+        default: the value if the file gives none.
         meaning: what it is, with its unit.
-        least: smallest number allowed, of a list each of its numbers.
+        least: smallest number allowed; in a list, for each of its numbers.
         most: largest number allowed.
-        items: least and largest number of items of a list.
-        infinite: infinity is a value; it is of no other option.
+        items: smallest and largest number of items of a list.
+        infinite: infinity is allowed, as it is for no other option.
     """
     metadata = {
         "help": meaning, "least": least, "most": most, "items": items, "infinite": infinite,
@@ -56,7 +56,7 @@ def from_mapping(
         content: keys and values.
         where: the file, for the messages.
         lines: line of each dotted key.
-        relations: problems of values that do not go together; each names an option.
+        relations: problems of values that are incompatible; each names an option.
 
     Raises:
         ConfigError: with all problems, one per line.
@@ -73,14 +73,14 @@ def from_mapping(
 
 
 def out_of_bounds(config: Any) -> list[str]:
-    """Problems of the values of a filled dataclass that are beyond what its fields allow."""
+    """Problems with values of a filled dataclass that lie outside its fields' bounds."""
     return [problem for _, problem in _beyond_bounds(config)]
 
 
 def bounds_problem(
     name: str, value: Any, least: float | None, most: float | None = None
 ) -> str | None:
-    """What to say of a number, or of a list of numbers, outside its bounds; None if inside."""
+    """Message about a number, or a list of numbers, outside its bounds; None if inside."""
     for number in value if isinstance(value, (list, tuple)) else (value,):
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
@@ -155,7 +155,7 @@ def _fill(
 
 
 def _unusable_number(key: str, value: Any, where: str, lines: Mapping[str, int]) -> tuple[str, str]:
-    """Place and message of a NaN or the like inside a block of options."""
+    """Place and message of a NaN or similar value inside a block of options."""
     while isinstance(value, Mapping):
         name, value = next(each for each in value.items() if contains_unusable_number(each[1]))
         key = f"{key}.{name}"

@@ -1,4 +1,4 @@
-"""Binds a configuration block to a constructor's signature, without building."""
+"""Checks a configuration block against a constructor's signature, without building anything."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from cascade_asr.options.types import (
 )
 
 Bounds = Mapping[str, tuple[float | None, float | None]]  # option -> (least, most)
-FILLED_IN = ("params", "optimizer")  # what optimizers and schedules get from the program
+FILLED_IN = ("params", "optimizer")  # arguments that the program gives optimizers and schedules
 
 
 def constructor_signature(target: Callable) -> dict[str, inspect.Parameter]:
     """Parameters of a function, or of a class's constructor.
 
-    A class may wrap another with ``__init__(*args, **kwargs)``: then the
-    parameters are those of the first constructor among its ancestors that
-    names them.
+    If a class wraps another with ``__init__(*args, **kwargs)``, the parameters
+    are those of the first constructor among its ancestors that names them.
     """
     return _named_parameters(_constructor(target))
 
@@ -41,21 +40,21 @@ def check_conf(
 
     Args:
         target: the class to be built, or the function to be called. Four
-            attributes refine the check, where a class has them:
+            optional attributes of a class refine the check:
             ``unsupported`` maps a key to (accepted values, reason),
             ``nested`` maps a key to the function that its block is for and the
             names that the program fills in there, ``bounds`` maps a key to
             (least, most), and the key of a nested block to the bounds in it,
-            and ``relations(conf)`` gives (key, problem) of values that do not
-            go together.
+            and ``relations(conf)`` gives (key, problem) for values that are
+            incompatible.
         conf: keyword arguments from the user's YAML.
         where: name of the block for the messages, such as ``"encoder_conf"``.
         given: parameters that the program fills in itself; in ``conf`` they are
             an error.
-        bounds: instead of the target's own, where it is not a class of ours.
+        bounds: used instead of the target's ``bounds`` if it is not a class of ours.
 
     Returns:
-        All problems, each one sentence; empty when the block fits.
+        All problems, one sentence each; empty if the block fits.
     """
     constructor = _constructor(target)
     parameters = _named_parameters(constructor)

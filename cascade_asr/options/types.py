@@ -1,4 +1,4 @@
-"""The one place that knows what a type annotation means for a value of YAML or of a command."""
+"""The one place that knows which YAML or command-line values a type annotation allows."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _NAMES = {
 
 
 def convert(value: Any, hint: Any, exact: bool = False) -> tuple[bool, Any]:
-    """Whether ``value`` fits a type annotation, and what it is then.
+    """Whether ``value`` fits a type annotation, and the converted value.
 
-    Integers are good numbers; NaN, infinities and integers of more than 64 bits
-    fit no type. An annotation that no file could meet (a tensor) or that says
-    nothing fits every value that is finite.
+    Integers fit floats; NaN, infinities and integers of more than 64 bits fit no
+    type. An annotation that no file could satisfy (a tensor) or that says
+    nothing accepts every finite value.
 
     Args:
         value: from YAML.
         hint: resolved annotation (`typing.get_type_hints`).
-        exact: a float is no integer, not even 2.0.
+        exact: no float is accepted as an integer, not even 2.0.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if not is_finite(value):
@@ -94,7 +94,7 @@ def is_finite(value: Any) -> bool:
 
 
 def contains_unusable_number(value: Any) -> bool:
-    """Whether a number that is not `is_finite` hides anywhere in lists and mappings."""
+    """Whether lists and mappings contain, at any depth, a number that is not `is_finite`."""
     if isinstance(value, Mapping):
         return any(contains_unusable_number(item) for item in value.values())
     if isinstance(value, (list, tuple)):
@@ -124,9 +124,9 @@ def is_nullable(hint: Any) -> bool:
 
 
 def from_text(text: str, hint: Any) -> Any:
-    """What a word of an option file or a command line says, by the type of the option.
+    """Convert a word of an option file or a command line to the type of the option.
 
-    ``none``, ``null`` and nothing at all are null where that is a value.
+    ``none``, ``null`` and the empty word mean null if the type allows it.
 
     Raises:
         ValueError: saying what was expected.
@@ -151,7 +151,7 @@ def from_text(text: str, hint: Any) -> Any:
 
 
 def short(value: Any) -> str:
-    """A value as a message shows it: long ones are cut."""
+    """A value as messages show it; long ones are truncated."""
     if isinstance(value, int) and not is_finite(value):
         return "an integer of more than 64 bits"
     text = repr(value)
@@ -161,7 +161,7 @@ def short(value: Any) -> str:
 def hints_of(function: Any) -> dict[str, Any]:
     """Resolved annotations of a function or class, without those that cannot be resolved.
 
-    A library may import the names in its annotations for type checkers alone.
+    A library may import the names in its annotations only for type checkers.
     """
     try:
         return typing.get_type_hints(function)

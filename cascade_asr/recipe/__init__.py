@@ -1,1 +1,1 @@
-"""Stages of a recipe: what each is made from, what it leaves, and whether it is done."""
+"""Stages of a recipe: what each is made from, what it writes, and whether it is done."""

@@ -1,4 +1,4 @@
-"""What the stages of a recipe read and leave, beside what a recipe says of its corpus."""
+"""What the stages of a recipe read and write, besides what a recipe says about its corpus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def marker_path(stage: int, values: Mapping[str, str]) -> Path:
     """The file that says that a stage is done.
 
     Args:
-        stage: of the recipe, from 0; stages 0 to 2 serve several experiments.
+        stage: stage of the recipe, from 0; stages 0 to 2 serve several experiments.
         values: as for `files_of_stage`.
     """
     if stage == 0:
@@ -34,9 +34,10 @@ def files_of_stage(kind: str, stage: int, values: Mapping[str, str]) -> Files:
 
     Args:
         kind: ``speech`` or ``text``.
-        stage: from 0; the inputs of stage 0 are for the recipe to say.
-        values: of all options of the recipe, and of ``exp``, ``dump``, ``train_set``,
-            ``dev_set``, ``original_train_set``; ``sets`` and ``test_sets`` hold names between blanks.
+        stage: from 0; the recipe itself names the inputs of stage 0.
+        values: values of all options of the recipe, and of ``exp``, ``dump``,
+            ``train_set``, ``dev_set``, ``original_train_set``; ``sets`` and ``test_sets``
+            are names separated by blanks.
     """
     if stage in (3, 4):
         return _trainings(stage, values, _DATA[kind](values))
@@ -63,7 +64,7 @@ def _trainings(stage: int, values: Mapping[str, str], data: list[str]) -> Files:
 
 
 def _of_branches(experiment: str, name: str) -> list[str]:
-    """That file of each cascade stage and control that has it."""
+    """The file of that name in each cascade stage and control that has one."""
     folders = sorted(Path(experiment).glob("*[0-9]"))
     kept = [each for each in folders if ".replaced." not in each.name]
     return [f"{experiment}/{each.name}/{name}" for each in kept if (each / name).is_file()]
@@ -107,7 +108,7 @@ def _speech_features(values: Mapping[str, str]) -> Files:
         f"@{values['fbank_config']}",
         f"speed_perturb_factors={values['speed_perturb_factors']}",
     ]
-    # named only where they are asked for: dumps of before are not computed again
+    # named only if asked for, so that older dumps are not computed again
     if values["add_deltas"] == "true":
         inputs.append("add_deltas=true")
     if int(values["splice"]) > 0:
@@ -139,7 +140,7 @@ def _speech_tokens(values: Mapping[str, str]) -> Files:
 
 
 def decoding_files(decode_config: Path) -> list[str]:
-    """What decoding depends on beside models and data: its options and the language model."""
+    """What decoding depends on besides models and data: its options and the language model."""
     content, _ = read_yaml(decode_config)
     lm = content.get("lm") if isinstance(content, dict) else None
     return [str(decode_config), *([f"{lm}/done.json"] if lm else [])]

@@ -1,10 +1,10 @@
-"""Is a piece of work done? What it was made from and what it left, in one file.
+"""Records whether a piece of work is done: its inputs and outputs, in one file.
 
-The file holds a line ``input NAME=VALUE`` for everything that decides the result, and a
-line ``output SHA256  PATH`` for every file that must still be as the work left it. While
-the work is going on ``FILE.begun``, or a file in the current folder where that of FILE is not there yet, holds
-the inputs as they were at its start: who edits a
-configuration during hours of training has not trained with it.
+The file has a line ``input NAME=VALUE`` for everything that decides the result, and a
+line ``output SHA256  PATH`` for every file that must still be as the work left it. During
+the work ``FILE.begun``, or a file in the current folder if FILE's folder does not exist
+yet, holds the inputs as they were at its start: a configuration that is edited during
+hours of training is not the one that was trained with.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def described(inputs: Iterable[str]) -> dict[str, str]:
     """Name and value of each input.
 
     Args:
-        inputs: each ``NAME=VALUE``; or ``@PATH``, a file of which the content counts; or
+        inputs: each is ``NAME=VALUE``; or ``@PATH``, a file whose content counts; or
             ``%PATH``, a file or folder of any size, see `tree_digest`.
     """
     found = {}
@@ -54,25 +54,25 @@ class Marker:
     """The marker of one piece of work.
 
     Args:
-        path: of the file that stands for work that is done.
+        path: path of the file that stands for the finished work.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         beside = path.with_name(f"{path.name}.begun")
-        # work that is refused at once leaves no folder behind
+        # so that work that is refused at once leaves no folder behind
         here = Path("." + "_".join(path.parts).lstrip(".") + ".begun")
         self.begun = beside if path.parent.is_dir() and not here.is_file() else here
 
     def recorded(self) -> dict[str, str]:
-        """The inputs that the work was done with; empty where it was not."""
+        """The inputs that the work was done with; empty if it was not done."""
         return self._read(self.path)[0] if self.path.is_file() else {}
 
     def stale(self, now: dict[str, str]) -> str | None:
-        """Why the work has to be done; None where it is done, empty where it never was.
+        """Why the work has to be done; None if it is done, empty if it never was.
 
         Args:
-            now: the inputs as they are, from `described`.
+            now: the current inputs, from `described`.
         """
         if not self.path.is_file():
             return ""
@@ -93,24 +93,24 @@ class Marker:
         return None
 
     def begin(self, now: dict[str, str]) -> None:
-        """The work begins: it is not done, whatever happens, until `finish`."""
+        """Record that the work begins: until `finish` it is not done, whatever happens."""
         self.path.unlink(missing_ok=True)
         with atomic_write(self.begun, "wb") as stream:
             stream.writelines(_input_lines(now))
 
     def finish(self, outputs: Sequence[str], told: dict[str, str] | None = None) -> None:
-        """The work is done.
+        """Record that the work is done.
 
         Args:
-            outputs: files that it left.
-            told: values of inputs that only the work itself could tell, such as what was
+            outputs: files that it wrote.
+            told: values of inputs that only the work itself could know, such as what was
                 downloaded.
 
         Raises:
             ConfigError: if an output is missing, or the work was never begun.
         """
         if not self.begun.is_file():
-            raise ConfigError(f"{self.begun}: removed while the work went on; run it again")
+            raise ConfigError(f"{self.begun}: removed while the work was running; run it again")
         for each in outputs:
             if not Path(each).is_file():
                 raise ConfigError(f"{each}: missing, though the stage has ended without an error")
@@ -141,7 +141,7 @@ def _input_lines(inputs: Mapping[str, str]) -> Iterator[bytes]:
 
 
 def _split_input(text: str) -> tuple[str, str]:
-    """Name and value; the name of a file may hold an equals sign, its digest does not."""
+    """Name and value; the name of a file may contain an equals sign, its digest does not."""
     name, _, value = text.rpartition("=")
     if value in (ABSENT, GONE) or is_digest(value):
         return name, value

@@ -1,4 +1,4 @@
-"""A new recipe: the template with the place of the toolkit filled in."""
+"""A new recipe: the template with the toolkit's location filled in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _UNUSABLE = re.compile("[:{}\x00-\x1f\x7f\x85\u2028\u2029]")  # what path.sh ref
 
 
 def create_recipe(folder: Path) -> Path:
-    """Copy the template to ``folder``, which appears only once it is whole.
+    """Copy the template to ``folder``, which appears only once it is complete.
 
     Returns:
         The folder as an absolute path.
 
     Raises:
-        ConfigError: if it exists, its name cannot be one of a recipe, or the
+        ConfigError: if it exists, its name cannot be used for a recipe, or the
             installation lacks the template.
     """
     toolkit = toolkit_folder()
@@ -32,11 +32,11 @@ def create_recipe(folder: Path) -> Path:
     odd = _UNUSABLE.search(str(folder))
     if odd:
         raise ConfigError(
-            f"the folder {str(folder)!r} has {odd[0]!r} in its name, at which lists of folders or "
-            "lines of tables are split; choose another"
+            f"the folder {str(folder)!r} has {odd[0]!r} in its name, which separates folders in "
+            "lists or lines in tables; choose another name"
         )
     if folder.exists() or folder.is_symlink():
-        raise ConfigError(f"{folder}: exists already; choose another name")
+        raise ConfigError(f"{folder}: already exists; choose another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(folder)
     ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")

@@ -1,6 +1,6 @@
-"""What stands for the state of a file or a folder of any size.
+"""Digests of the state of a file or a folder of any size.
 
-The digests are those of ``sha256sum`` and ``find`` on the same files, so that they can be
+They are those of ``sha256sum`` and ``find`` on the same files, so that they can be
 checked by hand.
 """
 
@@ -20,15 +20,15 @@ SMALL_FILES = 5000
 
 
 def state_of_file(path: Path) -> str:
-    """SHA-256 of a file's content; `ABSENT` where there is no such file."""
+    """SHA-256 of a file's content; `ABSENT` if there is no such file."""
     return file_digest(path) if path.is_file() else ABSENT
 
 
 def tree_digest(path: Path) -> str:
-    """A digest of a file or a folder; `GONE` where there is neither.
+    """A digest of a file or a folder; `GONE` if there is neither.
 
-    What is small counts by its content, what is large by the names, sizes and times
-    of its files. Names begin below ``path``: a corpus may be moved.
+    Small ones enter by their content, large ones by the names, sizes and times of
+    their files. Names are relative to ``path``, so that a corpus may be moved.
     """
     if not path.exists():
         return GONE
@@ -41,7 +41,7 @@ def tree_digest(path: Path) -> str:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """All files below a folder, links followed, or the file itself."""
+    """All files below a folder, following links, or the file itself."""
     if not path.is_dir():
         yield path
         return
@@ -60,7 +60,7 @@ def _relative(path: Path, file: Path) -> bytes:
 
 
 def _contents(path: Path, found: list[Path]) -> list[bytes]:
-    """Lines of ``sha256sum`` with names from ``./`` on."""
+    """Lines of ``sha256sum`` with names that begin with ``./``."""
     named = sorted((b"./" + _relative(path, file), file) for file in found)
     return [checksum_line(file_digest(file), name) for name, file in named]
 

@@ -27,9 +27,9 @@ def add_task_arguments(
     """Options that name an experiment and how it is trained.
 
     Args:
-        parser: gets them.
-        train_config_required: whether the configuration has to be named.
-        recorded: what is not given is read from the experiment's folder, see
+        parser: parser to add them to.
+        train_config_required: whether the configuration has to be given.
+        recorded: read what is not given from the experiment's folder, see
             `recorded_arguments.complete`.
     """
     needed = not recorded
@@ -48,14 +48,14 @@ def add_task_arguments(
     parser.add_argument("--cascade-config", type=Path, help="cascade options, YAML")
     parser.add_argument(
         "--train-args", default="", metavar='"KEY=VALUE …"',
-        help='training options over the YAML file, such as "optim_conf.lr=3e-3 max_epoch=10"; '
+        help='training options that override the YAML file, such as "optim_conf.lr=3e-3 max_epoch=10"; '
         "values are YAML; default: none",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="instead of the configuration's seed")
+    parser.add_argument("--seed", type=int, help="seed that replaces the configuration's")
 
 
 def make_task(arguments: argparse.Namespace) -> Task:
-    """What is trained, and on what."""
+    """The task: what is trained, and on which data."""
     return TASKS[arguments.task](
         Experiment(arguments.exp, arguments.dump, arguments.train_set, arguments.dev_set)
     )
@@ -64,7 +64,7 @@ def make_task(arguments: argparse.Namespace) -> Task:
 def read_configs(
     task: Task, arguments: argparse.Namespace
 ) -> tuple[TrainingOptions, CascadeConfig]:
-    """Both configurations, checked as far as they can be without a model.
+    """Both configurations, checked as far as possible without a model.
 
     Raises:
         ConfigError: with every problem of the first file that has any.

@@ -1,7 +1,7 @@
-"""Where the tokens of a recipe stand: the first in the dump folder itself, others beside them.
+"""Where the tokens of a recipe are kept: the first in the dump folder itself, others beside them.
 
-Others have a folder in the dump folder with manifests of their own and links to the
-features, so that no experiment loses its tokens when others are tried.
+Each of the others has a folder in the dump folder with its own manifests and links to
+the features, so that no experiment loses its tokens when others are tried.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from cascade_asr.recipe.state_of_files import state_of_file
 
 logger = logging.getLogger(__name__)
 
-NAME = ".tokens"  # file in the dump folder that says whose tokens stand in it
+NAME = ".tokens"  # file in the dump folder that says whose tokens it contains
 LINKED = (
     "feats.scp", "text", "utt2spk", "spk2utt", "utt2num_frames", "cmvn.npz", "cmvn_speaker.ark",
     "fbank.conf", "frame_shift",
 )  # fmt: skip
-EDGES = 2  # <blank> and <sos/eos> are no pieces
+EDGES = 2  # <blank> and <sos/eos> are not pieces
 
 
 def token_name(values: Mapping[str, str]) -> str:
-    """What the tokens of these options are called, such as ``bpe500`` or ``bpe_bpe500``."""
+    """Name of the tokens that these options make, such as ``bpe500`` or ``bpe_bpe500``."""
     name = values["token_type"]
     if name == "bpe":
         name = _name_of_pieces(_bpemode(values), values["vocabulary_size"])
@@ -42,7 +42,7 @@ def token_name(values: Mapping[str, str]) -> str:
 
 
 def token_folder(values: Mapping[str, str]) -> tuple[Path, str]:
-    """The folder that training reads, and what tells its experiments from others.
+    """The folder that training reads, and the name that tells its experiments from others.
 
     Args:
         values: options of a speech recipe.
@@ -58,9 +58,9 @@ def token_folder(values: Mapping[str, str]) -> tuple[Path, str]:
 
 
 def _name_in(dump: Path, name: str, values: Mapping[str, str]) -> str:
-    """What the tokens in the dump folder are called.
+    """Name of the tokens in the dump folder.
 
-    It is ``name`` where there are none, or where an older version made them with these
+    It is ``name`` if there are none, or if an older version made them with these
     options.
     """
     if (dump / NAME).is_file():
@@ -89,12 +89,12 @@ def _bpemode(values: Mapping[str, str]) -> str:
 
 
 def _kind(values: Mapping[str, str]) -> tuple[str, str]:
-    """Type of the tokens, and how its pieces are found."""
+    """Type of the tokens, and how the pieces are found."""
     return values["token_type"], _bpemode(values) if values["token_type"] == "bpe" else ""
 
 
 def _kind_in(tokens: Path) -> tuple[str, str] | None:
-    """`_kind` of the tokens in a folder; None where there are none."""
+    """`_kind` of the tokens in a folder; None if there are none."""
     path = tokens / "tokens.json"
     try:
         if not path.is_file():
@@ -107,9 +107,9 @@ def _kind_in(tokens: Path) -> tuple[str, str] | None:
 
 
 def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:
-    """Whether an experiment's models have tokens such as these options make.
+    """Whether an experiment's models have tokens like those that these options make.
 
-    They may be from before others took their place in the dump folder.
+    They may date from before others took their place in the dump folder.
     """
     tokens = experiment / "tokens"
     if _kind_in(tokens) != _kind(values):
@@ -121,10 +121,10 @@ def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:
 
 
 def require_same_features(values: Mapping[str, str]) -> None:
-    """Manifests name places in feature archives, which stage 1 may have written anew since.
+    """Check that stage 1 has not rewritten the feature archives that the manifests point into.
 
     Raises:
-        ConfigError: if it has, with what to run.
+        ConfigError: saying what to run, if it has.
     """
     marker = Marker(Path(values["dump"], ".stage2.done"))
     for name, digest in marker.recorded().items():
@@ -136,7 +136,7 @@ def require_same_features(values: Mapping[str, str]) -> None:
 
 
 def prepare_token_folder(values: Mapping[str, str]) -> None:
-    """Before stage 2 writes: note whose tokens stand in the dump folder, or link its features."""
+    """Before stage 2 writes, note whose tokens the dump folder contains, or link its features."""
     dump = Path(values["dumpdir"])
     folder, name = token_folder(values)
     if not name:

@@ -292,7 +292,7 @@ def _compute(record: dict[str, Any]) -> str:
 
 
 def _verdict(training: dict[str, Any]) -> str:
-    """``converged (loss got no better in the last 3 epochs, margin 0.1)``."""
+    """``converged (loss did not improve in the last 3 epochs, margin 0.1)``."""
     found = training.get("convergence")
     why = f" ({found['reason']})" if found else ""
     return in_words(is_converged(training)) + why

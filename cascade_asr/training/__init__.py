@@ -1,1 +1,1 @@
-"""The training loop and what it leaves on disk; it knows nothing of cascades."""
+"""The training loop and what it writes to disk; it knows nothing of cascades."""

@@ -1,7 +1,7 @@
-"""NT-ASGD: SGD that begins to average its weights when it stops getting better.
+"""NT-ASGD: SGD that begins to average its weights when it stops improving.
 
 Merity et al. 2018, algorithm 1: averaging starts when the dev metric is worse
-than the best of all checks but the last n (the non-monotone interval). From
+than the best of all checks except the last n (the non-monotone interval). From
 then on evaluation uses the mean of the weights of all updates since.
 """
 
@@ -23,9 +23,9 @@ class NTASGD(Optimizer):
     With T the last update before averaging and K the last one, the averaged
     weights are the mean of those after updates T+1 ... K; this is
     ``torch.optim.ASGD`` with ``t0`` = T and ``lambd`` = 0, except that PyTorch's
-    leaves out the first of them and takes the learning rate of the update
-    before. The whole state is in ``state_dict``: a resumed training goes on
-    bit for bit.
+    leaves out the first of them and uses the learning rate of the previous
+    update. The whole state is in ``state_dict``, so a resumed training is
+    identical bit for bit.
 
     Args:
         params: trainable parameters.
@@ -36,7 +36,7 @@ class NTASGD(Optimizer):
             fine-tuning does.
 
     Raises:
-        ConfigError: for a number out of its range.
+        ConfigError: for a number that is out of range.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class NTASGD(Optimizer):
             "checks": [],
         }
         super().__init__(params, defaults)
-        for group in self.param_groups:  # the defaults' list is one object for all groups
+        for group in self.param_groups:  # the defaults' list would be shared by all groups
             group["checks"] = list(group["checks"])
         self._training_weights: list[torch.Tensor] | None = None
 
@@ -72,7 +72,7 @@ class NTASGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """One SGD update; while averaging, the mean takes in the new weights."""
+        """One SGD update; while averaging, the mean includes the new weights."""
         assert self._training_weights is None, "an update of averaged weights"
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -85,7 +85,7 @@ class NTASGD(Optimizer):
                 self._average(group)
 
     def _average(self, group: dict) -> None:
-        """mean += (weights - mean) / updates, for every weight, trained or not in this update."""
+        """mean += (weights - mean) / updates, for every weight, changed by the update or not."""
         weights = group["params"]
         if group["averaged_updates"] == 1:
             for weight in weights:
@@ -95,7 +95,7 @@ class NTASGD(Optimizer):
         torch._foreach_lerp_(averages, weights, 1.0 / group["averaged_updates"])
 
     def after_epoch(self, metric: float) -> bool:
-        """Look at the dev metric of an epoch, of which less is better.
+        """Take note of an epoch's dev metric, where less is better.
 
         Returns:
             Whether averaging begins with the next update.
@@ -111,7 +111,7 @@ class NTASGD(Optimizer):
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:
-        """Inside, the parameters hold the averaged weights, where there are some."""
+        """Inside, the parameters hold the averaged weights, if there are any."""
         averaged = [group for group in self.param_groups if group["averaged_updates"]]
         weights = [weight for group in averaged for weight in group["params"]]
         with torch.no_grad():
@@ -128,10 +128,10 @@ class NTASGD(Optimizer):
 
 
 def evaluation_weights(optimizer: Optimizer) -> AbstractContextManager[None]:
-    """Inside, the model has the weights that the optimizer wants to be judged by."""
+    """Inside, the model has the weights that the optimizer wants to be evaluated."""
     return optimizer.evaluation_weights() if isinstance(optimizer, NTASGD) else nullcontext()
 
 
 def averaging_begins(optimizer: Optimizer, metric: float) -> bool:
-    """Show an optimizer that averages the dev metric of an epoch; false for any other."""
+    """Give an averaging optimizer an epoch's dev metric; false for any other optimizer."""
     return isinstance(optimizer, NTASGD) and optimizer.after_epoch(metric)

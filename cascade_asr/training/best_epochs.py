@@ -1,4 +1,4 @@
-"""The best epochs of a training: ranked, kept on disk, averaged at its end."""
+"""The best epochs of a training: ranked, kept on disk, and averaged at its end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class BestEpochs:
     """Ranks epochs and keeps the weights of the best ones in ``epochN.pth``.
 
     Args:
-        directory: of the training.
+        directory: the training's folder.
         ranked: ``[value, epoch]`` of each epoch kept, best first, smaller values
-            being better; changed in place, for it is part of the checkpoint.
-        capacity: how many are kept, 1 or more.
+            being better; changed in place, because it is part of the checkpoint.
+        capacity: how many to keep, 1 or more.
     """
 
     def __init__(self, directory: Path, ranked: list[list[float]], capacity: int) -> None:
@@ -30,7 +30,7 @@ class BestEpochs:
         return [int(epoch) for _, epoch in self.ranked]
 
     def rank(self, value: float, epoch: int) -> bool:
-        """Take an epoch into the ranking, of equal ones the earlier; is it among the best?"""
+        """Rank an epoch, the earlier of equal ones first; return whether it is among the best."""
         self.ranked.append([value, epoch])
         self.ranked.sort()
         del self.ranked[self.capacity :]
@@ -45,7 +45,7 @@ class BestEpochs:
         checkpoint.save(self._path(epoch), weights)
 
     def remove_dropped(self) -> None:
-        """Remove others; only once a checkpoint that no longer names them is on disk."""
+        """Remove the other epochs, once a checkpoint that no longer names them is on disk."""
         kept = {self._path(epoch) for epoch in self.epochs}
         for path in self.directory.glob("epoch*.pth"):
             if path not in kept:

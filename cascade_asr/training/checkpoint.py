@@ -1,4 +1,4 @@
-"""Save and load weights so that no fault leaves half a file."""
+"""Save and load weights so that no fault leaves an incomplete file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ StateDict = dict[str, torch.Tensor]
 
 
 def save(path: Path, content: Any) -> None:
-    """Write a checkpoint atomically; the one before stays until the new one is whole.
+    """Write a checkpoint atomically; the previous one stays until the new one is complete.
 
     Raises:
         TrainingError: if the disk is full or cannot be written.
@@ -30,7 +30,7 @@ def save(path: Path, content: Any) -> None:
         cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, OSError) and cause.errno is not None:
             reason = errno_text(cause)
-        kept = f"; {path} of before is kept" if path.exists() else ""
+        kept = f"; the previous {path} is kept" if path.exists() else ""
         raise TrainingError(f"cannot write {path}: {reason}{kept}") from error
 
 
@@ -55,7 +55,7 @@ def load(path: Path) -> Any:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"{path}: damaged ({reason}); restore it, or move it away (mv {path} {path}.damaged) "
-            "and rerun the same command: what it held is trained again"
+            "and rerun the same command: what is lost is trained again"
         ) from error
 
 
@@ -63,7 +63,7 @@ def require_parts(content: Any, names: Iterable[str], path: Path) -> None:
     """Require that a checkpoint is a mapping with these keys.
 
     Raises:
-        ConfigError: if it is a file of another kind.
+        ConfigError: if it is a different kind of file.
     """
     missing = [n for n in names if not isinstance(content, Mapping) or n not in content]
     if missing:
@@ -83,7 +83,7 @@ def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source:
     """Require that a state dict has the names and shapes of a model.
 
     Raises:
-        ConfigError: if it is of another architecture, naming what differs.
+        ConfigError: naming what differs, if it is of another architecture.
     """
     if misfit := describe_misfit(shapes_of(model.state_dict()), shapes_of(weights)):
         raise ConfigError(
@@ -100,7 +100,7 @@ def shapes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]
 def describe_misfit(
     own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
 ) -> str:
-    """In which names and shapes weights do not fit a model; empty where they fit.
+    """Names and shapes in which weights do not fit a model; empty if they fit.
 
     Args:
         own: shapes of the model.
@@ -120,8 +120,8 @@ def describe_misfit(
 def average(states: list[StateDict], unchanged: Iterable[str] = ()) -> StateDict:
     """Average checkpoints, best first.
 
-    The mean of n equal float32 tensors is not always that tensor, so tensors
-    that training left alone are copied. Counters are the best checkpoint's.
+    The mean of n equal float32 tensors is not always exactly that tensor, so tensors
+    that training did not change are copied. Counters are the best checkpoint's.
 
     Args:
         states: state dicts of one architecture.

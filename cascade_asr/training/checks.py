@@ -1,4 +1,4 @@
-"""Checks of training options that need no data, before hours are spent on training."""
+"""Checks of training options that need no data, before hours of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cascade_asr.training.protocols import CascadeModel
 
 
 def check_training_options(config: TrainingOptions) -> list[str]:
-    """Problems of optimizer, schedule, and values outside the bounds of their options."""
+    """Problems with the optimizer, the schedule, and values outside their options' bounds."""
     problems = check_optimization(
         config.optim, config.optim_conf, config.scheduler, config.scheduler_conf
     )
@@ -33,10 +33,10 @@ def check_training_options(config: TrainingOptions) -> list[str]:
 
 
 def check_criteria(config: TrainingOptions, model: CascadeModel, where: str) -> None:
-    """Check that every metric which a configuration watches will be logged.
+    """Check before training that every metric that a configuration watches will be logged.
 
     Raises:
-        ConfigError: listing those that will, before hours are spent on training.
+        ConfigError: listing those that will be logged.
     """
     known = {split: model.metric_names(split) for split in ("train", "valid")}
     problems = []

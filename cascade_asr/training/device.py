@@ -1,4 +1,4 @@
-"""Which device a training runs on."""
+"""The device that a training runs on."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from cascade_asr.networks.fast.switch import VARIABLE, is_fast
 from cascade_asr.training import processors
 from cascade_asr.training.fencing import Fence
 
-if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
 PARAMETERS_A_THREAD = 5_000_000
-MOST_THREADS = "CASCADE_ASR_MOST_THREADS"  # set where trainings run side by side
-FITTED = "CASCADE_ASR_FITTED_THREADS"  # set for our own ranks: nobody else set their number
+MOST_THREADS = "CASCADE_ASR_MOST_THREADS"  # set when trainings run side by side
+FITTED = "CASCADE_ASR_FITTED_THREADS"  # set for ranks started here, not by users
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def check_counts(ngpu: int | None, processes: int, nodes: int, threads: int | None = None) -> None:
-    """Refuse numbers of devices that mean nothing.
+    """Refuse meaningless numbers of devices.
 
     Raises:
-        ConfigError: naming every one of them.
+        ConfigError: naming each of them.
     """
     problems = [
         f"--{name} {value}: expected {least} or more"
@@ -47,16 +47,16 @@ def check_counts(ngpu: int | None, processes: int, nodes: int, threads: int | No
 
 
 def set_threads(ranks: int, threads: int | None = None) -> None:
-    """Decide, once, with how many threads a process computes at most, and tell it.
+    """Decide, once, the largest number of threads per process, and log it.
 
-    The sums of a gradient depend on this number, so it is nothing that may change
-    by itself. ``OMP_NUM_THREADS``, then ``--threads``, else the processors that this
+    The sums of a gradient depend on this number, so it must not change by itself.
+    ``OMP_NUM_THREADS`` comes first, then ``--threads``, else the processors that this
     process may use, shared among the ranks of this machine; then `fit_threads` lowers it.
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given:
         if threads is not None and given.split(",")[0].strip() != str(threads):
-            logger.warning("--threads %d: OMP_NUM_THREADS=%s is set and counts", threads, given)
+            logger.warning("--threads %d has no effect: OMP_NUM_THREADS=%s is set", threads, given)
         return
     allowed = processors.allowed()
     limit = int(os.environ.get(MOST_THREADS) or allowed.count)
@@ -64,23 +64,23 @@ def set_threads(ranks: int, threads: int | None = None) -> None:
     torch.set_num_threads(count)
     os.environ["OMP_NUM_THREADS"] = str(count)  # for the other ranks
     if threads:
-        logger.info("%d threads a process (--threads)", count)
+        logger.info("%d threads per process (--threads)", count)
         return
     os.environ[FITTED] = str(count)
     if count > 1:
         logger.info(
-            "up to %d threads a process (%d processors: %s), one for each %d million parameters "
+            "up to %d threads per process (%d processors: %s), one for every %d million parameters "
             "of a network; --threads or OMP_NUM_THREADS sets another number",
             count, allowed.count, allowed.reason, PARAMETERS_A_THREAD // 10**6,
         )  # fmt: skip
 
 
 def fit_threads(fabric: Fabric, network: nn.Module) -> None:
-    """Compute with fewer threads where a network is small, unless somebody set their number.
+    """Compute with fewer threads if a network is small, unless the user has set their number.
 
-    Threads that wait for each other after every small operation are slower than one
-    alone, up to four times (docs/performance.md). The number follows from the network, not from
-    the load of the machine, so that a training repeats bit for bit.
+    Threads that wait for each other after every small operation can be up to four times
+    slower than a single one (docs/performance.md). The number depends on the network, not
+    on the load of the machine, so that a training can be repeated bit for bit.
 
     Args:
         fabric: on GPUs nothing changes.
@@ -93,10 +93,10 @@ def fit_threads(fabric: Fabric, network: nn.Module) -> None:
 
 
 def _environment(processes: int, nodes: int) -> dict[str, Any]:
-    """How the ranks find each other, as options of Fabric: Slurm's only in our own jobs.
+    """How the ranks find each other, as options of Fabric: through Slurm only in our own jobs.
 
     Raises:
-        ConfigError: for several machines without anything that starts the others.
+        ConfigError: for several machines, if nothing starts the processes of the others.
     """
     from lightning_fabric.plugins.environments import (
         LightningEnvironment,
@@ -114,7 +114,7 @@ def _environment(processes: int, nodes: int) -> dict[str, Any]:
         )
     if SLURMEnvironment.detect():
         logger.info(
-            "within Slurm job %s, but not one of our own: this training starts its %d "
+            "inside Slurm job %s, which cascade-asr did not submit: this training starts its %d "
             "process(es) itself, on this machine",
             os.environ.get("SLURM_JOB_ID", "?"),
             processes,
@@ -132,16 +132,17 @@ def make_fabric(
     """Choose device, precision and ranks, and start the ranks.
 
     Args:
-        ngpu: GPUs to use; 0 is the CPU; None takes those that are there.
+        ngpu: number of GPUs; 0 is the CPU; None takes all that exist.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-        processes: ranks on the CPU of a machine, where ``ngpu`` is 0.
-        nodes: machines. In our own Slurm jobs srun starts all ranks, on one
-            machine too; else this process starts those of its own machine.
-        threads: of each process; None for as many as there are processors (see `fit_threads`).
+        processes: ranks per machine on the CPU, if ``ngpu`` is 0.
+        nodes: number of machines. In our own Slurm jobs srun starts all ranks, even on
+            a single machine; otherwise this process starts those of its own machine.
+        threads: threads of each process; None for as many as there are processors (see
+            `fit_threads`).
 
     Raises:
-        ConfigError: if there are fewer GPUs than asked for, no such precision, or
-            a number means nothing.
+        ConfigError: if there are fewer GPUs than asked for, the precision is unknown,
+            or a number is meaningless.
     """
     from lightning_fabric import Fabric
 
@@ -160,7 +161,7 @@ def make_fabric(
         logger.warning("precision 16-mixed needs a GPU; this training on a CPU uses 32-true")
         precision = "32-true"
     torch.set_flush_denormal(True)  # else gradients near zero slow a CPU down twofold
-    if ngpu == 0:  # some gradients would be added up in the order in which threads come
+    if ngpu == 0:  # some gradients would be summed in the order in which threads finish
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
@@ -183,10 +184,10 @@ def make_fabric(
 
 
 def record(fabric: Fabric) -> dict[str, str | int]:
-    """The device for ``lineage.json``: in words, and each part by itself.
+    """The device for ``lineage.json``: in words, and each part separately.
 
-    ``device_type`` is ``CPU`` or ``GPU``; ``ranks`` are all processes that trained,
-    and ``threads`` those of each on the CPU.
+    ``device_type`` is ``CPU`` or ``GPU``; ``ranks`` counts all processes that trained,
+    and ``threads`` those of each process on the CPU.
     """
     return {
         "device": describe(fabric),

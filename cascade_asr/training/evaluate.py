@@ -11,7 +11,7 @@ import torch
 from cascade_asr.training.protocols import Batches, CascadeModel, Statistics
 from cascade_asr.training.state import add_statistics
 
-if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
 
 
@@ -23,15 +23,15 @@ def evaluate(
     weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     after_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Metrics of a model in evaluation mode, which it is left in.
+    """Metrics of a model in evaluation mode, in which it is left.
 
     Args:
         fabric: launched; its device holds the model.
-        model: with the weights to judge.
-        batches: of the set, read once.
-        weights: context in which the model has the weights to judge, where it has
-            others outside.
-        after_batch: called behind each batch; may raise to stop.
+        model: the model with the weights to evaluate.
+        batches: batches of the set, read once.
+        weights: context in which the model has the weights to evaluate, if it has
+            different ones outside.
+        after_batch: called after each batch; may raise to stop.
     """
     model.eval()
     sums: Statistics = {}
@@ -47,7 +47,7 @@ def evaluate(
 def means_over_ranks(
     fabric: Fabric, model: CascadeModel, sums: Statistics
 ) -> dict[str, float]:
-    """Means over all ranks, and what the model derives from them; NaN where nothing was added."""
+    """Means over all ranks, and what the model derives from them; NaN if nothing was added."""
     means = {}
     for name, pair in sorted(sums.items()):
         value, weight = sum_over_ranks(fabric, *map(float, pair))
@@ -56,7 +56,7 @@ def means_over_ranks(
 
 
 def sum_over_ranks(fabric: Fabric, *values: float) -> list[float]:
-    """Each value summed over all ranks, in float64."""
+    """Sum of each value over all ranks, in float64."""
     if fabric.world_size == 1:
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64, device=fabric.device)

@@ -18,7 +18,7 @@ class Experiment:
     """The folders of one experiment.
 
     Attributes:
-        directory: ``exp/TAG``; holds a copy of all that its models need.
+        directory: ``exp/TAG``; holds a copy of everything that its models need.
         dump: ``dump``, made by stages 1 and 2.
         train_set, dev_set: sets inside ``dump``.
     """
@@ -40,7 +40,7 @@ class Experiment:
 
     @property
     def fbank_options(self) -> Path:
-        """Options that the features of this experiment's models were computed with."""
+        """Options with which the features of this experiment's models were computed."""
         return self.directory / "fbank.conf"
 
     def manifest_path(self, name: str) -> Path:
@@ -48,10 +48,10 @@ class Experiment:
         return self.dump / name / "manifest.tsv"
 
     def adopt(self) -> None:
-        """Copy tokens and statistics of ``dump`` into the experiment.
+        """Copy tokens and statistics from ``dump`` to the experiment.
 
         Raises:
-            ConfigError: if the experiment has models of other tokens.
+            ConfigError: if the experiment has models with other tokens.
         """
         source = self.dump / "tokens"
         if not (source / "tokens.txt").is_file():
@@ -60,7 +60,7 @@ class Experiment:
             self._copy_tokens(source)
         if not _are_the_same(self.tokens, source):
             raise ConfigError(
-                f"{self.directory} holds models of other tokens than {source}/tokens.txt: "
+                f"{self.directory} holds models with other tokens than {source}/tokens.txt: "
                 f"there {_told(self.tokens)}, here {_told(source)}; give the token options "
                 "that it was made with, or use another --tag for these"
             )
@@ -71,7 +71,7 @@ class Experiment:
                     stream.write(source.read_bytes())
 
     def _copy_tokens(self, source: Path) -> None:
-        """Copy them whole or not at all: another training may do the same at this moment."""
+        """Copy all of them or none: another training may be doing the same at this moment."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".tokens.", suffix=".tmp", dir=self.directory) as temporary:
             copy = Path(temporary) / "tokens"
@@ -79,13 +79,13 @@ class Experiment:
             try:
                 copy.rename(self.tokens)
             except OSError:
-                if not (self.tokens / "tokens.txt").is_file():  # the other one's is not there either
+                if not (self.tokens / "tokens.txt").is_file():  # no other process wrote them
                     raise
 
     def data_digest(self) -> str:
         """Hash of texts, lengths and features of both sets: what a model has seen.
 
-        Features enter through their CMVN statistics, which every change of the features changes too.
+        Features enter through their CMVN statistics, which change whenever features do.
         """
         digests = []
         for name in (self.train_set, self.dev_set):
@@ -96,10 +96,10 @@ class Experiment:
 
 
 def _are_the_same(one: Path, other: Path) -> bool:
-    """Whether two token folders cut texts alike.
+    """Whether two token folders split texts alike.
 
-    All files count, for two sentencepiece models may have the same pieces and split
-    otherwise; but not what an earlier choice of tokens left in one of them.
+    All files count, because two sentencepiece models may have the same pieces and split
+    differently; but not what an earlier choice of tokens left in one of them.
     """
     contents = [{path.name: path.read_bytes() for path in each.iterdir()} for each in (one, other)]
     left_over = {
@@ -118,12 +118,12 @@ def _named(directory: Path) -> set[str]:
         content = read_json(directory / "tokens.json")
         names |= {content.get(key) for key in ("bpe_model", "non_linguistic_symbols")} - {None}
         if content.get("token_type") == "bpe":
-            names.add(SYMBOLS)  # not named there, but symbols of one token each
+            names.add(SYMBOLS)  # not named there, but its symbols are one token each
     return names
 
 
 def _told(directory: Path) -> str:
-    """What a token folder holds, in words."""
+    """What a token folder contains, in words."""
     count = (directory / "tokens.txt").read_bytes().count(b"\n")
     kind = ""
     if (directory / "tokens.json").is_file():

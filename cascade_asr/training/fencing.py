@@ -1,9 +1,9 @@
-"""One writer at a time: an attempt that was taken over stops writing.
+"""One writer at a time: an attempt that has been superseded stops writing.
 
-A cluster that loses sight of a machine starts its job again elsewhere while the
-old process may go on. Each attempt therefore puts its own token into a file, and
-looks there before it writes: the token of a later attempt means that it is not
-wanted any more. The file is named in the environment, as FOLDER/attempt:TOKEN.
+A cluster that loses contact with a machine restarts its job elsewhere while the old
+process may still be running. Each attempt therefore puts a token into a file and
+looks there before it writes: a later attempt's token means that it is no longer
+wanted. The environment names the file, as FOLDER/attempt:TOKEN.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Superseded(CascadeError):
 
 
 class Fence:
-    """Tells whether an attempt is still the one that may write.
+    """Checks whether an attempt is still the one that may write.
 
     Args:
         path: file with the token of the latest attempt.
-        token: of this attempt.
+        token: token of this attempt.
     """
 
     def __init__(self, path: Path, token: str) -> None:
@@ -41,7 +41,7 @@ class Fence:
 
     @classmethod
     def take(cls, path: Path, **details: Any) -> tuple[Fence, int]:
-        """Become the latest attempt; all earlier ones may not write any more.
+        """Become the latest attempt; no earlier one may write any longer.
 
         Returns:
             The fence and the number of this attempt, counted from 1.
@@ -54,20 +54,20 @@ class Fence:
 
     @classmethod
     def from_environment(cls) -> Fence | None:
-        """The fence of the attempt that this process belongs to, where there is one."""
+        """The fence of the attempt that this process belongs to, if there is one."""
         path, colon, token = os.environ.get(VARIABLE, "").rpartition(":")
         return cls(Path(path), token) if colon else None
 
     @property
     def as_variable(self) -> str:
-        """What `from_environment` reads."""
+        """The value that `from_environment` reads."""
         return f"{self.path}:{self.token}"
 
     def check(self) -> None:
-        """Return where this attempt may write.
+        """Return if this attempt may write.
 
         Raises:
-            Superseded: if a later one has begun, naming it.
+            Superseded: naming the later attempt, if one has begun.
         """
         latest = read_json(self.path)
         if latest["token"] != self.token:
@@ -78,4 +78,4 @@ class Fence:
 
 
 def may_always_write() -> None:
-    """The check of a training that nothing can start twice."""
+    """The check for a training that nothing can start twice."""

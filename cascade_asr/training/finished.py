@@ -1,4 +1,4 @@
-"""What a stage leaves on disk: its marker of completion and its origin."""
+"""What a finished stage leaves on disk: its completion marker and its origin."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _COUNTS = ("seconds", "cpu_seconds", "updates", "frames", "convergence")  # of l
 
 @dataclass(frozen=True)
 class DoneStage:
-    """A finished stage, as its ``done.json`` tells.
+    """A finished stage, as described by its ``done.json``.
 
     Attributes:
-        directory: of the stage.
-        digest: of everything that decided the result.
-        model_sha256: of ``model.pth``.
+        directory: folder of the stage.
+        digest: digest of everything that decided the result.
+        model_sha256: checksum of ``model.pth``.
         metrics: dev metrics of the averaged model.
     """
 
@@ -45,11 +45,11 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
     """The finished stage in ``directory``, or None.
 
     Args:
-        directory: of the stage.
+        directory: folder of the stage.
         verify: read the weights and compare their checksum.
 
-    Where ``done.json`` is damaged, ``lineage.json``, which is written just before it,
-    says the same; else the stage is not finished.
+    If ``done.json`` is damaged, ``lineage.json``, which is written just before it,
+    replaces it; without that the stage is not finished.
 
     Raises:
         ConfigError: if the weights are missing or are not those of the marker.
@@ -61,7 +61,7 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
     if done is None:
         logger.warning(
             "%s: damaged, and lineage.json cannot replace it: the stage counts as not finished; "
-            "run it again: what is in the folder is kept as %s.replaced.N",
+            "run it again: the folder is kept as %s.replaced.N",
             path,
             directory.name,
         )
@@ -80,7 +80,7 @@ def read_done(directory: Path, verify: bool = False) -> DoneStage | None:
 
 
 def _read_marker(path: Path, digest: str) -> DoneStage | None:
-    """A stage from ``done.json`` or ``lineage.json``; None where it is damaged."""
+    """A stage from ``done.json`` or ``lineage.json``; None if the file is damaged."""
     try:
         content = read_json(path)
         metrics = {str(name): float(value) for name, value in content["metrics"].items()}
@@ -92,20 +92,20 @@ def _read_marker(path: Path, digest: str) -> DoneStage | None:
 
 
 def restored(directory: Path) -> DoneStage | None:
-    """A finished stage whose ``done.json`` is damaged or missing, from what else is there."""
+    """A finished stage whose ``done.json`` is damaged or missing, from its other files."""
     done = _read_marker(directory / "lineage.json", "config")
     if done is None or not done.model_path.is_file():
         return None
     if file_digest(done.model_path) != done.model_sha256:
         return None
     logger.warning(
-        "%s/done.json: missing or damaged; lineage.json and model.pth are whole", directory
+        "%s/done.json: missing or damaged; lineage.json and model.pth are intact", directory
     )
     return done
 
 
 def repair_marker(done: DoneStage) -> None:
-    """Write ``done.json`` again from ``lineage.json`` where it is damaged or missing."""
+    """Rewrite ``done.json`` from ``lineage.json`` if it is damaged or missing."""
     path = done.directory / "done.json"
     if _read_marker(path, "digest") is not None:
         return
@@ -119,7 +119,7 @@ def require_done(directory: Path, needed_by: str, verify: bool = True) -> DoneSt
     """The finished stage that another one starts from.
 
     Raises:
-        ConfigError: if it is not finished, with what to run.
+        ConfigError: saying what to run, if it is not finished.
     """
     done = read_done(directory, verify=verify)
     if done is None:
@@ -131,7 +131,7 @@ def require_done(directory: Path, needed_by: str, verify: bool = True) -> DoneSt
 
 
 def how_to_run(name: str) -> tuple[str, str]:
-    """A training in words, and the options of run.sh that make it."""
+    """A training in words, and the options of run.sh that run it."""
     if name == "full":
         return "full training", "--stage 3 --stop-stage 3"
     branch, number = re.fullmatch(r"(.*?)(\d*)", name).groups()
@@ -141,7 +141,7 @@ def how_to_run(name: str) -> tuple[str, str]:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what only an unfinished stage needs; a kill may have come before that."""
+    """Remove what only an unfinished stage needs, in case it was killed before doing so."""
     for path in (*directory.glob("epoch*.pth"), *directory.glob(".*.tmp")):
         path.unlink(missing_ok=True)
     (directory / "checkpoint.pt").unlink(missing_ok=True)
@@ -157,26 +157,26 @@ def set_aside(directory: Path) -> Path:
 
 
 def code_version() -> str:
-    """Release, and git commit where there is one."""
+    """Release, and git commit if there is one."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # a computing node may have no git, and the stage is trained already
+    except OSError:  # a compute node may have no git, and the stage is already trained
         return __version__
     return f"{__version__} {done.stdout.strip()}".strip()
 
 
 def source_within(experiment: Path, lineage: Mapping[str, Any]) -> str | None:
-    """Name of the training of an experiment that another one of it started from.
+    """Name of the training in an experiment that another training in it started from.
 
-    The experiment's folder may have been renamed since: the weights decide then.
+    If the experiment's folder has been renamed since, the weights decide.
 
     Args:
-        experiment: folder of both.
-        lineage: of the one that started, from its ``lineage.json``.
+        experiment: folder of both trainings.
+        lineage: content of ``lineage.json`` of the training that started from the other.
 
     Returns:
-        None where it started from new weights or from elsewhere.
+        The name; None if it started from new weights or from elsewhere.
     """
     if not lineage.get("source"):
         return None

@@ -1,8 +1,8 @@
-"""What becomes of losses and gradients that are not finite, without waiting for a GPU.
+"""Handle losses and gradients that are not finite, without waiting for a GPU.
 
-Reading a number from a GPU waits until it has computed everything before. So on a GPU the
-optimizer's own kernel skips an update whose gradient is not finite, and losses and
-gradients are looked at every ``log_interval`` updates and before anything is written.
+Reading a number from a GPU waits until everything before it has been computed. On a GPU,
+therefore, the optimizer's kernel skips an update whose gradient is not finite, and losses
+and gradients are checked every ``log_interval`` updates and before anything is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BAD_GRADIENTS_IN_A_ROW = 20  # skipped updates after which training gives up
 
 @dataclass(frozen=True)
 class _Noted:
-    """A loss or the norm of a gradient (``what`` is None), where it is."""
+    """A loss, or the norm of a gradient (``what`` is None), still on its device."""
 
     value: torch.Tensor
     epoch: int
@@ -37,9 +37,9 @@ class Finiteness:
     """Watches the losses and gradients of one training.
 
     Args:
-        position: of the training; ``bad_gradients`` is counted there.
+        position: position of the training; its ``bad_gradients`` is counted up.
         checkpoint: named in the messages.
-        is_deferred: look at them in `check` alone. The optimizer must be `can_skip`.
+        is_deferred: check them only in `check`. `can_skip` must hold for the optimizer.
     """
 
     def __init__(self, position: Position, checkpoint: Path, is_deferred: bool = False) -> None:
@@ -49,16 +49,17 @@ class Finiteness:
         self._noted: list[_Noted] = []
 
     def note_loss(self, loss: torch.Tensor, batch: TrainingBatch) -> None:
-        """
+        """Note a loss.
+
         Raises:
-            TrainingError: if it is not finite, unless that is deferred.
+            TrainingError: if it is not finite, unless the check is deferred.
         """
         self._note(loss, self.position.update + 1, batch.description)
 
     def guard(self, optimizer: Optimizer, norm: torch.Tensor) -> bool:
         """Whether the optimizer may step with gradients of this norm.
 
-        Where that is deferred it may, and skips the update by itself.
+        If the check is deferred it may, and skips a bad update by itself.
 
         Raises:
             TrainingError: after `BAD_GRADIENTS_IN_A_ROW` that were not finite.
@@ -70,7 +71,7 @@ class Finiteness:
         return self.position.bad_gradients == 0
 
     def check(self) -> None:
-        """Look at all that was noted since the last time.
+        """Check everything noted since the last call.
 
         Raises:
             TrainingError: as `note_loss` and `guard` do.
@@ -111,7 +112,7 @@ class Finiteness:
 
 
 def can_skip(optimizer: Optimizer) -> bool:
-    """Whether its kernel skips an update by itself: PyTorch's fused ones do."""
+    """Whether an optimizer's kernel skips bad updates by itself, as PyTorch's fused ones do."""
     return bool(optimizer.param_groups) and all(
         group.get("fused") for group in optimizer.param_groups
     )

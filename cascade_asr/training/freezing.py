@@ -1,10 +1,10 @@
-"""Take layers over from a trained model, freeze them, and prove that they stayed so.
+"""Take layers over from a trained model, freeze them, and prove that they did not change.
 
-``requires_grad = False`` alone is no freezing: BatchNorm statistics and dropout
-go on, and an optimizer that still holds the weight decays it. So three things
-belong together: `freeze` before the optimizer is built (give it only what
-`trainable_parameters` returns), `set_training_mode` whenever the model goes
-back to training, and `fingerprint` before and after.
+``requires_grad = False`` alone does not freeze a layer: BatchNorm statistics and
+dropout stay active, and an optimizer that still holds a weight decays it. So three
+things belong together: `freeze` before the optimizer is built (give it only what
+`trainable_parameters` returns), `set_training_mode` whenever the model returns to
+training, and `fingerprint` before and after.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout: bool) -> None:
     """Put a partly frozen model into training mode.
 
-    Normalisation layers whose weights are frozen go to evaluation, so that
-    their statistics stay; recurrent layers stay in training, because cuDNN
+    Normalisation layers whose weights are frozen are put into evaluation mode, so that
+    their statistics stay; recurrent layers stay in training mode, because cuDNN
     cannot run their backward pass otherwise.
 
     Args:
@@ -95,8 +95,8 @@ def take_over(
 ) -> list[str]:
     """Give layers of a newly built model the weights and buffers of a trained one.
 
-    What is not among ``layers`` keeps its new weights: re-initialisation is what
-    is left when nothing is taken over.
+    Everything not in ``layers`` keeps its new weights: re-initialisation simply means
+    that nothing is taken over.
 
     Args:
         model: changed in place.
@@ -130,7 +130,7 @@ def tensor_digest(tensor: torch.Tensor) -> str:
 
 
 def check_unchanged(before: dict[str, str], after: dict[str, str]) -> None:
-    """Fail where a frozen parameter or buffer has moved.
+    """Fail if a frozen parameter or buffer has changed.
 
     Raises:
         TrainingError: naming every tensor that differs.

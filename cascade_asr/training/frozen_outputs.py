@@ -1,7 +1,7 @@
-"""Outputs of the frozen lower layers, computed once a batch and kept on disk (``cache_frozen``).
+"""Outputs of the frozen lower layers, computed once per batch and kept on disk (``cache_frozen``).
 
-The batches of a set are the same in every epoch, in another order, so what is read back is
-what would be computed again, bit for bit.
+The batches of a set are the same in every epoch, only in another order, so what is read
+back is identical, bit for bit, to what would be computed again.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SPARE = 0.9  # share of the free space that may be used
 
 @dataclass
 class FrozenOutputs:
-    """Where the outputs of the highest frozen lower layer lie.
+    """The cache of the outputs of the highest frozen lower layer.
 
     Attributes:
-        layer: relative to the encoder, such as ``rnn0``.
-        folder: a file a batch.
-        batches: of all sets: tells how much will be written.
+        layer: name relative to the encoder, such as ``rnn0``.
+        folder: folder with one file per batch.
+        batches: number of batches of all sets, to estimate how much will be written.
     """
 
     layer: str
@@ -47,15 +47,15 @@ class FrozenOutputs:
     _is_full: bool = False
 
     def of(self, utterances: Sequence[str], features: torch.Tensor) -> _OfBatch:
-        """Those of one batch: (B, T, D) features of these utterances."""
+        """The cached outputs of one batch, with (B, T, D) features of these utterances."""
         content = "\n".join([*utterances, str(tuple(features.shape))])
         name = hashlib.sha256(content.encode()).hexdigest()[:32]
         return _OfBatch(self, self.folder / f"{name}.pt", features)
 
     def has_room(self, size: int) -> bool:
-        """Whether what is still to be written fits on the disk, after a batch of ``size`` bytes.
+        """Whether what is still to be written fits on the disk, given a batch of ``size`` bytes.
 
-        The size of all is reported at the first batch; once there is no room, nothing is written.
+        The total size is logged at the first batch; once there is no room, nothing is written.
         """
         if self._is_full:
             return False
@@ -123,7 +123,7 @@ def frozen_below(model: CascadeModel) -> tuple[list[Layer], str]:
     if not hasattr(model, "frozen_outputs"):
         return [], "this kind of model has no encoder"
     if model.specaug is not None:
-        return [], "specaug changes the features at each update"
+        return [], "specaug changes the features in each update"
     parameters = dict(model.named_parameters())
     modules = dict(model.named_modules())
     above = set(getattr(model.encoder, "classifier_layers", list)())
@@ -147,24 +147,25 @@ def frozen_below(model: CascadeModel) -> tuple[list[Layer], str]:
 
 @contextmanager
 def cached(model: nn.Module, folder: Path, batches: int) -> Iterator[None]:
-    """Inside, the model computes the outputs of its frozen lower layers once a batch.
+    """Inside, the model computes the outputs of its frozen lower layers once per batch.
 
-    Where it cannot it says why, and computes all. What is kept goes at the end.
+    If this is not possible, the reason is logged and everything is computed. The cache is
+    removed at the end.
 
     Args:
         model: frozen, and in training mode.
-        folder: to keep them in; removed before and after.
-        batches: of all sets.
+        folder: folder for the cache; removed before and after.
+        batches: number of batches of all sets.
     """
     layers, reason = frozen_below(model)
     if not layers:
         logger.warning("cache_frozen: not possible here: %s", reason)
         yield
         return
-    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed attempt
     folder.mkdir(parents=True)
     model.frozen_outputs = FrozenOutputs(layers[-1].name, folder, batches)
-    logger.info("cache_frozen: up to encoder.%s all is computed once", layers[-1].name)
+    logger.info("cache_frozen: everything up to encoder.%s is computed once", layers[-1].name)
     try:
         yield
     finally:

@@ -17,18 +17,18 @@ from cascade_asr.training.standing import ProgressFile
 
 logger = logging.getLogger(__name__)
 
-PACE_OVER_LINES = 5  # the time left is estimated from this many latest intervals
+PACE_OVER_LINES = 5  # the time left is estimated from this many recent intervals
 
 
 class History:
     """``history.jsonl`` and TensorBoard files of one training.
 
     Args:
-        directory: where they are.
-        epoch, start_update: where the training goes on. Entries of later updates,
-            and the summary of an epoch that is not over, are dropped: a killed
-            training logged them and its successor will do so again.
-        tensorboard: write TensorBoard files too.
+        directory: folder of the files.
+        epoch, start_update: where the training resumes. Entries of later updates,
+            and the summary of an unfinished epoch, are dropped: a killed training
+            logged them and its successor will do so again.
+        tensorboard: also write TensorBoard files.
     """
 
     def __init__(self, directory: Path, epoch: int, start_update: int, tensorboard: bool) -> None:
@@ -65,9 +65,9 @@ class History:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Entries of a ``history.jsonl``, up to the first line that is none.
+    """Entries of a ``history.jsonl``, up to the first invalid line.
 
-    A last line that a kill cut off is left out without a word, damage with one.
+    A last line cut off by a kill is left out silently, other damage with a warning.
     """
     entries: list[dict[str, Any]] = []
     if not path.is_file():
@@ -76,7 +76,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
-        except ValueError:  # bytes that are no UTF-8 among them
+        except ValueError:  # this includes bytes that are not UTF-8
             entry = None
         if not _is_entry(entry):
             if number < len(lines):
@@ -100,12 +100,12 @@ class Progress:
     """A bar with the time left on a terminal, plain lines in a log.
 
     Args:
-        title: of the training.
+        title: title of the training.
         total: updates in all.
         done: updates already done.
         interval: updates between two plain lines.
         enabled: show anything; False on all ranks but the first.
-        directory: of the training; gets ``progress.json``, for those who look from outside.
+        directory: the training's folder, where ``progress.json`` is written for other processes.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Progress:
             )
 
     def message(self, text: str) -> None:
-        """A line of its own."""
+        """Print a separate line."""
         if self._bar is not None:
             self._bar.clear()
         if self.enabled:

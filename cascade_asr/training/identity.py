@@ -1,8 +1,8 @@
-"""What decides the result of a training, and what of it has changed since.
+"""What decides the result of a training, and what has changed since.
 
-``identity.json`` holds it beside the weights, ``checkpoint.pt`` beside the state.
-The options stand there by name; older experiments have their hash alone,
-and their options are those of ``config.yaml``.
+It is stored beside the weights in ``identity.json``, and with the state in
+``checkpoint.pt``. The options are listed by name; older experiments have only
+their hash, and their options are those of ``config.yaml``.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from cascade_asr.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
-GIVEN = "train_args"  # how options were given is recorded, and decides nothing
+GIVEN = "train_args"  # how options were given is recorded, but decides nothing
 _UNSET = object()
 _IN_WORDS = {
     "source": "source: the model that it starts from was trained again",
-    "data": "data: the training set or the dev set is another one",
+    "data": "data: the training set or the dev set is different",
 }
 
 
 def deciding_options(config: TrainingOptions) -> dict[str, Any]:
-    """The options that decide the result, as JSON holds them."""
+    """The options that decide the result, as stored in JSON."""
     return json.loads(json.dumps(config.deciding()))
 
 
@@ -43,7 +43,7 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
 
 
 def read_identity(directory: Path) -> dict[str, Any] | None:
-    """What the training in a folder was; None where it does not say or is damaged."""
+    """Identity of the training in a folder; None if it is not recorded or is damaged."""
     path = directory / "identity.json"
     if not path.is_file():
         return None
@@ -67,20 +67,20 @@ def _options_of_config_file(directory: Path) -> dict[str, Any] | None:
 
 
 def checkpoint_identity(directory: Path) -> dict[str, Any] | None:
-    """What the training was that ``checkpoint.pt`` belongs to; None where it does not say."""
+    """Identity of the training that ``checkpoint.pt`` belongs to; None if it does not say."""
     path = directory / "checkpoint.pt"
     if not path.is_file():
         return None
     try:
         content = checkpoint.load(path)
     except ConfigError:
-        return None  # told where it is needed
+        return None  # reported where the checkpoint is needed
     found = content.get("identity") if isinstance(content, dict) else None
     return found if isinstance(found, dict) else None
 
 
 def recorded_digest(directory: Path) -> str | None:
-    """The digest that a finished stage was recorded with, where ``identity.json`` is lost."""
+    """The recorded digest of a finished stage, for when ``identity.json`` is lost."""
     for name, key in (("done.json", "digest"), ("lineage.json", "config")):
         try:
             content = read_json(directory / name)
@@ -92,7 +92,7 @@ def recorded_digest(directory: Path) -> str | None:
 
 
 def holds_weights(directory: Path) -> bool:
-    """Whether a folder has a trained model, or one that is being trained."""
+    """Whether a folder has a trained model, or one in training."""
     names = ("model.pth", "checkpoint.pt", "epoch*.pth")
     return any(True for name in names for _ in directory.glob(name))
 
@@ -100,12 +100,12 @@ def holds_weights(directory: Path) -> bool:
 def changes(
     found: Mapping[str, Any], now: Mapping[str, Any], config: TrainingOptions
 ) -> list[str]:
-    """``option: old -> new`` for all that differs; empty where the result is the same.
+    """``option: old -> new`` for all that differs; empty if the result is the same.
 
     Args:
         found: identity of what is on disk.
         now: identity of what the options ask for.
-        config: these options; what ``found`` does not know yet had its default.
+        config: these options; those that ``found`` does not know yet had their default.
     """
     lines = []
     if found.get("config") != now["config"]:
@@ -123,7 +123,7 @@ def changes(
 
 
 def _completed(before: Mapping[str, Any], config: TrainingOptions) -> dict[str, Any]:
-    """Recorded options, with the defaults of those that did not exist yet."""
+    """Recorded options, with defaults for those that did not exist yet."""
     content = dataclasses.asdict(type(config)())
     for key, value in before.items():
         nested = dataclasses.is_dataclass(getattr(config, key, None))

@@ -13,10 +13,10 @@ STOPPED_RESUMABLE = 85  # exit status: saved; the same command resumes
 
 
 class Interruption:
-    """Remembers that SIGINT, SIGTERM or SIGUSR2 came.
+    """Remembers that SIGINT, SIGTERM or SIGUSR2 was received.
 
-    The training looks at ``signal_number`` after each update, saves and
-    leaves. A second Ctrl-C does not wait.
+    The training checks ``signal_number`` after each update; if it is set, it saves
+    and exits. A second Ctrl-C does not wait.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Interruption:
         return self
 
     def release(self) -> None:
-        """Let the signals end the process again: nobody looks at ``signal_number`` any more."""
+        """Let the signals end the process again: nothing checks ``signal_number`` any more."""
         for number in SIGNALS:
             if signal.getsignal(number) == self._remember:
                 default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
@@ -42,7 +42,7 @@ class Interruption:
 
     @property
     def exit_status(self) -> int:
-        """130 after Ctrl-C, 85 where a scheduler should start the job again."""
+        """130 after Ctrl-C, 85 if a scheduler should start the job again."""
         return 130 if self.signal_number == signal.SIGINT else STOPPED_RESUMABLE
 
 

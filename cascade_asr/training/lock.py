@@ -1,10 +1,10 @@
-"""One writer at a time for a folder, on a network file system too.
+"""One writer at a time for a folder, also on a network file system.
 
 A lock is a file that only one process can create. It says who holds it, and its
-time of change is the holder's sign of life. That of a process of this machine that
-has died is taken over at once, that of another machine when it has given no sign of
-life for `SILENT_S`. A holder looks at the file before each write, as an attempt of a
-Slurm job does (`cascade_asr.training.fencing`): the one that lost it leaves.
+modification time is the holder's sign of life. The lock of a dead process on this
+machine is taken over at once, that of another machine's when it has given no sign of
+life for `SILENT_S`. A holder checks the file before each write, as an attempt of a
+Slurm job does (`cascade_asr.training.fencing`), and exits if it has lost the lock.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 from cascade_asr.errors import CascadeError
 
 BEAT_S = 20.0  # between two signs of life
-SILENT_S = 600.0  # without one, a process on another machine is taken for dead
+SILENT_S = 600.0  # after which a silent process on another machine counts as dead
 
 
 class Locked(CascadeError):
-    """Another process writes there."""
+    """Another process is writing there."""
 
 
 class Lost(CascadeError):
-    """Another process has taken the lock over."""
+    """Another process has taken over the lock."""
 
     exit_status = 86
 
@@ -41,8 +41,8 @@ class Lock:
     """A lock that this process holds.
 
     Args:
-        path: of its file.
-        token: this holder's own, in the file.
+        path: path of its file.
+        token: token of this holder, in the file.
     """
 
     def __init__(self, path: Path, token: str) -> None:
@@ -59,17 +59,17 @@ class Lock:
                     os.utime(self.path)
 
     def check(self) -> None:
-        """Return where this process may still write.
+        """Return if this process may still write.
 
         Raises:
-            Lost: if the lock is another's by now.
+            Lost: if another process holds the lock by now.
         """
         found = _read(self.path) or {}
         if found.get("token") != self.token:
-            raise Lost(f"{self.path}: {_name(found)} has taken over; this process leaves")
+            raise Lost(f"{self.path}: {_name(found)} has taken over; this process stops")
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._stop.set()
         with contextlib.suppress(OSError):
             if os.getpid() == self._process and (_read(self.path) or {}).get("token") == self.token:
@@ -80,10 +80,10 @@ def take(path: Path, what: str, replaces: str = "") -> Lock:
     """Take the lock, or say who holds it.
 
     Args:
-        path: of its file.
-        what: is written under it, for the message.
-        replaces: a name of the work; a lock of the same name is taken over, because
-            whoever holds it is known to be superseded. Empty: none is.
+        path: path of its file.
+        what: what is written under the lock, for the message.
+        replaces: name of the work; a lock of the same name is taken over, because its
+            holder is known to be superseded. Empty: no lock is.
 
     Raises:
         Locked: if another process holds it.
@@ -105,7 +105,7 @@ def take(path: Path, what: str, replaces: str = "") -> Lock:
                 f"If it is certainly gone, remove {path}"
             )
         _remove(path, found)
-    raise Locked(f"{what}: others take {path} all the time; start again later")
+    raise Locked(f"{what}: other processes keep taking {path}; start again later")
 
 
 @contextmanager
@@ -119,11 +119,11 @@ def held(path: Path, what: str) -> Iterator[Lock]:
 
 
 def holder(path: Path) -> str:
-    """Who holds a lock, in words; empty where nobody does, or only a process that is gone."""
+    """Who holds a lock, in words; empty if nobody does, or only a process that is gone."""
     found = _read(path)
     try:
         return "" if found is None or _is_dead(path, found) else _name(found)
-    except OSError:  # where we may not write it cannot be told: nobody should rely on it
+    except OSError:  # without permission to write this is unknown: nobody should rely on it
         return _name(found or {})
 
 
@@ -138,7 +138,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """This boot of this machine, and in it the set of process numbers that we see."""
+    """Identifies this boot of this machine and its namespace of process ids."""
     words = [socket.gethostname()]
     with contextlib.suppress(OSError):
         words.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -147,7 +147,7 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """When a process started, so that a process number used again is recognised; empty if it is gone."""
+    """When a process started, to recognise a reused process id; empty if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -159,7 +159,7 @@ def _is_dead(path: Path, found: dict[str, Any]) -> bool:
     if found.get("machine") == _machine():
         return found.get("start") != _start_of(found.get("pid", 0))
     try:
-        # by the clock of the file system, which no machine need share
+        # by the clock of the file system, which may differ from that of any machine
         probe = path.with_name(f"{path.name}.{secrets.token_hex(4)}.now")
         probe.touch()
         now = probe.stat().st_mtime
@@ -170,7 +170,7 @@ def _is_dead(path: Path, found: dict[str, Any]) -> bool:
 
 
 def _create(path: Path, content: dict[str, Any]) -> bool:
-    """Create the file with its content at once; False where there is one."""
+    """Create the file together with its content; False if it exists."""
     temporary = path.with_name(f"{path.name}.{content['token']}")
     temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
     try:
@@ -189,7 +189,7 @@ def _create(path: Path, content: dict[str, Any]) -> bool:
 
 
 def _remove(path: Path, found: dict[str, Any]) -> None:
-    """Remove the lock that was read, and no other that came in its place meanwhile."""
+    """Remove the lock that was read, but not another that has replaced it meanwhile."""
     aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
@@ -200,7 +200,7 @@ def _remove(path: Path, found: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Who holds it; None where nobody does; empty where the file says nothing."""
+    """Who holds it; None if nobody does; empty if the file is unreadable."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by ESPnet2's names."""
+"""Optimizers and learning-rate schedules, by ESPnet2's names."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class EpsDecay:
     """Multiply Adadelta's eps after an epoch that is worse than the best one.
 
     ESPnet1's schedule for RNN recipes (``--eps-decay 0.01 --criterion acc``). As there,
-    a value that equals the best one is no reason, and after a worse one training goes
-    on from the weights of the best epoch, with the optimizer's other state as it is;
+    a value equal to the best one changes nothing, and after a worse one training continues
+    from the weights of the best epoch, with the optimizer's other state as it is;
     ``restore: false`` is ESPnet1's ``--criterion loss_eps_decay_only``. The weights of
-    the best epoch are part of the state, so that a training that was killed goes on
-    from them too.
+    the best epoch are part of the state, so that a killed training also continues
+    from them.
 
-    Departure: a metric that is not a number is worse than any; ESPnet1 would take it
-    for the new best.
+    Departure: a metric that is not a number is worse than any other; ESPnet1 would take
+    it as the new best.
 
     Args:
         optimizer: an Adadelta.
-        factor: by which eps is multiplied.
+        factor: factor by which eps is multiplied.
         mode: ``min`` or ``max``: which direction of the metric is better.
-        restore: go back to the weights of the best epoch where eps is multiplied.
+        restore: return to the weights of the best epoch when eps is multiplied.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class EpsDecay:
         self.restore = restore
         self.best: float | None = None
         self._best_weights: dict[str, torch.Tensor] = {}
-        self._last = "equal"  # the last epoch's metric beside the best one before
+        self._last = "equal"  # the last epoch's metric compared with the best one before it
 
     def step(self, metric: float) -> None:
-        """Look at the metric of an epoch."""
+        """Take note of an epoch's metric."""
         value = signed(metric, self.mode)
         if self.best is None or value < self.best:
             self.best, self._last = value, "better"
@@ -83,7 +83,7 @@ class EpsDecay:
                 group["eps"] *= self.factor
 
     def keep_or_restore(self, model: nn.Module) -> None:
-        """Remember the weights of a best epoch; give them back after a worse one.
+        """Remember the weights of a best epoch; restore them after a worse one.
 
         Call it after `step`, when the epoch's own weights are no longer needed.
         """
@@ -125,7 +125,7 @@ OPTIMIZER_BOUNDS = {
     "step_sizes": _ANY,
     "nonmonotone_interval": (1, None),
 }
-_FROM_THE_START = {"last_epoch": (-1, -1)}  # a training that goes on restores its schedule
+_FROM_THE_START = {"last_epoch": (-1, -1)}  # a resumed training restores its schedule
 SCHEDULER_BOUNDS = _FROM_THE_START | {
     "T_max": (1, None),
     "eta_min": _ANY,
@@ -155,7 +155,7 @@ SCHEDULER_BOUNDS = _FROM_THE_START | {
 def check_optimization(
     optim: str, optim_conf: dict[str, Any], scheduler: str | None, scheduler_conf: dict[str, Any]
 ) -> list[str]:
-    """Problems of the optimizer and schedule options, found on a network of one weight."""
+    """Problems with the optimizer and schedule options, found on a network of one weight."""
     problems = []
     if optim.lower() not in OPTIMIZERS:
         problems.append(f"unknown optim '{optim}'{nearest(optim, OPTIMIZERS)}")
@@ -184,7 +184,7 @@ def check_optimization(
         make_updates(optimizer, weight, 3, schedule)
     except ConfigError as error:
         return [f"{place}: {error}"]
-    except Exception as error:  # whatever an optimizer or schedule says to such values
+    except Exception as error:  # whatever an optimizer or schedule raises for such values
         return [f"{place}: {told(error)}"]
     return []
 
@@ -192,10 +192,10 @@ def check_optimization(
 def make_updates(
     optimizer: Optimizer, weight: nn.Parameter, updates: int, schedule: Schedule | None = None
 ) -> None:
-    """So many updates of a single weight whose gradient is zero, and then the end of an epoch.
+    """Make updates of a single weight whose gradient is zero, and then end an epoch.
 
     Raises:
-        ValueError: if the learning rate is no number afterwards; and whatever the
+        ValueError: if the learning rate is not a number afterwards; and whatever the
             optimizer or the schedule raises.
     """
     with warnings.catch_warnings():
@@ -215,9 +215,9 @@ def make_updates(
 def stretched(name: str | None, conf: dict[str, Any], ratio: Fraction) -> dict[str, Any]:
     """The arguments of a schedule for a training that is ``ratio`` times as long.
 
-    A schedule that counts epochs or updates gets to the same place at the same part
+    A schedule that counts epochs or updates reaches the same point at the same fraction
     of the training; one that has no end, or follows the dev metric, is rounded to
-    whole steps or left alone:
+    whole steps or left unchanged:
 
     ===================  ==========================================================
     schedule             rule
@@ -228,20 +228,20 @@ def stretched(name: str | None, conf: dict[str, Any], ratio: Fraction) -> dict[s
     multisteplr          each of ``milestones`` x ratio
     noamlr               unchanged, as warmuplr
     onecyclelr           ``total_steps`` (or ``epochs``) x ratio, rounded up; without
-                         either it lasts the whole training anyhow
+                         either it lasts the whole training anyway
     reducelronplateau    ``patience`` and ``cooldown`` x ratio
     steplr               ``step_size`` x ratio
     warmuplr             unchanged: the warm-up protects the first updates, whatever
-                         follows, and the decay behind it has no end
+                         follows, and the decay after it has no end
     ===================  ==========================================================
 
-    Products are rounded to the nearest whole number (half up), at least 1 where the
+    Products are rounded to the nearest whole number (half up), and to at least 1 if the
     schedule needs one step.
 
     Args:
-        name: of `SCHEDULERS`, or None.
+        name: one of `SCHEDULERS`, or None.
         conf: its arguments; not changed.
-        ratio: of the updates, at least 1.
+        ratio: ratio of the numbers of updates, at least 1.
 
     Returns:
         The new arguments.
@@ -265,7 +265,7 @@ def stretched(name: str | None, conf: dict[str, Any], ratio: Fraction) -> dict[s
 
 
 def _times(count: float, ratio: Fraction) -> int:
-    """Rounded to the nearest whole number, half up."""
+    """Product rounded to the nearest whole number, half up."""
     return math.floor(Fraction(count) * ratio + Fraction(1, 2))
 
 
@@ -275,12 +275,12 @@ def build_optimizer(
     """Build an optimizer over the trainable parameters.
 
     Args:
-        parameters: to train.
-        name: of `OPTIMIZERS`.
+        parameters: parameters to train.
+        name: one of `OPTIMIZERS`.
         conf: its arguments.
-        in_one_pass: let PyTorch update a tensor in one pass over its memory, where it can
-            and where ``conf`` chooses no other way. Not with a scaler of the loss (fp16),
-            which clipping does not go together with then.
+        in_one_pass: let PyTorch update a tensor in one pass over its memory, if it can and
+            ``conf`` does not choose another way. Not with a loss scaler (fp16), because
+            clipping would then not work.
     """
     kind = OPTIMIZERS[name.lower()]
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(conf)
@@ -293,12 +293,12 @@ class Schedule:
     """A learning-rate schedule that knows when it steps.
 
     Args:
-        optimizer: whose learning rate changes.
-        name: of `SCHEDULERS`, or None for a constant rate.
+        optimizer: the optimizer whose learning rate changes.
+        name: one of `SCHEDULERS`, or None for a constant rate.
         conf: its arguments. A one-cycle schedule without ``total_steps`` lasts
             the whole training, and without ``max_lr`` peaks at the optimizer's lr.
         total_updates: updates of the whole training, or of ``schedule_epochs``.
-        epochs: after so many the learning rate stays as it is (``schedule_epochs``); None
+        epochs: after this many the learning rate stays as it is (``schedule_epochs``); None
             leaves that to the schedule. One that follows the dev metric always does so.
     """
 
@@ -352,12 +352,12 @@ class Schedule:
 
     @property
     def ended(self) -> bool:
-        """Whether the schedule is behind its end, so that a gain is no longer its doing.
+        """Whether the schedule has ended, so that it no longer causes gains.
 
         ===================  ======================================================
         schedule             ends
         ===================  ======================================================
-        any that counts      after ``schedule_epochs``, where these are given; else:
+        any that counts      after ``schedule_epochs``, if given; else:
         none                 before the first update; with NT-ASGD, when averaging
                              begins
         cosineannealinglr    after ``T_max`` epochs
@@ -380,7 +380,7 @@ class Schedule:
         return end is None or self._scheduler.last_epoch >= end
 
     def _own_end(self) -> int | None:
-        """The step with which the schedule itself ends; None where it has no end."""
+        """The step at which the schedule itself ends; None if it has no end."""
         scheduler = self._scheduler
         if isinstance(scheduler, lr_scheduler.OneCycleLR):
             return scheduler.total_steps - 1
@@ -392,11 +392,11 @@ class Schedule:
 
     @property
     def last_update(self) -> int | None:
-        """The update after which the schedule ends; None where it has no end."""
+        """The update after which the schedule ends; None if it has no end."""
         return getattr(self._scheduler, "total_steps", None)
 
     def keep_or_restore(self, model: nn.Module) -> None:
-        """Call behind `after_epoch`, when the epoch's weights are ranked and saved."""
+        """Call after `after_epoch`, once the epoch's weights are ranked and saved."""
         if isinstance(self._scheduler, EpsDecay):
             self._scheduler.keep_or_restore(model)
 
@@ -410,7 +410,7 @@ class Schedule:
 
 @contextmanager
 def scaled_learning_rate(optimizer: Optimizer, batches: Sequence[TrainingBatch]) -> Iterator[None]:
-    """Scale the learning rate, inside, by what the batches of an update ask for, on average."""
+    """Inside, the learning rate is scaled by the mean of what an update's batches ask for."""
     scales = [batch.learning_rate_scale for batch in batches]
     rates = [group["lr"] for group in optimizer.param_groups]
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -423,6 +423,6 @@ def scaled_learning_rate(optimizer: Optimizer, batches: Sequence[TrainingBatch])
 
 
 def total_updates(batches: Batches, epochs: int, accum_grad: int) -> int:
-    """Updates of a whole training."""
+    """Number of updates of a whole training."""
     counts = (batches.batches_of(epoch) for epoch in range(1, epochs + 1))
     return sum(math.ceil(count / accum_grad) for count in counts)

@@ -1,4 +1,4 @@
-"""How many processors this process may use, which is seldom all that the machine has."""
+"""How many processors this process may use, which is seldom all of the machine's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _affinity() -> int:
 
 
 def cgroup_quota(membership: Path, root: Path) -> float | None:
-    """Processors that the control groups of this process grant; None without a limit.
+    """Number of processors that this process's control groups allow; None without a limit.
 
     Args:
         membership: ``/proc/self/cgroup``.
@@ -65,7 +65,7 @@ def cgroup_quota(membership: Path, root: Path) -> float | None:
 
 
 def _ancestors(mount: Path, group: str) -> list[Path]:
-    """Folders of a group and of all groups around it; a container may see only the last."""
+    """Folders of a group and of all groups containing it; a container may see only the last."""
     inner = mount / group.strip("/")
     return [inner, *(each for each in inner.parents if each.is_relative_to(mount))]
 

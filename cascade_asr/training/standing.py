@@ -1,7 +1,7 @@
-"""Where a running training stands, for those who look from outside.
+"""The progress of a running training, for other processes to read.
 
-``progress.json`` lies in the training's folder while it runs. It is removed at the end;
-one that stays behind is of a process that was killed.
+``progress.json`` is in the training's folder while it runs. It is removed at the end;
+one that stays behind belongs to a process that was killed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ PACE_OVER_ENTRIES = 30  # the time left is estimated from the last five minutes,
 class ProgressFile:
     """Keeps ``progress.json``; a file that cannot be written does not stop a training.
 
-    Once another process has written its own, as a later attempt at the same training
+    Once another process has replaced it, as a later attempt at the same training
     does, it is left alone.
 
     Args:
-        directory: of the training.
+        directory: the training's folder.
         total: updates in all.
         done: updates done by earlier runs.
     """
@@ -48,7 +48,7 @@ class ProgressFile:
         self._begun = False
 
     def write(self, epoch: int, update: int) -> None:
-        """Say that ``update`` is done, at most every `INTERVAL_S`."""
+        """Record that ``update`` is done, at most every `INTERVAL_S`."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -74,7 +74,7 @@ class ProgressFile:
             pass
 
     def remove(self) -> None:
-        """The training runs no longer."""
+        """Remove the file, because the training is no longer running."""
         if self._is_taken_over():
             return
         try:
@@ -83,7 +83,7 @@ class ProgressFile:
             pass
 
     def _is_taken_over(self) -> bool:
-        """Whether the file that lies there is of another process."""
+        """Whether the file now belongs to another process."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             return not self._process.items() <= content.items()
@@ -93,13 +93,13 @@ class ProgressFile:
 
 @dataclass(frozen=True)
 class Standing:
-    """What ``progress.json`` says.
+    """The content of ``progress.json``.
 
     Attributes:
-        host, epoch, update, total_updates: of the training.
-        seconds_per_update: of the latest minutes, dev passes included; None at the start.
+        host, epoch, update, total_updates: those of the training.
+        seconds_per_update: over the last few minutes, dev passes included; None at the start.
         age_s: seconds since it was written.
-        alive: its process runs; None where it is on another host.
+        alive: whether its process is running; None if it is on another host.
     """
 
     host: str
@@ -112,7 +112,7 @@ class Standing:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last epoch ends; patience may end it sooner."""
+        """Seconds until the last epoch ends; patience may end the training sooner."""
         if self.seconds_per_update is None:
             return None
         left = self.seconds_per_update * max(self.total_updates - self.update, 0)
@@ -120,7 +120,7 @@ class Standing:
 
 
 def process_started(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks; None if there is none of that id."""
+    """When a process started, in kernel ticks; None if there is none with that id."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -128,7 +128,7 @@ def process_started(pid: int) -> str | None:
 
 
 def read_standing(directory: Path) -> Standing | None:
-    """Where the training in a folder stands; None where none says so."""
+    """The progress of the training in a folder; None if it is not recorded."""
     try:
         content = json.loads((directory / NAME).read_text(encoding="utf-8"))
         return _standing(content)

@@ -1,4 +1,4 @@
-"""What a training knows of itself: where it stands, what it measured, what is random."""
+"""The state of a training: its position, its measurements, its randomness."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from cascade_asr.training.protocols import Statistics
 
 @dataclass
 class Position:
-    """Where a training stands; all of it is in the checkpoint.
+    """The position of a training; all of it is in the checkpoint.
 
     Attributes:
         epoch: counted from 1.
         batch: batches of this epoch already used.
         update: updates done in all.
-        best: per epoch kept on disk, its metric; best first.
+        best: metric of each epoch kept on disk, best first.
         stale_epochs: epochs since the watched metric improved.
         watched_best: best value of the metric that patience watches.
-        watched: per epoch, the dev metric that says whether training has converged.
-        epochs_after_schedule: of these, at the end, after the schedule's end.
+        watched: for each epoch, the dev metric that decides whether training has converged.
+        epochs_after_schedule: how many of the last of these epochs followed the schedule's end.
         after_schedule: this epoch began after the schedule's end.
         bad_gradients: updates skipped in a row.
         seconds: training time so far, over all attempts.
         cpu_seconds: processor time of this rank's process in it; after a resume the
-            first rank goes on with that of all ranks.
+            first rank continues with that of all ranks.
         frames: feature frames trained on so far.
-        resumed: how often it went on from a checkpoint. What was trained between a
+        resumed: how often it resumed from a checkpoint. What was trained between a
             checkpoint and a kill is trained again, and counted once.
         finished: no epoch is left.
     """
@@ -57,10 +57,10 @@ class Position:
 
 
 class Clock:
-    """Adds the time that passes to a position.
+    """Adds elapsed time to a position.
 
     Args:
-        position: whose ``seconds`` and ``cpu_seconds`` grow.
+        position: the position whose ``seconds`` and ``cpu_seconds`` grow.
     """
 
     def __init__(self, position: Position) -> None:
@@ -68,7 +68,7 @@ class Clock:
         self._wall, self._cpu = time.monotonic(), time.process_time()
 
     def add(self) -> float:
-        """Add what has passed since the last call; the time now, in seconds."""
+        """Add the time since the last call; return the current time in seconds."""
         wall, cpu = time.monotonic(), time.process_time()
         self.position.seconds += wall - self._wall
         self.position.cpu_seconds += cpu - self._cpu
@@ -78,14 +78,14 @@ class Clock:
 
 @dataclass
 class FitResult:
-    """What a training ended with.
+    """The result of a training.
 
     Attributes:
         metrics: dev metrics of the averaged model.
         averaged_epochs: epochs that were averaged, best first.
         epochs, updates, frames, seconds: how much was trained.
         cpu_seconds: processor time of the processes of all ranks.
-        resumed: how often it was interrupted and went on.
+        resumed: how often it was interrupted and resumed.
         convergence: whether it has converged; see `cascade_asr.training.convergence`.
     """
 
@@ -105,15 +105,14 @@ class Work:
     """What a training computed, estimated from its parameters.
 
     Attributes:
-        parameters: of the network; a tied matrix counts once.
-        trained_parameters: of the layers that are not frozen.
+        parameters: parameters of the network; a tied matrix counts once.
+        trained_parameters: parameters of the layers that are not frozen.
         trained_parameter_updates: trained parameters x updates.
-        flops: floating-point operations, estimated: a parameter costs two a frame in
-            the forward pass, two for the gradient of its input where a layer below
-            is trained, and two for its own gradient where it is trained. A layer
-            that works on fewer frames than there are features counts as if it did
-            not, and attention over frames is not counted: compare the figures of
-            one network only.
+        flops: floating-point operations, estimated: per frame, a parameter costs two in
+            the forward pass, two for the gradient of its input if a layer below
+            is trained, and two for its own gradient if it is trained. Subsampling is
+            ignored, so every layer counts all feature frames, and attention over
+            frames is not counted: compare only figures of the same network.
     """
 
     parameters: int
@@ -126,12 +125,12 @@ def work_of(layers: Sequence[tuple[int, bool]], updates: int, frames: int) -> Wo
     """Estimate what a training computed.
 
     Args:
-        layers: parameters and whether they are trained, of each layer, input first.
-        updates, frames: of the training.
+        layers: for each layer, input first, its parameters and whether they are trained.
+        updates, frames: those of the training.
     """
     parameters = sum(size for size, _ in layers)
     trained = sum(size for size, is_trained in layers if is_trained)
-    passed = 0  # through which a gradient goes to a trained layer below
+    passed = 0  # parameters through which a gradient passes to a trained layer below
     trained_below = False
     for size, is_trained in layers:
         passed += size if trained_below else 0
@@ -148,7 +147,7 @@ def seed_update(seed: int, update: int, rank: int) -> None:
 def add_statistics(sums: Statistics, statistics: Statistics) -> None:
     """Add the (sum, weight) pairs of a batch to running ones, in float64.
 
-    Tensors stay where they are: reading one would wait for the device.
+    Tensors stay on their device: reading one would wait for it.
     """
     for name, (value, weight) in statistics.items():
         so_far = sums.get(name, (0.0, 0.0))
@@ -161,7 +160,7 @@ def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> f
     """The metric that a criterion such as ``[valid, loss]`` names.
 
     Raises:
-        ConfigError: if it is not logged; lists those that are.
+        ConfigError: listing the metrics that are logged, if it is not.
     """
     split, name = criterion[:2]
     if name not in metrics.get(split, {}):
@@ -171,7 +170,7 @@ def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> f
 
 
 def signed(value: float, mode: str) -> float:
-    """A value of which less is better, NaN worst; ``mode`` is ``min`` or ``max``."""
+    """A value signed so that less is better, NaN worst; ``mode`` is ``min`` or ``max``."""
     if math.isnan(value):
         return float("inf")
     return value if mode == "min" else -value

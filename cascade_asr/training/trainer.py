@@ -1,9 +1,9 @@
 """One explicit training loop; it knows nothing of cascades.
 
 Lightning Fabric places the model, casts to bf16 or fp16 and connects the
-ranks. Everything random in an update is drawn from (seed, update, rank), and
+ranks. Everything random in an update is derived from (seed, update, rank), and
 the order of the batches from (seed, epoch), so a training that was killed and
-started again ends with the same weights as one that was not.
+restarted ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from cascade_asr.training.state import (
     signed,
 )
 
-if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training need not wait for
+if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
@@ -70,13 +70,13 @@ class Trainer:
     Args:
         fabric: launched; decides device, precision and ranks.
         config: how to train.
-        directory: for checkpoint, history and the averaged ``model.pth``.
-        title: of the log lines.
+        directory: folder for checkpoint, history and the averaged ``model.pth``.
+        title: title of the log lines.
         set_training_mode: puts the model into training mode; a partly frozen
-            one needs its own.
-        frozen: names of tensors that training leaves alone.
+            one needs a special function.
+        frozen: names of tensors that training does not change.
         interruption: signals that ask to stop.
-        check_may_write: called before each write; raises where another attempt
+        check_may_write: called before each write; raises if another attempt
             has taken over.
         identity: what decides the result, for the checkpoint.
     """
@@ -108,7 +108,7 @@ class Trainer:
     def fit(self, model: CascadeModel, train: Batches, valid: Batches) -> FitResult:
         """Train until the last epoch or until patience ends; average the best epochs.
 
-        It resumes from ``checkpoint.pt`` where there is one.
+        It resumes from ``checkpoint.pt`` if there is one.
 
         Args:
             model: called as ``model(batch) -> (summed loss, statistics)``.
@@ -223,7 +223,7 @@ class Trainer:
         return total
 
     def _step(self, group: list[TrainingBatch]) -> None:
-        """Clip, and move the weights unless the gradient is not finite.
+        """Clip the gradient and update the weights, unless the gradient is not finite.
 
         In fp16 the scaler skips such an update and lowers its scale.
         """
@@ -253,7 +253,7 @@ class Trainer:
         self.progress.advance(position.update, position.epoch, shown)
 
     def _end_epoch(self, train: dict[str, float], valid: dict[str, float]) -> None:
-        """Log, rank and keep this epoch; decide whether it was the last."""
+        """Log, rank and save this epoch; decide whether it was the last."""
         position, config = self.position, self.config
         if self.history:
             self.check_may_write()
@@ -296,7 +296,7 @@ class Trainer:
             self.position.stale_epochs += 1
 
     def _watch_convergence(self, metrics: dict[str, dict[str, float]], is_lowered: bool) -> None:
-        """Note this epoch's metric, and whether it and the next one are after the schedule."""
+        """Note this epoch's metric, and whether it and the next one follow the schedule's end."""
         position = self.position
         position.watched.append(read_metric(metrics, watched_criterion(self.config)))
         after = position.after_schedule and not is_lowered
@@ -360,7 +360,7 @@ class Trainer:
         return evaluate(self.fabric, self.model, valid, weights, self._leave_if_asked)
 
     def _defers(self) -> bool:
-        """Whether losses are looked at later: where looking would wait for a GPU."""
+        """Whether losses are checked later, because reading them would wait for a GPU."""
         skips = self._scaler is not None or can_skip(self._bare_optimizer)
         return self.fabric.device.type != "cpu" and skips
 
@@ -389,7 +389,7 @@ class Trainer:
 
     @property
     def _scaler(self) -> Any:
-        """The scaler of the loss in fp16; None in other precisions."""
+        """The loss scaler of fp16; None in other precisions."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def _save_where_due(self, now: float) -> None:
@@ -402,7 +402,7 @@ class Trainer:
     def _leave_if_asked(self) -> None:
         if self._any_rank(self.interruption.signal_number is not None):
             self._save()
-            self.fabric.barrier()  # a rank that left would have the others killed while they save
+            self.fabric.barrier()  # a rank that exits would get the others killed while they save
             raise Interrupted(
                 self.interruption.exit_status,
                 f"stopped at epoch {self.position.epoch}, update {self.position.update}; saved in "
@@ -414,7 +414,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._finiteness.check()
-        # the first rank goes on with the sums of all ranks, and their processor time
+        # the first rank continues with the sums of all ranks, and their processor time
         cpu_seconds = self._sum_over_ranks(self.position.cpu_seconds)[0]
         sums = {
             name: tuple(self._sum_over_ranks(*map(float, pair)))
@@ -441,9 +441,9 @@ class Trainer:
     def _resume(self) -> None:
         if self.fabric.is_global_zero:
             for path in self.directory.glob(".*.tmp"):
-                path.unlink()  # a killed training left it half written
+                path.unlink()  # a killed training left it incomplete
         if not self._checkpoint_path.exists():
-            # one before this was killed and left nothing but what it logged
+            # an earlier one was killed and left nothing but its log
             self.position.resumed = int((self.directory / "history.jsonl").exists())
             return
         state = checkpoint.load(self._checkpoint_path)
@@ -460,7 +460,7 @@ class Trainer:
         self.position.resumed += 1
         if not self.fabric.is_global_zero:
             self.position.cpu_seconds = 0.0
-        # every rank has every name, because the ranks add them up one by one
+        # every rank has every name, because they are summed over ranks one by one
         self._sums = dict.fromkeys(state["sums"], (0.0, 0.0))
         if self.fabric.is_global_zero:
             self._sums = {name: tuple(pair) for name, pair in state["sums"].items()}

@@ -1,8 +1,8 @@
-"""Try what a training will do, before anything is trained for hours.
+"""Try out a training before spending hours on it.
 
 One step of a network with its optimizer and its schedule, on the CPU, on the
-extremes of its data: what a library says against a value of a configuration
-is then told in stage 2, and not in the first or the fortieth hour.
+extremes of its data: a library's objection to a value in a configuration is then
+reported in stage 2, not in the first or the fortieth hour.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from cascade_asr.training.optimization import Schedule, build_optimizer, make_up
 from cascade_asr.training.protocols import TrainingBatch
 from cascade_asr.training.state import seed_update
 
-MOST_UPDATES = 3_000  # of a schedule that are gone through
+MOST_UPDATES = 3_000  # updates of a schedule that are tried
 
-# parts of a source file's path, and the block of options that its errors are about
+# part of a source file's path, and the block of options that its errors are about
 _BLOCKS = (
     ("/encoder", "encoder_conf"),
     ("/decoder", "decoder_conf"),
@@ -46,16 +46,16 @@ def try_training(
     where: str,
     set_training_mode: Callable[[nn.Module], Any] = nn.Module.train,
 ) -> None:
-    """Make one update of a network for each of the batches, and evaluate them.
+    """Make one update of a network for each batch, and evaluate them.
 
     The network is changed; the caller's random state is not.
 
     Args:
-        model: with new weights, on the CPU.
+        model: model with new weights, on the CPU.
         config: how it will be trained.
         batches: extremes of the training set, such as its longest and shortest.
-        where: the file of the configuration, for the messages.
-        set_training_mode: a partly frozen network needs its own.
+        where: the configuration's file, for the messages.
+        set_training_mode: a partly frozen network needs a special function.
 
     Raises:
         ConfigError: naming the block of options that a failure comes from.
@@ -66,15 +66,15 @@ def try_training(
     with torch.random.fork_rng(), _told_as_configuration(where):
         set_training_mode(model)
         optimizer = build_optimizer(trainable_parameters(model), config.optim, config.optim_conf)
-        # how it goes on to the end is `try_schedule`'s
+        # `try_schedule` follows it to the end
         schedule = Schedule(optimizer, config.scheduler, config.scheduler_conf, 1_000)
         for index, batch in enumerate(batches):
             seed_update(config.seed, index, 0)
             loss, _ = model(batch)
             if not math.isfinite(loss.item()):
                 raise ConfigError(
-                    f"{where}: the loss of new weights is {loss.item()} ({batch.description}); "
-                    "look at dropouts, init and the features"
+                    f"{where}: the loss with new weights is {loss.item()} ({batch.description}); "
+                    "check dropout rates, init and the features"
                 )
             (loss / len(batch)).backward()
             optimizer.step()
@@ -88,7 +88,7 @@ def try_training(
 
 
 def too_narrow(name: str) -> str:
-    """What to say where a weight of a new network has no elements."""
+    """Message for a new network of which a weight has no elements."""
     return (
         f"the features are too narrow for this network ({name} is empty); compute wider ones, or "
         "choose an input_layer that subsamples less"
@@ -96,15 +96,15 @@ def too_narrow(name: str) -> str:
 
 
 def try_schedule(config: TrainingOptions, total_updates: int, where: str) -> None:
-    """Go through the schedule of a whole training with a single weight.
+    """Run through the schedule of a whole training with a single weight.
 
     Args:
         config: its optimizer and schedule.
-        total_updates: of the whole training.
-        where: the file of the configuration, for the messages.
+        total_updates: updates of the whole training.
+        where: the configuration's file, for the messages.
 
     Raises:
-        ConfigError: where the schedule cannot make so many, or so few, updates.
+        ConfigError: if the schedule cannot make so many, or so few, updates.
     """
     if config.scheduler is None:
         return
@@ -136,7 +136,7 @@ def try_schedule(config: TrainingOptions, total_updates: int, where: str) -> Non
 
 @contextmanager
 def _told_as_configuration(where: str) -> Iterator[None]:
-    """Turn what a library raises inside into a message about a block of options."""
+    """Turn a library's exception inside into a message about a block of options."""
     try:
         yield
     except CascadeError:

@@ -94,7 +94,7 @@ def test_validate_exits_1_and_lists_all_faults(run, folder):
     assert result.returncode == 1
     for message in [
         "data/train/spk2utt: missing; run utils/fix_data_dir.sh data/train",
-        "data/train/text:2: 'a-1' stands here a second time; run utils/fix_data_dir.sh",
+        "data/train/text:2: 'a-1' appears here a second time; run utils/fix_data_dir.sh",
         "data/train/text:3: the line is blank",
         "data/train/text:4: not UTF-8",
         "data/train/text:5: not UTF-8",
@@ -136,7 +136,7 @@ def test_subset(run, folder, tmp_path):
         (["data/train", "many", "out"], "expected a number of utterances, found 'many'"),
         (["data/train", "out"], "expected SOURCE N DESTINATION"),
         (["--utt-list", "gone", "data/train", "out"], "gone: cannot be read: No such file"),
-        (["data/train", "3", "data/train"], "must be two folders"),
+        (["data/train", "3", "data/train"], "must be different folders"),
     ],
 )
 def test_subset_refuses(run, folder, tmp_path, arguments, message):
@@ -166,7 +166,7 @@ def test_split(run, folder):
     assert run("validate_data_dir.sh", "--no-feats", folder / "split3/2").returncode == 0
     assert run("split_data.sh", "--per-utt", folder, 6).returncode == 0
     assert ids(folder / "split6utt/4/text") == ["b-2"]
-    assert "--per-utt divides speakers too" in run("split_data.sh", folder, 4).stderr
+    assert "--per-utt splits speakers too" in run("split_data.sh", folder, 4).stderr
 
 
 @pytest.mark.skipif(shutil.which("sox") is None, reason="sox is not installed")
@@ -204,7 +204,7 @@ def test_small_tables_in_perl(run, tmp_path):
     ("script", "arguments", "stdin", "message"),
     [
         ("utt2spk_to_spk2utt.pl", [], "a a\nb b c\n", "-:2: expected 'utterance speaker'"),
-        ("utt2spk_to_spk2utt.pl", [], "a a\na b\n", "-:2: 'a' stands here a second time"),
+        ("utt2spk_to_spk2utt.pl", [], "a a\na b\n", "-:2: 'a' appears here a second time"),
         ("spk2utt_to_utt2spk.pl", [], "a a-1\nb\n", "-:2: expected 'speaker utterance...'"),
         ("filter_scp.pl", ["gone"], "a b\n", "cannot read gone"),
         ("filter_scp.pl", ["-x", "gone"], "a b\n", "unknown option -x"),

@@ -118,7 +118,7 @@ def test_map_refuses(run, tmp_path):
     assert result.returncode == 1 and "line 2: 'q' is not in map" in result.stderr
     assert "fields are counted from 1" in run("apply_map.pl", "-f", "3-2", "map").stderr
     (tmp_path / "map").write_text("b x\nb y\n")
-    assert "map:2: 'b' stands here a second time" in run("apply_map.pl", "map").stderr
+    assert "map:2: 'b' appears here a second time" in run("apply_map.pl", "map").stderr
 
 
 @pytest.mark.parametrize("script", ["split_scp.pl", "subset_scp.pl", "apply_map.pl", "copy_data_dir.sh"])

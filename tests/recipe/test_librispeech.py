@@ -116,7 +116,7 @@ def test_every_fault_of_a_part_is_told(tmp_path: Path):
         librispeech.read_part(part, "dev-clean-2")
     told = str(caught.value).split("\n")
     assert told == [
-        f"{path}:2: '84-208-0000' stands here a second time",
+        f"{path}:2: '84-208-0000' appears here a second time",
         f"{path}:3: expected an id such as 84-208-0000, found '85-208-0001'",
         f"{path}:4: '84-208-0009': no 84-208-0009.flac beside it",
         f"{path}:5: '84-208-0001': expected words in A-Z and ', found 'i can'",

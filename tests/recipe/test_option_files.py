@@ -34,7 +34,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "words, told",
     [
         (["--controls", "longer,continu"], "no control 'continu'; did you mean 'continue'?"),
-        (["--cascade-stages", "4-2"], "--cascade-stages 4-2: 4 is behind 2; write 2-4"),
+        (["--cascade-stages", "4-2"], "--cascade-stages 4-2: 4 comes after 2; write 2-4"),
         (["--train-args", "max_epochs=3"], "--train-args max_epochs=3: unknown key 'max_epochs'"),
         (["--train-args", "max_epoch=-1"], "max_epoch is -1, expected 1 or more"),
         (["--decode-config", "beam.yaml"], "beam.yaml:2: unknown key 'ctc_wieght'"),

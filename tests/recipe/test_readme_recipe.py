@@ -63,7 +63,7 @@ def test_it_makes_data_of_three_tables(tmp_path: Path):
     assert wrong.returncode == 1 and "--mycorpus '/no/such': no such folder" in wrong.stderr
     done = run("--mycorpus", str(tmp_path / "corpus"), "--stop-stage", "0")
     assert done.returncode == 0, done.stderr
-    assert "data/train/spk2utt: missing; made of utt2spk, 1 speakers" in done.stderr
+    assert "data/train/spk2utt: missing; made from utt2spk, 1 speakers" in done.stderr
     assert "data/train/text: its 8 lines were not in the order of LC_ALL=C; sorted" in done.stderr
     helped = run("--help")
     assert "--mycorpus" in helped.stdout and "folder of the corpus" in helped.stdout

@@ -123,7 +123,7 @@ def test_a_bottom_up_stage_from_kept_outputs_ends_bit_identical(dump: Path, tmp_
     kept = {**cascade, "train": {"cache_frozen": True}}
     done = train(tmp_path / "kept", dump, TINY_CONFIG, "cascade", kept)
     assert done.returncode == 0, done.stderr
-    assert "cache_frozen: up to encoder.rnn0 all is computed once" in done.stderr
+    assert "cache_frozen: everything up to encoder.rnn0 is computed once" in done.stderr
     assert "cache_frozen: the outputs of rnn0 take about" in done.stderr
     assert identical(weights(tmp_path, "stage1"), weights(tmp_path / "kept", "stage1"))
     assert not list((tmp_path / "kept").rglob(".frozen_outputs*"))

@@ -127,7 +127,7 @@ BROKEN = {
         two_transcripts, "01ic0200.dot:1 and "),
     "two audio files": (
         two_audio_files, "train_si284: '01ic0201' in tr_s_wv1.ndx:4 and tr_s_wv1.ndx:5, with "),
-    "two cases": (two_cases, "si_tr_s holds 01I and 01i: which differ only in case; remove one"),
+    "two cases": (two_cases, "si_tr_s holds 01I and 01i, which differ only in case; remove one"),
     "test set without a transcript": (
         no_transcript,
         ("test_eval92: 3 utterances without a transcript: 441c0201 441c0202 441c0203; a set that "

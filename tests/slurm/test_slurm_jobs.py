@@ -150,7 +150,7 @@ def test_ctrl_c_while_following_leaves_the_jobs_alone(held):
     _, errors = follower.communicate(timeout=30)
     assert follower.returncode == 130
     assert f"full is already in the queue as job {recipe.job('full')}" in printed
-    assert f"the jobs go on: full {recipe.job('full')}; to cancel them:" in errors
+    assert f"the jobs keep running: full {recipe.job('full')}; to cancel them:" in errors
     assert recipe.status()["full"].startswith("running (on n1)")
 
 

@@ -184,7 +184,7 @@ def break_folder(root: Path) -> None:
     [
         (break_missing_audio, "1 of 4 files missing, first: an1-aa-b.sph"),
         (break_transcription, "an4_train.transcription:4: expected 'WORDS (an251-fash-b)'"),
-        (break_repeat, "an4_train.transcription:4: 'an1-aa-b' stands here a second time"),
+        (break_repeat, "an4_train.transcription:4: 'an1-aa-b' appears here a second time"),
         (break_part, "an4_test.transcription: missing"),
         (break_audio, "no NIST_1A magic"),
         (break_folder, "has no folder wav/"),

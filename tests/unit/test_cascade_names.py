@@ -24,7 +24,7 @@ def test_stage_numbers(text: str, numbers: list[int]):
         ("0", "no stage 0; this plan has stages 1 to 4"),
         ("2-9", "no stage 9; this plan has stages 1 to 4"),
         ("1-99999999999", "no stage 99999999999; this plan has stages 1 to 4"),
-        ("3-2", "--cascade-stages 3-2: 3 is behind 2; write 2-3"),
+        ("3-2", "--cascade-stages 3-2: 3 comes after 2; write 2-3"),
         *[(text, f"--cascade-stages {text}: expected all, none, or numbers such as 2,3 or 2-4")
           for text in ("two", "1,", "-2", "1-", "1-2-3", "2;3", "²")],
     ],

@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path):
             checkpoint.save(path, {"a": torch.randn(200_000)})
         assert "cannot write" in str(caught.value) and str(path) in str(caught.value)
         assert "free some space and start again" in str(caught.value), size
-        assert f"{path} of before is kept" in str(caught.value)
+        assert f"the previous {path} is kept" in str(caught.value)
         assert path.read_bytes() == old
         assert list(tmp_path.iterdir()) == [path]
 

@@ -98,7 +98,7 @@ def test_all_problems_come_at_once_with_line_and_nearest_name(tmp_path: Path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("seed: 1\nseed: 2\n", ":2: key 'seed' is also in line 1"),
+        ("seed: 1\nseed: 2\n", ":2: key 'seed' is also on line 1"),
         ("encoder: [a\n", ":2: not YAML"),
         ("- a\n", "expected 'key: value' lines"),
     ],

@@ -172,10 +172,10 @@ def test_status_tells_a_killed_training_and_how_to_go_on(experiment):
 
 
 def test_status_of_an_interrupted_training_and_of_none(experiment):
-    assert "stopped (run the same command again: it resumes)" in cascade_asr("status", experiment)
+    assert "stopped (run the same command again to resume)" in cascade_asr("status", experiment)
     write(experiment / "stage1/done.json", {"digest": "d"})
     write(experiment / "stage1/model.pth", "w")
-    assert "nothing runs or waits" in cascade_asr("status", experiment)
+    assert "nothing is running or waiting" in cascade_asr("status", experiment)
     assert cascade_asr("status", "--all", experiment).count("| done") == 2
 
 

@@ -67,7 +67,7 @@ def test_more_may_be_better_and_the_margin_one_percent_of_the_best():
     assert judge_convergence(config, [0.5, 0.8, 0.808], 1).converged
     verdict = judge_convergence(config, [0.5, 0.8, 0.809], 1)
     assert not verdict.converged and verdict.margin == pytest.approx(0.008)
-    assert verdict.reason == "wer_ctc got better by 0.009 in the last 1 epochs, margin 0.008"
+    assert verdict.reason == "wer_ctc improved by 0.009 in the last 1 epochs, margin 0.008"
 
 
 def test_what_ranks_epochs_is_watched_unless_another_metric_is_named():
@@ -165,7 +165,7 @@ def test_it_is_recorded_and_shown_in_every_row(tmp_path):
     markdown = (cascade.directory / "RESULTS.md").read_text()
     assert markdown.count(" converged ") >= 6  # three stages, three branches
     page = (cascade.directory / "report.html").read_text()
-    assert "converged (accuracy got" in page and "margin 100)" in page
+    assert "converged (accuracy " in page and "margin 100)" in page
 
 
 def test_another_margin_is_no_other_training_unless_it_ends_it(tmp_path):

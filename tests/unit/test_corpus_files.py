@@ -38,7 +38,7 @@ def test_paths_of_any_case(tmp_path: Path):
     assert files.resolve(tmp_path, "disc/b") is None
     assert files.resolve(tmp_path, "other/x/y") is None
     make(tmp_path, "Other/z")
-    with pytest.raises(DataError, match=f"{tmp_path} holds Other and other: which differ only"):
+    with pytest.raises(DataError, match=f"{tmp_path} holds Other and other, which differ only"):
         AnyCase().resolve(tmp_path, "other/x")
 
 
@@ -71,7 +71,7 @@ def test_only_the_first_files_of_a_kind_are_named(tmp_path: Path, caplog):
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 6
     assert messages[4].startswith(f"{tmp_path}/4: Windows")
-    assert messages[5].startswith("more files are not named: Windows")
+    assert messages[5].startswith("further files are not named: Windows")
 
 
 def test_some_names():

@@ -92,8 +92,8 @@ def test_read_table_splits_only_at_the_first_blank(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a 1\nb 2\na 1\n", "text:3: 'a' stands here a second time"),
-        (b"a 1\na 2\n", "text:2: 'a' stands here a second time, with another value"),
+        (b"a 1\nb 2\na 1\n", "text:3: 'a' appears here a second time"),
+        (b"a 1\na 2\n", "text:2: 'a' appears here a second time, with another value"),
         (b"a 1\n\nb 2\n", "text:2: the line is blank"),
         (b"a 1\n b 2\n", "text:2: the line begins with a space"),
         (b"a 1\nb caf\xe9\n", "text:2: not UTF-8 (byte 0xe9 in column 6)"),
@@ -143,8 +143,8 @@ def test_a_written_table_is_read_back_sorted_by_bytes(tmp_path_factory, table):
         ("r 1", "expected 'utterance recording start end', found 3 words"),
         ("r 1 x", "must be seconds"),
         ("r 2 2", "the start 2 is not before the end 2"),
-        ("r -1 2", "must be seconds from 0 on"),
-        ("r nan 2", "must be seconds from 0 on"),
+        ("r -1 2", "must be seconds, 0 or more"),
+        ("r nan 2", "must be seconds, 0 or more"),
     ],
 )
 def test_malformed_segments(value, message):
@@ -186,9 +186,9 @@ FAULTS = {
     "unsorted": ("text", "a-2 X\na-1 X\nb-1 X\nb-2 X\n",
                  ["text:2: not sorted: 'a-1' after 'a-2' [fix]"]),
     "repeated line": ("text", "a-1 X\na-1 X\na-2 X\nb-1 X\nb-2 X\n",
-                      ["text:2: 'a-1' stands here a second time [fix]"]),
+                      ["text:2: 'a-1' appears here a second time [fix]"]),
     "contradiction": ("text", "a-1 X\na-1 Y\na-2 X\nb-1 X\nb-2 X\n", [
-        "text:2: 'a-1' stands here a second time, with another value; decide by hand which "
+        "text:2: 'a-1' appears here a second time, with another value; decide by hand which "
         "line is right"]),
     "text without audio": ("text", "a-1 X\na-2 X\na-3 X\nb-1 X\nb-2 X\n",
                            ["text:3: utterance 'a-3' is not in utt2spk [fix]"]),
@@ -313,7 +313,7 @@ def test_fix_repairs_what_validate_says_it_repairs(segmented):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a-1 X\na-1 Y\n", "text:2: 'a-1' stands here a second time, with another value"),
+        (b"a-1 X\na-1 Y\n", "text:2: 'a-1' appears here a second time, with another value"),
         (b"a-1 caf\xe9\n", "text:1: not UTF-8"),
         (b"c-1 X\n", "no utterance is in all of"),
     ],
@@ -354,7 +354,7 @@ def test_ways_to_select(folder, segmented):
     assert select_utterances(data, 3, "shortest") == ["a-2", "b-2", "a-1"]
     with pytest.raises(DataError, match="has 4 utterances, fewer than the 5 wanted"):
         select_utterances(data, 5, "random")
-    with pytest.raises(DataError, match="tell the lengths"):
+    with pytest.raises(DataError, match="give the lengths"):
         select_utterances(load_data_dir(segmented), 1, "shortest")
 
 
@@ -432,7 +432,7 @@ def test_splitting_again_replaces_the_parts(tmp_path):
 
 def test_too_many_parts(tmp_path):
     folder = many(tmp_path / "train", {"a": 2, "b": 2})
-    with pytest.raises(DataError, match="has 2 speakers: cannot make 3 parts; --per-utt divides"):
+    with pytest.raises(DataError, match="has 2 speakers: cannot make 3 parts; --per-utt splits"):
         split(folder, 3)
     with pytest.raises(DataError, match="has 4 utterances: cannot make 5 parts"):
         split(folder, 5, per_utterance=True)
@@ -464,7 +464,7 @@ def test_speed_perturbation_leaves_features_out_and_scales_durations(folder):
 
 @pytest.mark.parametrize("factor", [0, -1, 1, float("nan")])
 def test_speeds_that_make_no_sense(folder, factor):
-    with pytest.raises(DataError, match="cannot perturb by the speed"):
+    with pytest.raises(DataError, match="cannot perturb speed by"):
         perturb_speed(load_data_dir(folder), factor)
 
 

@@ -378,7 +378,7 @@ def test_nbest_is_checked(tmp_path: Path):
 
 
 def test_the_frame_shift_of_a_set(tmp_path: Path, caplog):
-    assert frame_shift_s(tmp_path) == 0.01 and "nothing tells the frame shift" in caplog.text
+    assert frame_shift_s(tmp_path) == 0.01 and "the frame shift is unknown" in caplog.text
     (tmp_path / "fbank.conf").write_text("--frame-shift=8\n")
     assert frame_shift_s(tmp_path) == 0.008
     (tmp_path / "fbank.conf").write_text("--feature-type=espnet2\n--fs=16000\n--hop-length=256\n")

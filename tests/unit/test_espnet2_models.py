@@ -239,7 +239,7 @@ def test_out_and_in_again_nothing_has_changed(
     config = load_train_config(exp / "imported.yaml")[0]
     engine_of(task_of(exp, dump), config, CascadeConfig()).train_full()
     assert (exp / "full/done.json").stat() == done
-    with pytest.raises(ConfigError, match="full: there is a training already; use another --exp"):
+    with pytest.raises(ConfigError, match="full: already exists; use another --exp"):
         run_command("espnet2",
             *import_arguments(exported / "config.yaml", weights, exp, dump))  # fmt: skip
 
@@ -538,7 +538,7 @@ def test_pieces_need_their_model(exported: Path, dump: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="its tokens cannot be used"):
         copy_tokens(folder, tmp_path / "made")
     (folder / "bpe.model").unlink()
-    with pytest.raises(ConfigError, match=r"sentencepiece's pieces, and their bpe\.model is not"):
+    with pytest.raises(ConfigError, match=r"sentencepiece pieces, but their bpe\.model is not"):
         copy_tokens(folder, tmp_path / "made")
     with pytest.raises(ConfigError, match=r"names data/token_list/bpe\.model, which is neither"):
         copy_tokens(path, tmp_path / "made")

@@ -90,7 +90,7 @@ def test_an_experiment_keeps_its_own_tokens(dump: Path, tmp_path: Path):
     assert experiment.global_cmvn.read_bytes() == (own / "train/cmvn.npz").read_bytes()
     write_token_directory(own / "tokens", ["other letters"], "char")
     with pytest.raises(
-        ConfigError, match="exp holds models of other tokens than .*use another --tag"
+        ConfigError, match="exp holds models with other tokens than .*use another --tag"
     ):
         experiment.adopt()
     shutil.rmtree(own / "tokens")
@@ -115,7 +115,7 @@ def test_what_earlier_tokens_left_behind_locks_nobody_out(dump: Path, tmp_path: 
     (own / "tokens/bpe.model").write_bytes(b"left over")
     experiment.adopt()
     (own / "tokens/tokens.json").write_text('{"token_type": "bpe", "bpe_model": "bpe.model"}')
-    with pytest.raises(ConfigError, match="holds models of other tokens"):
+    with pytest.raises(ConfigError, match="holds models with other tokens"):
         experiment.adopt()
 
 
@@ -146,7 +146,7 @@ def test_another_piece_model_with_the_same_list_is_another(dump: Path, tmp_path:
     experiment = Experiment(tmp_path / "exp", own, "train", "dev")
     experiment.adopt()
     (own / "tokens/bpe.model").write_bytes(b"others")
-    with pytest.raises(ConfigError, match="holds models of other tokens"):
+    with pytest.raises(ConfigError, match="holds models with other tokens"):
         experiment.adopt()
 
 

@@ -101,7 +101,7 @@ def test_why_outputs_cannot_be_kept(dump):
     model.encoder.recurrent_dropouts[0].eval()
     assert [layer.name for layer in frozen_below(model)[0]] == ["rnn0", "rnn1"]
     model.specaug = nn.Identity()
-    assert frozen_below(model)[1] == "specaug changes the features at each update"
+    assert frozen_below(model)[1] == "specaug changes the features in each update"
     assert frozen_below(nn.Linear(2, 2)) == ([], "this kind of model has no encoder")
 
 

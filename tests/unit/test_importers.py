@@ -138,14 +138,14 @@ def test_every_fault_is_told_with_its_line_and_nothing_is_written(tmp_path: Path
         5: "the start 0.5 is not before the end 0.2",
         6: "0 to 1.3 s, but",
         7: "start 'nan': expected seconds",
-        8: "2 fields, but 4 columns",
+        8: "2 fields, but line 1 names 4 columns",
         9: "stereo.wav has 2 channels",
         10: "empty.wav: empty file",
         11: "neither libsndfile nor ffmpeg reads it",
         12: "truncated",
         13: "U+200B",
-        14: "is an address",
-        15: "a folder, no audio file",
+        14: "is a URL",
+        15: "a folder, not an audio file",
     }.items():
         (told,) = [each for each in done.stderr.splitlines() if f"{manifest}:{line}: " in each]
         assert words in told
@@ -170,7 +170,7 @@ def test_parts_channels_and_rates(tmp_path: Path):
     mixed = imported("auto", manifest, tmp_path / "out")
     assert mixed.returncode == 1 and "(1 of 8000 Hz, 1 of 16000 Hz); give --sample-rate" in mixed.stderr
     done = imported("auto", manifest, tmp_path / "out", "--sample-rate", "8000")
-    assert done.returncode == 0 and "1 utterances end up to 0.1 s behind" in done.stderr, done.stderr
+    assert done.returncode == 0 and "1 utterances end up to 0.1 s after" in done.stderr, done.stderr
     found = tables(tmp_path / "out")
     assert found["segments"] == {
         "7-call-1-0000025-0000075": "call-1 0.250000 0.750000",
@@ -204,13 +204,13 @@ def test_what_only_ffmpeg_reads_becomes_a_pipe(tmp_path: Path):
     ("content", "options", "message"),
     [
         ("wav,words2\nx,y\n", (), "no column for text; there are: wav, words2"),
-        ("path,text,text\nx,y,z\n", (), "the column 'text' stands there twice"),
-        ("path,text\n", (), "no lines but the header"),
+        ("path,text,text\nx,y,z\n", (), "the column 'text' appears twice"),
+        ("path,text\n", (), "nothing but a header"),
         ("", (), "empty"),
         ('path,text\nx,"y\n', (), "m.csv:2: quotes that do not end"),
         ("path,text\nx,y\n", ("--columns", "txt=text"), "--columns 'txt=text': expected"),
         ("path,text\nx,y\n", ("--columns", "text=nothing"), "no column 'nothing'"),
-        ("path,text\nx,y\n", ("--split", "dev"), "--split means nothing to manifest"),
+        ("path,text\nx,y\n", ("--split", "dev"), "--split has no meaning for manifest"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_read(tmp_path: Path, content: str, options: tuple, message: str):

@@ -145,8 +145,8 @@ def test_a_submission_without_ngpu_trains_on_the_cpu_and_says_what_to_write(capl
     training, job = with_devices(["--dump", "dump"], {"gpu": "0"})
     assert (training, job) == (["--dump", "dump", "--ngpu", "0"], {})
     (warning,) = caplog.messages
-    assert "train on the CPU" in warning and "Write --ngpu 1 for one GPU a machine" in warning
-    assert "--ngpu 0 where the CPU is meant" in warning
+    assert "train on the CPU" in warning and "Write --ngpu 1 for one GPU per machine" in warning
+    assert "--ngpu 0 if the CPU is intended" in warning
 
 
 @pytest.mark.parametrize(
@@ -395,4 +395,4 @@ def test_several_experiments_have_to_be_named(tmp_path):
         make_job(tmp_path / "exp" / name, "full", "full")
     shown = run_jobs(tmp_path, "cancel", "all")
     assert shown.returncode == 1
-    assert "which experiment? name it with --exp; with jobs there are: exp/a, exp/b" in shown.stderr
+    assert "which experiment? name it with --exp; experiments with jobs: exp/a, exp/b" in shown.stderr

@@ -16,7 +16,7 @@ def test_an_empty_training_text(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("")
     done = run("vocabulary", tmp_path, tmp_path / "dump")
     assert done.returncode == 1
-    assert f"{tmp_path}/train.txt: holds no word" in done.stderr
+    assert f"{tmp_path}/train.txt: contains no words" in done.stderr
     assert not (tmp_path / "dump").exists()
 
 
@@ -26,4 +26,4 @@ def test_an_empty_test_text(tmp_path: Path) -> None:
     assert run("vocabulary", tmp_path, tmp_path / "dump").returncode == 0
     done = run("batches", tmp_path, tmp_path / "dump")
     assert done.returncode == 1
-    assert f"{tmp_path}/test.txt: holds no text" in done.stderr
+    assert f"{tmp_path}/test.txt: contains no text" in done.stderr

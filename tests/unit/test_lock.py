@@ -66,7 +66,7 @@ def test_another_machine_holds_it_as_long_as_it_gives_signs_of_life(path: Path):
         take(path, "x")
     os.utime(path, (time.time() - SILENT_S - 5,) * 2)
     successor = take(path, "x")
-    with pytest.raises(Lost, match=f"process {os.getpid()} .* has taken over; this process leaves"):
+    with pytest.raises(Lost, match=f"process {os.getpid()} .* has taken over; this process stops"):
         lock.check()
     lock.release()  # which is not its own any more
     successor.check()

@@ -72,7 +72,7 @@ def refusal(tmp_path: Path, text: str, kind: str = "speech") -> str:
         ("batch_bins: 0", "f.yaml:2: batch_bins is 0, expected 1 or more"),
         ("fold_length: [0, 150]", "f.yaml:2: fold_length is [0, 150], expected two numbers"),
         ("12: x", "f.yaml:2: unknown key '12'"),
-        ("init: 2026-02-31", "f.yaml:2: '2026-02-31' is no timestamp"),
+        ("init: 2026-02-31", "f.yaml:2: '2026-02-31' is not a valid timestamp"),
     ],
 )
 def test_speech(line: str, message: str, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_decoding(line: str, message: str, tmp_path: Path) -> None:
         (
             "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
             + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)),
-            "make more than 200000 entries of it",
+            "expand it to more than 200000 entries",
         ),
     ],
 )

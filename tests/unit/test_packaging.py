@@ -79,7 +79,7 @@ def test_doctor_runs_from_the_wheel_outside_a_clone(installed):
 def test_doctor_names_what_is_missing_and_ends_with_status_1(installed):
     done = run(installed, "doctor", PATH="/nowhere")
     assert done.returncode == 1
-    assert "MISSING sox          not found; for audio that is no WAV" in done.stdout
+    assert "MISSING sox          not found; for audio other than WAV" in done.stdout
     assert "missing: bash, perl, sox" in done.stdout
 
 

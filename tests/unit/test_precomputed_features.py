@@ -161,7 +161,7 @@ def test_bad_entries_are_refused_by_name(tmp_path: Path, features, line: str, me
         (np.ones((4, 2)), "utterance 's-1' has 2 dimensions, others have 3"),
         (np.full((4, 3), np.nan), "is not finite (NaN or infinity) in frame 0"),
         (np.zeros((0, 3)), "has no frames"),
-        (np.ones(4), "is no matrix of frames and dimensions"),
+        (np.ones(4), "is not a matrix of frames and dimensions"),
     ],
 )
 def test_bad_features_are_refused_by_name(tmp_path: Path, features, bad, message: str):

@@ -100,7 +100,7 @@ def test_a_mistake_leaves_everything_where_it_is(recipe):
     os.mkdir(recipe / "exp/a/stag2")
     assert "has no training 'stag2'; did you mean" in redo(recipe, "exp/a/stag2", status=1)
     (recipe / "exp/a/arguments.json").unlink()
-    assert "the options of the experiment are not known; stage 2" in redo(
+    assert "the experiment's options are unknown; stage 2" in redo(
         recipe, "exp/a/stage1", status=1
     )
 

@@ -106,7 +106,7 @@ def test_missing_side_is_named(files: Path) -> None:
     strict = score(files, "--set", "eval2000", "--strict")
     assert strict.returncode == 1 and "first sw_4390 B; prepare and decode all" in strict.stderr
     other = score(files, "--set", "rt03")
-    assert "the stm holds no file of subset fsh" in other.stderr
+    assert "the stm contains no file of subset fsh" in other.stderr
 
 
 def test_words_are_spread_over_the_segment_before_they_are_dropped() -> None:

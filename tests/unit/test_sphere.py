@@ -102,7 +102,7 @@ def test_minimum_and_maximum_are_not_believed(tmp_path: Path):
     [
         (b"", "empty file"),
         (b"RIFF" + bytes(2000), "no NIST_1A magic"),
-        (b"NIST_1A\n   abcd\n" + bytes(2000), "damaged SPHERE header: its second line is no size"),
+        (b"NIST_1A\n   abcd\n" + bytes(2000), "damaged SPHERE header: its second line is not a size"),
         (b"NIST_1A\n      9\n" + bytes(2000), "damaged SPHERE header: a size of 9 bytes"),
         (b"NIST_1A\n   1024\nsample", "damaged SPHERE header: it is 22 bytes long, not 1024"),
         (header({"sample_count": 3}), "damaged SPHERE header: no sample_rate"),
@@ -111,7 +111,7 @@ def test_minimum_and_maximum_are_not_believed(tmp_path: Path):
         (header({"sample_count": 3}).replace(b"end_head", b"        "), "no end_head"),
         (sphere_bytes(speech(9), coding="adpcm"), "coding 'adpcm' is unknown"),
         (sphere_bytes(speech(9), sample_byte_format="1"), "sample_byte_format is '1'"),
-        (sphere_bytes(speech(9), sample_n_bytes=1), "1 bytes a sample; pcm is read with 2"),
+        (sphere_bytes(speech(9), sample_n_bytes=1), "1 bytes per sample; pcm must have 2"),
         (sphere_bytes(speech(20011))[: 1024 + 2 * 10005],
          "header says 20011 samples, found 10005: truncated"),
         (sphere_bytes(speech(9), sample_checksum=1), "header 1: corrupt"),

@@ -59,7 +59,7 @@ def refusal(experiment: Experiment, folder: Path, content: dict = HEADS, **casca
         ({"model_conf": {"ctc_weight": 1.0}}, ["'decoder.", "is not in this model"]),
         ({"init": "no such scheme"}, ["cascade stage 1: init: ", "no such scheme"]),
         ({"precision": "bf16-mixed"}, ["cascade stage 1: precision is bf16-mixed, that of full "
-                                       "training is 32-true; all stages train in one precision"]),
+                                       "training is 32-true; all stages train in the same precision"]),
         ({"use_amp": True}, ["cascade stage 1: use_amp is True"]),
         ({"precision": "bf16"}, ["precision"]),
     ],

@@ -61,7 +61,7 @@ def test_stage_4_alone_with_another_learning_rate_stops_and_names_it(engine_of):
     for numbers in ([1], [2], [1, 2]):
         with pytest.raises(ConfigError) as caught:
             engine.run(numbers)
-        assert f"needs full training, but {folder}/full was trained otherwise: " in str(
+        assert f"needs full training, but {folder}/full was trained differently: " in str(
             caught.value
         )
         assert "optim_conf.lr: 0.02 -> 0.003; run --stage 3" in str(caught.value)
@@ -78,7 +78,7 @@ def test_a_stage_is_not_trained_from_one_of_other_cuts(engine_of):
 
 def test_a_change_two_stages_below_is_told(engine_of):
     engine = engine_of({"stages": {"1": {"max_epoch": 2}}})
-    with pytest.raises(ConfigError, match="exp/stage1 was trained otherwise: max_epoch: 1 -> 2;"):
+    with pytest.raises(ConfigError, match="exp/stage1 was trained differently: max_epoch: 1 -> 2;"):
         engine.run([2])
 
 

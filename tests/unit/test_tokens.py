@@ -168,12 +168,12 @@ def test_a_vocabulary_too_large_for_the_text_is_told(tmp_path: Path):
     [
         (
             ["<blank>", "<unk>", "a", "b", "a", "<sos/eos>"],
-            r"tokens.txt:5: token 'a' is also in line 3",
+            r"tokens.txt:5: token 'a' is also on line 3",
         ),
         (["<unk>", "<blank>", "a", "<sos/eos>"], r"tokens.txt: the first token must be <blank>"),
         (["<blank>", "<unk>", "a"], r"tokens.txt: the last token must be <sos/eos>"),
         (["<blank>", "a", "<sos/eos>"], r"tokens.txt: the list has no <unk>"),
-        (["<blank>", "<unk>", "", "", "<sos/eos>"], r"tokens.txt:4: token '' is also in line 3"),
+        (["<blank>", "<unk>", "", "", "<sos/eos>"], r"tokens.txt:4: token '' is also on line 3"),
         ([], r"tokens.txt: the first token must be <blank>"),
     ],
 )
@@ -260,7 +260,7 @@ def test_long_lines_are_trained_on_too(tmp_path: Path):
 
 def test_texts_that_pieces_cannot_spell_are_counted(tmp_path: Path, caplog):
     train_bpe([*sentences(), "a\u2581b"], tmp_path, 40)  # the pieces' own sign for a blank
-    assert "1 of 301 texts are not what their pieces spell" in caplog.text
+    assert "1 of 301 texts differ from what their pieces spell" in caplog.text
 
 
 def test_texts_that_a_normalising_model_changes_are_counted(tmp_path: Path, caplog):
@@ -284,4 +284,4 @@ def test_texts_that_a_normalising_model_changes_are_counted(tmp_path: Path, capl
     }.items():  # fmt: skip
         (tmp_path / name).write_text(f"a {values[0]}\nb {values[1]}\n")
     write_set(tmp_path, tokenizer, required=True)
-    assert "1 of 2 texts are not what their tokens spell, such as that of b" in caplog.text
+    assert "1 of 2 texts differ from what their tokens spell, such as that of b" in caplog.text

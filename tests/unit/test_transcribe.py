@@ -253,8 +253,8 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         (tmp_path / "missing.wav", "no such audio file"),
         (tmp_path / "text.wav", "text.wav: neither libsndfile nor ffmpeg"),
         (tmp_path / "empty.wav", "empty file"),
-        (tmp_path, "a folder; name the recordings in it"),
-        (b"", "empty: nothing came in"),
+        (tmp_path, "is a folder; name the recordings in it"),
+        (b"", "empty: no data arrived"),
         (b"garbage" * 100, "neither libsndfile nor ffmpeg"),
     ):
         with pytest.raises(DataError, match=message):
@@ -262,7 +262,7 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
     for array, message in (
         (np.zeros(0, np.float32), "holds no samples"),
         (np.full(100, 3000.0), "floats are expected between -1 and 1"),
-        (np.full(100, np.nan, np.float32), "no numbers"),
+        (np.full(100, np.nan, np.float32), "not numbers"),
         (np.zeros((2, 2, 2)), "3 axes"),
     ):
         with pytest.raises(DataError, match=message):
@@ -473,7 +473,7 @@ def test_the_command(experiments, tmp_path: Path, model):
     done = command(*common, bad[0], names[0], *bad[1:], "--output", "ctm", names[1])
     assert done.returncode == 1 and "Traceback" not in done.stderr
     for message in ("missing.wav: no such audio file", f"{tmp_path}: a folder; name the recordings",
-                    "silent.wav: silent: its 1.00 s", "3 of 5 recordings are not transcribed"):  # fmt: skip
+                    "silent.wav: silent: its 1.00 s", "3 of 5 recordings were not transcribed"):  # fmt: skip
         assert message in done.stderr
     assert done.stdout == "".join(
         replace(model.transcribe(name), name=Path(name).stem).formatted("ctm") for name in names
@@ -569,7 +569,7 @@ def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(tmp_path: Pa
     with pytest.raises(CascadeError, match="nothing is piped into it"):
         recordings_of(["-"], None)
     done = command("cascade_asr.cli.transcribe", "nowhere", "a.wav", "b.wav", "--output", "srt")
-    assert done.returncode == 1 and "subtitles are of one recording" in done.stderr
+    assert done.returncode == 1 and "subtitles are for one recording" in done.stderr
 
 
 @pytest.mark.skipif("CORPORA" not in os.environ, reason="$CORPORA is not set")

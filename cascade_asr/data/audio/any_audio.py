@@ -1,7 +1,7 @@
 """Read audio of any kind as one channel at the rate that a model expects.
 
 libsndfile reads WAV, FLAC, Ogg, MP3 and more, our own reader SPHERE, and ffmpeg
-(where it is installed) everything else: M4A, the sound of a video.
+(if it is installed) everything else: M4A, the sound of a video.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cascade_asr.errors import DataError
 logger = logging.getLogger(__name__)
 
 FULL_SCALE = 32768.0
-MOST_FACTOR = 10_000  # of a resampling filter: beyond, rates are rounded to a common one
+MOST_FACTOR = 10_000  # largest resampling factor; beyond it, rates are rounded to a common one
 
 Source = str | Path | bytes | BinaryIO | np.ndarray
 
@@ -40,20 +40,20 @@ def read_any(
     Args:
         source: a file, its content, an open binary stream, or samples of shape
             (frames,) or (frames, channels): integers, or floats between -1 and 1.
-        rate: in Hz, of what is returned.
-        name: of the recording, for the messages.
-        given_rate: in Hz, of samples; other sources tell it themselves.
+        rate: sampling rate to return, in Hz.
+        name: name of the recording, for the messages.
+        given_rate: sampling rate of samples in Hz; other sources contain it.
         channel: counted from 1; None takes the mean of all channels.
 
     Returns:
         Samples, shape (frames,), float32 in the range ±32768.
 
     Raises:
-        DataError: if it is missing, empty, damaged or no audio.
+        DataError: if it is missing, empty, damaged or not audio.
     """
     if isinstance(source, np.ndarray):
         if not given_rate or given_rate < 1:
-            raise DataError(f"{name}: samples need their sampling rate in Hz: give rate=16000")
+            raise DataError(f"{name}: samples need their sampling rate in Hz; give rate=16000")
         samples, found_rate = _scaled(source, name), int(given_rate)
     elif isinstance(source, (str, Path)):
         samples, found_rate = _read_file(Path(source))
@@ -64,17 +64,17 @@ def read_any(
     if not len(samples):
         raise DataError(f"{name}: holds no samples")
     if not np.isfinite(samples).all():
-        raise DataError(f"{name}: holds samples that are no numbers (NaN or infinity)")
+        raise DataError(f"{name}: contains samples that are not numbers (NaN or infinity)")
     if found_rate < rate:
         logger.warning(
-            "%s: %d Hz; the model expects %d Hz, and what lies above %d Hz is not there: errors "
-            "may be many", name, found_rate, rate, found_rate // 2,
+            "%s: %d Hz; the model expects %d Hz, and everything above %d Hz is missing: there may "
+            "be many errors", name, found_rate, rate, found_rate // 2,
         )  # fmt: skip
     return resample(samples, found_rate, rate)
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Samples (frames,) at another rate, band-limited, as float32."""
+    """Resample (frames,) samples to another rate, band-limited, as float32."""
     if rate == wanted:
         return samples.astype(np.float32, copy=False)
     from scipy.signal import resample_poly  # takes half a second to import
@@ -88,7 +88,7 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 def _scaled(samples: np.ndarray, name: str) -> np.ndarray:
-    """Samples of any type in the range ±32768."""
+    """Scale samples of any type to the range ±32768."""
     if samples.ndim not in (1, 2):
         raise DataError(f"{name}: {samples.ndim} axes, expected (frames,) or (frames, channels)")
     if np.issubdtype(samples.dtype, np.signedinteger):
@@ -114,7 +114,7 @@ def _one_channel(samples: np.ndarray, channel: int | None, name: str) -> np.ndar
 
 def _read_file(path: Path) -> tuple[np.ndarray, int]:
     if path.is_dir():
-        raise DataError(f"{path}: a folder; name the recordings in it")
+        raise DataError(f"{path}: is a folder; name the recordings in it")
     if not path.exists():
         raise DataError(f"{path}: no such audio file")
     if not path.is_file():  # a named pipe, such as the shell's <(...)
@@ -128,9 +128,9 @@ def _read_file(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _read_content(content: bytes, name: str) -> tuple[np.ndarray, int]:
-    """Read what came through a pipe. SPHERE and ffmpeg want a file to go back and forth in."""
+    """Read what came through a pipe. SPHERE and ffmpeg need a seekable file."""
     if not content:
-        raise DataError(f"{name}: empty: nothing came in")
+        raise DataError(f"{name}: empty: no data arrived")
     try:
         if not is_sphere(content[: len(MAGIC)]):
             return decode_audio(io.BytesIO(content), name)
@@ -153,14 +153,14 @@ def _as_file(content: bytes) -> Iterator[Path]:
 
 
 def _read_by_ffmpeg(path: Path, name: str, reason: Exception) -> tuple[np.ndarray, int]:
-    """Have ffmpeg decode the first sound of what libsndfile does not know."""
+    """Have ffmpeg decode the first audio stream of a file that libsndfile does not know."""
     if not shutil.which("ffmpeg"):
         raise DataError(
             f"{name}: libsndfile cannot read it, and ffmpeg is not installed; install it, or "
             "convert the file to WAV or FLAC"
         ) from reason
     options = ["-map", "0:a:0", "-f", "au", "-c:a", "pcm_f32be", "-"]
-    # through a file, not through memory: half an hour of stereo is 700 MB
+    # through a file, not in memory: half an hour of stereo is 700 MB
     with tempfile.TemporaryFile(prefix="cascade_asr_") as written:
         done = subprocess.run(
             ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{path.absolute()}", *options],

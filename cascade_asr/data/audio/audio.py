@@ -1,4 +1,4 @@
-"""Read the audio that a wav.scp names: files, pipes and segments of them.
+"""Read the audio that a wav.scp names: files, pipes, and segments of them.
 
 Samples are float32 in the range of 16-bit integers (±32768), as Kaldi's
 feature code expects, whatever the coding of the file.
@@ -25,18 +25,18 @@ from cascade_asr.data.kaldi.tables import Segment
 from cascade_asr.data.wav_header import read_wav_header, with_true_length
 from cascade_asr.errors import DataError
 
-SPHERE_COMMAND = ("-m", "cascade_asr.cli.sphere")  # behind "python" in a pipe of wav.scp
+SPHERE_COMMAND = ("-m", "cascade_asr.cli.sphere")  # follows "python" in a pipe of wav.scp
 _SHELL = re.compile(r"[$`*?;&<>~()\[{]")  # what a shell would expand or act on
-CLIP_TOLERANCE_S = 0.1  # a segment may end this much behind its recording
+CLIP_TOLERANCE_S = 0.1  # a segment may end this much after its recording
 
 
 @dataclass(frozen=True)
 class Pipes:
-    """What the commands of a wav.scp may do.
+    """What the commands in a wav.scp may do.
 
     Attributes:
-        allowed: False refuses them: a table from somebody else runs nothing.
-        limit_s: a command that takes longer is ended.
+        allowed: False refuses them, so that a table from somebody else runs nothing.
+        limit_s: a command that takes longer is killed.
     """
 
     allowed: bool = True
@@ -47,21 +47,21 @@ ALLOWED = Pipes()
 
 
 def read_audio(entry: str, pipes: Pipes = ALLOWED) -> tuple[np.ndarray, int]:
-    """Read what one wav.scp entry stands for.
+    """Read the audio of one wav.scp entry.
 
     Args:
-        entry: a file name (SPHERE, WAV and what else libsndfile knows), or a shell
+        entry: a file name (SPHERE, WAV and whatever else libsndfile knows), or a shell
             command that ends in ``|`` and prints a WAV file. A command that begins
             with ``python -m cascade_asr.cli.sphere FILE |`` or ``sph2pipe -f wav -p
             -c 1 FILE |`` is not started: the file is read here, in a hundredth of the
             time.
-        pipes: whether such commands are run, and for how long.
+        pipes: whether such commands may run, and for how long.
 
     Returns:
         Samples, shape (frames,) or (frames, channels), and the rate in Hz.
 
     Raises:
-        DataError: if the file is missing, empty, truncated or no audio, or if
+        DataError: if the file is missing, empty, truncated or not audio, or if
             any part of the pipe fails.
     """
     entry = entry.strip()
@@ -82,11 +82,11 @@ def read_audio(entry: str, pipes: Pipes = ALLOWED) -> tuple[np.ndarray, int]:
 
 
 class UnknownFormat(DataError):
-    """libsndfile does not take a file for audio; another program may."""
+    """libsndfile does not recognise a file as audio; another program may."""
 
 
 def read_audio_file(name: str) -> tuple[np.ndarray, int]:
-    """Read an audio file, whatever its name looks like; as `read_audio`."""
+    """Read an audio file of any name; otherwise as `read_audio`."""
     if not Path(name).is_file():
         raise DataError(f"{name}: no such audio file")
     with open(name, "rb") as stream:
@@ -99,7 +99,7 @@ def read_audio_file(name: str) -> tuple[np.ndarray, int]:
 
 
 def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
-    """Samples of an open file; a WAV header that does not know its length is mended."""
+    """Samples of an open file; a WAV header without the true length is repaired."""
     header = read_wav_header(stream)
     if header is not None and header.is_truncated:
         if header.data_start is None:
@@ -122,7 +122,7 @@ def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
 
 
 def _as_wav(samples: np.ndarray, rate: int) -> bytes:
-    """A WAV file: of 16 bits where the samples have no more, else of 32."""
+    """The content of a WAV file: with 16 bits if that is enough for the samples, else with 32."""
     rounded = samples.clip(-32768, 32767).astype(np.int16)
     if np.array_equal(rounded, samples):
         return wav_bytes(rounded, rate)
@@ -132,13 +132,13 @@ def _as_wav(samples: np.ndarray, rate: int) -> bytes:
 
 
 def print_as_wav(name: str, channel: int | None) -> bytes:
-    """A WAV file of any audio file, or of one channel of it."""
+    """Any audio file, or one channel of it, as the content of a WAV file."""
     return _as_wav(*_read_channel(_SphereCommand(name, channel, "")))
 
 
 @dataclass(frozen=True)
 class _SphereCommand:
-    """A wav.scp entry of our own: a file, a channel of it, and what it is piped into."""
+    """A wav.scp entry that is read here: a file, its channel, and what it is piped into."""
 
     path: str
     channel: int | None
@@ -152,7 +152,7 @@ def _parse_sphere_command(entry: str) -> _SphereCommand | None:
     """
     first, _, rest = entry.partition("|")
     if _SHELL.search(first) and not re.search("[\"']", first):
-        return None  # for the shell to expand
+        return None  # the shell must expand it
     try:
         found = shlex.split(first)
     except ValueError:  # a quoted "|"
@@ -186,11 +186,11 @@ def _read_channel(command: _SphereCommand) -> tuple[np.ndarray, int]:
 
 
 class SegmentReader:
-    """Reads utterances; consecutive ones of the same recording read it once.
+    """Reads utterances; a recording is read once for consecutive utterances of it.
 
     Args:
         recordings: wav.scp.
-        pipes: whether its commands are run, and for how long.
+        pipes: whether its commands may run, and for how long.
     """
 
     def __init__(self, recordings: Mapping[str, str], pipes: Pipes = ALLOWED) -> None:
@@ -202,12 +202,12 @@ class SegmentReader:
     def read(self, utterance: str, segment: Segment) -> tuple[np.ndarray, int]:
         """Samples, shape (frames,), and rate in Hz of one utterance.
 
-        A segment that ends up to 0.1 s behind its recording is clipped.
+        A segment that ends up to 0.1 s after its recording is clipped.
 
         Raises:
             DataError: naming the utterance, for a missing recording or one that
-                cannot be read, an empty stretch or one that lies behind the end, and
-                samples that are no numbers.
+                cannot be read, a segment that is empty or lies beyond the end, and
+                samples that are not numbers.
         """
         if segment.recording != self._name:
             if segment.recording not in self.recordings:
@@ -251,13 +251,13 @@ class SegmentReader:
 
 
 def _run_pipe(command: str, limit_s: float, given: bytes | None = None) -> bytes:
-    """Run a wav.scp pipe; a fault in any part of it counts, not only in the last."""
+    """Run a wav.scp pipe; a failure of any part of it counts, not only of the last."""
     process = subprocess.Popen(
         ["bash", "-o", "pipefail", "-c", command.encode("utf-8", "surrogateescape")],
         stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        start_new_session=True,  # so that all parts of it can be ended
+        start_new_session=True,  # so that all its parts can be killed
     )
     try:
         output, messages = process.communicate(given, timeout=limit_s)

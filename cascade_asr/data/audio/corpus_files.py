@@ -1,7 +1,7 @@
-"""Find and read the files of old corpora, as sites keep them.
+"""Find and read the files of old corpora in the forms in which sites keep them.
 
-Discs are copied in upper or lower case, at one depth or another; texts are latin-1
-where they are not UTF-8 and may have carriage returns.
+Copies of the discs have upper- or lower-case names, at varying depths; texts that are
+not UTF-8 are latin-1, and may have carriage returns.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from cascade_asr.data.audio.sphere import SphereHeader, read_header, require_dec
 from cascade_asr.errors import DataError
 
 THREADS = 16  # the time goes into waiting for the file system
-SHOWN_FILES = 5  # with the same oddity
+SHOWN_FILES = 5  # files named for each oddity
 _warned: Counter[str] = Counter()
 
 log = logging.getLogger(__name__)
 
 
 class AnyCase:
-    """Resolves paths component by component, whatever their case; reads each folder once."""
+    """Resolves paths component by component, ignoring case; reads each folder once."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, dict[str, list[str]]] = {}
 
     def resolve(self, base: Path, path: str) -> Path | None:
-        """A file or folder below ``base``, or None where there is none.
+        """A file or folder below ``base``, or None if there is none.
 
         Raises:
             DataError: if two names differ only in case.
@@ -41,12 +41,12 @@ class AnyCase:
                 return None
             if len(names) > 1:
                 found = " and ".join(sorted(names))
-                raise DataError(f"{base} holds {found}: which differ only in case; remove one")
+                raise DataError(f"{base} holds {found}, which differ only in case; remove one")
             base = base / names[0]
         return base
 
     def listing(self, folder: Path) -> dict[str, list[str]]:
-        """Names in a folder by their lower-case form; none where it is no folder."""
+        """Names in a folder by their lower-case form; none if it is not a folder."""
         if folder not in self._listings:
             names: dict[str, list[str]] = {}
             if folder.is_dir():
@@ -57,7 +57,7 @@ class AnyCase:
 
 
 def find_files(folders: Iterable[Path], suffixes: str | tuple[str, ...]) -> list[Path]:
-    """All files below these folders that end so, in any case, at any depth; sorted."""
+    """All files below these folders with one of the suffixes, ignoring case; sorted."""
     folders = sorted(folders)
     found: list[Path] = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -71,7 +71,7 @@ def find_files(folders: Iterable[Path], suffixes: str | tuple[str, ...]) -> list
 
 
 def _scan(folder: Path, suffixes: str | tuple[str, ...]) -> tuple[list[Path], list[Path]]:
-    """Subfolders of one folder, and its files that end so."""
+    """Subfolders of one folder, and its files with one of the suffixes."""
     subfolders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -83,7 +83,7 @@ def _scan(folder: Path, suffixes: str | tuple[str, ...]) -> tuple[list[Path], li
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of an old text file: UTF-8, else latin-1; with or without carriage returns.
+    """Lines of an old text file: UTF-8 or else latin-1, with or without carriage returns.
 
     Raises:
         DataError: if the file cannot be read.
@@ -105,12 +105,12 @@ def read_lines(path: Path) -> list[str]:
 
 
 def warn_of_file(what: str, place: str) -> None:
-    """Name the first files of a kind: there may be thousands."""
+    """Warn of a file, but name only the first few of a kind: there may be thousands."""
     _warned[what] += 1
     if _warned[what] <= SHOWN_FILES:
         log.warning("%s: %s", place, what)
     elif _warned[what] == SHOWN_FILES + 1:
-        log.warning("more files are not named: %s", what)
+        log.warning("further files are not named: %s", what)
 
 
 def read_headers(
@@ -120,11 +120,11 @@ def read_headers(
 
     Args:
         paths: SPHERE files.
-        sample_rate: that all must have, in Hz.
-        channel_count: that all must have.
+        sample_rate: rate that all must have, in Hz.
+        channel_count: number of channels that all must have.
 
     Raises:
-        DataError: naming the first file that cannot be used, and their number.
+        DataError: naming the first unusable file, and the number of such files.
     """
     paths = list(paths)
 
@@ -152,7 +152,7 @@ def read_headers(
 
 
 def shown(names: Iterable[str], limit: int = 10) -> str:
-    """Some names, and how many more there are."""
+    """The first names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return " ".join(names[:limit]) + more

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 FRAME_S = 0.01
-PAUSE_S = 0.3  # the stretch that should be quiet around a cut
+PAUSE_S = 0.3  # the stretch around a cut that should be quiet
 
 
 def cut_at_pauses(samples: np.ndarray, rate: int, longest_s: float) -> list[tuple[int, int]]:
-    """Stretches of a recording, none longer than ``longest_s``, which together are all of it.
+    """Divide a recording into stretches, none of them longer than ``longest_s``.
 
-    Where a recording is longer, it is cut in the middle of the quietest 0.3 s of
-    the second half of what a stretch may hold, and so on with the rest.
+    A longer recording is cut in the middle of the quietest 0.3 s of the second half
+    of the first ``longest_s`` seconds, and likewise the rest.
 
     Args:
         samples: shape (frames,).
@@ -20,7 +20,7 @@ def cut_at_pauses(samples: np.ndarray, rate: int, longest_s: float) -> list[tupl
         longest_s: seconds.
 
     Returns:
-        First sample and the one behind the last of each stretch.
+        First sample of each stretch, and the sample after its last.
     """
     longest = max(1, int(longest_s * rate))
     if len(samples) <= longest:
@@ -30,10 +30,10 @@ def cut_at_pauses(samples: np.ndarray, rate: int, longest_s: float) -> list[tupl
     starts = [0]
     while len(samples) - starts[-1] > longest:
         first = starts[-1] // step + max(1, longest // (2 * step))
-        # the last stretch is to hold something: not less than a quarter, or a second
+        # the last stretch must not be too short: a quarter, or a second, at least
         last = min(starts[-1] + longest, len(samples) - min(longest // 4, rate)) // step
         last = min(last, len(loudness) - 1)
-        # an equally quiet place later on makes fewer stretches
+        # of equally quiet places, the later one gives fewer stretches
         window = loudness[first : last + 1][::-1]
         cut = (last - int(window.argmin())) * step if len(window) else 0
         starts.append(cut if starts[-1] < cut <= starts[-1] + longest else starts[-1] + longest)

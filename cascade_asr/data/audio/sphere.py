@@ -1,10 +1,10 @@
-"""Read NIST SPHERE audio (WSJ's ``.wv1``, Switchboard's ``.sph``), and distrust it.
+"""Read NIST SPHERE audio (WSJ's ``.wv1``, Switchboard's ``.sph``), and check it.
 
 A file is a text header of 1024 bytes (``name -i INT`` or ``name -sLEN TEXT`` on each
-line) and the samples, channels interleaved, as linear or logarithmic samples or
-compressed by shorten (Robinson 1994, CUED/F-INFENG/TR.156). The decoded samples are
-always compared with ``sample_count`` and ``sample_checksum``, because decoders return
-less, or something else, without an error. ``sample_min`` and ``sample_max`` are not
+line) and the samples with interleaved channels: linear, logarithmic, or compressed by
+shorten (Robinson 1994, CUED/F-INFENG/TR.156). The decoded samples are always compared
+with ``sample_count`` and ``sample_checksum``, because decoders may return fewer, or
+different, samples without an error. ``sample_min`` and ``sample_max`` are not
 compared: they are wrong in otherwise valid corpora.
 """
 
@@ -27,7 +27,7 @@ from cascade_asr.errors import DataError
 
 MAGIC = b"NIST_1A"
 SMALLEST_HEADER = 1024  # bytes
-LARGEST_HEADER = 1 << 20  # bytes; more is damage
+LARGEST_HEADER = 1 << 20  # bytes; a larger size means damage
 LINEAR, ULAW, ALAW = "pcm", "ulaw", "alaw"
 _CODINGS = {"pcm": LINEAR, "ulaw": ULAW, "mu-law": ULAW, "alaw": ALAW, "a-law": ALAW}
 _BYTE_ORDERS = {"01": "<i2", "10": ">i2"}
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SphereHeader:
-    """What the header of a file says.
+    """The content of a file's header.
 
     Attributes:
         path: the file.
@@ -45,12 +45,12 @@ class SphereHeader:
         sample_count: samples of each channel.
         channel_count: channels, interleaved.
         sample_rate: in Hz.
-        sample_bytes: bytes of a sample, before compression.
+        sample_bytes: bytes per sample, before compression.
         byte_format: order of a sample's bytes: ``01`` low byte first, ``10`` high
             byte first, ``1`` for single bytes.
         coding: ``pcm``, ``ulaw`` or ``alaw``.
         compression: such as ``embedded-shorten-v2.00``, or empty.
-        checksum: sum of all samples modulo 65536, or None where there is none.
+        checksum: sum of all samples modulo 65536, or None if there is none.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class SphereHeader:
 
     @property
     def duration_s(self) -> float:
-        """Length by the header."""
+        """Duration according to the header."""
         return self.sample_count / self.sample_rate
 
     @property
@@ -81,10 +81,10 @@ def is_sphere(beginning: bytes) -> bool:
 
 
 def read_header(path: Path | str) -> SphereHeader:
-    """Read the header alone: one kilobyte of the file.
+    """Read only the header: one kilobyte of the file.
 
     Raises:
-        DataError: for a file that is missing, no SPHERE file, or damaged in its header.
+        DataError: for a file that is missing or not SPHERE, or whose header is damaged.
     """
     path = Path(path)
     try:
@@ -111,7 +111,7 @@ def _header_size(path: Path, block: bytes) -> int:
     lines = block.split(b"\n", 2)
     text = lines[1].strip() if len(lines) == 3 else b""
     if lines[0].strip() != MAGIC or not text.isdigit():
-        raise _damaged(path, "its second line is no size")
+        raise _damaged(path, "its second line is not a size")
     if not SMALLEST_HEADER <= int(text) <= LARGEST_HEADER:
         raise _damaged(path, f"a size of {int(text)} bytes")
     return int(text)
@@ -172,7 +172,7 @@ def _interpret(path: Path, size: int, fields: dict[str, int | float | str]) -> S
 
 
 def read_sphere(path: Path | str) -> tuple[np.ndarray, int]:
-    """Read a file to its end and check it against its header.
+    """Read a whole file and check it against its header.
 
     Returns:
         Samples, int16, shape (frames,) or (frames, channels), and the rate in Hz.
@@ -220,7 +220,7 @@ def wav_bytes(samples: np.ndarray, rate: int) -> bytes:
 
 
 def frame_count(header: SphereHeader) -> int:
-    """Samples of each channel, by the header and, where it is not compressed, the file's size.
+    """Samples per channel, by the header and, unless the file is compressed, its size.
 
     Raises:
         DataError: if the file is truncated.
@@ -232,7 +232,7 @@ def frame_count(header: SphereHeader) -> int:
 
 
 def _agreed(header: SphereHeader, found: int) -> int:
-    """The frames to read, of those found; ``sample_count`` may be that of all channels."""
+    """How many of the frames found to read; ``sample_count`` may be the total of all channels."""
     if header.channel_count > 1 and found * header.channel_count == header.sample_count:
         return found
     if found < header.sample_count:
@@ -277,8 +277,8 @@ def _read_stored(header: SphereHeader) -> np.ndarray:
         raise _damaged(header.path, f"sample_byte_format is '{header.byte_format}'")
     if header.sample_bytes != kind.itemsize:
         raise DataError(
-            f"{header.path}: {header.sample_bytes} bytes a sample; {header.coding} is read "
-            f"with {kind.itemsize}"
+            f"{header.path}: {header.sample_bytes} bytes per sample; {header.coding} must have "
+            f"{kind.itemsize}"
         )
     with header.path.open("rb") as stream:
         stream.seek(header.size)
@@ -312,10 +312,10 @@ _EXPANSIONS: dict[str, Callable[[], np.ndarray]] = {ULAW: _ulaw_expansion, ALAW:
 
 
 def require_decoder(header: SphereHeader) -> str:
-    """Name what will decode a file: empty where it is not compressed.
+    """Name the decoder for a file; empty if it is not compressed.
 
     Raises:
-        DataError: naming what is needed, if nothing installed can.
+        DataError: naming what is needed, if no installed program can decode it.
     """
     if not header.compression:
         return ""
@@ -344,7 +344,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _decompress(header: SphereHeader) -> np.ndarray:
-    """Samples of a shortened file, (frames, channels) int16, by the first decoder there is."""
+    """Samples of a shortened file, (frames, channels) int16, by the first available decoder."""
     samples = _DECODERS[require_decoder(header)](header)
     frames = len(samples) // header.channel_count
     return samples[: frames * header.channel_count].reshape(frames, header.channel_count)

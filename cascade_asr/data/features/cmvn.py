@@ -1,4 +1,4 @@
-"""Cepstral mean and variance statistics, accumulated in float64.
+"""Mean and variance statistics of features (CMVN), accumulated in float64.
 
 Global statistics are stored as ESPnet2 stores them (``count``, ``sum``,
 ``sum_square`` in an .npz), speaker statistics as Kaldi does (2 x (D+1) matrices
@@ -23,7 +23,7 @@ _COMMAND = re.compile(r"^\s*(\||-\s*$)|\|\s*(:\d+)?\s*(\[[^\]]*\])?\s*$")
 
 
 class FeatureStatistics:
-    """Running count, sum and sum of squares of features of D dimensions."""
+    """Running count, sum and sum of squares of D-dimensional features."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -55,7 +55,7 @@ def load_features(entry: str, utterance: str) -> np.ndarray:
 
     Raises:
         DataError: naming the utterance and the archive, if it cannot be read, is a command
-            or holds NaN or infinite values.
+            or contains NaN or infinite values.
     """
     if _COMMAND.search(entry):
         raise DataError(
@@ -87,7 +87,7 @@ def write_global_statistics(path: Path, statistics: FeatureStatistics) -> None:
 
 
 def write_speaker_statistics(path: Path, statistics: dict[str, FeatureStatistics]) -> None:
-    """Write one matrix a speaker to an ark, atomically."""
+    """Write one matrix per speaker to an ark, atomically."""
     with atomic_write(path, "wb") as stream:
         kaldiio.save_ark(stream, {name: each.kaldi_matrix() for name, each in statistics.items()})
 
@@ -96,12 +96,12 @@ class SpeakerMVN:
     """Normalises features with the statistics of their speaker.
 
     Args:
-        stats_file: Kaldi statistics, a matrix a speaker.
+        stats_file: Kaldi statistics, one matrix per speaker.
         norm_means: subtract the mean.
         norm_vars: divide by the standard deviation.
 
     Raises:
-        DataError: if the statistics are not there.
+        DataError: if the statistics are missing.
     """
 
     def __init__(self, stats_file: Path, norm_means: bool = True, norm_vars: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Give frames their context: derivatives in time (deltas) and neighbouring frames (splicing)."""
+"""Give frames their context: time derivatives (deltas) and neighbouring frames (splicing)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Context:
     """What is appended to each frame in stage 1; deltas come before splicing.
 
     Attributes:
-        deltas: append derivatives in time up to `order`.
-        splice: frames before and after each frame that are put beside it.
+        deltas: append time derivatives up to `order`.
+        splice: number of frames before and after each frame that are concatenated with it.
         order: of the highest derivative.
         window: frames on either side that the regression of a derivative uses.
     """
@@ -33,7 +33,7 @@ class Context:
 
     @property
     def changes_features(self) -> bool:
-        """Whether features have another dimension with it."""
+        """Whether it changes the feature dimension."""
         return self.deltas or self.splice > 0
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def delta_filters(order: int, window: int) -> list[np.ndarray]:
     """Weights of neighbouring frames for the derivatives of order 0 to ``order``.
 
     The first derivative is the slope of a regression line through 2 ``window`` + 1
-    frames, sum(j x[t+j]) / sum(j^2); each higher one is that of the one before.
+    frames, sum(j x[t+j]) / sum(j^2); each higher one is the derivative of the previous one.
     Filter n has 2 n ``window`` + 1 weights, the frame itself in the middle.
     """
     offsets = np.arange(-window, window + 1, dtype=np.float64)
@@ -61,11 +61,11 @@ def delta_filters(order: int, window: int) -> list[np.ndarray]:
 
 
 def add_deltas(features: np.ndarray, order: int = 2, window: int = 2) -> np.ndarray:
-    """Append derivatives in time, as Kaldi's add-deltas defines them.
+    """Append time derivatives, as Kaldi's add-deltas defines them.
 
-    Beyond its ends an utterance goes on with its first and last frame. A derivative of
-    order n is one filter over the features, not the derivative of the padded one
-    before, which differs in the first and last frames.
+    The first and the last frame are repeated beyond the ends of an utterance. A
+    derivative of order n is one filter over the features, not the derivative of the
+    padded previous one, which differs in the first and last frames.
 
     Args:
         features: (T, D), T of 1 or more.
@@ -87,9 +87,9 @@ def add_deltas(features: np.ndarray, order: int = 2, window: int = 2) -> np.ndar
 
 
 def splice_frames(features: np.ndarray, context: int) -> np.ndarray:
-    """Put ``context`` frames of either side beside each frame, earliest first.
+    """Concatenate each frame with ``context`` frames on either side, earliest first.
 
-    Beyond its ends an utterance goes on with its first and last frame.
+    The first and the last frame are repeated beyond the ends of an utterance.
 
     Args:
         features: (T, D), T of 1 or more.

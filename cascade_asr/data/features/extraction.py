@@ -1,4 +1,4 @@
-"""Compute the features of a part of a data folder into Kaldi archives."""
+"""Compute the features of part of a data folder and write them to Kaldi archives."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ SHOWN_FAULTS = 20
 REPORT_INTERVAL_S = 30
 
 
-SPEECH_FEATURE = 2  # Kaldi's compression method for features: 8 bits a value
+SPEECH_FEATURE = 2  # Kaldi's compression method for features: 8 bits per value
 
 
-# samples, their rate in Hz and the utterance's id to features (T, D)
+# from samples, their rate in Hz and the utterance's id to features (T, D)
 Extract = Callable[[np.ndarray, int, str], np.ndarray]
 
 
 def read_extractor(path: Path) -> Extract:
-    """The features that an option file asks for."""
+    """The function that computes the features that an option file asks for."""
     if feature_type(path) == "espnet2":
-        # torch takes seconds to load, and Kaldi's features do without
+        # torch takes seconds to load, and Kaldi's features do not need it
         import torch
 
         from cascade_asr.data.features.log_mel import compute_log_mel, read_log_mel_options
@@ -45,7 +45,7 @@ def read_extractor(path: Path) -> Extract:
 
 
 def read_segments(directory: Path, recordings: dict[str, str]) -> dict[str, Segment]:
-    """Utterances of a data folder by recording; without ``segments`` each recording is one."""
+    """Segment of each utterance; without ``segments`` each recording is one utterance."""
     path = directory / "segments"
     if not path.is_file():
         return {name: Segment(name, 0.0, None) for name in recordings}
@@ -68,10 +68,10 @@ def compute_all(
     """Compute and write the features of every utterance.
 
     Returns:
-        Frames of each utterance; those shorter than one frame are left out.
+        Number of frames of each utterance; those shorter than one frame are left out.
 
     Raises:
-        DataError: after all utterances were tried, naming those that failed.
+        DataError: once all utterances have been tried, naming those that failed.
     """
     reader = SegmentReader(recordings, pipes)
     frames: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """Log-mel filterbank features, computed by kaldi-native-fbank.
 
-Options are Kaldi's, one ``--name=value`` a line (conf/fbank.conf). Departures
-from Kaldi: dither is 0 unless the file asks for it, so that features are the
-same at every run, and there are 80 mel bins, not 23, unless the file says so.
+Options are Kaldi's, one ``--name=value`` per line (conf/fbank.conf). Departures
+from Kaldi: dither is 0 unless the file asks for it, so that features are the same
+in every run, and the default is 80 mel bins, not 23.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ FEATURE_TYPES = ("kaldi", "espnet2")
 
 
 def feature_type(path: Path) -> str:
-    """Which features an option file asks for: ``--feature-type=espnet2``, or Kaldi's.
+    """Type of features that an option file asks for: ``--feature-type=espnet2``, or Kaldi's.
 
     Raises:
-        ConfigError: if the file is missing, or there is no such type.
+        ConfigError: if the file is missing, or the type is unknown.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of fbank options")
@@ -75,8 +75,8 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
     """Read a Kaldi option file.
 
     Raises:
-        ConfigError: with file and line, for every line that is no known option
-            or whose value has the wrong type, and for values that make no features
+        ConfigError: with file and line, for every line that is not a known option
+            or whose value has the wrong type, and for values that are impossible
             at the sampling rate.
     """
     options = knf.FbankOptions()
@@ -91,7 +91,7 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
         if not line or line == "--feature-type=kaldi":
             continue
         name, equals, value = map(str.strip, line.removeprefix("--").partition("="))
-        name = name.replace("_", "-").lower()  # as Kaldi has it
+        name = name.replace("_", "-").lower()  # as in Kaldi
         is_flag = isinstance(_value(options, _OPTIONS.get(name, "use_energy")), bool)
         if not line.startswith("--") or not (equals or is_flag):
             problems.append(f"{path}:{number}: expected '--name=value', found '{line}'")
@@ -119,9 +119,9 @@ def read_fbank_options(path: Path) -> knf.FbankOptions:
 
 
 def option_faults(options: knf.FbankOptions) -> list[tuple[str, str]]:
-    """Options that cannot be at this sampling rate, with what is wrong.
+    """Options that are impossible at this sampling rate, with what is wrong.
 
-    Only the first kind of fault is reported: what lies behind it follows from it.
+    Only the first kind of fault is reported, because further ones may follow from it.
     """
     frame, mel = options.frame_opts, options.mel_opts
     if not 0 < frame.samp_freq <= LARGEST_RATE:
@@ -157,12 +157,12 @@ def option_faults(options: knf.FbankOptions) -> list[tuple[str, str]]:
     if empty:
         return [("num-mel-bins",
                  f"too many for {rate:g} Hz and frames of {frame.frame_length_ms:g} ms: {empty} bins "
-                 "would hold no frequency")]  # fmt: skip
+                 "would contain no frequency")]  # fmt: skip
     return []
 
 
 def _empty_bins(padded: int, rate: float, low: float, high: float, bins: int) -> int:
-    """Mel bins between whose ends no frequency of the spectrum lies."""
+    """Number of mel bins that contain no frequency of the spectrum."""
 
     def to_mel(hertz: np.ndarray) -> np.ndarray:
         return 1127.0 * np.log1p(hertz / 700.0)
@@ -181,10 +181,10 @@ def _value(options: knf.FbankOptions, target: str) -> Any:
 
 
 def parse_flag(text: str) -> bool:
-    """A truth value as Kaldi writes it; nothing, for an option without ``=``, is true.
+    """Parse a truth value as Kaldi writes it; the empty text of an option without ``=`` is true.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not a truth value.
     """
     lowered = text.lower()
     if lowered not in ("true", "t", "1", "", "false", "f", "0"):
@@ -221,8 +221,8 @@ def compute_fbank(
         utterance: its id, for the messages.
 
     Returns:
-        Features, shape (T, D), float32, natural logarithm of mel energies; T is 0
-        where the utterance is shorter than one frame.
+        Features, shape (T, D), float32, natural logarithms of mel energies; T is 0
+        if the utterance is shorter than one frame.
 
     Raises:
         DataError: if the rate is not the recipe's.

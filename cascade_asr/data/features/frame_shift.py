@@ -1,4 +1,4 @@
-"""How many seconds a feature frame stands for: what times of words are counted in."""
+"""The frame shift of features in seconds, from which word times are computed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from cascade_asr.data.features.fbank import feature_type, read_fbank_options
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write
 
-FRAME_SHIFT = "frame_shift"  # Kaldi's name for the file, with seconds
+FRAME_SHIFT = "frame_shift"  # Kaldi's name for the file; it contains seconds
 DEFAULT_S = 0.01
 
 logger = logging.getLogger(__name__)
 
 
 def write_frame_shift(directory: Path, seconds: float | None) -> None:
-    """Keep the frame shift of a set; None, where nothing tells it, removes what was kept."""
+    """Store the frame shift of a set; None, for an unknown one, removes what was stored."""
     path = directory / FRAME_SHIFT
     if seconds is None:
         path.unlink(missing_ok=True)
@@ -26,10 +26,10 @@ def write_frame_shift(directory: Path, seconds: float | None) -> None:
 
 
 def told_frame_shift_s(directory: Path) -> float | None:
-    """What a folder's file ``frame_shift`` says; None without one.
+    """The number in a folder's file ``frame_shift``; None if there is no such file.
 
     Raises:
-        DataError: if it holds no number above 0.
+        DataError: if it does not contain a number above 0.
     """
     path = directory / FRAME_SHIFT
     if not path.is_file():
@@ -47,7 +47,7 @@ def told_frame_shift_s(directory: Path) -> float | None:
 def shift_of_options_s(path: Path) -> float:
     """The frame shift that an option file of features asks for, in seconds."""
     if feature_type(path) == "espnet2":
-        # torch takes seconds to load, and Kaldi's features do without
+        # torch takes seconds to load, and Kaldi's features do not need it
         from cascade_asr.data.features.log_mel import read_log_mel_options
 
         options = read_log_mel_options(path)
@@ -56,15 +56,15 @@ def shift_of_options_s(path: Path) -> float:
 
 
 def frame_shift_s(directory: Path) -> float:
-    """Seconds a frame of a set of ``dump``: kept by stage 1, or what its options say."""
+    """Frame shift of a set in ``dump``, in seconds: stored by stage 1, or from its options."""
     told = told_frame_shift_s(directory)
     if told is not None:
         return told
     if (directory / "fbank.conf").is_file():
         return shift_of_options_s(directory / "fbank.conf")
     logger.warning(
-        "%s: nothing tells the frame shift; times are right for %g s a frame; if it is another, "
-        "write its seconds into %s/%s",
+        "%s: the frame shift is unknown; times assume %g s per frame; if it is different, "
+        "write it in seconds to %s/%s",
         directory, DEFAULT_S, directory, FRAME_SHIFT,
     )  # fmt: skip
     return DEFAULT_S

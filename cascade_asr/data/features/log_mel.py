@@ -1,8 +1,8 @@
 """Log-mel features as ESPnet2's default frontend computes them from a waveform.
 
-For cascades that begin with a model of ESPnet2 that takes waveforms: its
-frontend has no weights, so the same features can be computed once, in stage 1.
-An option file (``--fbank-config``) chooses them by its first line:
+For cascades that start from an ESPnet2 model that reads waveforms: its frontend
+has no weights, so the same features can be computed once, in stage 1. An option
+file (``--fbank-config``) chooses them with the line ``--feature-type=espnet2``:
 
     --feature-type=espnet2
     --fs=16000
@@ -27,7 +27,7 @@ from cascade_asr.errors import ConfigError, DataError, nearest
 from cascade_asr.options.types import from_text, hints_of
 
 FULL_SCALE = 32768.0  # ESPnet2 reads audio as numbers between -1 and 1
-SMALLEST = 1e-10  # mel energies below have its logarithm
+SMALLEST = 1e-10  # floor of mel energies, before the logarithm
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class LogMelOptions:
 
     Attributes:
         fs: sampling rate in Hz.
-        n_fft, win_length, hop_length: samples; a window of None is n_fft long.
-        window: hann, hamming, blackman, bartlett; None is a rectangle.
+        n_fft, win_length, hop_length: in samples; a win_length of None is n_fft.
+        window: hann, hamming, blackman, bartlett; None is rectangular.
         n_mels: D.
         fmin, fmax: in Hz; None is 0 and half the rate.
         htk: HTK's mel scale instead of Slaney's.
@@ -60,7 +60,7 @@ class LogMelOptions:
             if (value := getattr(self, name)) < 1
         ]
         if self.window is not None and not hasattr(torch, f"{self.window}_window"):
-            problems.append(f"window: no such window '{self.window}'")
+            problems.append(f"window: unknown window '{self.window}'")
         if self.win_length is not None and not 1 <= self.win_length <= self.n_fft:
             problems.append(f"win_length is {self.win_length}, expected 1 to n_fft ({self.n_fft})")
         lowest, highest = self.fmin or 0, self.fs / 2 if self.fmax is None else self.fmax
@@ -88,7 +88,7 @@ def read_log_mel_options(path: Path) -> LogMelOptions:
     """Read an option file.
 
     Raises:
-        ConfigError: with file and line, for every line that is no known option
+        ConfigError: with file and line, for every line that is not a known option
             or whose value has the wrong type.
     """
     hints = hints_of(LogMelOptions)
@@ -127,11 +127,11 @@ def option_lines(options: LogMelOptions) -> list[str]:
 
 
 def from_frontend_conf(conf: Mapping[str, Any]) -> LogMelOptions:
-    """ESPnet2's ``frontend_conf``.
+    """Options from ESPnet2's ``frontend_conf``.
 
     Raises:
-        ValueError: naming what is not supported: several channels, enhancement,
-            another transform than its default.
+        ValueError: naming what is not supported: several channels, enhancement, a
+            transform other than the default.
     """
     values = dict(conf)
     enhancement = values.pop("frontend_conf", None) or {}
@@ -150,7 +150,7 @@ def from_frontend_conf(conf: Mapping[str, Any]) -> LogMelOptions:
 
 
 def _rate(text: str) -> int:
-    """ESPnet2 writes 16 kHz as 16k."""
+    """Sampling rate in Hz; ESPnet2 writes 16 kHz as 16k."""
     lowered = text.strip().lower().removesuffix("hz")
     factor = 1000 if lowered.endswith("k") else 1
     return int(float(lowered.removesuffix("k")) * factor)
@@ -193,7 +193,7 @@ def _to_hertz(mel: np.ndarray, htk: bool) -> np.ndarray:
 def compute_log_mel(
     samples: np.ndarray, rate: int, options: LogMelOptions, utterance: str
 ) -> np.ndarray:
-    """Compute the features of one utterance, as ESPnet2 does for one alone.
+    """Compute the features of one utterance, as ESPnet2 does for a single one.
 
     Args:
         samples: shape (frames of audio,), float32 in the range ±32768.
@@ -202,8 +202,8 @@ def compute_log_mel(
         utterance: its id, for the messages.
 
     Returns:
-        Features, shape (T, D), float32; T is 0 where the utterance is shorter than
-        half a window, which cannot be mirrored at its ends.
+        Features, shape (T, D), float32; T is 0 if the utterance is shorter than half
+        a window, because it cannot be mirrored at its ends.
 
     Raises:
         DataError: if the rate is not the model's.

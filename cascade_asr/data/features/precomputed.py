@@ -1,4 +1,4 @@
-"""Take the features that a data folder brings (``feats.scp``) instead of computing them."""
+"""Use the features that a data folder has (``feats.scp``) instead of computing them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _RANGE = re.compile(r"\[[\d:,]*\]$")
 
 
 def read_precomputed(directory: Path) -> dict[str, str]:
-    """Entries of a folder's feats.scp, their files found wherever the next program runs.
+    """Entries of a folder's feats.scp with absolute paths, valid wherever a program runs.
 
     Raises:
-        DataError: naming the utterances of ``utt2spk`` without an entry, and the entries
-            that are commands.
+        DataError: naming the utterances of ``utt2spk`` without an entry, and entries that
+            are commands.
     """
     path = directory / "feats.scp"
     entries = read_table(path)
@@ -50,19 +50,19 @@ def _absolute(entry: str) -> str:
 def check_all(
     path: Path, entries: dict[str, str], use: Callable[[str, np.ndarray], None]
 ) -> dict[str, int]:
-    """Read the features of every utterance, check them, and hand them on.
+    """Read the features of every utterance, check them, and pass them on.
 
     Args:
-        path: of the feats.scp, for messages.
-        entries: utterance to archive entry.
+        path: path of the feats.scp, for messages.
+        entries: archive entry of each utterance.
         use: called with utterance and features (T, D) float32.
 
     Returns:
-        Frames of each utterance.
+        Number of frames of each utterance.
 
     Raises:
-        DataError: naming the utterances whose features cannot be read, are not a
-            matrix, have no frames, are not finite, or have another dimension than most.
+        DataError: naming the utterances whose features cannot be read, are not a matrix,
+            have no frames, are not finite, or have a dimension that most others do not.
     """
     frames: dict[str, int] = {}
     dimensions: dict[str, int] = {}
@@ -88,7 +88,7 @@ def check_all(
 
 
 def _read(entries: dict[str, str]) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Utterance, features, and what is wrong with them or ""."""
+    """Utterance, features, and what is wrong with them, or ""."""
     empty = np.zeros((0, 0), np.float32)
     for name, entry in entries.items():
         try:
@@ -100,7 +100,7 @@ def _read(entries: dict[str, str]) -> Iterator[tuple[str, np.ndarray, str]]:
             yield name, empty, f"{entry}{reason}"
             continue
         if not isinstance(features, np.ndarray) or features.ndim != 2:
-            yield name, empty, f"{entry} is no matrix of frames and dimensions"
+            yield name, empty, f"{entry} is not a matrix of frames and dimensions"
         elif not features.size:
             yield name, empty, f"{entry} has no frames"
         elif not np.isfinite(features).all():

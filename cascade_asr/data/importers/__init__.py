@@ -1,1 +1,1 @@
-"""Corpora in the forms of other programs, turned into Kaldi data folders."""
+"""Corpora in the formats of other programs, turned into Kaldi data folders."""

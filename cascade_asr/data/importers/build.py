@@ -1,4 +1,4 @@
-"""Make a data folder of entries: safe ids, order, segments, one sampling rate."""
+"""Make a data folder from entries: safe ids, order, segments, one sampling rate."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cascade_asr.data.kaldi.validate import validate
 from cascade_asr.errors import DataError
 from cascade_asr.files import temporary_beside
 
-CLIP_TOLERANCE_S = 0.1  # an utterance may end this much behind its recording
-SOURCES = "imported.tsv"  # where each utterance comes from; tells a folder that was made here
-LONGEST_LABEL = 32  # of a speaker that is a hash, in hexadecimal digits; longer ones are cut
+CLIP_TOLERANCE_S = 0.1  # an utterance may end this much after its recording
+SOURCES = "imported.tsv"  # origin of each utterance; marks a folder that was made here
+LONGEST_LABEL = 32  # digits kept of a speaker that is a hexadecimal hash
 _HASH = re.compile(rf"[0-9a-f]{{{LONGEST_LABEL + 1},}}")
 
 log = logging.getLogger(__name__)
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the audio shall be.
+    """What the user wants of the audio.
 
     Attributes:
-        rate: in Hz; 0 for that of the files, which then must be one.
-        channel: of files with several, where the manifest names none: counted from 1,
-            ``mean``, or None.
+        rate: in Hz; 0 for that of the files, which must then all have the same.
+        channel: channel of multi-channel files for which the manifest names none: counted
+            from 1, ``mean``, or None.
         skip_faults: leave faulty lines out instead of stopping.
     """
 
@@ -45,7 +45,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class _Part:
-    """An entry with its recording, its channel and its exact times."""
+    """An entry with its recording, channel and exact times."""
 
     entry: Entry
     recording: Recording
@@ -59,13 +59,13 @@ class _Part:
 
 
 def build(entries: list[Entry], faults: Faults, destination: Path, wishes: Wishes) -> DataDir:
-    """Write a data folder; nothing is written where anything is wrong.
+    """Write a data folder; if anything is wrong, nothing is written.
 
     Args:
         entries: what was read.
-        faults: what was wrong in reading it; what is wrong with the audio is added.
+        faults: faults found in reading; those of the audio are added.
         destination: the folder; one that was imported before is replaced.
-        wishes: what the audio shall be.
+        wishes: what the user wants of the audio.
 
     Raises:
         DataError: listing all faults, or if no utterance is left.
@@ -86,15 +86,15 @@ def build(entries: list[Entry], faults: Faults, destination: Path, wishes: Wishe
 
 def check_destination(destination: Path) -> None:
     if destination.is_symlink() or destination.is_file():
-        raise DataError(f"{destination}: exists, and is no folder")
+        raise DataError(f"{destination}: exists and is not a folder")
     if destination.is_dir() and any(destination.iterdir()) and not (destination / SOURCES).is_file():
         raise DataError(
-            f"{destination}: exists, and was not made by import-data; remove it or name another folder"
+            f"{destination}: exists but was not made by import-data; remove it or name another folder"
         )
 
 
 def _with_audio(entries: list[Entry], faults: Faults, wishes: Wishes) -> list[_Part]:
-    # by the audio, not by the manifest's order: ids then do not depend on it
+    # in the order of the audio, so that ids do not depend on the manifest's order
     ordered = sorted(
         entries,
         key=lambda each: (str(each.audio), each.channel or 0, each.start_s, each.end_s or math.inf,
@@ -112,7 +112,7 @@ def _with_audio(entries: list[Entry], faults: Faults, wishes: Wishes) -> list[_P
             parts.append(_part(entry, recording, wishes))
             clipped += entry.end_s is not None and entry.end_s > recording.duration_s
     if clipped:
-        log.warning("%d utterances end up to 0.1 s behind their recording; cut there", clipped)
+        log.warning("%d utterances end up to 0.1 s after their recording; cut there", clipped)
     return parts
 
 
@@ -120,7 +120,7 @@ def _part(entry: Entry, recording: Recording, wishes: Wishes) -> _Part:
     channel: int | str | None = entry.channel or wishes.channel
     if isinstance(channel, int) and channel > recording.channels:
         if entry.channel is None:
-            channel = None  # --channel is for files that have several
+            channel = None  # --channel applies to multi-channel files only
         else:
             raise Fault(f"channel {channel}, but {recording.path} has {recording.channels}")
     if recording.channels == 1:
@@ -159,13 +159,13 @@ def _one_rate(parts: list[_Part], wanted: int) -> int:
         lower = sum(count for rate, count in files.items() if rate < wanted)
         if lower:
             log.warning(
-                "%d of %d files have less than %d Hz: nothing is in them above half of their rate",
+                "%d of %d files have less than %d Hz: they contain nothing above half their rate",
                 lower, sum(files.values()), wanted,
             )  # fmt: skip
         return wanted
     if len(files) > 1:
         found = ", ".join(f"{count} of {rate} Hz" for rate, count in sorted(files.items()))
-        raise DataError(f"files of several sampling rates ({found}); give --sample-rate HZ")
+        raise DataError(f"files have several sampling rates ({found}); give --sample-rate HZ")
     return next(iter(files))
 
 
@@ -199,24 +199,24 @@ def _tables(parts: list[_Part], rate: int, destination: Path) -> tuple[DataDir, 
             tables["segments"][utterance] = f"{recording} {part.start_s:.6f} {part.end_s:.6f}"
         sources.append("\t".join((utterance, entry.name or "", entry.speaker or "", entry.place)))
     if unnamed:
-        log.warning("%d utterances name no speaker; each recording is taken for its own", unnamed)
+        log.warning("%d utterances name no speaker; each recording counts as a speaker", unnamed)
     if utterances.changed:
         log.warning(
-            "%d utterance ids were taken already and got a number behind them; %s/%s tells which",
+            "%d utterance ids were already taken and got a number appended; %s/%s says which",
             utterances.changed, destination, SOURCES,
         )  # fmt: skip
     return DataDir(destination, tables), sources
 
 
 def _times(part: _Part) -> str:
-    """Start and end in hundredths of a second, for the id of a part of a recording."""
+    """Start and end in hundredths of a second, for the id of part of a recording."""
     if part.is_whole:
         return ""
     return f"-{round(part.start_s * 100):07d}-{round(part.end_s * 100):07d}"
 
 
 def write_folder(data: DataDir, sources: list[str], destination: Path, wav: bool = True) -> None:
-    """Write the folder under another name, check it, and only then give it its own.
+    """Write the folder under a temporary name, check it, and only then rename it.
 
     Raises:
         DataError: listing what is wrong with it; nothing is left then.

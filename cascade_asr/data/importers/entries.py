@@ -1,4 +1,4 @@
-"""What every importer gives: one entry for each utterance, and a list of faults."""
+"""What every importer returns: one entry for each utterance, and a list of faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN_FAULTS = 50
 
 
 class Fault(Exception):
-    """What is wrong with one line of a manifest; the text names no place."""
+    """What is wrong with one line of a manifest; its text does not name the place."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Entry:
         place: ``FILE:LINE``, for messages.
         audio: the file of its recording.
         text: its words, with single spaces between them.
-        speaker: None where the manifest names none.
-        name: its id there; None where it has none.
+        speaker: None if the manifest names none.
+        name: its id in the manifest; None if it has none.
         start_s: where it begins in the recording; 0 unless given.
         end_s: where it ends; None for the end of the recording.
-        channel: of the recording, counted from 1; None where that is not told.
+        channel: channel of the recording, counted from 1; None if not given.
         is_part: whether the manifest gave a start, an end or a duration.
     """
 
@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass
 class Faults:
-    """Gathers what is wrong, so that one run tells all of it."""
+    """Collects faults, so that one run reports all of them."""
 
     found: list[str] = field(default_factory=list)
 
@@ -57,14 +57,14 @@ class Faults:
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
-        """Record the `Fault` of a block as one of this place."""
+        """Record a `Fault` raised in the block as one at this place."""
         try:
             yield
         except Fault as fault:
             self.add(place, str(fault))
 
     def shown(self) -> str:
-        """All of them, up to a limit."""
+        """All faults, up to a limit."""
         lines = self.found[:SHOWN_FAULTS]
         if len(self.found) > SHOWN_FAULTS:
             lines = [*lines, f"and {len(self.found) - SHOWN_FAULTS} more"]
@@ -72,20 +72,20 @@ class Faults:
 
 
 def resolve_audio(path: str, folders: list[Path]) -> Path:
-    """The file that a path stands for, as seen from the first of these folders that has it.
+    """The file that a path names, relative to the first of these folders that has it.
 
     Raises:
-        Fault: if it is empty, not there, no file, or cannot stand in a Kaldi table.
+        Fault: if it is empty, missing, not a file, or not allowed in a Kaldi table.
     """
     if not path:
-        raise Fault("no path of an audio file")
+        raise Fault("no path to an audio file")
     if "://" in path:
-        raise Fault(f"'{path}' is an address; fetch the file and give its path")
+        raise Fault(f"'{path}' is a URL; fetch the file and give its path")
     for folder in folders:
         try:
             candidate = (folder / path).resolve()
             if candidate.is_dir():
-                raise Fault(f"{candidate}: a folder, no audio file")
+                raise Fault(f"{candidate}: a folder, not an audio file")
             if candidate.is_file():
                 _check_name(str(candidate))
                 return candidate
@@ -95,7 +95,7 @@ def resolve_audio(path: str, folders: list[Path]) -> Path:
 
 
 def _check_name(path: str) -> None:
-    """A line of wav.scp ends with the line, a command in it with a bar."""
+    """Refuse names that wav.scp cannot hold: a line break ends an entry, ``|`` a command."""
     if "\n" in path or "\r" in path or path[-1] in " \t\v\f|":
         raise Fault(f"{path!r} has a line break, or a blank or '|' at its end; rename it")
     try:
@@ -108,12 +108,12 @@ def clean_text(text: object) -> str:
     """A transcript with a single space for each run of blanks, those of Unicode too.
 
     Raises:
-        Fault: if it is none, or has characters that are not seen.
+        Fault: if it is not a text, is empty, or has invisible characters.
     """
     if text is None:
         raise Fault("no text")
     if not isinstance(text, str):
-        raise Fault(f"the text {text!r} is no string")
+        raise Fault(f"the text {text!r} is not a string")
     spaced = "".join(
         " " if unicodedata.category(each) in ("Zs", "Zl", "Zp") or each in "\r\n" else each
         for each in text
@@ -123,15 +123,15 @@ def clean_text(text: object) -> str:
         raise Fault("the text is empty")
     odd = odd_character(cleaned)
     if odd:
-        raise Fault(f"{odd} of the text, which is not seen; take it out")
+        raise Fault(f"{odd} of the text, which is invisible; remove it")
     return cleaned
 
 
 def seconds(value: object, what: str) -> float | None:
-    """A time in seconds; None where it is not given.
+    """A time in seconds; None if it is not given.
 
     Raises:
-        Fault: if it is no number from 0 on.
+        Fault: if it is not a number of at least 0.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -148,7 +148,7 @@ def times(start: object, end: object, duration: object) -> tuple[float, float | 
     """Start and end in seconds, and whether any of them was given.
 
     Raises:
-        Fault: for times that are none, that contradict each other, or hold nothing.
+        Fault: for times that are invalid, contradict each other, or span nothing.
     """
     start_s, end_s = seconds(start, "start"), seconds(end, "end")
     duration_s = seconds(duration, "duration")
@@ -156,7 +156,7 @@ def times(start: object, end: object, duration: object) -> tuple[float, float | 
     if duration_s is not None:
         by_duration = begin + duration_s
         if end_s is not None and abs(end_s - by_duration) > 0.01:
-            raise Fault(f"the end {end_s:g} is not the start {begin:g} and the duration {duration_s:g}")
+            raise Fault(f"the end {end_s:g} is not the start {begin:g} plus the duration {duration_s:g}")
         end_s = by_duration if end_s is None else end_s
     if end_s is not None and end_s <= begin:
         raise Fault(f"the start {begin:g} is not before the end {end_s:g}")

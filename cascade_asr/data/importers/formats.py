@@ -1,4 +1,4 @@
-"""Which importer reads what, and with which options."""
+"""The importer of each format, and the options that it takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reading:
-    """How a source is to be read; see ``cascade-asr import-data --help``."""
+    """How to read a source; see ``cascade-asr import-data --help``."""
 
     columns: str = ""
     root: Path | None = None
@@ -37,7 +37,7 @@ class Reading:
     quoting: str = ""
 
 
-# Which of these options mean something to which format.
+# The options that each format takes.
 _READ_BY = {
     "manifest": {"columns", "root", "delimiter", "quoting"},
     "common-voice": {"root", "split"},
@@ -51,7 +51,7 @@ def recognise(source: Path) -> str:
     """The format of a file or folder.
 
     Raises:
-        DataError: if nothing tells it.
+        DataError: if it cannot be recognised.
     """
     if existing(source).is_dir():
         if (source / "utt2spk").is_file() or (source / "wav.scp").is_file():
@@ -82,10 +82,10 @@ def recognise(source: Path) -> str:
 def import_data(
     kind: str, source: Path, destination: Path, reading: Reading, wishes: Wishes
 ) -> DataDir:
-    """Make a data folder of a source; see `build.build`.
+    """Make a data folder from a source; see `build.build`.
 
     Raises:
-        ConfigError: for an option that means nothing to the format.
+        ConfigError: for an option that the format does not take.
         DataError: for everything that is wrong with the source.
     """
     check_destination(destination)
@@ -94,12 +94,12 @@ def import_data(
         log.info("%s: read as %s", source, kind)
     for each in fields(Reading):
         if getattr(reading, each.name) and each.name not in _READ_BY[kind]:
-            raise ConfigError(f"--{each.name} means nothing to {kind}")
+            raise ConfigError(f"--{each.name} has no meaning for {kind}")
     if kind == "kaldi":
         if wishes != Wishes():
             log.warning(
-                "%s: a data folder is taken as it is; --sample-rate, --channel and --skip-faults do "
-                "not act", source,
+                "%s: a data folder is used as it is; --sample-rate, --channel and --skip-faults "
+                "have no effect", source,
             )  # fmt: skip
         return _import_kaldi(source, destination, reading.root)
     faults, chosen = Faults(), {}
@@ -120,9 +120,9 @@ def import_data(
 
 
 def _import_kaldi(source: Path, destination: Path, root: Path | None) -> DataDir:
-    """Copy a data folder with sorted tables, a spk2utt and absolute paths."""
+    """Copy a data folder, with sorted tables, spk2utt and absolute paths."""
     if source.resolve() == destination.resolve():
-        raise ConfigError(f"{destination}: source and destination must be two folders")
+        raise ConfigError(f"{destination}: source and destination must be different folders")
     data = load_data_dir(source)
     faults = Faults()
     folders = [root.resolve()] if root else [Path.cwd(), source.absolute()]
@@ -139,7 +139,7 @@ def _import_kaldi(source: Path, destination: Path, root: Path | None) -> DataDir
 
 
 def _resolved(data: DataDir, name: str, folders: list[Path], faults: Faults) -> dict[str, str]:
-    """A table whose relative paths are absolute; commands and archives stay."""
+    """A table with relative paths made absolute; commands and archives stay as they are."""
     found = {}
     for number, (key, value) in enumerate(data.tables[name].items(), 1):
         found[key] = value

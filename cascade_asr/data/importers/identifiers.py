@@ -1,4 +1,4 @@
-"""Ids that every tool takes: ASCII without blanks, no two that differ only by case."""
+"""Ids that every tool accepts: ASCII without blanks, no two that differ only in case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def safe(name: str) -> str:
-    """A name of letters, digits, dots, dashes and underscores.
+    """Turn a name into letters, digits, dots, dashes and underscores.
 
     >>> safe("J\\u00f6rg  M\\u00fcller (2)")
     'Jorg_Muller_2'
@@ -21,15 +21,15 @@ def safe(name: str) -> str:
 
 
 class Names:
-    """Gives each thing a safe name of its own, in the order in which they are asked for."""
+    """Gives each thing a safe and unique name, in the order in which names are asked for."""
 
     def __init__(self) -> None:
         self._given: dict[object, str] = {}
         self._taken: set[str] = set()
-        self.changed = 0  # names that another thing had already
+        self.changed = 0  # number of names that another thing already had
 
     def of(self, thing: object, wanted: str) -> str:
-        """The name of a thing: the wanted one made safe, with a number where it is taken."""
+        """Name of a thing: the wanted one made safe, with a number appended if it is taken."""
         if thing in self._given:
             return self._given[thing]
         base = name = safe(wanted)

@@ -1,7 +1,7 @@
-"""Manifests of lhotse: recordings with supervisions, or cuts; JSON lines, gzipped or not.
+"""Lhotse manifests: recordings with supervisions, or cuts; JSON lines, gzipped or not.
 
-The fields are those that ``lhotse`` writes (its documentation, "Representing a corpus");
-lhotse itself is not needed.
+The fields are those that ``lhotse`` writes (see "Representing a corpus" in its
+documentation); lhotse itself is not needed.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from cascade_asr.errors import DataError
 
 @dataclass(frozen=True)
 class Source:
-    """A recording: its files, each with the channels (counted from 0) that are in it."""
+    """A recording: its files, each with the channels (counted from 0) that it contains."""
 
     files: tuple[tuple[Path, tuple[int, ...]], ...]
 
     def find(self, channel: object) -> tuple[Path, int | None]:
-        """The file that has a channel, and which of the file's it is, counted from 1.
+        """The file that has a channel, and the channel's number in the file, counted from 1.
 
         Raises:
             Fault: if no file has it, or several channels are asked for.
         """
         if isinstance(channel, list):
             if len(channel) != 1:
-                raise Fault(f"channels {channel}: one channel is expected")
+                raise Fault(f"channels {channel}: expected one channel")
             channel = channel[0]
         if channel is None:
             channel = 0
@@ -52,27 +52,27 @@ class Source:
 def read_lhotse(
     path: Path, faults: Faults, recordings: Path | None = None, root: Path | None = None
 ) -> list[Entry]:
-    """Entries of a manifest of cuts, or of one of supervisions with that of its recordings.
+    """Entries of a manifest of cuts, or of supervisions and their recordings.
 
     Args:
         path: ``cuts.jsonl.gz`` or ``supervisions.jsonl.gz``.
         faults: to add to.
         recordings: ``recordings.jsonl.gz``, for supervisions.
-        root: folder that relative paths start at; None: the manifest's, else the folder
-            that this is run in, which is where lhotse has them start.
+        root: folder that relative paths start from; None: the manifest's, else the current
+            folder, which is what lhotse uses.
 
     Raises:
-        DataError: if a manifest is missing or of another kind.
+        DataError: if a manifest is missing or of the wrong kind.
     """
     rows = read_rows(existing(path), faults)
     first = rows[0][1] if rows else {}
     if "sources" in first:
         raise DataError(
-            f"{path}: a manifest of recordings, which has no texts; give that of the supervisions, "
+            f"{path}: a manifest of recordings, which has no texts; give the one of supervisions, "
             f"and this one with --recordings"
         )
     if rows and not ("recording_id" in first or "supervisions" in first or "tracks" in first):
-        raise DataError(f"{path}: neither cuts nor supervisions of lhotse")
+        raise DataError(f"{path}: neither lhotse cuts nor supervisions")
     folders = [root] if root else [path.absolute().parent, Path.cwd()]
     known: dict[str, Source] = {}
     if "recording_id" in first:
@@ -91,7 +91,7 @@ def read_lhotse(
 
 @contextmanager
 def _as_lhotse_writes() -> Iterator[None]:
-    """Make a `Fault` of a value that is of another kind than lhotse writes."""
+    """Turn the error at a value that lhotse would not write into a `Fault`."""
     try:
         yield
     except (TypeError, AttributeError, ValueError) as error:
@@ -105,7 +105,7 @@ def _read_recordings(path: Path, faults: Faults, root: Path | None) -> dict[str,
         with faults.at(place), _as_lhotse_writes():
             name = str(_needed(row, "id"))
             if name in found:
-                raise Fault(f"recording '{name}' stands here a second time")
+                raise Fault(f"recording '{name}' appears here a second time")
             found[name] = _source(row, folders)
     return found
 
@@ -118,7 +118,7 @@ def _needed(row: Row, name: str) -> Any:
 
 def _source(recording: Row, folders: list[Path]) -> Source:
     transforms = recording.get("transforms") or []
-    # another rate alone is --sample-rate's; the times are the same
+    # a changed rate alone is the business of --sample-rate; the times are the same
     if not all(isinstance(each, dict) and each.get("name") == "Resample" for each in transforms):
         raise Fault(
             "the recording has transforms (such as a changed speed), which are not applied here; "
@@ -127,7 +127,7 @@ def _source(recording: Row, folders: list[Path]) -> Source:
     files = []
     for each in _needed(recording, "sources"):
         if not isinstance(each, dict):
-            raise Fault(f"a source is a JSON object, not {each!r}")
+            raise Fault(f"expected a JSON object as source, found {each!r}")
         if each.get("type") != "file":
             raise Fault(f"a source of type '{each.get('type')}'; only files are read")
         channels = tuple(each.get("channels") or (0,))
@@ -148,7 +148,7 @@ def _of_cut(place: str, cut: Row, folders: list[Path]) -> list[Entry]:
         raise Fault(f"a {kind}, which mixes or pads recordings; save its audio (cuts.save_audios)")
     recording = cut.get("recording")
     if not isinstance(recording, dict):
-        raise Fault("a cut without its recording, of features alone")
+        raise Fault("a cut with features only, without its recording")
     supervisions = cut.get("supervisions") or []
     if not supervisions:
         raise Fault("a cut without a supervision has no text")
@@ -161,7 +161,7 @@ def _of_cut(place: str, cut: Row, folders: list[Path]) -> list[Entry]:
 
 
 def _entry(place: str, row: Row, source: Source, offset_s: float) -> Entry:
-    """One supervision; its start counts from ``offset_s`` of the recording."""
+    """Entry of one supervision, whose start counts from ``offset_s`` of the recording."""
     text = clean_text(row.get("text"))
     try:
         start_s = offset_s + float(_needed(row, "start"))  # may be negative where a cut begins inside
@@ -169,7 +169,7 @@ def _entry(place: str, row: Row, source: Source, offset_s: float) -> Entry:
     except (TypeError, ValueError):
         raise Fault(f"start '{row.get('start')}': expected seconds") from None
     if start_s < -0.001 or duration_s <= 0:
-        raise Fault(f"start {start_s:g} and duration {duration_s:g}: expected from 0 on, and above 0")
+        raise Fault(f"start {start_s:g} and duration {duration_s:g}: expected 0 or more, and above 0")
     path, channel = source.find(row.get("channel"))
     speaker, name = row.get("speaker"), row.get("id")
     start_s = round(max(start_s, 0.0), 6)

@@ -17,8 +17,8 @@ from cascade_asr.data.importers.entries import (
 from cascade_asr.data.importers.rows import Row, field, read_rows
 from cascade_asr.errors import ConfigError, DataError, nearest
 
-# What a column may be called, the usual name first; names of ESPnet's, NeMo's,
-# Hugging Face's and Common Voice's tables among them.
+# Names that a column may have, the usual one first; they include those of ESPnet's,
+# NeMo's, Hugging Face's and Common Voice's tables.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "audio", "audio_path", "audio_filepath", "file_name", "filename", "file",
              "wav", "wav_path", "audio.path"),
@@ -37,7 +37,7 @@ def parse_columns(text: str) -> dict[str, str]:
     """Read ``path=wav,text=sentence``.
 
     Raises:
-        ConfigError: for a name that means nothing here, or without a value.
+        ConfigError: for an unknown name, or a name without a value.
     """
     columns: dict[str, str] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
@@ -52,10 +52,10 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def choose_columns(rows: list[tuple[str, Row]], stated: dict[str, str], path: Path) -> dict[str, str]:
-    """The column of each meaning: those stated, else the first usual name that is there.
+    """The column of each meaning: the stated one, else the first usual name that exists.
 
     Raises:
-        DataError: if one that is stated or needed is not there.
+        DataError: if a stated or needed one does not exist.
     """
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     lower = {name.lower(): name for name in reversed(names)}
@@ -88,15 +88,15 @@ def read_manifest(
     quoting: str = "",
     find: Callable[[str], str] = str.strip,
 ) -> tuple[list[Entry], dict[str, str]]:
-    """Entries of a table, and which columns were read.
+    """Entries of a table, and the columns that were read.
 
     Args:
         path: CSV, TSV or JSONL, gzipped or not.
         faults: to add to; a faulty line gives no entry.
-        columns: meaning (of `COLUMNS`) to name, where it is not a usual one.
-        root: folder that relative paths start at; None: the manifest's.
+        columns: column names by meaning (of `COLUMNS`), where they are not usual ones.
+        root: folder that relative paths start from; None: the manifest's.
         delimiter, quoting: see `rows.read_rows`.
-        find: makes a path of the field of that column.
+        find: turns the field of the path column into a path.
 
     Raises:
         DataError: if the file cannot be read as a table.
@@ -104,7 +104,7 @@ def read_manifest(
     rows = read_rows(existing(path), faults, delimiter, quoting)
     if not rows:
         if not faults.found:
-            raise DataError(f"{path}: no lines but the header")
+            raise DataError(f"{path}: nothing but a header")
         return [], {}
     chosen = choose_columns(rows, columns or {}, path)
     folders = [root or path.absolute().parent]
@@ -124,10 +124,10 @@ def _entry(
     text = clean_text(given("text"))
     path = given("path")
     if path is not None and not isinstance(path, str):
-        raise Fault(f"the path {path!r} is no string")
+        raise Fault(f"the path {path!r} is not a string")
     start_s, end_s, is_part = times(given("start"), given("end"), given("duration"))
     if columns.get("start") is None and columns.get("end") is None:
-        start_s, end_s, is_part = 0.0, None, False  # a duration alone only tells of the file
+        start_s, end_s, is_part = 0.0, None, False  # a duration alone is that of the file
     audio = resolve_audio(find(path or ""), folders)
     return Entry(
         place, audio, text, _label(given("speaker")), _label(given("id")), start_s, end_s,
@@ -136,11 +136,11 @@ def _entry(
 
 
 def _label(value: object) -> str | None:
-    """A speaker or an id: a string or a whole number."""
+    """A speaker or an id, from a string or a whole number."""
     if value is None or isinstance(value, (dict, list, bool)):
         if value is None:
             return None
-        raise Fault(f"a speaker or an id is a string or a number, not {value!r}")
+        raise Fault(f"a speaker or an id must be a string or a number, not {value!r}")
     return str(value).strip() or None
 
 
@@ -158,12 +158,12 @@ def _channel(value: object) -> int | None:
 def read_common_voice(
     path: Path, faults: Faults, split: str = "", root: Path | None = None
 ) -> tuple[list[Entry], dict[str, str]]:
-    """Entries of one list of Common Voice: ``client_id``, ``path``, ``sentence``, tabs, no quoting.
+    """Entries of a Common Voice list: ``client_id``, ``path``, ``sentence``, tabs, no quoting.
 
     Args:
         path: the list (``train.tsv``), or the folder of the language, which has ``clips/``.
         faults: to add to.
-        split: of a folder, which list: ``train``, ``dev``, ``test``, ``validated``.
+        split: list to read from a folder: ``train``, ``dev``, ``test``, ``validated``.
         root: folder of the clips; None: ``clips`` beside the list.
 
     Raises:
@@ -178,11 +178,11 @@ def read_common_voice(
         path = path / f"{split}.tsv"
     clips = root or path.absolute().parent / "clips"
     if not clips.is_dir():
-        raise DataError(f"{clips}: missing; the clips of Common Voice lie beside its lists")
+        raise DataError(f"{clips}: missing; Common Voice's clips must be beside its lists")
     columns = {"path": "path", "text": "sentence", "speaker": "client_id"}
 
     def with_suffix(name: str) -> str:
-        return name if Path(name).suffix else f"{name}.mp3"  # none in the first editions
+        return name if Path(name).suffix else f"{name}.mp3"  # the first editions had no suffix
 
     return read_manifest(path, faults, columns, clips, "\t", "none", with_suffix)
 
@@ -193,13 +193,13 @@ def read_audio_folder(
     """Entries of a Hugging Face audio folder: ``metadata.csv`` or ``.jsonl`` with ``file_name``.
 
     Args:
-        folder: has the metadata itself, or sub-folders that have (``train/``, ``data/train/``).
+        folder: has the metadata itself, or has sub-folders with it (``train/``, ``data/train/``).
         faults: to add to.
         columns: as for `read_manifest`.
-        split: the sub-folder that is wanted.
+        split: the sub-folder to read.
 
     Raises:
-        DataError: if there is no metadata, or more than one split and none is named.
+        DataError: if there is no metadata, or there are several splits and none is named.
     """
     found = sorted(
         each for each in existing(folder).rglob("metadata.*") if each.suffix in (".csv", ".jsonl")

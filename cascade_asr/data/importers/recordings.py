@@ -1,4 +1,4 @@
-"""What an audio file holds, by its header, and how a wav.scp reads what is wanted of it."""
+"""What an audio file contains, by its header, and the wav.scp entry that reads part of it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError
 
 THREADS = 16  # the time goes into waiting for the file system
-SOX = "sox -R -D -t wav - -t wav -"  # without dither, which is at random
-AS_WAV = "python -m cascade_asr.cli.sphere"  # which feature extraction does not even start
+SOX = "sox -R -D -t wav - -t wav -"  # without dither, which is random
+AS_WAV = "python -m cascade_asr.cli.sphere"  # feature extraction reads the file itself instead
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Recording:
         rate: in Hz.
         channels: their number.
         duration_s: by the header.
-        needs_ffmpeg: whether libsndfile and our own reader do not know the format.
+        needs_ffmpeg: whether neither libsndfile nor our own reader knows the format.
     """
 
     path: Path
@@ -48,11 +48,11 @@ class Recording:
     needs_ffmpeg: bool = False
 
     def wav_entry(self, channel: int | str | None, rate: int) -> str:
-        """The line of wav.scp for one channel at a rate: the file itself where that does.
+        """The wav.scp entry for one channel at a rate: the file itself if that is enough.
 
         Args:
-            channel: counted from 1; ``mean`` of all; None for a file that has one.
-            rate: wanted, in Hz.
+            channel: counted from 1; ``mean`` of all; None for a single-channel file.
+            rate: wanted rate in Hz.
         """
         path = shlex.quote(str(self.path))
         if self.needs_ffmpeg:
@@ -69,7 +69,7 @@ class Recording:
 
 
 def probe_all(paths: Iterable[Path]) -> dict[Path, Recording | str]:
-    """What each file holds, or what is wrong with it."""
+    """What each file contains, or what is wrong with it."""
     paths = list(dict.fromkeys(paths))
 
     def work(path: Path) -> Recording | str:
@@ -88,7 +88,7 @@ def probe(path: Path) -> Recording:
     """Read the header of an audio file.
 
     Raises:
-        DataError, Fault: if it is empty, truncated, or no audio.
+        DataError, Fault: if it is empty, truncated, or not audio.
     """
     with path.open("rb") as stream:
         beginning = stream.read(len(MAGIC))
@@ -101,7 +101,7 @@ def probe(path: Path) -> Recording:
             return _with_samples(Recording(path, header.sample_rate, header.channel_count, duration_s))
         wav = read_wav_header(stream)
     if wav is not None and wav.is_truncated:
-        raise Fault(f"{path}: truncated: its header tells of more samples than there are")
+        raise Fault(f"{path}: truncated: its header promises more samples than there are")
     try:
         info = soundfile.info(str(path))
     except soundfile.LibsndfileError:

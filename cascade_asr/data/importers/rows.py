@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV and JSONL files with the lines that they stand on."""
+"""Rows of CSV, TSV and JSONL files with their line numbers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ csv.field_size_limit(10_000_000)
 
 
 def kind_of(path: Path) -> str:
-    """The last part of a file's name in lower case, without ``.gz``: such as ``.csv``."""
+    """The suffix of a file's name in lower case, ignoring ``.gz``: such as ``.csv``."""
     name = path.name.lower().removesuffix(".gz")
     return Path(name).suffix
 
 
 def read_text(path: Path) -> str:
-    """The whole of a text file, gzipped or not; a byte order mark is dropped, as Excel writes it.
+    """Read a text file, gzipped or not; a byte order mark, as Excel writes it, is dropped.
 
     Raises:
         DataError: with the line, if it cannot be read or is not UTF-8.
@@ -58,22 +58,22 @@ def read_rows(path: Path, faults: Faults, delimiter: str = "", quoting: str = ""
     """Place (``FILE:LINE``) and fields of each row; rows that are malformed go to ``faults``.
 
     Args:
-        path: the file; its name tells the kind.
+        path: the file; its suffix gives the kind.
         faults: to add to.
-        delimiter: of a table; none: a tab in .tsv files, else a comma, a semicolon or a
-            tab, as the first line has it.
-        quoting: ``csv``: fields in quotes end at the closing quote; ``none``: quotes are
-            letters like others; none: ``none`` for tabs, else ``csv``.
+        delimiter: delimiter of a table; "": a tab in .tsv files, else a comma, a semicolon
+            or a tab, whichever the first line has.
+        quoting: ``csv``: quoted fields end at the closing quote; ``none``: quotes are
+            ordinary characters; "": ``none`` for tabs, else ``csv``.
 
     Raises:
-        DataError: if the file cannot be read, or is of no known kind.
+        DataError: if the file cannot be read, or is of an unknown kind.
     """
     kind = kind_of(path)
     if kind in JSON_SUFFIXES:
         return list(_json_rows(path, faults))
     if kind not in TABLE_SUFFIXES:
         raise DataError(
-            f"{path}: a manifest ends in .csv, .tsv, .txt, .jsonl or .json (each may have .gz behind it)"
+            f"{path}: a manifest ends in .csv, .tsv, .txt, .jsonl or .json (each may be followed by .gz)"
         )
     text = read_text(path)
     first = text.split("\n", 1)[0]
@@ -90,7 +90,7 @@ def read_rows(path: Path, faults: Faults, delimiter: str = "", quoting: str = ""
 def _json_rows(path: Path, faults: Faults) -> Iterator[tuple[str, Row]]:
     text = read_text(path)
     if text.lstrip().startswith("["):
-        raise DataError(f"{path}: one JSON object on each line is expected (JSONL), not a list")
+        raise DataError(f"{path}: expected one JSON object per line (JSONL), not a list")
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -117,7 +117,7 @@ def _quoted_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Itera
         except csv.Error as error:
             faults.add(
                 f"{path}:{line}",
-                f"quotes that do not end ({error}); '--quoting none' takes quotes as letters",
+                f"quotes that do not end ({error}); '--quoting none' treats quotes as characters",
             )
             return
         if any(field.strip() for field in fields):
@@ -131,39 +131,39 @@ def _plain_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Iterat
         if quoted:
             faults.add(
                 f"{path}:{number}",
-                f"{quoted[0][:40]} looks like a field in quotes; give '--quoting csv'",
+                f"{quoted[0][:40]} looks like a quoted field; give '--quoting csv'",
             )
         elif any(field.strip() for field in fields):
             yield number, fields
 
 
 def _named(path: Path, rows: Iterator[tuple[int, list[str]]], faults: Faults) -> Iterator[tuple[str, Row]]:
-    """Fields by the names of the first row."""
+    """Fields of each row, by the names in the first row."""
     line, header = next(rows, (1, []))
     header = [name.strip() for name in header]
     double = sorted({name for name in header if name and header.count(name) > 1})
     if double:
-        raise DataError(f"{path}:{line}: the column '{double[0]}' stands there twice")
+        raise DataError(f"{path}:{line}: the column '{double[0]}' appears twice")
     for number, fields in rows:
         place = f"{path}:{number}"
         if len(fields) != len(header):
-            faults.add(place, f"{len(fields)} fields, but {len(header)} columns are named in line {line}")
+            faults.add(place, f"{len(fields)} fields, but line {line} names {len(header)} columns")
             continue
         yield place, dict(zip(header, fields, strict=True))
 
 
 def field(row: Row, name: str) -> Any:
-    """A field, inside objects too: ``audio.path``. None where it is not there.
+    """A field, also one inside objects (``audio.path``); None if it is missing.
 
     Raises:
-        Fault: if what should hold it is no object.
+        Fault: if what should contain it is not an object.
     """
     if name in row:
         return row[name]
     value: Any = row
     for part in name.split("."):
         if not isinstance(value, dict):
-            raise Fault(f"no '{name}': '{value}' is no object")
+            raise Fault(f"no '{name}': '{value}' is not an object")
         value = value.get(part)
         if value is None:
             return None

@@ -1,8 +1,8 @@
 """White space in text: one rule for tables, tokens, language models and scores.
 
-Words are separated by ASCII white space and by nothing else, as sclite and Kaldi
-have it. Python's ``str.split`` also separates at the blanks of Unicode, which would
-make two words of what sclite counts as one.
+Words are separated by ASCII white space and nothing else, as in sclite and Kaldi.
+Python's ``str.split`` also splits at Unicode blanks, which would turn what sclite
+counts as one word into two.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ BLANKS = " \t\n\v\f\r"  # C's isspace
 _WORD = re.compile(f"[^{BLANKS}]+")
 _TO_SPACES = str.maketrans(dict.fromkeys(BLANKS, " "))
 
-# Blanks that only Unicode knows, and characters that take no room.
+# Blanks that exist only in Unicode, and characters of zero width.
 _SEPARATORS = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e"
 _INVISIBLE += "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
 _CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x9f"
-# Joiners (U+200C, U+200D) are letters of spelling in the scripts from Arabic on.
+# Joiners (U+200C, U+200D) belong to the spelling in Arabic and many Indic scripts.
 _JOINERS = "(?<![\u0590-\U0010ffff])[\u200c\u200d]"
 _ODD = re.compile(f"[\r\v\f{_SEPARATORS}{_INVISIBLE}]|{_JOINERS}")
 _ODD_OR_CONTROL = re.compile(f"[\r\v\f{_CONTROLS}{_SEPARATORS}{_INVISIBLE}]|{_JOINERS}")
@@ -44,26 +44,26 @@ def first_word(text: str) -> str:
 
 
 def split_first(line: str) -> tuple[str, str]:
-    """The word that a line begins with, empty where it begins with a blank, and the rest."""
+    """The first word of a line, empty if the line begins with a blank, and the rest."""
     found = _WORD.match(line)
     end = found.end() if found else 0
     return line[:end], line[end + 1 :].strip(" \t") if found else line.strip(BLANKS)
 
 
 def with_spaces(text: str) -> str:
-    """The text with a space for each other blank, so that a tab is no character of its own."""
+    """The text with tabs and the like replaced by spaces, so that none is a separate character."""
     return text.translate(_TO_SPACES)
 
 
 def odd_character(text: str, controls: bool = True) -> str:
-    """Describe the first character that looks like a blank, or like nothing, and is none.
+    """Describe the first character that looks like a blank but is not one, or is invisible.
 
     Args:
         text: one line.
-        controls: whether control characters count.
+        controls: whether control characters count too.
 
     Returns:
-        Such as ``U+00A0 NO-BREAK SPACE in column 3``; empty where there is none.
+        Such as ``U+00A0 NO-BREAK SPACE in column 3``; empty if there is none.
     """
     found = (_ODD_OR_CONTROL if controls else _ODD).search(text)
     if not found:
@@ -75,7 +75,7 @@ def odd_character(text: str, controls: bool = True) -> str:
 
 
 def read_user_lines(path: Path, error: type[CascadeError] = ConfigError) -> list[str]:
-    """Lines of a text file that a user has written, without their ends (LF or CR LF).
+    """Lines of a text file written by a user, without their ends (LF or CR LF).
 
     Raises:
         error: with file and line, if it cannot be read, is not UTF-8, begins with a
@@ -86,7 +86,7 @@ def read_user_lines(path: Path, error: type[CascadeError] = ConfigError) -> list
     except OSError as fault:
         raise error(f"{path}: cannot be read: {fault.strerror}") from fault
     if content.startswith(b"\xef\xbb\xbf"):
-        raise error(f"{path}:1: the file begins with a byte order mark (U+FEFF); save it without")
+        raise error(f"{path}:1: the file begins with a byte order mark (U+FEFF); save it without one")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as fault:

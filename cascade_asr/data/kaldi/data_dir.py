@@ -2,10 +2,10 @@
 
 A table is a text file of lines ``id value``, sorted by id in byte order
 (``LC_ALL=C sort``). The format is documented at
-https://kaldi-asr.org/doc/data_prep.html. This module reads and writes single
-tables and whole folders; `validate_data_dir` checks a folder, `edit_data_dir`
-makes folders from folders. Nothing here imports torch or numpy: a command on
-600,000 utterances takes seconds.
+https://kaldi-asr.org/doc/data_prep.html. This module reads and writes whole
+folders; `tables` reads and writes single tables, `validate` checks a folder, and
+`edit` makes folders from folders. Nothing here imports torch or numpy: a command
+on 600,000 utterances takes seconds.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ UTTERANCE_TABLES = (
 )  # fmt: skip
 RECORDING_TABLES = ("wav.scp", "reco2file_and_channel", "reco2dur")
 SPEAKER_TABLES = ("spk2gender", "cmvn.scp")
-# Tables that can be computed again: where incomplete or wrong, they are dropped instead
-# of the utterances that they lack.
+# Tables that can be computed again: if incomplete or wrong, they are dropped rather
+# than the utterances that they lack.
 DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
-# spk2utt is utt2spk inverted: it is read for checking and written again each time.
+# spk2utt is utt2spk inverted: it is read only to be checked, and written anew each time.
 TABLES = (*UTTERANCE_TABLES, *RECORDING_TABLES, *SPEAKER_TABLES)
 
 
@@ -37,7 +37,7 @@ class DataDir:
 
     Attributes:
         path: the folder, for messages.
-        tables: file name (of `TABLES`) to id to value; absent files are absent.
+        tables: for each file present (of `TABLES`), a mapping from id to value.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class DataDir:
         )
 
     def segment(self, utterance: str) -> Segment:
-        """Where an utterance lies; without ``segments`` it is a whole recording.
+        """Segment of an utterance; without ``segments`` it is a whole recording.
 
         Raises:
             DataError: if the line of ``segments`` is malformed.
@@ -73,10 +73,10 @@ class DataDir:
     def select(self, utterances: Iterable[str]) -> DataDir:
         """Keep these utterances with their recordings and speakers.
 
-        Costs time in proportion to the selection, not to the folder.
+        Takes time in proportion to the selection, not to the folder.
 
         Raises:
-            DataError: if a table that has lines would have none.
+            DataError: if a table with lines would be left with none.
         """
         chosen = sorted(utterances)
         utt2spk = self.tables["utt2spk"]
@@ -92,7 +92,7 @@ class DataDir:
                 keys: Iterable[str] = chosen
             elif name in RECORDING_TABLES:
                 keys = sorted(recordings)
-            elif name == "cmvn.scp":  # by speaker, or by utterance
+            elif name == "cmvn.scp":  # by speaker or by utterance
                 keys = sorted(speakers.union(chosen))
             else:
                 keys = sorted(speakers)
@@ -106,11 +106,11 @@ class DataDir:
         return DataDir(self.path, tables)
 
     def write(self, path: Path | str) -> None:
-        """Write all tables and spk2utt into a folder, replacing those it holds.
+        """Write all tables and spk2utt to a folder, replacing those it holds.
 
-        Tables that the folder has and this one has not are removed, so that none
-        of an earlier set stays behind. utt2spk comes last: a folder whose writing
-        was interrupted has none and does not pass for a finished one.
+        Tables that only the existing folder has are removed, so that nothing of an
+        earlier set stays behind. utt2spk comes last: an interrupted write leaves a
+        folder without it, which does not pass for a finished one.
         """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def load_data_dir(path: Path | str) -> DataDir:
 
     Raises:
         DataError: if the folder or its utt2spk is missing or empty, or a table is
-            malformed; the message lists every fault of form with file and line.
+            malformed; the message lists every format fault with file and line.
     """
     path = Path(path)
     if not path.is_dir():

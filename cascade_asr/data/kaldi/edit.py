@@ -1,4 +1,4 @@
-"""Make Kaldi data folders from data folders: fix, subset, combine, split."""
+"""Make Kaldi data folders from others: fix, subset, combine, split."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from cascade_asr.files import temporary_beside
 def fix(
     path: Path | str, utterance_files: Sequence[str] = (), speaker_files: Sequence[str] = ()
 ) -> list[str]:
-    """Repair a data folder in place, after a copy into its folder ``.backup``.
+    """Repair a data folder in place, after copying it to its folder ``.backup``.
 
-    Sorts, drops blank and repeated lines, segments that are malformed or whose
+    Sorts tables, drops blank and repeated lines, segments that are malformed or whose
     recording is missing, and utterances that not all tables have; writes spk2utt.
     Durations and numbers of frames that are incomplete or wrong are removed, and so
     is a spk2gender that lacks a speaker.
@@ -35,15 +35,15 @@ def fix(
     Args:
         path: the folder.
         utterance_files, speaker_files: names of further tables by utterance or by speaker,
-            where it has them: sorted, without ids that are dropped elsewhere; their own
-            gaps drop no utterance.
+            if the folder has them: they are sorted and lose ids that are dropped elsewhere,
+            but gaps in them drop no utterance.
 
     Returns:
-        What was done, one sentence each; empty where nothing had to be.
+        What was done, one sentence each; empty if nothing had to be done.
 
     Raises:
         DataError: on faults that only a person can repair (text that is not UTF-8,
-            one id with two values, an utterance with two speakers), and if no
+            an id with two values, an utterance with two speakers), and if no
             utterance would be left or a table would be empty. Nothing is changed
             then.
     """
@@ -106,7 +106,7 @@ def fix(
 
 
 def _drop_bad_segments(scanned: dict[str, Table], notes: list[str]) -> None:
-    """Remove the lines of ``segments`` that no recording can serve."""
+    """Remove malformed lines of ``segments`` and those without their recording."""
     if "segments" not in scanned:
         return
     values = scanned["segments"].values
@@ -124,7 +124,7 @@ def _drop_bad_segments(scanned: dict[str, Table], notes: list[str]) -> None:
 
 
 def _drop_unusable_tables(data: DataDir, utterances: set[str], notes: list[str]) -> None:
-    """Remove what can be computed again, or is only told, where it is incomplete or wrong."""
+    """Remove tables that can be computed again, or are informative only, if they are faulty."""
     utt2spk, segments = data.tables["utt2spk"], data.tables.get("segments")
     recordings = {first_word(segments[name]) for name in utterances} if segments else utterances
     speakers = {utt2spk[name] for name in utterances}
@@ -166,11 +166,11 @@ def select_utterances(data: DataDir, count: int, how: str, seed: int = 0) -> lis
 
     Args:
         data: the folder.
-        count: how many, or with ``per-spk`` how many at most of each speaker.
+        count: how many, or with ``per-spk`` how many at most per speaker.
         how: ``random`` (by seed), ``first``, ``last``, ``shortest`` (by
             utt2num_frames, utt2dur or segments), ``per-spk`` (random), or ``speakers``
             (whole speakers, random, until there are at least ``count``).
-        seed: the choice is the same for the same seed, on every machine.
+        seed: the same seed gives the same choice on every machine.
 
     Raises:
         DataError: if there are fewer utterances than wanted.
@@ -204,7 +204,7 @@ def select_utterances(data: DataDir, count: int, how: str, seed: int = 0) -> lis
 
 
 def _by_speaker(data: DataDir) -> dict[str, list[str]]:
-    """Speakers in sorted order with their utterances in sorted order."""
+    """Utterances of each speaker, both in sorted order."""
     utt2spk = data.tables["utt2spk"]
     by_speaker: dict[str, list[str]] = {speaker: [] for speaker in sorted(set(utt2spk.values()))}
     for name in sorted(utt2spk):
@@ -218,15 +218,15 @@ def _lengths(data: DataDir) -> dict[str, float]:
             return {key: float(value) for key, value in data.tables[name].items()}
     segments = {name: data.segment(name) for name in data.utterances}
     if any(segment.end_s is None for segment in segments.values()):
-        raise DataError(f"{data.path}: no utt2num_frames, utt2dur or segments tell the lengths")
+        raise DataError(f"{data.path}: no utt2num_frames, utt2dur or segments to give the lengths")
     return {name: segment.end_s - segment.start_s for name, segment in segments.items()}
 
 
 def listed_utterances(data: DataDir, list_path: Path | str, speakers: bool = False) -> list[str]:
-    """Utterances whose id, or whose speaker's id, begins a line of a file.
+    """Utterances whose id, or whose speaker's id, is the first word of a line in a file.
 
     Raises:
-        DataError: naming file and line of the ids that the folder does not have.
+        DataError: naming file and line of ids that the folder does not have.
     """
     listed = scan_table(Path(list_path))
     known = set(data.tables["utt2spk"].values()) if speakers else set(data.utterances)
@@ -243,19 +243,19 @@ def listed_utterances(data: DataDir, list_path: Path | str, speakers: bool = Fal
 
 
 def combine(sources: Sequence[Path | str], extra: Sequence[str] = ()) -> DataDir:
-    """Unite data folders.
+    """Combine data folders.
 
     A table that not all folders have is left out with a warning, except
-    ``segments`` (folders without it get one segment for each whole recording) and
-    ``utt2uniq`` (there each utterance is its own original). An id may stand in
-    several folders with the same value.
+    ``segments`` (folders without it get one segment per recording) and
+    ``utt2uniq`` (without it, each utterance is its own original). An id may appear
+    in several folders with the same value.
 
     Args:
         sources: the folders.
-        extra: names of further tables to unite.
+        extra: names of further tables to combine.
 
     Raises:
-        DataError: listing every id that has two different values.
+        DataError: listing every id that has different values.
     """
     folders = [load_data_dir(source) for source in sources]
     for data in folders:
@@ -300,10 +300,10 @@ def split(path: Path | str, parts: int, per_utterance: bool = False) -> Path:
     Args:
         path: the folder.
         parts: number of parts.
-        per_utterance: divide speakers too; the folder is then ``splitNutt``.
+        per_utterance: split speakers too; the folder is then ``splitNutt``.
 
     Returns:
-        The folder that holds the parts, which replaces an earlier one at once.
+        The folder that holds the parts; it replaces an earlier one in a single step.
 
     Raises:
         DataError: if there are fewer speakers (or utterances) than parts.
@@ -314,7 +314,7 @@ def split(path: Path | str, parts: int, per_utterance: bool = False) -> Path:
         else list(_by_speaker(data).values())  # fmt: skip
     if not 1 <= parts <= len(groups):
         kind = "utterances" if per_utterance else "speakers"
-        advice = "" if per_utterance else "; --per-utt divides speakers too"
+        advice = "" if per_utterance else "; --per-utt splits speakers too"
         raise DataError(f"{path} has {len(groups)} {kind}: cannot make {parts} parts{advice}")
     destination = path / f"split{parts}{'utt' if per_utterance else ''}"
     temporary = temporary_beside(destination)
@@ -329,14 +329,14 @@ def split(path: Path | str, parts: int, per_utterance: bool = False) -> Path:
 
 
 def _even_parts(groups: Sequence[Sequence[str]], parts: int) -> Iterable[list[str]]:
-    """Cut a list of groups into runs whose sizes are as even as the groups allow."""
+    """Cut a list of groups into runs of sizes as even as the groups allow."""
     remaining = sum(map(len, groups))
     position = 0
     for left in range(parts, 0, -1):
         goal = remaining / left
         part = list(groups[position])
         position += 1
-        # One group at least must stay for each of the parts to come.
+        # At least one group must be left for each remaining part.
         while position <= len(groups) - left and len(part) + len(groups[position]) / 2 <= goal:
             part += groups[position]
             position += 1

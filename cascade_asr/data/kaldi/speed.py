@@ -1,4 +1,4 @@
-"""Speed perturbation of data folders, by pipes of sox."""
+"""Speed perturbation of data folders by sox pipes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY
 from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError
 
-_AS_WAV = "python -m cascade_asr.cli.sphere"  # which read_audio does not even start
-_SOX = "sox -R -D"  # without dither, which is at random: the same features at every run
+_AS_WAV = "python -m cascade_asr.cli.sphere"  # read_audio reads the file itself instead
+_SOX = "sox -R -D"  # without random dither: the same features in every run
 
 
 def perturb_speed(data: DataDir, factor: float) -> DataDir:
@@ -28,7 +28,7 @@ def perturb_speed(data: DataDir, factor: float) -> DataDir:
             wav.scp, or audio inside an archive.
     """
     if not 0 < factor < 10 or factor == 1:
-        raise DataError(f"cannot perturb by the speed {factor:g}; expected, for example, 0.9 or 1.1")
+        raise DataError(f"cannot perturb speed by {factor:g}; expected, for example, 0.9 or 1.1")
     if "wav.scp" not in data.tables:
         raise DataError(f"{data.path}/wav.scp: missing; speed is changed in the audio")
     prefix = f"sp{factor:g}-"
@@ -68,7 +68,7 @@ def _sox_pipe(audio: str, factor: float) -> str:
 
 
 def _is_read_by_sox(audio: str) -> bool:
-    """Whether a file is plain WAV; SPHERE, MP3 and the like are read as at speed 1."""
+    """Whether a file is plain WAV; SPHERE, MP3 and the like are read as they are at speed 1."""
     try:
         with open(audio, "rb") as stream:
             if stream.read(4) == b"RIFF":
@@ -76,4 +76,4 @@ def _is_read_by_sox(audio: str) -> bool:
                 return header is None or header.declared is not None or header.data_start is None
             return False
     except OSError:
-        return True  # sox will say so
+        return True  # sox will report it

@@ -15,7 +15,7 @@ from cascade_asr.files import atomic_write
 
 
 class Segment(NamedTuple):
-    """A part of a recording; ``end_s`` is None where it lasts to the end."""
+    """A part of a recording; ``end_s`` is None if it lasts to the end."""
 
     recording: str
     start_s: float
@@ -24,15 +24,15 @@ class Segment(NamedTuple):
 
 @dataclass
 class Table:
-    """A table as it stands in its file, with everything wrong in its form.
+    """A table as it is in its file, with all faults of its format.
 
     Attributes:
         path: the file.
-        values: id to the rest of its line, in file order; of a repeated id the
+        values: rest of the line for each id, in file order; for a repeated id the
             first line counts.
-        line_numbers: the line of each id, in the same order, counted from 1.
-        faults: one message with file and line for each fault that the form has.
-        conflicts: the messages among them that tell of an id with two values.
+        line_numbers: line of each id, in the same order, counted from 1.
+        faults: one message with file and line for each format fault.
+        conflicts: the messages among them about an id with two values.
     """
 
     path: Path
@@ -49,11 +49,11 @@ class Table:
 
 
 def scan_table(path: Path) -> Table:
-    """Read a table and collect the faults of its form instead of raising them.
+    """Read a table and collect its format faults instead of raising them.
 
     Faults are bytes that are not UTF-8, a byte order mark, blank lines, lines
-    that begin with a space, and repeated ids. Any ASCII white space separates. Windows line ends are dropped with
-    a warning.
+    that begin with a space, and repeated ids. Any ASCII white space separates.
+    Windows line ends are dropped with a warning.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -108,7 +108,7 @@ def _decode(data: bytes, table: Table) -> list[str]:
 
 
 def _report_duplicate(table: Table, number: int, identifier: str, value: str) -> None:
-    message = f"{table.path}:{number}: '{identifier}' stands here a second time"
+    message = f"{table.path}:{number}: '{identifier}' appears here a second time"
     if value != table.values[identifier]:
         message += ", with another value; decide by hand which line is right"
         table.conflicts.append(message)
@@ -116,10 +116,10 @@ def _report_duplicate(table: Table, number: int, identifier: str, value: str) ->
 
 
 def read_table(path: Path | str) -> dict[str, str]:
-    """Read a table ``id value``; the value is "" on a line with the id alone.
+    """Read a table ``id value``; the value is "" on a line with only an id.
 
     Raises:
-        DataError: naming file and line of every fault of the form (see
+        DataError: naming file and line of every format fault (see
             `scan_table`), or if the file is missing.
     """
     table = scan_table(Path(path))
@@ -129,7 +129,7 @@ def read_table(path: Path | str) -> dict[str, str]:
 
 
 def write_table(path: Path | str, values: Mapping[str, str]) -> None:
-    """Write a table sorted by id, first under a temporary name."""
+    """Write a table sorted by id, under a temporary name first."""
     with atomic_write(Path(path)) as file:
         file.writelines(f"{key} {values[key]}".rstrip(" ") + "\n" for key in sorted(values))
 
@@ -150,7 +150,7 @@ def parse_segment(value: str) -> Segment:
     except ValueError:
         raise ValueError(f"start '{fields[1]}' and end '{fields[2]}' must be seconds") from None
     if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s >= 0):
-        raise ValueError(f"start {fields[1]} and end {fields[2]} must be seconds from 0 on")
+        raise ValueError(f"start {fields[1]} and end {fields[2]} must be seconds, 0 or more")
     if end_s == -1:
         return Segment(fields[0], start_s, None)
     if start_s >= end_s:
@@ -159,7 +159,7 @@ def parse_segment(value: str) -> Segment:
 
 
 def invert(utt2spk: Mapping[str, str]) -> dict[str, str]:
-    """Make ``spk2utt`` of ``utt2spk``: speaker to its utterances, sorted."""
+    """Make ``spk2utt`` from ``utt2spk``: the sorted utterances of each speaker."""
     utterances: dict[str, list[str]] = {}
     for utterance in sorted(utt2spk):
         utterances.setdefault(utt2spk[utterance], []).append(utterance)

@@ -1,4 +1,4 @@
-"""Mend what is safe to mend in a data folder: the order of its tables, and spk2utt."""
+"""Repair what is safe to repair in a data folder: the order of its tables, and spk2utt."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cascade_asr.errors import DataError
 
 
 def tidy(folder: Path) -> list[str]:
-    """Sort tables whose lines are whole but not in order, and make spk2utt of utt2spk.
+    """Sort tables whose lines are valid but not in order, and make spk2utt from utt2spk.
 
-    No line is dropped and none changes; a table with a fault is left as it is, for
-    `validate` to tell. A spk2utt that says something else than utt2spk is left too.
+    No line is dropped or changed; a table with a fault is left as it is, for
+    `validate` to report. So is a spk2utt that contradicts utt2spk.
 
     Returns:
         What was done, one sentence each.
@@ -47,7 +47,7 @@ def _make_spk2utt(path: Path, utt2spk: dict[str, str]) -> str:
     expected = invert(utt2spk)
     if not path.exists():
         write_table(path, expected)
-        return f"{path}: missing; made of utt2spk, {len(expected)} speakers"
+        return f"{path}: missing; made from utt2spk, {len(expected)} speakers"
     found = scan_table(path)
     same = {name: sorted(words(value)) for name, value in found.values.items()}
     in_order = list(found.values) == sorted(found.values) and found.values == expected

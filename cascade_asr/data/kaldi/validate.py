@@ -28,16 +28,16 @@ def validate(
     controls: bool = True,
     speaker_order: bool = True,
 ) -> list[str]:
-    """List all faults of a data folder, none where it is valid.
+    """List all faults of a data folder; the list is empty if it is valid.
 
-    A fault that ``utils/fix_data_dir.sh`` repairs says so. What is only unusual
+    A fault that ``utils/fix_data_dir.sh`` repairs says so. What is merely unusual
     (speaker ids that do not begin their utterances' ids, empty transcripts,
     Windows line ends) is logged as a warning.
 
     Args:
         path: the data folder.
-        wav, text, feats: whether ``wav.scp``, ``text``, ``feats.scp`` must be
-            there; a table that is there is checked in any case.
+        wav, text, feats: whether ``wav.scp``, ``text``, ``feats.scp`` must exist;
+            a table that exists is checked in any case.
         controls: whether control characters in transcripts and ids are faults.
         speaker_order: whether to warn of ids that do not begin with the speaker's.
     """
@@ -45,7 +45,7 @@ def validate(
 
 
 class _Validation:
-    """One run over one folder, which gathers faults."""
+    """One run over one folder, which collects faults."""
 
     def __init__(self, path: Path, controls: bool, speaker_order: bool) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class _Validation:
         return self.faults
 
     def _read(self, required: list[str]) -> None:
-        """Read all tables: presence, emptiness, form and order."""
+        """Read all tables and check that they exist and their content, format and order."""
         for name in dict.fromkeys([*required, "spk2utt", *TABLES]):
             path = self.path / name
             if not path.is_file():
@@ -101,7 +101,7 @@ class _Validation:
             self.tables[name] = table
 
     def _check_ids(self, utterances: Iterable[str]) -> None:
-        """Every table must name the same utterances, and the same recordings."""
+        """Check that all tables name the same utterances and recordings."""
         utterances = set(utterances)
         recordings, origin = utterances, "utt2spk"
         if "segments" in self.tables:
@@ -140,7 +140,7 @@ class _Validation:
             )
 
     def _check_speakers(self, utt2spk: Table) -> None:
-        """spk2utt must be utt2spk inverted; spk2gender must name its speakers."""
+        """Check that spk2utt is utt2spk inverted, and that spk2gender names its speakers."""
         for (utterance, speaker), line in zip(
             utt2spk.values.items(), utt2spk.line_numbers, strict=True
         ):
@@ -183,7 +183,7 @@ class _Validation:
                 self.faults.append(f"{table.path}:{line}: '{identifier}': {fault}{remedy}")
 
     def _check_durations(self) -> None:
-        """utt2num_frames must fit the durations in utt2dur, else in segments."""
+        """Check that utt2num_frames fits the durations in utt2dur or else in segments."""
         if "utt2num_frames" not in self.tables:
             return
         durations = self._durations_s()
@@ -215,7 +215,7 @@ class _Validation:
         return durations
 
     def _check_characters(self) -> None:
-        """Ids and transcripts must hold no blanks but ASCII's, and nothing that is not seen."""
+        """Check that ids and transcripts have only ASCII blanks and no invisible characters."""
         for table in (self.tables[name] for name in ("utt2spk", "text") if name in self.tables):
             for (identifier, value), line in zip(
                 table.values.items(), table.line_numbers, strict=True
@@ -225,7 +225,7 @@ class _Validation:
                     if odd:
                         self.faults.append(
                             f"{table.path}:{line}: '{identifier}': {odd} of its {what}, which "
-                            "sclite takes for a letter or a blank; write a space, or take it out"
+                            "sclite takes for a letter or a blank; write a space, or remove it"
                         )
 
     def _frame_shift_s(self) -> float:
@@ -244,7 +244,7 @@ class _Validation:
         if other and self.speaker_order:
             logging.warning(
                 "%s/utt2spk: %d of %d utterance ids do not begin with their speaker's id ('%s'); "
-                "tools that sort by speaker may see another order",
+                "tools that sort by speaker may see a different order",
                 self.path, len(other), len(utt2spk), other[0],
             )  # fmt: skip
         if "text" in self.tables:
@@ -265,7 +265,7 @@ def _segment_fault(value: str) -> str:
 
 def _audio_fault(value: str) -> str:
     if not value:
-        return "no audio file"
+        return "names no audio file"
     if value.endswith("|"):
         return "" if value.rstrip("| ") else "an empty pipe"
     if value.startswith("|") or value == "-":
@@ -321,7 +321,7 @@ def _channel_fault(value: str) -> str:
     return "" if count == 2 else f"expected 'recording file channel', found {count + 1} words"
 
 
-# For each table, a function that tells what is wrong with a value, or "".
+# For each table, a function that says what is wrong with a value, or "".
 _VALUE_CHECKS: dict[str, Callable[[str], str]] = {
     "segments": _segment_fault,
     "wav.scp": _audio_fault,
@@ -339,6 +339,6 @@ _VALUE_CHECKS: dict[str, Callable[[str], str]] = {
 
 
 def value_fault(table: str, value: str) -> str:
-    """What is wrong with a value of a table of this name; empty where nothing is."""
+    """What is wrong with a value in a table of this name; empty if nothing is."""
     check = _VALUE_CHECKS.get(table)
     return check(value) if check else ""

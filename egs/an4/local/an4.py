@@ -126,7 +126,7 @@ def read_transcription(path: Path) -> list[Utterance]:
         if not words:
             faults.append(f"{path}:{number}: '{match['id']}' has no words")
         if match["id"] in utterances:
-            faults.append(f"{path}:{number}: '{match['id']}' stands here a second time")
+            faults.append(f"{path}:{number}: '{match['id']}' appears here a second time")
         utterances[match["id"]] = Utterance(match["id"], name["speaker"], " ".join(words))
     if faults:
         raise DataError("\n".join(faults[:20]))

@@ -134,7 +134,7 @@ def _read_chapter(path: Path) -> tuple[list[Utterance], list[str]]:
                 f"{path}:{number}: '{identifier}': expected words in A-Z and ', found '{words[:40]}'"
             )
         if identifier in seen:
-            faults.append(f"{path}:{number}: '{identifier}' stands here a second time")
+            faults.append(f"{path}:{number}: '{identifier}' appears here a second time")
             continue
         if f"{identifier}.flac" not in audio:
             faults.append(f"{path}:{number}: '{identifier}': no {identifier}.flac beside it")
