@@ -15,6 +15,7 @@ from cascade_asr.files import read_json
 from cascade_asr.results import compute
 from cascade_asr.results.columns import table
 from cascade_asr.results.convergence import how_many_converged
+from cascade_asr.results.measures import shown
 from cascade_asr.training.convergence import in_words, is_converged
 
 MOST_NAMED = 6  # trainings whose disturbance a note tells
@@ -196,8 +197,8 @@ def branch_rows(result: ExperimentResult) -> tuple[list[str], list[list[str]]]:
         [
             row.title + ("" if row.complete else " (not complete)"),
             row.selected,
-            f"{row.dev:.2f}",
-            *(f"{row.scores[name]:.2f}" if name in row.scores else "-" for name in names),
+            shown(row.dev, result.metric),
+            *(shown(row.scores[name], name) if name in row.scores else "-" for name in names),
             str(row.trainings),
             f"{row.updates:,}",
             f"{row.frames:,}",
@@ -250,7 +251,8 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
         complete = all(row_of(each, name).complete for each in results)
         cells = [row_of(results[0], name).title + ("" if complete else " (not complete)")]
         for metric in metrics:
-            cells.append(_mean_and_deviation(values_of(results, name, metric)))
+            values = values_of(results, name, metric)
+            cells.append(_mean_and_deviation(values, metric or results[0].metric))
         mine = [row_of(each, name) for each in results]
         for what in ("updates", "frames", "seconds", "processor_seconds"):
             value = statistics.mean(getattr(row, what) for row in mine)
@@ -262,10 +264,10 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
     return "\n\n".join([table(header, rows), *time_notes(results)])
 
 
-def _mean_and_deviation(values: list[float]) -> str:
+def _mean_and_deviation(values: list[float], metric: str) -> str:
     if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        return shown(values[0], metric)
+    return f"{shown(statistics.mean(values), metric)} ± {shown(statistics.stdev(values), metric)}"
 
 
 def common_branches(results: Sequence[ExperimentResult]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cascade_asr.results.measures import shown
 from cascade_asr.training.convergence import in_words
 
 
@@ -43,7 +44,7 @@ def convergence_sentences(
     margin = max(each["margin"] for each in known)
     if gain_of_longer > margin:
         return [
-            f"{sentence}, but not beside longer, which gains {gain_of_longer:.2f}, more than "
+            f"{sentence}, but not beside longer, which gains {shown(gain_of_longer, metric)}, more than "
             f"the margin of {margin:.4g}."
         ]
     return [f"{sentence}, and longer gains no more than the margin of {margin:.4g}."]

@@ -15,7 +15,7 @@ from cascade_asr.results.branches import (
     values_of,
 )
 from cascade_asr.results.convergence import convergence_sentences
-from cascade_asr.results.measures import is_less_better
+from cascade_asr.results.measures import is_less_better, shown
 
 NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
 EQUAL = 0.05  # relative difference of updates and of frames up to which compute is equal
@@ -31,12 +31,13 @@ def headline(results: Sequence[ExperimentResult]) -> str:
         results: one experiment, or one per seed.
     """
     names = [name for name in (*ATTRIBUTING, "longer-early-stop") if everywhere(results, name)]
+    metric = results[0].metric
     full, cascade = (_mean_of(results, name, None) for name in ("full", CASCADE))
     improved = _beats(results, "full", None)
     seeds = f" (means of {len(results)} seeds)" if len(results) > 1 else ""
     parts = [
         f"The cascade {'improved' if improved else 'did not improve'} on full training: dev "
-        f"{results[0].metric} {full:.2f} -> {cascade:.2f}{seeds}.",
+        f"{metric} {shown(full, metric)} -> {shown(cascade, metric)}{seeds}.",
         *_compute_sentences(results, names),
         *_network_sentences(results, names),
         *_convergence_sentences(results),
@@ -78,7 +79,7 @@ def _compute_sentences(results: Sequence[ExperimentResult], names: Sequence[str]
     """The controls by their measured compute: equal only where updates and frames are."""
     equal, other = [], []
     for name in names:
-        value = f"{name} {_mean_of(results, name, None):.2f}"
+        value = f"{name} {shown(_mean_of(results, name, None), results[0].metric)}"
         updates, frames = _ratios(results, name)
         if max(abs(updates - 1), abs(frames - 1)) <= EQUAL:
             equal.append(value)
@@ -118,14 +119,15 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
         some = any(row.scores for each in results for row in each.rows)
         missing = "not every branch has test scores yet" if some else "no test scores yet"
         return f"Dev also selected, which favours the cascade's many trainings; {missing}."
-    shown = [
+    parts = [
         f"{metric}: "
         + ", ".join(
-            f"{name} {_mean_of(results, name, metric):.2f}" for name in ("full", CASCADE, *names)
+            f"{name} {shown(_mean_of(results, name, metric), metric)}"
+            for name in ("full", CASCADE, *names)
         )
         for metric in metrics
     ]
-    return f"Dev also selected; on sets that did not, {'; '.join(shown)}."
+    return f"Dev also selected; on sets that did not, {'; '.join(parts)}."
 
 
 def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:

@@ -13,6 +13,17 @@ from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
 ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
+TWO_DECIMALS = ("perplexity", "wer", "cer")
+
+
+def shown(value: float, metric: str, signed: bool = False) -> str:
+    """A value or a difference as tables and sentences show it.
+
+    Perplexities and error rates in percent have two decimals; other metrics, such as an
+    accuracy between 0 and 1, have four significant digits.
+    """
+    form = ".2f" if any(word in metric.lower() for word in TWO_DECIMALS) else ".4g"
+    return format(value, f"+{form}" if signed else form)
 
 
 def divide_name(name: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from cascade_asr.results.branches import (
     common_metrics,
     values_of,
 )
+from cascade_asr.results.measures import shown
 from cascade_asr.scoring.significance import shown_probability
 
 
@@ -69,12 +70,12 @@ def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
     lines = []
     for test in paired_tests(results):
         what = f"dev {results[0].metric}" if test.metric is None else test.metric
+        difference, low, high = (
+            shown(each, what, signed=True) for each in (test.difference, test.low, test.high)
+        )
         if math.isnan(test.p):
             spread = "no variance over seeds: no test"
         else:
-            spread = (
-                f"95 % interval {test.low:+.2f} to {test.high:+.2f}, "
-                f"{shown_probability('p', test.p)}"
-            )
-        lines.append(f"- cascade against {test.branch}, {what}: {test.difference:+.2f} ({spread})")
+            spread = f"95 % interval {low} to {high}, {shown_probability('p', test.p)}"
+        lines.append(f"- cascade against {test.branch}, {what}: {difference} ({spread})")
     return lines

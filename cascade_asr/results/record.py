@@ -22,7 +22,7 @@ from cascade_asr.results.branches import branch_rows, read_experiment, time_note
 from cascade_asr.results.configuration import differences_to
 from cascade_asr.results.headline import headline
 from cascade_asr.results.inspection import inspect
-from cascade_asr.results.measures import Measured, Value, table_rows
+from cascade_asr.results.measures import Measured, Value, shown, table_rows
 from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.results.trainings import curves_of, order_layers, read_trainings
 
@@ -118,7 +118,7 @@ def better_on_test(measured: Measured, selected: str) -> list[str]:
         if gain > 0:
             found.append(
                 f"On {each.set}, {each.training} was better than {selected}, which dev selected in the cascade: "
-                f"{each.metric} {own.value:.2f} -> {each.value:.2f}"
+                f"{each.metric} {shown(own.value, each.metric)} -> {shown(each.value, each.metric)}"
                 f"{_how_surely(measured, each, selected)}."
             )
     return found

@@ -176,7 +176,17 @@ def test_more_accuracy_is_better_on_test_sets_too(tmp_path: Path):
     # of a metric of one's own it is not known which is better: it is shown, and decides nothing
     for name, value in (("more", 95.0), ("less", 85.0)):
         text = accuracies(tmp_path / name, metric="f1", full=value, stage1=90.0)
-        assert "one seed is no proof" in text and f"test f1: full {value:.2f}, cascade 90.00" in text
+        assert "one seed is no proof" in text and f"test f1: full {value:g}, cascade 90," in text
+
+
+def test_an_accuracy_between_0_and_1_keeps_its_digits(tmp_path: Path):
+    path = experiment(tmp_path, 0.9825, 0.985, longer=0.98) / "selection.json"
+    selection = json.loads(path.read_text())
+    path.write_text(json.dumps(selection | {"metric": "accuracy", "mode": "max"}))
+    result = read_experiment(tmp_path)
+    assert "dev accuracy 0.9825 -> 0.985. At equal compute: longer 0.98." in headline([result])
+    assert "| 0.985 " in branch_table(result)
+    assert "dev accuracy: +0.0025 (" in "\n".join(paired_lines([result]))
 
 
 def test_without_test_scores_the_headline_says_that_dev_selected(tmp_path: Path):
