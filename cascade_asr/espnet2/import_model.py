@@ -1,4 +1,4 @@
-"""Make a model of ESPnet2 the full training of an experiment, for a cascade to start from."""
+"""Enter an ESPnet2 model as the full training of an experiment, for a cascade to start from."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:  # takes seconds to import, and reading weights does not need 
 
 logger = logging.getLogger(__name__)
 
-OTHER_MEAN = 0.5  # of a standard deviation: from there on features are suspected to be others
+OTHER_MEAN = 0.5  # standard deviations; larger differences suggest different features
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model of ESPnet2.
+    """An ESPnet2 model.
 
     Attributes:
         config: its config.yaml.
@@ -61,12 +61,12 @@ def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> 
 
     Args:
         source: the model.
-        task: adopted, so that the experiment has its tokens.
-        given: the configuration of the experiment; None to take the model's.
+        task: adopted task, so that the experiment has its tokens.
+        given: the configuration of the experiment; None to use the model's.
 
     Raises:
-        ConfigError: if the model cannot be had here, takes other features or
-            tokens, or ``given`` would compute something else with its weights.
+        ConfigError: if the model does not exist here, takes other features or
+            tokens, or ``given`` would compute something different with its weights.
     """
     imported = read_espnet2_config(source.config, training=given is None)
     if imported.frontend is not None:
@@ -77,20 +77,20 @@ def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> 
     if width != imported.input_size:
         raise ConfigError(
             f"{source.config}: the model takes features of {imported.input_size} dimensions, those "
-            f"of {experiment.dump / experiment.train_set} have {width}: make the features as "
-            "the model had them (--fbank-config), from stage 1 on"
+            f"of {experiment.dump / experiment.train_set} have {width}: compute the features that "
+            "the model was trained with (--fbank-config), from stage 1 on"
         )
     _check_tokens(source.config, imported, task)
     if given is not None and (problems := differences(imported.config, given)):
         listed = "\n".join(f"{source.config}: {problem}" for problem in problems)
-        raise ConfigError(f"{listed}\nchange --train-config, or leave it out to take the model's")
+        raise ConfigError(f"{listed}\nchange --train-config, or leave it out to use the model's")
     return imported
 
 
 def _check_features(path: Path, frontend: LogMelOptions, task: SpeechTask) -> None:
-    """Require the features of both sets to be those that the model computes itself."""
+    """Require that both sets have the features that the model computes itself."""
     for name in (task.experiment.train_set, task.experiment.dev_set):
-        options = task.experiment.dump / name / "fbank.conf"  # what stage 1 computed them with
+        options = task.experiment.dump / name / "fbank.conf"  # options that stage 1 used
         if not options.is_file():
             found = f"{options}: not found"
         elif feature_type(options) != "espnet2":
@@ -127,10 +127,10 @@ def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> Non
 
 
 def read_weights(path: Path) -> checkpoint.StateDict:
-    """Read a state dict of ESPnet2.
+    """Read an ESPnet2 state dict.
 
     Raises:
-        ConfigError: if it is none, or has weights that are not finite.
+        ConfigError: if it is not a state dict, or has weights that are not finite.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of weights")
@@ -143,7 +143,7 @@ def read_weights(path: Path) -> checkpoint.StateDict:
         weights = weights["module"]  # written by DeepSpeed
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise ConfigError(
-            f"{path}: expected names and weights alone; of ESPnet2's files take the model "
+            f"{path}: expected only names and weights; of ESPnet2's files, use the model "
             "(valid.acc.ave.pth, 10epoch.pth), not checkpoint.pth"
         )
     for name, tensor in weights.items():
@@ -166,17 +166,17 @@ def import_model(
     cascade: CascadeConfig,
     fabric: Fabric,
 ) -> DoneStage:
-    """Leave ``exp/TAG/full`` as full training would, with the model's weights.
+    """Write ``exp/TAG/full`` as full training would, with the model's weights.
 
     Args:
         source: the model.
         imported: its configuration, from `read_source`.
-        task: adopted.
-        config, cascade: of the experiment, as stages 3 and 4 will get them.
+        task: adopted task.
+        config, cascade: options of the experiment, as for stages 3 and 4.
         fabric: launched, with one rank.
 
     Raises:
-        ConfigError: if the weights do not fit, or there is a full training.
+        ConfigError: if the weights do not fit, or there already is a full training.
     """
     plan = make_plan(task, config, cascade)
     model: Any = plan.model
@@ -204,9 +204,9 @@ def import_model(
 def _without_frontend(
     weights: checkpoint.StateDict, source: Source, frontend: LogMelOptions | None
 ) -> checkpoint.StateDict:
-    """Weights of the network alone.
+    """Weights of the network without the frontend.
 
-    The frontend has none to train; its mel filters must be those of stage 1.
+    The frontend has no trainable weights; its mel filters must be those of stage 1.
     """
     if frontend is None:
         return weights
@@ -224,7 +224,7 @@ def _without_frontend(
 def _evaluate(
     task: SpeechTask, plan: Plan, config: TrainConfig, fabric: Fabric, directory: Path
 ) -> dict[str, float]:
-    """Dev metrics of the plan's model; lists of what is left out go to ``directory``."""
+    """Dev metrics of the plan's model; lists of what is left out are written to ``directory``."""
     data = task.data(plan.model, config)
     data.record(directory)
     metrics = evaluate(fabric, plan.model.to(fabric.device), data.dev)
@@ -234,15 +234,15 @@ def _evaluate(
 
 
 def _warn_of_other_features(model: ASRModel, weights: checkpoint.StateDict) -> None:
-    """Global statistics of the model and of our data tell whether the features are the same."""
+    """Warn if the global statistics of the model and of our data suggest different features."""
     if "normalize.mean" not in weights or "normalize.std" not in weights:
         return
     ours, theirs = model.normalize, weights
     distance = (ours.mean - theirs["normalize.mean"]).abs() / theirs["normalize.std"]
     if float(distance.max()) > OTHER_MEAN:
         logger.warning(
-            "the data's features differ from those that the model knows by up to %.1f standard "
-            "deviations in their mean: are they computed alike (scale, mel bins, frame shift)?",
+            "the mean of the data's features differs by up to %.1f standard deviations from what "
+            "the model was trained with: are they computed alike (scale, mel bins, frame shift)?",
             float(distance.max()),
         )
     elif float(distance.max()) > 0:

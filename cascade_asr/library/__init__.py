@@ -1,1 +1,1 @@
-"""Top-down cascades of one's own PyTorch modules; see `cascade_asr.library.cascade.Cascade`."""
+"""Top-down cascades of your own PyTorch modules; see `cascade_asr.library.cascade.Cascade`."""

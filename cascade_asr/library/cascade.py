@@ -1,4 +1,4 @@
-"""Top-down cascade training of one's own PyTorch module, in a few lines."""
+"""Top-down cascade training of your own PyTorch module, in a few lines."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from cascade_asr.training.interruption import Interruption
 class Cascade:
     """Full training, cascade stages and controls of a module in one folder.
 
-    Whatever is finished there with the same options and data is not trained again; a
-    training that was interrupted resumes. Changes of the *code* of ``build`` and
-    ``measure`` are not seen: use another folder after them.
+    What is already finished with the same options and data is not trained again; an
+    interrupted training resumes. Changes to the *code* of ``build`` and ``measure``
+    are not detected: use another folder after such a change.
 
     Examples:
         >>> import torch
@@ -64,21 +64,21 @@ class Cascade:
         >>> print(cascade.table())  # doctest: +SKIP
 
     Args:
-        directory: of the experiment; made where it does not exist.
-        build: called without arguments, gives the module with new weights drawn from
-            torch's random state (each training sets its own seed before).
-        measure: called as ``measure(network, inputs, targets)`` with a batch; gives a
-            dict of tensors (B,), one value for each item. ``loss`` is what is trained.
+        directory: folder of the experiment; created if it does not exist.
+        build: called without arguments; returns the module with new weights drawn from
+            torch's random state (each training sets its own seed first).
+        measure: called as ``measure(network, inputs, targets)`` with a batch; returns a
+            dict of tensors (B,), one value per item. ``loss`` is what is minimised.
         train, dev: a dataset of (input, target) pairs, or two tensors (N, …).
-        metrics: what ``measure`` gives beside ``loss``.
+        metrics: what ``measure`` returns besides ``loss``.
         select: dev metric that ranks epochs and stages, and ``min`` or ``max``.
-        layers: submodules from input to output, where `find_layers` guesses wrong.
+        layers: submodules from input to output, if `find_layers` guesses wrong.
         training: options of training (`ModuleOptions`), such as ``max_epoch``, ``seed``.
-        cascade: options of the cascade, as conf/cascade.yaml has them.
-        ngpu: GPUs; 0 is the CPU; None takes those that are there.
+        cascade: options of the cascade, as in conf/cascade.yaml.
+        ngpu: number of GPUs; 0 is the CPU; None takes all that exist.
 
     Raises:
-        ConfigError: with every wrong option, before anything is trained.
+        ConfigError: listing every wrong option, before anything is trained.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Cascade:
 
         Raises:
             ConfigError: for a control that does not exist.
-            TrainingError: where a training fails; what was finished stays.
+            TrainingError: if a training fails; finished ones are kept.
         """
         known = [name for name in self.plan.branches if name != CASCADE]
         chosen = parse_controls(controls, known)
@@ -137,7 +137,7 @@ class Cascade:
         return self.results()
 
     def results(self) -> ExperimentResult:
-        """What is finished so far."""
+        """The results of what is finished so far."""
         return read_experiment(self.directory)
 
     def table(self) -> str:
@@ -148,10 +148,10 @@ class Cascade:
     def report(self) -> Path:
         """Write RESULTS.md, report.html, report.json and report.csv into the folder.
 
-        Test sets are those that `evaluate` kept. The models are run over some dev items.
+        Test sets are those that `evaluate` recorded. The models are run over some dev items.
 
         Returns:
-            The page.
+            Path of the page.
         """
         inspector = ModuleModels(self.task, self._trained)
         found = measured(self.directory, self._options, inspector)
@@ -176,8 +176,8 @@ class Cascade:
 
         Args:
             data: a dataset of pairs, or two tensors.
-            name: of the training; None is the selected one.
-            as_set: a name for these data, such as ``test``: the metrics are then kept
+            name: name of the training; None is the selected one.
+            as_set: a name for these data, such as ``test``: the metrics are then recorded
                 and become columns of `table`.
         """
         chosen = name or self.selected
@@ -223,7 +223,7 @@ class Cascade:
 
 
 def _training_options(given: dict[str, Any], select: tuple[str, str]) -> ModuleOptions:
-    """Options of training; what ranks epochs follows ``select`` unless it is given."""
+    """Options of training; unless given, the criterion that ranks epochs follows ``select``."""
     if len(select) != 2 or select[1] not in ("min", "max"):
         raise ConfigError(f"select: expected a metric and min or max, found {select!r}")
     criterion = ["valid", *select]

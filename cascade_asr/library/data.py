@@ -1,4 +1,4 @@
-"""Items of a dataset in batches whose order depends on seed and epoch alone."""
+"""Items of a dataset in batches whose order depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ItemBatch:
     Attributes:
         inputs, targets: (B, …) each, as `torch.utils.data.default_collate` makes them.
         size: B.
-        description: for messages.
+        description: description for messages.
     """
 
     inputs: Any
@@ -36,7 +36,7 @@ class ItemBatch:
 
     @property
     def frames(self) -> int:
-        """Items, for the record of what was trained."""
+        """Number of items, for the record of what was trained."""
         return self.size
 
     def to(self, device: torch.device) -> ItemBatch:
@@ -63,10 +63,10 @@ class ItemLoader:
     """Batches of a dataset of (input, target) pairs, from any position of any epoch.
 
     Args:
-        dataset: of pairs, with a length.
-        batch_size: items of a batch.
-        seed: of the order; None keeps the dataset's.
-        rank, world_size: which share of the batches is this process's.
+        dataset: dataset of pairs, with a length.
+        batch_size: items per batch.
+        seed: seed of the order; None keeps the dataset's.
+        rank, world_size: define this process's share of the batches.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class ItemLoader:
         self._rank, self._world_size = rank, world_size
 
     def __len__(self) -> int:
-        """Batches of an epoch, the same for each rank."""
+        """Number of batches per epoch, the same for each rank."""
         return math.ceil(len(self._dataset) / (self._batch_size * self._world_size))
 
     def batches_of(self, epoch: int) -> int:
-        """Batches of one epoch: all epochs have as many."""
+        """Number of batches in an epoch, the same for all epochs."""
         return len(self)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ItemBatch]:
@@ -95,7 +95,7 @@ class ItemLoader:
 
         Args:
             epoch: counted from 1; decides the order.
-            start: skip so many batches, which a resumed training has seen.
+            start: number of batches to skip, which a resumed training has seen.
         """
         total = len(self._dataset)
         order = torch.arange(total)
@@ -122,7 +122,7 @@ def as_dataset(data: Any, name: str) -> Dataset:
     """A dataset of pairs from a dataset, or from a pair of tensors (N, …).
 
     Raises:
-        ConfigError: if it is empty, or of no pairs.
+        ConfigError: if it is empty, or does not consist of pairs.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2:
         inputs, targets = (torch.as_tensor(each) for each in data)
@@ -137,7 +137,7 @@ def as_dataset(data: Any, name: str) -> Dataset:
 
 
 def digest(dataset: Dataset) -> str:
-    """A hash of all items of a dataset of tensors, or of what can be read from others."""
+    """A hash of all items of a dataset of tensors, or of what can be read from other datasets."""
     content = hashlib.sha256()
     if isinstance(dataset, TensorDataset):
         tensors = dataset.tensors

@@ -1,4 +1,4 @@
-"""Trained modules over some dev items, to look into them."""
+"""Trained modules run over some dev items, for inspection."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ModuleModels:
     """The trained modules of an experiment; a `results.inspection.Inspector`.
 
     Args:
-        task: whose dev items they are run over.
-        load: the network of a training, by its name.
+        task: the task whose dev items they are run over.
+        load: gives the network of a training, by its name.
     """
 
     def __init__(self, task: ModuleTask, load: Callable[[str], MeasuredNetwork]) -> None:
@@ -39,7 +39,7 @@ class ModuleModels:
         return model.layers()
 
     def outputs(self, model: MeasuredNetwork, layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
-        """Items by layer name; layers whose outputs are not one a dev item are left out."""
+        """Outputs by layer name; layers without exactly one output per dev item are left out."""
         with observe(model, layers) as kept:
             model(self._batch)
         return {
@@ -49,5 +49,5 @@ class ModuleModels:
         }
 
     def samples(self, model: MeasuredNetwork) -> list[dict[str, Any]]:
-        """None: nothing is aligned."""
+        """No samples, because nothing is aligned."""
         return []

@@ -1,4 +1,4 @@
-"""One's own module as the trainer and the cascade see it."""
+"""A user's module as the trainer and the cascade see it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cascade_asr.library.data import ItemBatch
 from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.training.protocols import Statistics, WithoutTrainingState
 
-# of the module, the inputs and the targets; a (B,) tensor for each metric, "loss" among them
+# from module, inputs and targets to a (B,) tensor for each metric, including "loss"
 Measure = Callable[[nn.Module, Any, Any], Mapping[str, torch.Tensor]]
 
 
@@ -23,14 +23,14 @@ class MeasuredNetwork(nn.Module, WithoutTrainingState):
 
     Args:
         network: the user's module.
-        measure: called as ``measure(network, inputs, targets)``; gives a tensor (B,)
-            for each metric. ``loss`` is what is trained.
-        metrics: names of what ``measure`` gives.
+        measure: called as ``measure(network, inputs, targets)``; returns a tensor (B,)
+            for each metric. ``loss`` is what is minimised.
+        metrics: names of what ``measure`` returns.
         layers: names of submodules (one layer each), or lists of such names, from
             input to output; None finds them with `find_layers`.
 
     Raises:
-        ConfigError: if a name is no submodule, or a parameter is in no layer or in two.
+        ConfigError: if a name is not a submodule, or a parameter is in no layer or in two.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class MeasuredNetwork(nn.Module, WithoutTrainingState):
         if set(values) != set(self._metrics):
             raise ConfigError(
                 f"measure gives {', '.join(sorted(values))}; expected {', '.join(self._metrics)} "
-                "(loss and what metrics= names)"
+                "(loss and the names in metrics=)"
             )
         sums = {name: (value.detach().sum(), float(len(batch))) for name, value in values.items()}
         return values["loss"].sum(), sums
@@ -74,7 +74,7 @@ class MeasuredNetwork(nn.Module, WithoutTrainingState):
 
 
 def _inside(layer: Layer) -> Layer:
-    """The layer as the wrapper sees it; users keep its own name."""
+    """The layer as the wrapper sees it; users see its original name."""
     prefixed = layer.prefixed("network")
     return Layer(
         layer.name, prefixed.parameters, prefixed.buffers, prefixed.dropouts, layer.aliases
@@ -84,7 +84,7 @@ def _inside(layer: Layer) -> Layer:
 def find_layers(network: nn.Module) -> list[Layer]:
     """The layers of a module whose children are called in the order of their registration.
 
-    A child with weights is a layer; ``nn.Sequential`` and ``nn.ModuleList`` are opened.
+    A child with weights is a layer; ``nn.Sequential`` and ``nn.ModuleList`` are searched.
     Normalisation without matrices (BatchNorm, LayerNorm, …) and dropout belong to the
     layer before them.
 
@@ -129,7 +129,7 @@ def named_layers(network: nn.Module, names: Sequence[str | Sequence[str]]) -> li
     """Layers of the submodules (or single parameters) that a user names.
 
     Raises:
-        ConfigError: for a name that is neither; it lists the submodules there are.
+        ConfigError: for a name that is neither; it lists the existing submodules.
     """
     modules = {name for name, _ in network.named_modules() if name}
     known = modules | {name for name, _ in network.named_parameters()}

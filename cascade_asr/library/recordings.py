@@ -1,4 +1,4 @@
-"""Which recordings are to be transcribed: named one by one, in a list, or piped in."""
+"""The recordings to transcribe: named one by one, in a list, or piped in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Recording:
     """A recording to transcribe.
 
     Attributes:
-        name: for messages and outputs.
+        name: name for messages and outputs.
         source: a file, bytes, a binary stream or samples.
-        rate: in Hz, of samples.
+        rate: sampling rate of samples, in Hz.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Recording:
 
 
 def recordings_of(audio: Sequence[str], listed: Path | None) -> list[Recording]:
-    """What is to be transcribed.
+    """The recordings to transcribe.
 
     Raises:
         DataError: if the list cannot be read.
@@ -38,7 +38,7 @@ def recordings_of(audio: Sequence[str], listed: Path | None) -> list[Recording]:
     """
     names = list(audio)
     if (*names, str(listed)).count(STDIN) > 1:
-        raise ConfigError("- (standard input) can be given once")
+        raise ConfigError("- (standard input) can be given only once")
     if STDIN in (*names, str(listed)) and sys.stdin.isatty():
         raise ConfigError("- is standard input, and nothing is piped into it")
     if listed is not None:
@@ -55,18 +55,18 @@ def _lines_of(listed: Path) -> list[str]:
         content = listed.read_bytes()
     else:
         raise DataError(f"--list {listed}: no such file")
-    # names of files are bytes; these need not be UTF-8
+    # file names are bytes, which need not be UTF-8
     lines = content.decode("utf-8-sig", errors="surrogateescape").split("\n")
     names = [line.strip("\r") for line in lines if line.strip()]
     if not names:
-        raise DataError(f"--list {listed}: names no recording")
+        raise DataError(f"--list {listed}: lists no recordings")
     if STDIN in names:
         raise DataError(f"--list {listed}: - cannot be listed; name it on the command line")
     return names
 
 
 def short_names(recordings: Sequence[Recording]) -> dict[str, str]:
-    """Names for ctm: the file's without folder and ending, where that is one recording's."""
+    """Names for ctm: the file name without folder and suffix, if it is unique."""
     stems = {each.name: Path(each.name).stem or each.name for each in recordings}
     counts = Counter(stems.values())
     return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}

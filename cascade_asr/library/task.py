@@ -1,4 +1,4 @@
-"""One's own module and data as a task of the cascade."""
+"""A user's module and data as a task for the cascade."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from cascade_asr.yaml_file import read_yaml
 
 @dataclass
 class ModuleOptions(TrainingOptions):
-    """How to train one's own module."""
+    """How to train a user's module."""
 
-    batch_size: int = option(32, "items of a batch", least=1)
+    batch_size: int = option(32, "items per batch", least=1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ModuleData:
     Attributes:
         train_items, dev_items: datasets of (input, target) pairs.
         config: decides the batches.
-        ranks: the share of this process.
+        ranks: decides the share of this process.
     """
 
     train_items: Dataset
@@ -60,36 +60,36 @@ class ModuleData:
 
     @property
     def _batches(self) -> int:
-        """Of an epoch, over all ranks."""
+        """Number of batches per epoch, over all ranks."""
         return len(ItemLoader(self.train_items, self.config.batch_size))
 
     @property
     def updates_per_epoch(self) -> int:
-        """Batches of the training items, divided by ``accum_grad``."""
+        """Number of batches of the training items, divided by ``accum_grad``."""
         return -(-self._batches // self.config.accum_grad)
 
     @property
     def description(self) -> list[str]:
-        """A line for each dataset."""
+        """One line per dataset."""
         return [
             f"train: {len(self.train_items)} items, {self._batches} batches",
             f"dev: {len(self.dev_items)} items",
         ]
 
     def trial_batches(self) -> list[ItemBatch]:
-        """The first two training items: all items are alike in size."""
+        """The first two training items, as all items have the same size."""
         return [next(ItemLoader(self.train_items, min(2, self.config.batch_size)).epoch(1))]
 
     def record(self, directory: Path) -> None:
-        """Nothing of a dataset is left out."""
+        """Write nothing, because nothing of a dataset is left out."""
 
 
 @dataclass(frozen=True)
 class ModuleTask:
-    """A module of the user on datasets of the user; a `cascade_asr.cascade.task.Task`.
+    """A user's module on the user's datasets; a `cascade_asr.cascade.task.Task`.
 
     Attributes:
-        directory: of the experiment.
+        directory: folder of the experiment.
         build: makes the module with new weights, drawn from torch's random state.
         measure, metrics, layer_names: see `MeasuredNetwork`.
         train, dev: datasets of (input, target) pairs.
@@ -107,7 +107,7 @@ class ModuleTask:
     kind = "module"
 
     def adopt(self) -> None:
-        """Make the experiment's folder; a module needs nothing else in it."""
+        """Make the experiment's folder; a module needs nothing else."""
         self.directory.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -133,7 +133,7 @@ class ModuleTask:
             raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
     def build_model(self, config: ModuleOptions, seed: int) -> MeasuredNetwork:
-        """The module with new weights; the caller's random state is left alone."""
+        """The module with new weights; the caller's random state is not changed."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.build()
@@ -145,15 +145,15 @@ class ModuleTask:
         """The layers of the module, input to output.
 
         Raises:
-            ConfigError: for options that speak of other models.
+            ConfigError: for options that concern other kinds of model.
         """
         if layering.grain != "layer":
-            raise ConfigError(f"grain: {layering.grain}: one's own module has the grain layer")
-        layering.require_nothing_tied("one's own module")
+            raise ConfigError(f"grain: {layering.grain}: a user's module has only the grain layer")
+        layering.require_nothing_tied("a user's module")
         return config, model.layers()
 
     def default_select(self, model: MeasuredNetwork) -> list[str]:
-        """The metric that was named when the cascade was made."""
+        """The metric that was given when the cascade was made."""
         return list(self.select)
 
     def data(
@@ -163,8 +163,8 @@ class ModuleTask:
         return ModuleData(self.train, self.dev, config, ranks)
 
     def check_same_outputs(self, other: Any) -> None:
-        """Outputs of one's own module are the user's business: shapes are compared anyway."""
+        """Require nothing: outputs are the user's business, and shapes are compared anyway."""
 
     def differences(self, trained: Any, given: Any, reads_input: bool) -> list[str]:
-        """No option of a training changes what one's own module computes."""
+        """None, because no training option changes what a user's module computes."""
         return []

@@ -1,6 +1,6 @@
-"""Find a trained model wherever it is: a stage, an experiment, or an export to ESPnet2.
+"""Find a trained model wherever it is: in a stage, an experiment, or an export to ESPnet2.
 
-Features, normalisation and tokens travel with it.
+Features, normalisation and tokens come with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cascade_asr.training import checkpoint
 from cascade_asr.yaml_file import read_yaml
 
 EXPECTED = (
-    "expected an experiment (exp/TAG), one of its stages (exp/TAG/full), a folder of ESPnet2 with "
+    "expected an experiment (exp/TAG), one of its stages (exp/TAG/full), an ESPnet2 folder with "
     "config.yaml and model.pth, or a zip of one of them"
 )
 
@@ -47,8 +47,8 @@ class Features:
     """How a model's features are computed.
 
     Attributes:
-        rate: of the audio, in Hz.
-        compute: samples (frames,) at that rate, ±32768, to features (T, D) float32.
+        rate: sampling rate of the audio, in Hz.
+        compute: maps samples (frames,) at that rate, ±32768, to features (T, D) float32.
         dimension: D.
     """
 
@@ -59,13 +59,13 @@ class Features:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model and all that it needs.
+    """A model and everything that it needs.
 
     Attributes:
         path: where it was found.
-        model: in evaluation mode, on the CPU.
-        config: of its training.
-        features: that it takes.
+        model: the model in evaluation mode, on the CPU.
+        config: configuration of its training.
+        features: how its input features are computed.
     """
 
     path: Path
@@ -78,9 +78,9 @@ def find_model(path: Path, fbank_config: Path | None = None) -> TrainedModel:
     """Load a trained model.
 
     Args:
-        path: a stage, an experiment (its selected stage), a folder of ESPnet2, or
-            ESPnet2's model archive.
-        fbank_config: options of its features, where it does not tell them itself.
+        path: a stage, an experiment (its selected stage), an ESPnet2 folder, or an
+            ESPnet2 model archive.
+        fbank_config: options of its features, if the model does not include them.
 
     Raises:
         ConfigError: if there is no finished model, or its features are unknown.
@@ -117,16 +117,16 @@ def _from_stage(stage: Path, fbank_config: Path | None) -> TrainedModel:
     options = fbank_config or stage.parent / FEATURE_OPTIONS
     if not options.is_file():
         raise ConfigError(
-            f"{options}: not found; it tells how the model's features are computed: give the file "
-            "that stage 1 had (fbank_config=, --fbank-config)"
+            f"{options}: not found; it says how the model's features are computed: give the file "
+            "that stage 1 used (fbank_config=, --fbank-config)"
         )
-    # stage 1 stores features in 8 bits: those of transcribing are to be the same
+    # stage 1 stores features in 8 bits: those for transcription must be the same
     features = _features(options, compressed=True)
     return TrainedModel(stage, load_trained(stage, features.dimension), config, features)
 
 
 def _from_archive(path: Path, folder: Path, fbank_config: Path | None) -> TrainedModel:
-    """ESPnet2's model archive, or any zip of a model's folder."""
+    """Load an ESPnet2 model archive, or any zip of a model's folder."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             parts = PurePosixPath(name).parts
@@ -154,10 +154,10 @@ def _from_archive(path: Path, folder: Path, fbank_config: Path | None) -> Traine
 
 
 def _own_folder(path: Path, folder: Path) -> Path | None:
-    """The experiment, or its only stage, in a zip of ours; None where it is not ours.
+    """The experiment, or its only stage, in a zip of ours; None if it is not ours.
 
     Raises:
-        ConfigError: if it is not clear which is meant, or a stage came alone.
+        ConfigError: if it is not clear which one is meant, or a stage is alone in the zip.
     """
     stages = sorted({each.parent for name in ("done.json", "lineage.json") for each in folder.rglob(name)})
     if not stages:
@@ -166,7 +166,7 @@ def _own_folder(path: Path, folder: Path) -> Path | None:
     if len(experiments) == 1 and not (experiments[0] / "tokens").is_dir():
         raise ConfigError(
             f"{path}: a stage alone; its tokens and the options of its features are in the folder "
-            "above: put that one into the zip, with the stage in it, or export the stage: python -m "
+            "above it: put that one into the zip, with the stage in it, or export the stage: python -m "
             f"cascade_asr.cli.espnet2 export exp/TAG/{stages[0].name} exported --archive"
         )
     if len(experiments) == 1 and (experiments[0] / "selection.json").is_file():
@@ -176,7 +176,7 @@ def _own_folder(path: Path, folder: Path) -> Path | None:
     if len(stages) == 1:
         return stages[0]
     raise ConfigError(
-        f"{path}: {len(stages)} trained stages in it and no selection.json of theirs; leave one"
+        f"{path}: contains {len(stages)} trained stages and no selection.json; keep only one"
     )
 
 
@@ -189,7 +189,7 @@ def _only_weights(folder: Path) -> Path:
     if len(found) != 1:
         raise ConfigError(
             f"{folder}: {len(found)} files of weights (*.pth), expected {WEIGHTS}; rename the one "
-            "that is meant, or leave it alone there"
+            "to use, or keep only that one"
         )
     return found[0]
 
@@ -199,22 +199,22 @@ def _from_espnet2(
 ) -> TrainedModel:
     imported = read_espnet2_config(config_path, training=False)
     if imported.frontend is not None:
-        # an export of ours was trained on what stage 1 stored, ESPnet2's own models were not
+        # an export of ours was trained on what stage 1 stored; ESPnet2's own models were not
         own = config_path.with_name(FEATURE_OPTIONS).is_file()
         features = _log_mel(imported.frontend, compressed=own)
     else:
         options = fbank_config or config_path.with_name(FEATURE_OPTIONS)
         if not options.is_file():
             raise ConfigError(
-                f"{told}: the model takes features and does not say how they are computed: put "
+                f"{told}: the model takes features but does not say how they are computed: put "
                 f"their options beside its config.yaml as {FEATURE_OPTIONS}, or give them "
                 "(fbank_config=, --fbank-config)"
             )
         features = _features(options, compressed=True)
     if features.dimension != imported.input_size:
         raise ConfigError(
-            f"{told}: the model takes features of {imported.input_size} dimensions, the options "
-            f"give {features.dimension}; give those that it was trained with"
+            f"{told}: the model takes features of {imported.input_size} dimensions, but the options "
+            f"give {features.dimension}; use those that it was trained with"
         )
     weights = read_weights(weights_path)
     weights.pop(MEL_FILTERS, None)
@@ -236,7 +236,7 @@ def _symbols(config_path: Path) -> Path | None:
 
 
 def _features(options: Path, compressed: bool) -> Features:
-    """Features of an option file."""
+    """How an option file says that features are computed."""
     if feature_type(options) == "espnet2":
         return _log_mel(read_log_mel_options(options), compressed)
     fbank = read_fbank_options(options)
@@ -260,7 +260,7 @@ def _complete(
 
 
 def _as_stored(features: np.ndarray) -> np.ndarray:
-    """Features as they come back from stage 1's archives."""
+    """Features as they are read back from stage 1's archives."""
     if not len(features):
         return features
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Recordings to text with a trained model: ``cascade_asr.load("exp/rnn").transcribe("a.wav")``."""
+"""Transcribe with a trained model: ``cascade_asr.load("exp/rnn").transcribe("a.wav")``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from cascade_asr.speech.loading import batches_by_length
 from cascade_asr.speech.recogniser import Recognizer
 
 LONGEST_S = 20.0
-GATHERED_FRAMES = 60_000  # of several recordings, to make batches of like lengths
-MOST_NEEDED = 1000  # feature frames that an encoder may need to give one of its own
+GATHERED_FRAMES = 60_000  # collected from several recordings, for batches of similar lengths
+MOST_NEEDED = 1000  # most feature frames that an encoder may need for one output frame
 
 
 OnError = Callable[[Recording, Exception], None]
@@ -35,13 +35,13 @@ OnProgress = Callable[[float, float], None]
 
 @dataclass
 class _Pending:
-    """A recording whose features wait to be decoded."""
+    """A recording whose features are waiting to be decoded."""
 
     name: str
     seconds: float
     starts_s: list[float]
     ends_s: list[float]
-    features: list[np.ndarray]  # none of a silent stretch
+    features: list[np.ndarray]  # without silent stretches
 
     @property
     def frames(self) -> int:
@@ -52,10 +52,11 @@ class Transcriber:
     """A trained model that transcribes recordings.
 
     Args:
-        trained: from `find_model`.
-        config: of the decoding.
+        trained: model from `find_model`.
+        config: decoding options.
         device: ``cpu``, ``cuda``, ``cuda:1``.
-        longest_s: longer recordings are cut at pauses into stretches of no more seconds.
+        longest_s: longer recordings are cut at pauses into stretches of at most this many
+            seconds.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Transcriber:
 
     @property
     def sampling_rate(self) -> int:
-        """In Hz, of the model; other rates are converted."""
+        """The model's rate in Hz; other rates are converted."""
         return self.trained.features.rate
 
     def transcribe(
@@ -96,7 +97,7 @@ class Transcriber:
             source: a file that libsndfile or ffmpeg reads; bytes or an open binary
                 stream of one; or samples (frames,) or (frames, channels), integers
                 or floats between -1 and 1.
-            rate: in Hz, of samples.
+            rate: sampling rate of samples, in Hz.
             channel: counted from 1; None takes the mean of all channels.
 
         Raises:
@@ -114,15 +115,15 @@ class Transcriber:
         on_error: OnError | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Transcription]:
-        """The texts of several recordings, in their order.
+        """The texts of several recordings, in order.
 
-        A model with normalisation by speaker takes all of them for one speaker's.
+        A model with normalisation by speaker treats all of them as one speaker's.
 
         Args:
-            recordings: to transcribe; taken one by one.
+            recordings: recordings to transcribe; consumed one by one.
             channel: counted from 1; None takes the mean of all channels.
             on_error: called with a recording that cannot be transcribed and the
-                reason; it is left out, and the others go on.
+                reason; it is left out, and the others continue.
             on_progress: called with what was decoded: recordings (or a part of one),
                 and seconds.
 
@@ -155,7 +156,7 @@ class Transcriber:
         samples = read_any(recording.source, rate, name, recording.rate, channel)
         seconds = len(samples) / rate
         if len(samples) >= rate // 10 and _is_silent(samples):
-            raise DataError(f"{name}: silent: its {seconds:.2f} s hold no sound at all")
+            raise DataError(f"{name}: silent: its {seconds:.2f} s contain no sound at all")
         cuts = cut_at_pauses(samples, rate, self.longest_s)
         features = [
             np.zeros((0, self.trained.features.dimension), np.float32)
@@ -192,7 +193,7 @@ class Transcriber:
             try:
                 features = self._prepare(recording, channel).features
             except (DataError, OSError):
-                continue  # told when it is to be decoded
+                continue  # reported when it is about to be decoded
             for each in features:
                 if len(each):
                     statistics.add(each)
@@ -209,7 +210,7 @@ class Transcriber:
     def _decode(
         self, waiting: Sequence[_Pending], on_progress: OnProgress | None
     ) -> Iterator[Transcription]:
-        """Decode what was gathered in batches of like lengths."""
+        """Decode what was collected, in batches of similar lengths."""
         places = [(one, two) for one, each in enumerate(waiting) for two in range(len(each.features))]
         frames = [len(waiting[one].features[two]) for one, two in places]
         stretches: dict[tuple[int, int], Stretch] = {}
@@ -248,7 +249,7 @@ class Transcriber:
 
 
 def _is_silent(samples: np.ndarray) -> bool:
-    """Nothing but one value: a cable that is not plugged in."""
+    """Whether all samples have the same value, as with an unplugged cable."""
     return bool(samples.min() == samples.max())
 
 
@@ -268,12 +269,13 @@ def load(
             (``exp/rnn/full``), a folder exported to ESPnet2's format, or its zip.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         decode_config: decoding options: a file such as conf/decode.yaml, or an object.
-        fbank_config: options of the features, where the model does not tell them.
-        longest_s: longer recordings are cut at pauses into stretches of no more seconds.
-        options: single decoding options, such as ``beam_size=4``; they win.
+        fbank_config: options of the features, if the model does not include them.
+        longest_s: longer recordings are cut at pauses into stretches of at most this many
+            seconds.
+        options: single decoding options, such as ``beam_size=4``; they take precedence.
 
     Raises:
-        ConfigError: if there is no such model, or an option is not known.
+        ConfigError: if there is no such model, or an option is unknown.
 
     Examples:
         >>> model = cascade_asr.load("exp/rnn")  # doctest: +SKIP

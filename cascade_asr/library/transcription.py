@@ -1,4 +1,4 @@
-"""What transcribing a recording gives, and the formats that it is written in."""
+"""The result of transcribing a recording, and its output formats."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Choice:
     """One of the n best texts.
 
     Attributes:
-        text: of it.
-        score: log-probability, weighted.
-        parts: what the score is made of, before the weights.
+        text: the text.
+        score: weighted log-probability.
+        parts: components of the score, before weighting.
     """
 
     text: str
@@ -32,9 +32,9 @@ class Stretch:
     """A part of a recording between two cuts.
 
     Attributes:
-        start_s, end_s: seconds.
-        nbest: best first, at least one.
-        words: of the best, with times in the recording.
+        start_s, end_s: in seconds.
+        nbest: best texts, best first, at least one.
+        words: words of the best text, with times in the recording.
     """
 
     start_s: float
@@ -48,9 +48,9 @@ class Transcription:
     """The text of a recording.
 
     Attributes:
-        name: of the recording.
-        seconds: that it lasts.
-        segments: one, or several of a long recording.
+        name: name of the recording.
+        seconds: its duration.
+        segments: one, or several for a long recording.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Transcription:
 
     @property
     def score(self) -> float:
-        """Its weighted log-probability; minus infinity where nothing was found."""
+        """Its weighted log-probability; minus infinity if nothing was found."""
         return self.nbest[0].score
 
     @property
@@ -76,7 +76,7 @@ class Transcription:
     def nbest(self) -> list[Choice]:
         """The best texts of the whole recording, best first; at least one.
 
-        Of a recording that was cut: the best combinations of those of its segments.
+        For a recording that was cut, these are the best combinations of its segments' texts.
         """
         best = [Choice("", 0.0, {})]
         for number, segment in enumerate(self.segments):
@@ -120,7 +120,7 @@ class Transcription:
         return "".join(blocks)
 
     def _captions(self) -> list[list[Word]]:
-        """Words shown together: of one segment, not too many and not for too long."""
+        """Groups of words shown together: within one segment, and neither too many nor too long."""
         captions: list[list[Word]] = []
         for segment in self.segments:
             row: list[Word] = []
@@ -145,7 +145,7 @@ def _join(one: Choice, other: Choice) -> Choice:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no infinity."""
+    """A finite number, or None, as JSON has no infinity."""
     return None if value in (float("inf"), float("-inf")) else round(value, 4)
 
 

@@ -18,8 +18,8 @@ from cascade_asr.lm.dropout import EmbeddingDropout, LockedDropout
 from cascade_asr.lm.recurrent import DropConnectLSTM, LayerState
 from cascade_asr.networks.layer import Layer, layer_of
 
-State = list[LayerState]  # one (h, c) a layer, each (1, B, H of that layer)
-INITIAL_RANGE = 0.1  # of embedding and softmax weights
+State = list[LayerState]  # one (h, c) per layer, each (1, B, H of that layer)
+INITIAL_RANGE = 0.1  # range of the initial embedding and softmax weights
 
 
 class AWDLSTM(nn.Module):
@@ -28,15 +28,15 @@ class AWDLSTM(nn.Module):
     Args:
         vocabulary_size: V.
         embedding_size: E, width of the embedding and of the softmax input.
-        hidden_size: width of the LSTM layers but the last.
-        num_layers: LSTM layers.
+        hidden_size: width of all LSTM layers except the last.
+        num_layers: number of LSTM layers.
         output_size: width of the last LSTM layer; None: ``embedding_size``,
             which tied weights need.
         tie_weights: one matrix (V, E) for embedding and softmax.
         embedding_dropout: probability that a word is dropped from a sequence.
         input_dropout: locked dropout of the embeddings.
         hidden_dropout: locked dropout between LSTM layers.
-        output_dropout: locked dropout in front of the softmax.
+        output_dropout: locked dropout before the softmax.
         weight_drop: DropConnect of the recurrent weights.
         activation_regularization: alpha, weight of the mean square of the
             dropped output of the last LSTM layer.
@@ -109,7 +109,7 @@ class AWDLSTM(nn.Module):
 
         Args:
             tokens: (T, B) int64.
-            state: before the first of them.
+            state: state before the first of them.
 
         Returns:
             Output of the last LSTM layer (T, B, E), the same after dropout, and
@@ -142,13 +142,13 @@ class AWDLSTM(nn.Module):
     def layers(self, tying: str | None = None) -> list[Layer]:
         """``embedding``, ``rnn.0``, ``rnn.1``, ..., ``softmax``, bottom to top.
 
-        With tied weights the top is the bottom, and the shared matrix can go
-        with one of them only.
+        With tied weights the top layer is the bottom one, and the shared matrix can
+        belong to only one of them.
 
         Args:
-            tying: of tied weights: ``freeze`` puts the matrix into the softmax
-                layer, where a top-down cascade freezes it first; there is no
-                layer ``embedding`` then, that is another name for ``softmax``.
+            tying: what to do with tied weights: ``freeze`` puts the matrix into the
+                softmax layer, where a top-down cascade freezes it first; there is
+                then no layer ``embedding``, which becomes another name for ``softmax``.
                 ``train`` (and None) puts it into the embedding layer, where such
                 a cascade trains it to the end.
         """
@@ -167,5 +167,5 @@ class AWDLSTM(nn.Module):
 
 
 def full_precision(values: torch.Tensor) -> torch.Tensor:
-    """Half-precision values as float32; others as they are."""
+    """Half-precision values as float32; others unchanged."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -17,7 +17,7 @@ import torch
 
 from cascade_asr.errors import DataError
 
-LENGTH_DEVIATION = 5  # tokens; of the normal distribution of lengths
+LENGTH_DEVIATION = 5  # tokens; standard deviation of the normal distribution of lengths
 SHORTEST = 5  # tokens; only the last sequence of an epoch may be shorter
 HALF_LENGTH_PROBABILITY = 0.05
 
@@ -29,9 +29,9 @@ class TextBatch:
     Attributes:
         inputs: (T, B) int64, the tokens read.
         targets: (T, B) int64, the token after each.
-        starts_text: the columns begin here: no hidden state is carried over.
+        starts_text: the columns begin here, so no hidden state is carried over.
         learning_rate_scale: factor of the learning rate for this update.
-        description: where it is, for messages.
+        description: its position, for messages.
     """
 
     inputs: torch.Tensor
@@ -41,12 +41,12 @@ class TextBatch:
     description: str = ""
 
     def __len__(self) -> int:
-        """Tokens to predict."""
+        """Number of tokens to predict."""
         return self.targets.numel()
 
     @property
     def frames(self) -> int:
-        """Tokens to predict, for the record of what was trained."""
+        """Number of tokens to predict, for the record of what was trained."""
         return len(self)
 
     def to(self, device: torch.device) -> TextBatch:
@@ -62,13 +62,13 @@ class TextBatch:
 
 @dataclass
 class WholeText:
-    """A text to evaluate, all of it.
+    """A whole text to evaluate.
 
     Attributes:
         tokens: (N,) token ids.
         eos: id of ``<eos>``.
-        columns, piece: how `score_text` reads it; without effect on the result.
-        description: for messages.
+        columns, piece: how `score_text` reads it; they do not affect the result.
+        description: description for messages.
     """
 
     tokens: np.ndarray
@@ -79,24 +79,24 @@ class WholeText:
     learning_rate_scale: ClassVar[float] = 1.0
 
     def __len__(self) -> int:
-        """Tokens to predict."""
+        """Number of tokens to predict."""
         return len(self.tokens)
 
     @property
     def frames(self) -> int:
-        """Tokens to predict."""
+        """Number of tokens to predict."""
         return len(self)
 
     def to(self, device: torch.device) -> WholeText:
-        """Itself: pieces are moved as they are read."""
+        """The text itself: pieces are moved as they are read."""
         return self
 
 
 class WholeTextLoader:
-    """The one batch of an evaluation.
+    """The single batch of an evaluation.
 
     Args:
-        text: to evaluate.
+        text: text to evaluate.
     """
 
     def __init__(self, text: WholeText) -> None:
@@ -106,7 +106,7 @@ class WholeTextLoader:
         return 1
 
     def batches_of(self, epoch: int) -> int:
-        """The text is one."""
+        """One, which is the text."""
         return 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[WholeText]:
@@ -115,13 +115,13 @@ class WholeTextLoader:
 
 
 def sequence_lengths(total: int, bptt: int, seed: int, epoch: int) -> list[int]:
-    """Lengths that cut ``total`` tokens, the same at every call with these arguments.
+    """Lengths into which ``total`` tokens are cut, the same for the same arguments.
 
-    Each is normal(``bptt``, 5), or normal(``bptt``/2, 5) with probability 0.05, at
-    least 5; the last one is what is left.
+    Each is drawn from normal(``bptt``, 5), or with probability 0.05 from
+    normal(``bptt``/2, 5), and is at least 5; the last one is what is left.
 
     Args:
-        total: tokens of a column.
+        total: tokens in a column.
         bptt: usual length, in tokens.
         seed, epoch: decide what is drawn; epochs are counted from 1.
     """
@@ -138,15 +138,15 @@ def sequence_lengths(total: int, bptt: int, seed: int, epoch: int) -> list[int]:
 class TextLoader:
     """The training batches of a text, epoch by epoch, from any position.
 
-    The text stands in ``batch_size`` columns of equal length; fewer than
-    ``batch_size`` tokens at its end are left out, as in the publication. The
-    first input of the text is ``<eos>``, the end of a line before it.
+    The text is arranged in ``batch_size`` columns of equal length; up to
+    ``batch_size`` - 1 tokens at its end are left out, as in the paper. The
+    first input is ``<eos>``, as the end of a preceding line.
 
     Args:
         tokens: (N,) token ids of the text.
-        batch_size: columns, B.
+        batch_size: B, number of columns.
         bptt: usual length of a sequence, in tokens.
-        seed: of the lengths.
+        seed: seed of the lengths.
         eos: id of ``<eos>``.
 
     Raises:
@@ -171,12 +171,12 @@ class TextLoader:
         self.seed = seed
 
     def __len__(self) -> int:
-        """Batches of an epoch, on average: epochs differ by a few."""
+        """Average number of batches per epoch; epochs differ by a few."""
         mean = self.bptt * (1 - HALF_LENGTH_PROBABILITY / 2)
         return math.ceil(self.column_length / mean)
 
     def batches_of(self, epoch: int) -> int:
-        """Batches of one epoch."""
+        """Number of batches in one epoch."""
         return len(sequence_lengths(self.column_length, self.bptt, self.seed, epoch))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[TextBatch]:
@@ -184,7 +184,7 @@ class TextLoader:
 
         Args:
             epoch: counted from 1; decides the lengths.
-            start: skip so many batches, which a resumed training has seen.
+            start: number of batches to skip, which a resumed training has seen.
         """
         begin = 0
         lengths = sequence_lengths(self.column_length, self.bptt, self.seed, epoch)

@@ -1,4 +1,4 @@
-"""The neural cache: a pointer to recent tokens, at evaluation only.
+"""The neural cache: a pointer to recent tokens, used only in evaluation.
 
 Grave, Joulin, Usunier, "Improving Neural Language Models with a Continuous
 Cache", ICLR 2017, equations 2 and 3, and Merity et al. 2018, section 6:
@@ -7,7 +7,7 @@ Cache", ICLR 2017, equations 2 and 3, and Merity et al. 2018, section 6:
 
 over the ``window`` latest pairs of a hidden vector h_i and the token w_i that
 followed it. h is the output of the last LSTM layer. Departure from Merity's
-program: the cache works from the second token on, not only once it is full.
+code: the cache works from the second token on, not only once it is full.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def cache_log_probabilities(
     """Log-probabilities of a text with the cache mixed in.
 
     Args:
-        scored: of this text, with hidden vectors.
+        scored: the scored text, with hidden vectors.
         tokens: (N,) token ids.
-        window: tokens that the cache holds.
+        window: number of tokens in the cache.
         theta: flatness of the attention over them; larger is more peaked.
         weight: lambda, share of the cache.
-        device: where to compute.
+        device: device to compute on.
 
     Returns:
         (N,) float64, natural logarithms.
 
     Raises:
-        ConfigError: for a number out of its range.
+        ConfigError: for a number that is out of range.
     """
     if window < 1 or not 0.0 <= weight <= 1.0:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The training of a language model, as conf/train_*.yaml writes it."""
+"""The training of a language model, as in conf/train_*.yaml."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class LMConfig(TrainingOptions):
 
     lm: str = option("awd_lstm", "model")
     lm_conf: dict[str, Any] = option({}, "arguments of the model")
-    batch_size: int = option(80, "columns of text side by side", least=1)
+    batch_size: int = option(80, "number of text columns side by side", least=1)
     bptt: int = option(70, "usual length of a sequence, in tokens", least=5)
     valid_batch_size: int = option(
-        10, "columns of the dev text; without effect on the result", least=1
+        10, "columns of the dev text; does not affect the result", least=1
     )
 
     optim: str = option("nt_asgd", "optimizer")
@@ -47,16 +47,16 @@ class LMConfig(TrainingOptions):
     )
     max_epoch: int = option(750, "epochs", least=1)
     grad_clip: float = option(
-        0.25, "largest norm of the gradient; 0 does not clip", least=0, infinite=True
+        0.25, "largest norm of the gradient; 0: no clipping", least=0, infinite=True
     )
     val_scheduler_criterion: list[str] = option(
-        _BEST[:2], "what a plateau schedule and the start of averaging watch", items=(2, 2)
+        _BEST[:2], "metric that a plateau schedule and the start of averaging watch", items=(2, 2)
     )
-    early_stopping_criterion: list[str] = option(_BEST, "what patience watches", items=(3, 3))
+    early_stopping_criterion: list[str] = option(_BEST, "metric that patience watches", items=(3, 3))
     best_model_criterion: list[list[str]] = option(
-        [_BEST], "what ranks epochs; the first one names the averaged model", items=(1, 1000)
+        [_BEST], "metrics that rank epochs; the first one names the averaged model", items=(1, 1000)
     )
-    keep_nbest_models: int = option(1, "epochs that are averaged into the final model", least=1)
+    keep_nbest_models: int = option(1, "number of epochs averaged into the final model", least=1)
 
     without_effect = (*TrainingOptions.without_effect, "valid_batch_size")
 
@@ -65,11 +65,11 @@ def load_lm_config(path: Path, given: Assignments | None = None) -> LMConfig:
     """Read a training configuration.
 
     Args:
-        path: of the YAML file.
-        given: options of the command line, over the file's.
+        path: path of the YAML file.
+        given: options of the command line, which override the file's.
 
     Raises:
-        ConfigError: listing every unknown key and every value of a wrong type,
+        ConfigError: listing every unknown key and every value of the wrong type,
             each with file and line.
     """
     content, lines = read_yaml(path)
@@ -78,7 +78,7 @@ def load_lm_config(path: Path, given: Assignments | None = None) -> LMConfig:
 
 
 def check_lm_config(config: LMConfig, where: str) -> None:
-    """Check a configuration against everything it names, before anything is built.
+    """Check a configuration against everything it names before anything is built.
 
     Raises:
         ConfigError: with all problems, one per line.

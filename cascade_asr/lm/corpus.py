@@ -1,6 +1,6 @@
-"""Text of a language model: where corpora keep it, its vocabulary, its token ids.
+"""Text for a language model: where corpora keep it, its vocabulary, its token ids.
 
-A token is a word between white space; every line, blank ones included, ends in
+A token is a word between white space; every line, including blank ones, ends in
 one ``<eos>``.
 """
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 EOS, UNKNOWN = "<eos>", "<unk>"
 PARTS = ("train", "valid", "test")
 
-# How the files of WikiText-2 and of similar corpora are called.
+# Names of the files of WikiText-2 and of similar corpora.
 _PART_NAMES = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
 _FILE_NAMES = ("wiki.{}.tokens", "wiki.{}.txt", "{}.txt", "{}.tokens")
 _FOLDERS = ("", "wikitext-2", "wikitext-2-v1")
@@ -32,7 +32,7 @@ _FOLDERS = ("", "wikitext-2", "wikitext-2-v1")
 
 @dataclass(frozen=True)
 class TextSizes:
-    """Size of a corpus: tokens with ``<eos>`` of each part, and different tokens in all."""
+    """Size of a corpus: tokens in each part, including ``<eos>``, and different tokens in all."""
 
     train: int
     valid: int
@@ -46,11 +46,11 @@ WIKITEXT2 = TextSizes(train=2_088_628, valid=217_646, test=245_569, vocabulary=3
 def find_parts(directory: Path, parts: tuple[str, ...] = PARTS) -> dict[str, Path]:
     """Find the training, dev and test text in a folder, whatever they are called.
 
-    ``wiki.train.tokens``, ``train.txt`` and the like, here or in a folder
+    They may be named ``wiki.train.tokens``, ``train.txt`` and the like, here or in a folder
     ``wikitext-2``; the dev part may be ``valid``, ``validation`` or ``dev``.
 
     Raises:
-        DataError: if a part is missing, or there only as a ``raw`` variant.
+        DataError: if a part is missing, or exists only as a ``raw`` variant.
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder")
@@ -80,16 +80,16 @@ def _refuse_raw(directory: Path) -> None:
         raise DataError(
             f"{raw[0]}: this is the raw variant of WikiText-2, without <unk> and with a "
             "vocabulary more than twice as large; its perplexities cannot be compared: "
-            "take wikitext-2-v1"
+            "use wikitext-2-v1"
         )
 
 
 def read_lines(path: Path) -> Iterator[list[str]]:
     """The tokens of each line, without ``<eos>``.
 
-    Words are between ASCII white space. Line ends are LF; CR before it is taken off
-    with a warning. Other blanks, and characters that are not seen, are letters of
-    their words; the first such line is named in a warning.
+    Words are separated by ASCII white space. Line ends are LF; a CR before it is removed
+    with a warning. Other blanks, and invisible characters, count as part of a word; a
+    warning names the first line with one.
 
     Raises:
         DataError: for text that is not UTF-8, with the byte offset, or that begins
@@ -99,7 +99,7 @@ def read_lines(path: Path) -> Iterator[list[str]]:
     if content.startswith(codecs.BOM_UTF8):
         raise DataError(
             f"{path}:1: the file begins with a byte order mark (U+FEFF), which would be part of "
-            "its first word; save it without"
+            "its first word; save it without one"
         )
     try:
         text = content.decode("utf-8")
@@ -122,7 +122,7 @@ def _warn_of_odd_characters(path: Path, lines: list[str]) -> None:
     for number, line in enumerate(lines, start=1):
         odd = "" if line.isascii() and line.isprintable() else odd_character(line.rstrip("\r"))
         if odd:
-            logger.warning("%s:%d: %s; sclite and this model see no blank there", path, number, odd)
+            logger.warning("%s:%d: %s; for sclite and this model this is not a blank", path, number, odd)
             return
 
 
@@ -139,9 +139,9 @@ def check_wikitext2(counts: dict[str, Counter[str]], directory: Path, strict: bo
     """Compare the counts of a corpus with WikiText-2's.
 
     Args:
-        counts: of each part.
-        directory: of the corpus, for messages.
-        strict: stop where they differ; else warn.
+        counts: token counts of each part.
+        directory: folder of the corpus, for messages.
+        strict: stop if they differ; else warn.
 
     Raises:
         DataError: if it is the raw variant, and with ``strict`` for any difference.
@@ -150,7 +150,7 @@ def check_wikitext2(counts: dict[str, Counter[str]], directory: Path, strict: bo
         raise DataError(
             f"{directory}: the training text has no {UNKNOWN} and {len(counts['train'])} "
             f"different tokens: this is the raw variant of WikiText-2, whose perplexities cannot "
-            "be compared; take wikitext-2-v1, or pass the folder with --text"
+            "be compared; use wikitext-2-v1, or pass the folder with --text"
         )
     found = TextSizes(
         *(counts[part].total() for part in PARTS),
@@ -171,11 +171,11 @@ class Vocabulary:
     """Tokens and their ids.
 
     Args:
-        tokens: in the order of their ids; with ``<unk>`` and an end-of-line token.
+        tokens: tokens in the order of their ids, including ``<unk>`` and an end-of-line token.
         eos: the end-of-line token: ``<eos>``, or ``<sos/eos>`` of an ASR token list.
 
     Raises:
-        DataError: if one of the two is missing or a token comes twice.
+        DataError: if one of the two is missing or a token occurs twice.
     """
 
     def __init__(self, tokens: list[str], eos: str = EOS) -> None:
@@ -183,7 +183,7 @@ class Vocabulary:
         self.ids = {token: index for index, token in enumerate(tokens)}
         if len(self.ids) != len(tokens):
             twice = next(token for token, n in Counter(tokens).items() if n > 1)
-            raise DataError(f"vocabulary: '{twice}' comes twice")
+            raise DataError(f"vocabulary: '{twice}' occurs twice")
         for token in (eos, UNKNOWN):
             if token not in self.ids:
                 raise DataError(f"vocabulary: no {token}")
@@ -195,7 +195,7 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Counter[str], min_count: int = 1) -> Vocabulary:
-        """``<eos>``, ``<unk>`` and the other tokens that are frequent enough, frequent ones first."""
+        """``<eos>``, ``<unk>`` and all other tokens that are frequent enough, by frequency."""
         ordinary = [
             token
             for token, count in counts.items()
@@ -205,10 +205,10 @@ class Vocabulary:
 
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
-        """Read ``tokens.txt``, one token a line.
+        """Read ``tokens.txt``, one token per line.
 
         Raises:
-            DataError: if it is missing or no vocabulary.
+            DataError: if it is missing or not a vocabulary.
         """
         if not path.is_file():
             raise DataError(f"{path}: no vocabulary; run stage 1")

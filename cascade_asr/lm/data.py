@@ -21,9 +21,9 @@ class TextData:
     """The training and the dev text; a `TrainingData`.
 
     Attributes:
-        texts: token ids (N,) of each text, by its name.
-        train_set, dev_set: their names.
-        vocabulary: of the ids.
+        texts: token ids (N,) of each text, by name.
+        train_set, dev_set: names of the two texts.
+        vocabulary: vocabulary of the ids.
         config: decides the batches.
     """
 
@@ -47,18 +47,18 @@ class TextData:
 
     @property
     def updates_per_epoch(self) -> int:
-        """Sequences of the training text, on average over epochs."""
+        """Number of sequences in the training text, averaged over epochs."""
         return len(self.train)
 
     @property
     def description(self) -> list[str]:
-        """A line a text."""
+        """One line per text."""
         return [
             f"vocabulary: {len(self.vocabulary)} tokens",
             (
                 f"{self.train_set}: {len(self.texts[self.train_set])} tokens in "
                 f"{self.config.batch_size} columns of {self.train.column_length}, about "
-                f"{len(self.train)} updates an epoch"
+                f"{len(self.train)} updates per epoch"
             ),
             f"{self.dev_set}: {len(self.texts[self.dev_set])} tokens",
         ]
@@ -88,4 +88,4 @@ class TextData:
         return [batch for batch in batches if len(batch)]
 
     def record(self, directory: Path) -> None:
-        """Nothing of a text is left out."""
+        """Write nothing, because nothing of a text is left out."""

@@ -1,9 +1,9 @@
-"""The dropouts of AWD-LSTM, each one mask for a whole sequence.
+"""The dropouts of AWD-LSTM, each with one mask for a whole sequence.
 
 Merity, Keskar, Socher, "Regularizing and Optimizing LSTM Language Models",
 ICLR 2018, section 3 (DropConnect) and section 4 (the others). All scale what
-they keep by 1/(1-p), do nothing in evaluation, and are submodules of their
-own, so that a frozen layer's dropout can be switched off alone.
+they keep by 1/(1-p), do nothing in evaluation, and are separate submodules, so
+that a frozen layer's dropout can be switched off by itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 
 def keep_mask(shape: tuple[int, ...], p: float, like: torch.Tensor) -> torch.Tensor:
-    """0 with probability ``p``, else 1/(1-p): a tensor of dtype and device of ``like``.
+    """0 with probability ``p``, else 1/(1-p), with the dtype and device of ``like``.
 
-    On a CPU ``bernoulli_`` takes 4 times as long as comparing random integers, 32 bits
-    for an element, with the 2^32 p-th of them.
+    On a CPU ``bernoulli_`` takes 4 times as long as drawing a random 32-bit integer per
+    element and comparing it with 2^32 p.
     """
     if p >= 1.0:
         return like.new_zeros(shape)
@@ -32,10 +32,10 @@ def keep_mask(shape: tuple[int, ...], p: float, like: torch.Tensor) -> torch.Ten
 
 
 class LockedDropout(_DropoutNd):
-    """Variational dropout: a feature that is dropped is dropped at all times."""
+    """Variational dropout: a dropped feature is dropped at all time steps."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(T, B, D) to the same, one mask (1, B, D) over T."""
+        """(T, B, D) to the same, with one mask (1, B, D) for all T."""
         if not self.training or self.p == 0.0:
             return inputs
         return inputs * keep_mask((1, *inputs.shape[1:]), self.p, inputs)
@@ -49,7 +49,7 @@ class EmbeddingDropout(_DropoutNd):
     ) -> torch.Tensor:
         """Tokens (T, B) int64 and their embeddings (T, B, D) to embeddings (T, B, D).
 
-        The same values and gradients as masking rows of the embedding matrix,
+        Values and gradients are those of masking rows of the embedding matrix,
         without a copy of that matrix.
         """
         if not self.training or self.p == 0.0:
@@ -58,10 +58,10 @@ class EmbeddingDropout(_DropoutNd):
 
 
 class DropConnect(_DropoutNd):
-    """Drops single weights of a matrix; sampled at each call, so call it once a sequence."""
+    """Drops single weights of a matrix; sampled at each call, so call it once per sequence."""
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """A weight matrix to the one that this sequence uses."""
+        """A weight matrix to the one used for this sequence."""
         if not self.training or self.p == 0.0:
             return weight
         return weight * keep_mask(tuple(weight.shape), self.p, weight)

@@ -23,7 +23,7 @@ def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
     """The model in ``exp/TAG/STAGE``, in evaluation mode on the CPU, and its vocabulary.
 
     Raises:
-        ConfigError: if there is none, or of another architecture than its configuration.
+        ConfigError: if there is none, or its architecture is not that of its configuration.
     """
     config = load_lm_config(directory / "config.yaml")
     vocabulary = Vocabulary.read(directory.parent / "tokens" / "tokens.txt")
@@ -37,7 +37,7 @@ def token_path(dump: Path, name: str) -> Path:
     """Token ids of a text that stage 2 wrote.
 
     Raises:
-        DataError: if they are not there.
+        DataError: if they are missing.
     """
     path = dump / name / "tokens.npy"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""How perplexities are computed, as conf/evaluate.yaml says it; needs no PyTorch to read."""
+"""Options for computing perplexities, as in conf/evaluate.yaml; reading them needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cascade_asr.yaml_file import read_yaml
 
 @dataclass
 class EvaluationConfig:
-    """Perplexities, as conf/evaluate.yaml writes it; the cache has WikiText-2's settings."""
+    """Options as in conf/evaluate.yaml; the cache has the settings for WikiText-2."""
 
-    batch_size: int = option(10, "columns of text side by side; without effect on the result")
+    batch_size: int = option(10, "text columns side by side; does not affect the result")
     cache_window: int = option(3785, "tokens in the neural cache; 0: no cache")
     cache_theta: float = option(0.662, "how peaked the cache's attention is")
     cache_weight: float = option(0.1279, "share of the cache, lambda")
@@ -24,7 +24,7 @@ def load_evaluation_config(path: Path) -> EvaluationConfig:
     """Read evaluation options.
 
     Raises:
-        ConfigError: with every unknown key and every wrong value.
+        ConfigError: listing every unknown key and every wrong value.
     """
     content, lines = read_yaml(path)
     config = from_mapping(EvaluationConfig, content, str(path), lines)

@@ -16,8 +16,8 @@ def load_fusion_scorer(directory: Path, tokens: list[str]) -> LanguageModelScore
     """The averaged language model of a finished training, in evaluation mode.
 
     Args:
-        directory: such as ``exp/lm/full``; its vocabulary is ``exp/lm/tokens``.
-        tokens: of the recogniser.
+        directory: folder such as ``exp/lm/full``; its vocabulary is ``exp/lm/tokens``.
+        tokens: tokens of the recogniser.
 
     Raises:
         ConfigError: if there is no finished training, or it lacks tokens.

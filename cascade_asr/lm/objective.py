@@ -1,4 +1,4 @@
-"""The language model as the trainer sees it: a loss for each batch, a state in between."""
+"""The language model as the trainer sees it: a loss per batch, a state between batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LanguageModel(AWDLSTM):
     def forward(self, batch: TextBatch | WholeText) -> tuple[torch.Tensor, Statistics]:
         """The loss of a batch, summed over its tokens, and what to log.
 
-        In training the hidden state goes on from the batch before, without its
+        In training the hidden state continues from the previous batch, without its
         gradient. ``loss`` in the statistics is the cross entropy in nats,
         without penalties. In evaluation the batch is a whole text.
         """
@@ -50,14 +50,14 @@ class LanguageModel(AWDLSTM):
         return loss, {"loss": (loss, float(len(text)))}
 
     def metric_names(self, split: str) -> list[str]:
-        """Names of what is logged for ``train`` or ``valid``."""
+        """Names of the metrics that are logged for ``train`` or ``valid``."""
         return ["loss", "perplexity"]
 
     def derived_metrics(self, means: dict[str, float]) -> dict[str, float]:
-        """Perplexity, which is no mean but follows from one."""
+        """Perplexity, which is not a mean but follows from one."""
         if "loss" not in means:
             return {}
-        return {"perplexity": math.exp(min(means["loss"], 700.0))}  # float64 ends at exp(709)
+        return {"perplexity": math.exp(min(means["loss"], 700.0))}  # float64 overflows above exp(709)
 
     # ---- the state that is carried from batch to batch ------------------------
 
@@ -68,10 +68,10 @@ class LanguageModel(AWDLSTM):
         return self._carried
 
     def training_state(self) -> list[list[torch.Tensor]]:
-        """What a checkpoint keeps beside the weights: the carried hidden state."""
+        """What a checkpoint keeps besides the weights: the carried hidden state."""
         return [list(pair) for pair in self._carried or []]
 
     def load_training_state(self, state: list[list[torch.Tensor]]) -> None:
-        """Go on from `training_state`."""
+        """Continue from `training_state`."""
         device = self.softmax.bias.device
         self._carried = [(h.to(device), c.to(device)) for h, c in state] or None

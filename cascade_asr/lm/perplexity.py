@@ -1,19 +1,19 @@
 """Exact log-probabilities of a text, many tokens at a time.
 
-The definition: the model reads ``<eos>`` and then the text from its first to
-its last token, the hidden state carried over from beginning to end, and each of
-the N tokens is predicted once. Read one token after another that would be slow, so the
-text is cut into B columns that are read side by side:
+By definition, the model reads ``<eos>`` and then the text from its first to its
+last token, the hidden state is carried from beginning to end, and each of the N
+tokens is predicted once. Reading one token at a time would be slow, so the text
+is cut into B columns that are read side by side:
 
-1. All columns start from a zero state. The first column is then right already;
+1. All columns start from a zero state. For the first column this is already correct;
    the state at the end of each piece (``piece`` tokens) is remembered.
 2. Every other column is read again from the state in which its left neighbour
-   ended, until its state agrees with the remembered one to ``TOLERANCE``: an
-   LSTM forgets. From there on the first reading was right.
-3. A column that did not agree up to its end has a new end state, and its right
-   neighbour is read again. After at most B rounds nothing is left to do.
+   ended, until its state agrees with the remembered one to within ``TOLERANCE``,
+   because an LSTM forgets. From there on the first reading was correct.
+3. A column that never agreed has a new end state, and its right neighbour is read
+   again. After at most B rounds nothing is left to do.
 
-Columns are filled to equal length with tokens that are neither predicted nor
+Columns are padded to equal length with tokens that are neither predicted nor
 passed on. So no token is left out, none is predicted without its context, and
 the result does not depend on B.
 """
@@ -29,8 +29,8 @@ from torch.nn import functional
 
 from cascade_asr.lm.awd_lstm import AWDLSTM, State, full_precision
 
-TOLERANCE = 1e-6  # of hidden states and cells, absolute
-FILLING = -100  # target of a position behind the end of the text
+TOLERANCE = 1e-6  # absolute, for hidden states and cells
+FILLING = -100  # target of a position beyond the end of the text
 
 
 @dataclass
@@ -40,7 +40,7 @@ class ScoredText:
     Attributes:
         log_probabilities: (N,) float64, natural logarithm, of each token.
         hidden: (N, E) float32, the last LSTM layer's output that predicts each
-            token; None where it was not asked for.
+            token; None if it was not asked for.
     """
 
     log_probabilities: torch.Tensor
@@ -68,7 +68,7 @@ def score_text(
         tokens: (N,) token ids, N > 0.
         eos: id of ``<eos>``, which the text follows.
         columns: B, read side by side; does not change the result.
-        piece: tokens of a column read in one call; neither.
+        piece: tokens of a column read in one call; does not change the result.
         keep_hidden: also return hidden vectors, for the cache.
     """
     model.eval()
@@ -76,7 +76,7 @@ def score_text(
 
 
 class _Reading:
-    """The columns of one text, their states and what was found in them."""
+    """The columns of one text, their states and their results."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Reading:
         self.ends: list[State] = []  # after each piece, all columns
 
     def run(self) -> ScoredText:
-        """Read all columns, and again what began in a wrong state."""
+        """Read all columns, and re-read those that began in a wrong state."""
         columns = self.inputs.size(1)
         state = self.model.initial_state(columns)
         everything = torch.arange(columns)

@@ -1,4 +1,4 @@
-"""An LSTM layer with DropConnect on its recurrent weights, in the fused kernels."""
+"""An LSTM layer with DropConnect on its recurrent weights, using the fused kernels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LayerState = tuple[torch.Tensor, torch.Tensor]
 
 
 class DropConnectLSTM(nn.LSTM):
-    """One LSTM layer whose hidden-to-hidden weights are dropped, once a sequence.
+    """One LSTM layer whose hidden-to-hidden weights are dropped, once per sequence.
 
-    The parameters are those of a one-layer ``nn.LSTM``, names included, and
-    hold the weights before dropout. The dropped matrix goes to PyTorch's fused
-    LSTM (oneDNN or cuDNN) as one of its arguments, so no parameter is ever
-    replaced and gradients reach the raw weights through the mask.
+    The parameters are those of a one-layer ``nn.LSTM``, including their names, and
+    hold the weights before dropout. The dropped matrix is an argument of PyTorch's
+    fused LSTM (oneDNN or cuDNN), so no parameter is ever replaced and gradients
+    reach the raw weights through the mask.
 
     Args:
         input_size, hidden_size: D and H.
@@ -41,10 +41,10 @@ class DropConnectLSTM(nn.LSTM):
 
 
 def pack(*weights: torch.Tensor) -> list[torch.Tensor]:
-    """Copy weights one after another into one block of memory, as cuDNN wants them.
+    """Copy weights into one contiguous block of memory, as cuDNN requires.
 
-    For one LSTM layer that is: input, recurrent, and both biases. Weights that lie
-    elsewhere are copied by PyTorch at every call, with a warning. Gradients pass.
+    For one LSTM layer these are: input, recurrent, and both biases. PyTorch copies weights
+    that are stored otherwise at every call, with a warning. Gradients pass through.
     """
     return list(_Pack.apply(*weights))
 

@@ -1,4 +1,4 @@
-"""The language model as a scorer of a beam search, ours or ESPnet's, for shallow fusion."""
+"""The language model as a scorer in a beam search, ours or ESPnet's, for shallow fusion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cascade_asr.networks.fast.packed import Product
 
 BatchScorerInterface = espnet_module("espnet.nets.scorer_interface").BatchScorerInterface
 
-IMPOSSIBLE = -1.0e10  # score of a token that no text contains
+IMPOSSIBLE = -1.0e10  # score of a token that never occurs in a text
 
 
 class LanguageModelScorer(nn.Module, BatchScorerInterface):
@@ -25,10 +25,10 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
     step reads one token, however long the hypothesis is.
 
     Args:
-        model: trained on text in the tokens of the speech recogniser.
-        vocabulary: of the model.
-        tokens: the recogniser's, ``<blank>`` first, ``<sos/eos>`` last. They may stand
-            in another order than the model's, whose ``<eos>`` is ``<sos/eos>``.
+        model: model trained on text in the tokens of the speech recogniser.
+        vocabulary: vocabulary of the model.
+        tokens: the recogniser's, ``<blank>`` first, ``<sos/eos>`` last. Their order may
+            differ from that of the model's, whose ``<eos>`` is ``<sos/eos>``.
 
     Raises:
         ConfigError: if the model lacks a token.
@@ -52,7 +52,7 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
         )
 
     def steps(self) -> LanguageModelSteps:
-        """What begins to score the hypotheses about a batch, in our own search."""
+        """The function that starts scoring the hypotheses for a batch in our own search."""
         return LanguageModelSteps(self)
 
     def init_state(self, encoder_output: torch.Tensor) -> State:
@@ -65,7 +65,7 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
     def score(
         self, prefix: torch.Tensor, state: State, encoder_output: torch.Tensor
     ) -> tuple[torch.Tensor, State]:
-        """Tokens so far (U,) and the state before the last to log-probabilities (V,) and the next."""
+        """Tokens (U,) and the state before the last one to log-probabilities (V,) and new state."""
         scores, states = self.batch_score(prefix.unsqueeze(0), [state], encoder_output)
         return scores[0], states[0]
 
@@ -77,7 +77,7 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
         stacked = [
             tuple(torch.stack(parts, dim=1) for parts in zip(*layer, strict=True))
             for layer in zip(*states, strict=True)
-        ]  # (h, c) a layer, each (1, B, H)
+        ]  # (h, c) per layer, each (1, B, H)
         raw, _, after = self.model.outputs(self.ids[prefixes[:, -1:]].t(), stacked)
         scores = full_precision(self.model.softmax(raw[0])).log_softmax(dim=1)[:, self.ids]
         scores = scores.index_fill(1, self.impossible, IMPOSSIBLE)
@@ -86,10 +86,10 @@ class LanguageModelScorer(nn.Module, BatchScorerInterface):
 
 
 class LanguageModelSteps:
-    """Weights of a language model, prepared for all the batches that are searched with it.
+    """Weights of a language model, prepared for all batches that are searched with it.
 
     Args:
-        scorer: the model, whose weights stay as they are, and its tokens in the
+        scorer: the model, whose weights must not change, and its tokens in the
             recogniser's order.
     """
 
@@ -105,7 +105,7 @@ class LanguageModelSteps:
     def __call__(
         self, encoder_output: torch.Tensor, lengths: torch.Tensor, width: int
     ) -> LanguageModelStep:
-        """Begin to score ``width`` hypotheses about each utterance of a batch (B, T', H)."""
+        """Start scoring ``width`` hypotheses for each utterance of a batch (B, T', H)."""
         return LanguageModelStep(self, encoder_output.size(0) * width)
 
 
@@ -113,13 +113,13 @@ class LanguageModelStep:
     """Scores the next token of N hypotheses in our own search.
 
     Args:
-        weights: of the model.
-        hypotheses: N.
+        weights: weights of the model.
+        hypotheses: N, number of hypotheses.
     """
 
     def __init__(self, weights: LanguageModelSteps, hypotheses: int) -> None:
         self._of = weights
-        # (h, c) a layer, (N, H) each
+        # (h, c) per layer, (N, H) each
         self._state = [
             tuple(each[0] for each in pair)
             for pair in weights.scorer.model.initial_state(hypotheses)
@@ -136,8 +136,8 @@ class LanguageModelStep:
         return scores[:, scorer.ids].index_fill_(1, scorer.impossible, IMPOSSIBLE)
 
     def select(self, rows: torch.Tensor) -> None:
-        """Hypotheses become those of ``rows``, which may be fewer."""
+        """Replace the hypotheses by those of ``rows``, which may be fewer."""
         self._state = [tuple(each.index_select(0, rows) for each in pair) for pair in self._state]
 
     def keep(self, utterances: torch.Tensor) -> None:
-        """Nothing here belongs to an utterance."""
+        """Do nothing, as no state belongs to an utterance."""

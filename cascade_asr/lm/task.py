@@ -1,4 +1,4 @@
-"""Language modelling as a task of the cascade: model, data and transfer of one experiment."""
+"""Language modelling as a task for the cascade: model, data and transfer of one experiment."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TextTask:
         """Token ids (N,) of a text.
 
         Raises:
-            DataError: if they are not there or empty.
+            DataError: if they are missing or empty.
         """
         path = token_path(self.experiment.dump, name)
         tokens = np.load(path)
@@ -69,7 +69,7 @@ class TextTask:
     def load_config(
         self, path: Path, given: Assignments | None = None
     ) -> tuple[LMConfig, list[str]]:
-        """A configuration of a language model."""
+        """Load a configuration of a language model."""
         return load_lm_config(path, given), []
 
     def check_config(self, config: LMConfig, where: str) -> None:
@@ -77,7 +77,7 @@ class TextTask:
         check_lm_config(config, where)
 
     def build_model(self, config: LMConfig, seed: int) -> LanguageModel:
-        """A model with new weights; the caller's random state is left alone."""
+        """A model with new weights; the caller's random state is not changed."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return MODELS[config.lm](len(self.vocabulary), **config.lm_conf)
@@ -85,11 +85,11 @@ class TextTask:
     def stage_layers(
         self, model: LanguageModel, config: LMConfig, layering: Layering
     ) -> tuple[LMConfig, list[Layer]]:
-        """The layers of the stages; with ``untie`` those of a model of two matrices.
+        """The layers of the stages; with ``untie`` those of a model with two matrices.
 
         Raises:
-            ConfigError: if the weights are tied and ``tying`` is left open, or
-                the other way round; for a ``grain`` that this model lacks.
+            ConfigError: if the weights are tied and ``tying`` is not given, or vice
+                versa; for a ``grain`` that this model lacks.
         """
         grain, tying = layering.grain, layering.tying
         if grain == "fine":
@@ -118,7 +118,7 @@ class TextTask:
         """The texts of the experiment.
 
         Raises:
-            ConfigError: for more than one process: a text is read in its order.
+            ConfigError: for more than one process, because a text is read in order.
         """
         if ranks.world_size > 1:
             raise ConfigError(
@@ -133,7 +133,7 @@ class TextTask:
         """Require the vocabulary of a model in another folder to be ours.
 
         Raises:
-            ConfigError: if it differs, or is not there.
+            ConfigError: if it differs or is missing.
         """
         path = other.parent / "tokens" / "tokens.txt"
         if not path.is_file() or path.read_bytes() != self._vocabulary_path.read_bytes():
@@ -143,7 +143,7 @@ class TextTask:
             )
 
     def differences(self, trained: LMConfig, given: LMConfig, reads_input: bool) -> list[str]:
-        """Another kind of model; all that changes its function shows in the shapes."""
+        """A different kind of model; all other differences of function show in the shapes."""
         if trained.lm == given.lm:
             return []
         return [f"lm: the model has {trained.lm}, not {given.lm}"]

@@ -1,7 +1,7 @@
 """Connectionist temporal classification (CTC) on top of the encoder.
 
-ESPnet's CTC module with two differences: dropout acts in training only
-(ESPnet's is always on), and the loss of each utterance is at hand.
+ESPnet's CTC module with two differences: dropout is active only in training
+(ESPnet's is always on), and the loss of each utterance is available.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class CTC(espnet_module("espnet2.asr.ctc").CTC):
 
         Returns:
             (B,) float32; 0 for an utterance with fewer frames than its tokens
-            need (``zero_infinity``, on by default), which then gives no gradient.
+            need (``zero_infinity``, on by default), which then contributes no gradient.
         """
         logits = self.ctc_lo(self.dropout(encoder_output))
         log_probabilities = logits.float().log_softmax(dim=2).transpose(0, 1)  # (T', B, V)
@@ -72,6 +72,6 @@ class CTC(espnet_module("espnet2.asr.ctc").CTC):
         tokens: torch.Tensor,
         token_lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """Mean of `losses` over the batch; each divided by B where ``reduce`` is off."""
+        """Mean of `losses` over the batch; if ``reduce`` is off, each one divided by B."""
         losses = self.losses(encoder_output, encoder_lengths, tokens, token_lengths)
         return losses.mean() if self.reduce else losses / len(losses)

@@ -14,9 +14,9 @@ from types import ModuleType
 def espnet_module(name: str) -> ModuleType:
     """Import a module of ESPnet by the name it has in release 202511.
 
-    Later releases keep ``espnet.*`` as ``espnet2.legacy.*``: tried second.
-    ESPnet's notice that Flash Attention is missing, printed at import, is not
-    for our users and is dropped; anything else it prints goes to stderr.
+    Later releases have ``espnet.*`` as ``espnet2.legacy.*``, which is tried second.
+    ESPnet's notice that Flash Attention is missing, printed at import, does not
+    concern our users and is dropped; anything else it prints goes to stderr.
 
     Args:
         name: such as ``"espnet2.asr.ctc"`` or ``"espnet.nets.scorer_interface"``.
@@ -47,7 +47,7 @@ def _import_with_fallback(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def quiet_espnet() -> Iterator[None]:
-    """Keep what ESPnet tells the root logger, line by line, out of our users' logs."""
+    """Keep ESPnet's line-by-line messages to the root logger out of our users' logs."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

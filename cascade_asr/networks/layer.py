@@ -1,10 +1,10 @@
-"""What the parts of a network promise to each other.
+"""The interfaces between the parts of a network.
 
 Axes, in every shape comment of this package:
 
     B batch (utterances), T frames, U tokens, D features, V vocabulary
 
-Lengths are int64 tensors of shape (B,) and count valid positions; what lies
+Lengths are int64 tensors of shape (B,) and count valid positions; everything
 beyond them is padding and never changes a valid output.
 """
 
@@ -26,7 +26,7 @@ class Layer:
     """One step of the data flow that a cascade can freeze or train again.
 
     A layer is a set of parameters, not a submodule: the layers of a fused
-    multi-layer LSTM live in one submodule and differ only by suffix.
+    multi-layer LSTM are in one submodule and differ only by suffix.
 
     Attributes:
         name: what users write in ``cuts``, such as ``"encoder.rnn1"``.
@@ -44,7 +44,7 @@ class Layer:
     aliases: tuple[str, ...] = ()
 
     def prefixed(self, prefix: str) -> Layer:
-        """The same layer, seen from the module that holds its owner as ``prefix``."""
+        """The same layer, seen from the module that contains its owner as ``prefix``."""
 
         def longer(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(f"{prefix}.{name}" for name in names)
@@ -68,7 +68,7 @@ class Layering:
 
     Attributes:
         grain: ``layer``, ``module`` or ``fine``.
-        tying: what becomes of a matrix that two layers share, one of `TYINGS`; None where
+        tying: what to do with a matrix that two layers share, one of `TYINGS`; None if
             none is shared.
     """
 
@@ -76,7 +76,8 @@ class Layering:
     tying: str | None = None
 
     def require_nothing_tied(self, what: str) -> None:
-        """
+        """Refuse ``tying`` for a model without tied weights.
+
         Raises:
             ConfigError: if ``tying`` is given, for ``what``, which shares nothing.
         """
@@ -96,7 +97,7 @@ class Encoder(Protocol):
         """H, the width of the encoder output."""
 
     def output_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
-        """T' for each T, without running the network; 0 where T is too short."""
+        """T' for each T, without running the network; 0 if T is too short."""
 
     def layers(self) -> list[Layer]:
         """Layers of the encoder, names relative to it, bottom to top."""
@@ -137,9 +138,9 @@ def layer_of(
     Args:
         network: the encoder, decoder or model that the names are relative to.
         name: the layer's name.
-        owners: dotted names of submodules or of single parameters. Dropout
-            submodules of these are found by themselves.
-        dropouts: dotted names of further dropout submodules, kept elsewhere.
+        owners: dotted names of submodules or of single parameters. Their dropout
+            submodules are found automatically.
+        dropouts: dotted names of further dropout submodules, located elsewhere.
         aliases: other names for the layer.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Going on from outputs of an encoder's lower layers that were computed before.
+"""Continue from stored outputs of an encoder's lower layers.
 
-An encoder gives its layers as functions, in order, to `run_layers`. Where somebody keeps
-the outputs of one of them (`keeping`), the layers up to it run once a batch.
+An encoder passes its layers as functions, in order, to `run_layers`. If the outputs of
+one of them are kept (`keeping`), the layers up to it run only once per batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-State = tuple[torch.Tensor | None, ...]  # sequence, lengths and whatever else a layer hands on
+State = tuple[torch.Tensor | None, ...]  # sequence, lengths and whatever else a layer passes on
 Step = Callable[..., State]
 
 
@@ -22,7 +22,7 @@ class Kept(Protocol):
     layer: str  # relative to the encoder
 
     def recall(self) -> State | None:
-        """What `keep` was given; None for a batch that was not seen yet."""
+        """What `keep` was given; None for a batch not seen before."""
 
     def keep(self, state: State) -> None:
         """Remember the outputs."""
@@ -33,7 +33,7 @@ _kept: list[Kept] = []
 
 @contextmanager
 def keeping(kept: Kept | None) -> Iterator[None]:
-    """Inside, `run_layers` goes on from what is kept of its batch, or keeps it."""
+    """Inside, `run_layers` continues from the kept outputs for its batch, or keeps them."""
     if kept is None:
         yield
         return
@@ -45,7 +45,7 @@ def keeping(kept: Kept | None) -> Iterator[None]:
 
 
 def is_kept() -> bool:
-    """Whether the outputs of a layer are kept."""
+    """Whether the outputs of a layer are being kept."""
     return bool(_kept)
 
 
@@ -55,7 +55,7 @@ def run_layers(steps: list[tuple[str, Step]], state: State) -> State:
     Args:
         steps: name and function of each layer, bottom to top; a function takes the state's
             entries as arguments.
-        state: what the first one takes.
+        state: arguments of the first function.
     """
     kept = _kept[-1] if _kept else None
     top = [name for name, _ in steps].index(kept.layer) if kept else -1

@@ -6,7 +6,7 @@ import torch
 
 
 def valid_positions(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """True where a position lies inside its utterance.
+    """Mask of positions that lie inside their utterance.
 
     Args:
         lengths: (B,) int64.
@@ -19,11 +19,11 @@ def valid_positions(lengths: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def zero_padding(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Set what lies beyond each length of a (B, T, D) tensor to zero."""
+    """Set everything beyond each length in a (B, T, D) tensor to zero."""
     valid = valid_positions(lengths.to(sequence.device), sequence.size(1))
     return sequence.masked_fill(~valid.unsqueeze(2), 0.0)
 
 
 def is_on_host(tensor: torch.Tensor) -> bool:
-    """Whether its values are read without waiting for a device, so that a loop may be quicker."""
+    """Whether values can be read without waiting for a device, so that a loop may be faster."""
     return tensor.device.type == "cpu"

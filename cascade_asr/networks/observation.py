@@ -1,7 +1,7 @@
-"""Outputs of a network's layers, for whoever looks into it.
+"""Outputs of a network's layers, for inspection.
 
-Most layers are submodules, whose outputs hooks see. Where a network applies a layer's
-weights without calling a submodule, it names the output itself, with `observed`.
+Most layers are submodules, whose outputs hooks can see. Where a network applies a layer's
+weights without calling a submodule, it names the output itself with `observed`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _open: list[dict[str, torch.Tensor]] = []
 
 
 def observed(name: str, output: torch.Tensor) -> torch.Tensor:
-    """The output as it is; kept under the layer's name where somebody observes."""
+    """Return the output unchanged; during observation, keep it under the layer's name."""
     for kept in _open:
         kept[name] = output.detach().clone()
     return output
@@ -26,15 +26,15 @@ def observed(name: str, output: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def observe(model: nn.Module, layers: Iterable[Layer]) -> Iterator[dict[str, torch.Tensor]]:
-    """Collect the output of each layer of the calls inside.
+    """Collect the output of each layer during calls inside.
 
     Args:
-        model: that the layers' names are relative to.
-        layers: the output of the submodule of each that ran last is kept.
+        model: the model that the layers' names are relative to.
+        layers: for each of them, the output of its submodule that ran last is kept.
 
     Yields:
-        Outputs by layer name, of the last call; layers that ran unseen are not in it.
-        What `observed` names is there by the name that the network gave.
+        Outputs of the last call by layer name, without layers that hooks did not see.
+        Outputs named by `observed` have the name that the network gave.
     """
     kept: dict[str, torch.Tensor] = {}
     modules = dict(model.named_modules())
@@ -53,7 +53,7 @@ def observe(model: nn.Module, layers: Iterable[Layer]) -> Iterator[dict[str, tor
 
 
 def _owners(layer: Layer, modules: dict[str, nn.Module]) -> list[str]:
-    """Submodules that own the layer's parameters and nothing else, the outer ones too."""
+    """Submodules that own parameters of the layer and no others, including outer ones."""
     own = set(layer.parameters)
     found = []
     for name, module in modules.items():

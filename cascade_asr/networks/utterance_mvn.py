@@ -1,8 +1,8 @@
 """ESPnet's normalisation of each utterance, independent of padding.
 
-Difference from ESPnet 202511, on purpose: there, once the mean is subtracted, the
-padding holds its negative, which counts in the variance. An utterance that is
-decoded in a batch was then scaled otherwise than alone.
+Intended difference from ESPnet 202511: there, once the mean is subtracted, the
+padding holds its negative, which enters the variance. An utterance decoded in a
+batch is then scaled differently from the same utterance alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _espnet = espnet_module("espnet2.layers.utterance_mvn")
 
 
 class UtteranceMVN(_espnet.UtteranceMVN):
-    """Zero mean of each utterance, and unit variance where it is asked for."""
+    """Zero mean for each utterance, and unit variance if asked for."""
 
     def forward(
         self, x: torch.Tensor, ilens: torch.Tensor | None = None

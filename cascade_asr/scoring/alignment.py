@@ -1,8 +1,8 @@
 """sclite's alignment: a substitution costs 4, an insertion or a deletion 3.
 
-Ties decide the published numbers. In each cell the diagonal wins if it costs no
-more than both others, else the deletion if it is strictly cheaper than the
-insertion, else the insertion; the path is read backwards from the end.
+Published numbers depend on how ties are broken. In each cell the diagonal wins if
+it costs no more than both others, else the deletion if it is strictly cheaper than
+the insertion, else the insertion; the path is read backwards from the end.
 
 Plain transcripts are aligned many at a time, one anti-diagonal of all their
 tables per numpy call; networks one by one.
@@ -38,7 +38,7 @@ WordPair = tuple[Sequence[bytes], Sequence[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Two word sequences and the operations that join them.
+    """Two word sequences and the operations that align them.
 
     Attributes:
         reference: words that ``C``, ``S`` and ``D`` consume, in order.
@@ -55,7 +55,7 @@ class Alignment:
     def runs(self) -> Iterator[tuple[bytes, Sequence[bytes], Sequence[bytes]]]:
         """Yield (operations, reference words, hypothesis words) of each run.
 
-        A run is one wrong column, or as many correct ones as follow each other.
+        A run is one wrong column, or a maximal sequence of correct ones.
         """
         row = column = 0
         for match in _RUNS.finditer(self.operations):
@@ -111,7 +111,7 @@ def align_words(pairs: Sequence[WordPair]) -> list[bytes]:
     pending: list[tuple[int, int, int]] = []
     for index, (reference, hypothesis) in enumerate(pairs):
         rows, columns = len(reference), len(hypothesis)
-        # Only the common end can be cut off: by the tie rule a common
+        # Only a common end can be cut off: under the tie rule a common
         # beginning does not always align with itself.
         while rows and columns and reference[rows - 1] == hypothesis[columns - 1]:
             rows -= 1
@@ -219,7 +219,7 @@ def _trace(
         move = moves[row + column, row, utterance]
         if (move == ORIGIN).all():
             break
-        # At a border the index -1 reads a word that is not used there.
+        # At a border the index -1 reads a word, which is not used there.
         same = reference[row - 1, utterance] == hypothesis[column - 1, utterance]
         letters[:, step] = np.choose(
             move, (np.where(same, CORRECT, SUBSTITUTION), DELETION, INSERTION, 0)
@@ -232,8 +232,8 @@ def _trace(
 def align_networks(reference: Network, hypothesis: Network) -> Alignment:
     """Align two networks along their cheapest pair of paths.
 
-    Costs with a null word are added in single precision, as in sclite, because
-    the rounding decides ties between paths with several null words.
+    Costs of a null word are added in single precision, as in sclite, because
+    rounding decides ties between paths with several null words.
     """
     single = any(word.null for word in (*reference.words, *hypothesis.words))
     gaps = [_gap_cost(word) for word in hypothesis.words]
@@ -257,9 +257,9 @@ class _Row:
     """One row of the table.
 
     Attributes:
-        number: of the row.
-        cost: of the cheapest path into each cell.
-        back: the (row, column) that path comes from.
+        number: number of the row.
+        cost: cost of the cheapest path into each cell.
+        back: the (row, column) that this path comes from.
         entry: for each column, the cheapest of its preceding columns.
     """
 
@@ -327,7 +327,7 @@ def _cheapest(arcs: list[int], cost: list[Any]) -> int:
 
 
 def _pair_costs(words: list[Word], others: list[Word]) -> dict[Word, list[int]]:
-    """For each different word, its cost against each word of the other side."""
+    """For each distinct word, its cost against each word of the other side."""
     return {word: [_pair_cost(word, other) for other in others] for word in set(words)}
 
 
@@ -344,7 +344,7 @@ def _pair_cost(word: Word, other: Word) -> int:
 
 
 def matches(word: Word, other: Word) -> bool:
-    """Whether two words count as the same, fragments by their beginning or end."""
+    """Whether two words count as equal; fragments match by their beginning or end."""
     first, second = word.match, other.match
     if word.fragment or other.fragment:
         for part, whole in ((first, second), (second, first)):

@@ -38,7 +38,7 @@ class Change:
 
 
 def changes(result_a: ScoreResult, result_b: ScoreResult) -> list[Change]:
-    """Utterances whose hypotheses differ, those that B worsened most first.
+    """Utterances whose hypotheses differ, beginning with those that B made worst.
 
     Raises:
         DataError: if the systems were not scored on the same utterances.

@@ -1,4 +1,4 @@
-"""Word networks: what a transcript with alternates becomes.
+"""Word networks, which transcripts with alternates become.
 
 An alternation ``{ a / b c }`` opens parallel paths. Which of several equally
 good paths wins depends on the order in which arcs enter a node, so this module
@@ -99,7 +99,7 @@ def _graph(
 
 
 def _join(branch: tuple[_Node, _Node], source: _Node, target: _Node) -> None:
-    """Put a branch between two nodes, behind the branches already there."""
+    """Put a branch between two nodes, after the existing branches."""
     start, stop = branch
     for arc in start.outgoing:
         arc.source = source
@@ -112,8 +112,8 @@ def _join(branch: tuple[_Node, _Node], source: _Node, target: _Node) -> None:
 def _expand_characters(start: _Node, options: ScoringOptions) -> None:
     """Replace each word by a chain of its characters, in sclite's depth-first order.
 
-    The chain's last arc goes to the end of the target's list: a word of one
-    character keeps its place before it.
+    The chain's last arc goes to the end of the target's list, while a one-character
+    word keeps its earlier place.
     """
     stack, seen = [start], {id(start)}
     while stack:

@@ -1,4 +1,4 @@
-"""What a user can ask of the scorer; the same choices as sclite's flags."""
+"""Options of the scorer; the choices are those of sclite's flags."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class ScoringOptions:
     """How words are read, matched and counted.
 
     Attributes:
-        id_type: where an utterance id ends its speaker (sclite ``-i``).
+        id_type: how an utterance id names its speaker (sclite ``-i``).
         case_sensitive: compare A-Z and a-z as different (``-s``).
         encoding: ``"utf-8"``, or empty for bytes (``-e``).
         characters: score characters instead of words (``-c``).
         spaces: with ``characters``, count the space between two words as a character,
-            as ESPnet's CER and the one of training do; sclite's ``-c`` leaves it out.
+            as ESPnet's CER and the CER in training do; sclite's ``-c`` leaves it out.
         no_ascii: with ``characters``, keep runs of ASCII whole (``-c NOASCII``).
         delete_hyphen: with ``characters``, drop hyphens (``-c DH``).
         optional_deletable: ``(word)`` may be missing without an error (``-D``).
-        fragments: ``wh-`` matches any word that begins so (``-F``).
+        fragments: ``wh-`` matches any word that begins with ``wh`` (``-F``).
 
     Raises:
-        ConfigError: for an unknown name or options that exclude each other.
+        ConfigError: for an unknown name or incompatible options.
     """
 
     id_type: str = "rm"
@@ -54,5 +54,5 @@ class ScoringOptions:
             raise ConfigError("--no-ascii, --delete-hyphen and --spaces need --char")
 
     def fold(self, text: bytes) -> bytes:
-        """Lower A-Z, and nothing else, unless the comparison is case-sensitive."""
+        """Turn A-Z, and nothing else, into lower case, unless case matters."""
         return text if self.case_sensitive else text.lower()

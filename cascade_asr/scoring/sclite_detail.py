@@ -103,7 +103,7 @@ def _word_lists(result: ScoreResult) -> list[bytes]:
 
 
 def _word_list(title: bytes, words: list[bytes]) -> bytes:
-    """Entries by falling count, then by byte order."""
+    """Entries by decreasing count, then in byte order."""
     counts = Counter(words)
     lines = [
         b"%-30b   Total                 (%d)\n" % (title, len(counts)),

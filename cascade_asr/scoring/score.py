@@ -14,7 +14,7 @@ from cascade_asr.scoring.options import ScoringOptions
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Words by their fate, and the utterances they came from."""
+    """Numbers of correct and wrong words, and of the utterances they came from."""
 
     correct: int = 0
     substitutions: int = 0
@@ -35,7 +35,7 @@ class Counts:
 
     @property
     def error_rate(self) -> float:
-        """Errors in percent of the reference words; 0 where there are none, as sclite."""
+        """Errors in percent of the reference words; 0 if there are none, as in sclite."""
         return percent(self.errors, self.words)
 
     @property
@@ -56,7 +56,7 @@ class Utterance:
     """One aligned utterance.
 
     Attributes:
-        identifier: with parentheses, folded as the options say.
+        identifier: the id with parentheses, case-folded as the options say.
         speaker: as sclite reads it from the id.
         counts: words correct, substituted, deleted, inserted.
     """
@@ -101,7 +101,7 @@ class ScoreResult:
     """The score of one system on one set.
 
     Attributes:
-        title: what reports call the system.
+        title: name of the system in reports.
         utterances: in the order of the hypothesis.
         options: how words were read and matched.
         warnings: what was odd in the input.
@@ -142,7 +142,7 @@ class ScoreResult:
 
 
 def percent(part: float, whole: float) -> float:
-    """``part`` of ``whole`` in percent; 0 of nothing is 0.
+    """``part`` of ``whole`` in percent; 0 if ``whole`` is 0.
 
     The division comes first, as in sclite: the last bit decides how 6.25 is rounded.
     """

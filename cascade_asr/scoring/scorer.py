@@ -68,7 +68,7 @@ def score_transcripts(
         title: name of the system in reports.
         strict: make a reference without a hypothesis an error.
         speaker_required: make an id that names no speaker an error.
-        warnings: of the reading, to go with the result.
+        warnings: warnings from reading, to be kept with the result.
 
     Raises:
         DataError: with file and line; see `_check_ids` and `words.tokens`.
@@ -107,13 +107,13 @@ def _check_ids(
     reference: Transcripts, hypothesis: Transcripts, strict: bool, report: Report
 ) -> None:
     if not hypothesis.lines:
-        raise DataError(f"{hypothesis.source}: holds no utterance")
+        raise DataError(f"{hypothesis.source}: contains no utterance")
     unknown = [key for key in hypothesis.lines if key not in reference.lines]
     if unknown:
         raise DataError(
             f"{hypothesis.where(unknown[0])}: hypothesis {unknown[0].decode('utf-8', 'replace')} "
             f"has no reference in {reference.source} ({len(unknown)} of "
-            f"{len(hypothesis.lines)}); are both sides of the same set?"
+            f"{len(hypothesis.lines)}); do both sides belong to the same set?"
         )
     missing = [key for key in reference.lines if key not in hypothesis.lines]
     if missing:
@@ -151,7 +151,7 @@ def _align(
         texts = (options.fold(reference.lines[identifier].text), options.fold(line.text))
         words = [plain_words(text, options) for text in texts]
         if words[0] is not None and words[1] is not None:
-            # One object per word, not per occurrence: half the memory.
+            # One object per word instead of one per occurrence halves the memory.
             reference_words, hypothesis_words = (
                 list(map(known.setdefault, side, side)) for side in words
             )
@@ -174,12 +174,12 @@ def _align(
 
 
 def _warn_of_words(words: set[bytes], options: ScoringOptions, report: Report) -> None:
-    """Name what is scored as it stands here but confuses sclite."""
+    """Warn of words that are scored as they are here but confuse sclite."""
     long_words = sorted(word for word in words if len(word) > LONGEST_SCLITE_WORD)
     if long_words:
         report(
             f"{len(long_words)} words have more than {LONGEST_SCLITE_WORD} bytes, such as "
-            f"'{long_words[0][:20].decode('utf-8', 'replace')}...'; where one is inserted or "
+            f"'{long_words[0][:20].decode('utf-8', 'replace')}...'; if one is inserted or "
             "deleted, sclite prints garbage in .pra"
         )
     markup = sorted({b"@", b";"} & words) if options.characters else []

@@ -1,8 +1,8 @@
-"""The boxed tables of sclite's summaries, to the byte.
+"""The boxed tables of sclite's summaries, byte for byte.
 
-A table has a title line over rows of cells. Columns are as wide as their widest
-cell; where the title is wider, the surplus is spread over the columns. Tables
-are centred in 80 columns.
+A table has a title line above rows of cells. Columns are as wide as their widest
+cell; if the title is wider, the surplus is spread over the columns. Tables are
+centred in 80 columns.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _lines_of(cells: list[bytes]) -> list[list[bytes]]:
 
 
 def _spread(sizes: list[int], surplus: int) -> list[int]:
-    """Widths after the surplus of a wide title went to the columns, left to right."""
+    """Widths after giving the surplus of a wide title to the columns, left to right."""
     padded, given = [], 0
     for c, size in enumerate(sizes):
         if c < len(sizes) - 1:

@@ -1,7 +1,7 @@
-"""Reading references and hypotheses: trn files, or Kaldi ``text`` with ``utt2spk``.
+"""Read references and hypotheses: trn files, or Kaldi ``text`` with ``utt2spk``.
 
-Everything becomes trn lines, ``words (speaker-utterance)``, because that is
-what sclite's reports show. Kaldi files are joined by key.
+Everything is turned into trn lines, ``words (speaker-utterance)``, because
+sclite's reports show these. Kaldi files are joined by key.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Line(NamedTuple):
     """One utterance as its file spells it.
 
     Attributes:
-        text: the words, case and markup untouched.
-        identifier: with its parentheses, in the file's case.
+        text: the words, with case and markup unchanged.
+        identifier: the id with its parentheses, in the file's case.
         number: line number in the file, from 1.
     """
 
@@ -40,8 +40,8 @@ class Transcripts:
 
     Attributes:
         source: file name, for messages.
-        lines: by id with parentheses, in file order. The ids of a trn file are folded,
-            as sclite does; a Kaldi table's keys are exact (see `joined`).
+        lines: lines by id with parentheses, in file order. The ids of a trn file are
+            case-folded, as in sclite; a Kaldi table's keys are exact (see `joined`).
     """
 
     source: str
@@ -52,12 +52,12 @@ class Transcripts:
         return f"{self.source}:{self.lines[identifier].number}"
 
     def keyed(self, key: Callable[[bytes], bytes]) -> Transcripts:
-        """The same utterances by another reading of their ids."""
+        """The same utterances under other keys."""
         lines = {key(line.identifier): line for line in self.lines.values()}
         return Transcripts(self.source, lines)
 
     def without(self, words: Iterable[bytes]) -> Transcripts:
-        """The same utterances without these words, compared to the letter."""
+        """The same utterances without these words, which must match exactly."""
         removed = frozenset(words)
         kept = {
             key: line._replace(
@@ -68,11 +68,11 @@ class Transcripts:
         return Transcripts(self.source, kept)
 
     def write_trn(self, path: Path) -> None:
-        """Write the utterances as trn, each line ended by a newline."""
+        """Write the utterances as trn, with a newline after each line."""
         with path.open("wb") as file:
             for line in self.lines.values():
                 text = line.text.strip()
-                # Without the space a first word such as '**' would make it a comment.
+                # Without the space, a first word such as '**' would make it a comment.
                 space = b" " * text.startswith(COMMENTS)
                 file.write(space + text + b"\t" + line.identifier + b"\n")
 
@@ -89,25 +89,25 @@ def read_transcripts(
 
     Args:
         path: a trn file, or a Kaldi ``text``.
-        options: how ids are folded, and the encoding.
+        options: how ids are case-folded, and the encoding.
         report: receives warnings.
-        form: ``trn``, ``text`` or ``auto``: ``trn`` where no ``speakers`` are
-            given and most lines end in ``(id)``.
+        form: ``trn``, ``text`` or ``auto``: ``trn`` if no ``speakers`` are given and
+            most lines end in ``(id)``.
         speakers: from `read_speakers`; needed to name a Kaldi utterance
             ``(speaker-utterance)``, otherwise it is ``(utterance)``.
         conflicts: whether a repeated id is always an error; in a reference a
-            repetition of the same words only gives a warning.
+            repetition with the same words gives only a warning.
 
     Raises:
-        DataError: with file and line, for an empty file, a bad or repeated id,
-            text that is not UTF-8 under ``--encoding utf-8``.
+        DataError: with file and line, for an empty file, a bad or repeated id, or
+            text that is not UTF-8 with ``--encoding utf-8``.
     """
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         report(f"{path}: the last line has no newline; it counts here (sclite drops it)")
     rows = list(_rows(path, content, options))
     if not rows:
-        raise DataError(f"{path}: holds no utterance; was the decoding interrupted?")
+        raise DataError(f"{path}: contains no utterance; was the decoding interrupted?")
     if form == "auto":
         with_id = sum(_TRN_END.search(row) is not None for _, row in rows)
         form = "trn" if speakers is None and 2 * with_id > len(rows) else "text"
@@ -120,7 +120,7 @@ def read_transcripts(
             lines[key] = line
             continue
         same = options.fold(lines[key].text).split() == options.fold(line.text).split()
-        message = f"{path}:{number}: id {_name(key)} is already in line {lines[key].number}"
+        message = f"{path}:{number}: id {_name(key)} is already on line {lines[key].number}"
         if conflicts or not same:
             raise DataError(f"{message}; every utterance must occur once")
         report(f"{message}, with the same words")
@@ -185,13 +185,13 @@ def read_speakers(path: Path, report: Report) -> dict[bytes, bytes]:
             raise DataError(f"{path}:{number}: utterance '{_name(fields[0])}' is listed twice")
         speakers[fields[0]] = fields[1]
     if not speakers:
-        raise DataError(f"{path}: holds no utterance")
+        raise DataError(f"{path}: contains no utterance")
     warn_of_hyphens(speakers, report)
     return speakers
 
 
 def warn_of_hyphens(speakers: Mapping[bytes, bytes], report: Report) -> None:
-    """sclite ends a speaker at the first hyphen, so hyphens in names merge speakers."""
+    """Warn of hyphens in speakers' names: sclite ends a name at the first, merging speakers."""
     hyphened = sorted({speaker for speaker in speakers.values() if b"-" in speaker})
     if hyphened:
         report(
@@ -226,10 +226,10 @@ def from_texts(
 def joined(
     reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
 ) -> tuple[Transcripts, Transcripts]:
-    """Both sides by the same ids: folded, as sclite does, or exact where folding merges two.
+    """Both sides under the same ids: case-folded, as in sclite, or exact if folding merges two.
 
     Args:
-        report: receives a warning where ids differ only by case.
+        report: receives a warning if ids differ only in case.
     """
     sides = (reference, hypothesis)
     folded = [side.keyed(options.fold) for side in sides]
@@ -238,7 +238,7 @@ def joined(
         return folded[0], folded[1]
     first, second = _same_but_for_case(merging[0], options)
     report(
-        f"{merging[0].where(second)}: the ids {_name(first)} and {_name(second)} differ only by "
+        f"{merging[0].where(second)}: the ids {_name(first)} and {_name(second)} differ only in "
         "case; upper and lower case tell ids apart here (sclite would refuse the file)"
     )
     exact = [side.keyed(bytes) for side in sides]
@@ -246,17 +246,17 @@ def joined(
 
 
 def _same_but_for_case(side: Transcripts, options: ScoringOptions) -> tuple[bytes, bytes]:
-    """The first two ids that folding makes one."""
+    """The first two ids that case folding merges."""
     seen: dict[bytes, bytes] = {}
     for identifier in side.lines:
         first = seen.setdefault(options.fold(identifier), identifier)
         if first is not identifier:
             return first, identifier
-    raise AssertionError("no two ids differ only by case")
+    raise AssertionError("no two ids differ only in case")
 
 
 def speaker_of(identifier: bytes, options: ScoringOptions) -> bytes | None:
-    """The speaker in an id with parentheses, or None where no separator ends it.
+    """The speaker in an id with parentheses, or None if no separator ends it.
 
     >>> speaker_of(b"(spk1-utt_2)", ScoringOptions()), speaker_of(b"(x)", ScoringOptions())
     (b'spk1', None)

@@ -1,7 +1,7 @@
 """From the text of one utterance to the words that are compared.
 
-Text is bytes throughout: sclite splits at ASCII white space only, folds A-Z
-only and sorts by byte, which is what Python's ``bytes`` methods do.
+Text is bytes throughout: sclite splits only at ASCII white space, folds only A-Z
+and sorts by byte, which is what Python's ``bytes`` methods do.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.options import ScoringOptions
 
 NULL = b"@"
-SPACE = b"<space>"  # between two words, where characters are scored with spaces
-DEEPEST_ALTERNATES = 100  # alternates in alternates; more are the noise of a recogniser
+SPACE = b"<space>"  # between two words, if characters are scored with spaces
+DEEPEST_ALTERNATES = 100  # nesting of alternates; more is a recogniser's garbage
 _TAG = re.compile(rb"(?<!\\);.*", re.DOTALL)
 _MARKED = re.compile(rb"[{}@;\\*]")
 _BRACE = re.compile(rb"[{}]")
@@ -29,9 +29,9 @@ class Word(NamedTuple):
     Attributes:
         value: as reports print it, such as ``(uh)``.
         match: as it is compared, such as ``uh``.
-        optional: may be missing or extra without an error.
-        fragment: may match a word by its beginning or end.
-        null: stands for nothing; takes part in the alignment, never in the counts.
+        optional: it may be missing or extra without an error.
+        fragment: it may match a word by its beginning or end.
+        null: it stands for nothing; it takes part in the alignment, never in the counts.
     """
 
     value: bytes
@@ -42,7 +42,7 @@ class Word(NamedTuple):
 
 
 def ascii_words(text: str) -> list[str]:
-    """Words as sclite divides them: a no-break space belongs to its word.
+    """Words as sclite splits them: a no-break space is part of a word.
 
     >>> ascii_words("10\\u00a0000 dollars\\t")
     ['10\\xa0000', 'dollars']
@@ -52,7 +52,7 @@ def ascii_words(text: str) -> list[str]:
 
 
 def clean(token: bytes) -> bytes:
-    """The word of a token: no ``;tag``, no backslashes, no last ``*``.
+    """The word of a token: without ``;tag``, backslashes and a final ``*``.
 
     >>> clean(b"read;verb"), clean(b"a\\\\;b"), clean(b"word*"), clean(b"*")
     (b'read', b'a;b', b'word', b'*')
@@ -80,8 +80,8 @@ def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
     """Words (or characters) that match only when equal, the common case.
 
     Returns:
-        The words, or None where the text holds alternates, null words,
-        optional words or fragments and has to be read as a network.
+        The words, or None if the text has alternates, null words, optional words
+        or fragments and must be read as a network.
     """
     words = text.split()
     if _MARKED.search(text):
@@ -104,9 +104,9 @@ def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
 
 
 def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
-    """Divide a word into what ``-c`` scores: bytes, or characters under UTF-8.
+    """Split a word into what ``-c`` scores: bytes, or characters with UTF-8.
 
-    A word of one byte is kept even where hyphens are deleted, as sclite does.
+    A one-byte word is kept even if hyphens are deleted, as in sclite.
 
     >>> split_characters("née-x".encode(), ScoringOptions("rm", encoding="utf-8",
     ...     characters=True, no_ascii=True, delete_hyphen=True))
@@ -131,7 +131,7 @@ def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
             pieces.append(character)
     if pieces == [word]:
         return pieces
-    # sclite reads the pieces of a divided word as words again: another last * goes.
+    # sclite reads the pieces of a split word as words again, which drops another final *.
     return [clean(piece) if piece.endswith(b"*") else piece for piece in pieces]
 
 
@@ -140,16 +140,16 @@ def tokens(
 ) -> list[bytes | list[bytes]]:
     """Split a text into tokens; an alternation becomes the list of its branches' texts.
 
-    A ``}`` without a partner is a word, or part of one, as for sclite. A ``{`` that is
-    never closed, or inside a word, is a fault of a reference. In a hypothesis it is a
-    word too: a recogniser may print anything, and one utterance must not cost the score
-    of all (sclite crashes there, or drops the rest of the line).
+    An unmatched ``}`` is a word, or part of one, as in sclite. A ``{`` that is never
+    closed, or is inside a word, is a fault in a reference. In a hypothesis it is a word
+    too: a recogniser may print anything, and one utterance must not spoil the scoring
+    of all (sclite crashes, or drops the rest of the line).
 
     Args:
         recognised: whether the text is a hypothesis.
 
     Raises:
-        DataError: in a reference, for a ``{`` without its partner or inside a word.
+        DataError: in a reference, for a ``{`` that is unmatched or inside a word.
     """
     found: list[bytes | list[bytes]] = []
     closing = _closing_braces(text)
@@ -198,7 +198,7 @@ def _judge_open_brace(
 
 
 def _closing_braces(text: bytes) -> dict[int, int]:
-    """Where each ``{`` that has a partner is closed; nowhere in a text nested too deeply."""
+    """Where each matched ``{`` is closed; empty for a text that is nested too deeply."""
     closing: dict[int, int] = {}
     opened: list[int] = []
     for match in _BRACE.finditer(text):

@@ -40,7 +40,7 @@ SPECAUG_BOUNDS = {
 
 
 def check_config(config: TrainConfig, where: str) -> None:
-    """Check a configuration against everything it names, before anything is built.
+    """Check a configuration against everything it names before anything is built.
 
     Raises:
         ConfigError: with all problems, one per line.
@@ -80,7 +80,7 @@ def check_config(config: TrainConfig, where: str) -> None:
 
 
 def _idle_blocks(config: TrainConfig) -> list[str]:
-    """Blocks of options beside a part that is left out: they would do nothing."""
+    """Blocks of options for a part that is left out, which would have no effect."""
     return [
         f"{name}_conf is given, but {name} is null; name it, or remove {name}_conf"
         for name in ("normalize", "specaug")
@@ -89,7 +89,7 @@ def _idle_blocks(config: TrainConfig) -> list[str]:
 
 
 def _refusal(build: Callable[[], object], where: str) -> list[str]:
-    """What a constructor says against values that its signature allows."""
+    """A constructor's objections to values that its signature allows."""
     try:
         build()
     except (ValueError, TypeError, AssertionError) as error:
@@ -104,10 +104,10 @@ def build_model(
 
     Args:
         config: checked with `check_config`.
-        tokenizer: of the recipe.
-        input_size: D of the features.
-        global_cmvn: statistics, read where ``normalize`` is ``global_mvn``.
-        seed: of the initial weights; the caller's random state is left alone.
+        tokenizer: tokenizer of the recipe.
+        input_size: D, feature dimension.
+        global_cmvn: path of the statistics, read if ``normalize`` is ``global_mvn``.
+        seed: seed of the initial weights; the caller's random state is not changed.
     """
     vocabulary_size = len(tokenizer.tokens)
     weight = config.model_conf.ctc_weight
@@ -138,14 +138,14 @@ def build_model(
 
 
 def _initialize(model: ASRModel, name: str) -> None:
-    """New weights by ESPnet's scheme of that name."""
+    """Initialise the weights by ESPnet's scheme of that name."""
     empty = [each for each, weight in model.named_parameters() if weight.numel() == 0]
     if empty:
         raise ConfigError(f"encoder_conf: {too_narrow(empty[0])}")
     try:
         with quiet_espnet():
             espnet_module("espnet2.torch_utils.initialize").initialize(model, name)
-    except Exception as error:  # whatever ESPnet or PyTorch says to such a name
+    except Exception as error:  # whatever ESPnet or PyTorch raises for such a name
         raise ConfigError(f"init: {told(error)}") from error
 
 

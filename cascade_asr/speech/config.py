@@ -1,7 +1,7 @@
 """Training configuration: dataclasses filled from YAML with ESPnet2's keys.
 
-An ESPnet2 training file works as it is. Every problem of a file is reported,
-each with its line; an unknown key is an error.
+An ESPnet2 training file works unchanged. Every problem in a file is reported
+with its line; an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class ModelConf:
         0.5, "share of the CTC loss: 1 is pure CTC, 0 pure attention", least=0, most=1
     )
     lsm_weight: float = option(0.0, "label smoothing: probability spread over the other tokens")
-    length_normalized_loss: bool = option(False, "divide the attention loss by tokens, not B")
+    length_normalized_loss: bool = option(False, "divide the attention loss by tokens, not by B")
 
 
 @dataclass
 class TrainConfig(TrainingOptions):
-    """The training of a speech recognition model, as conf/train_*.yaml writes it."""
+    """The training of a speech recognition model, as in conf/train_*.yaml."""
 
     encoder: str = option("vgg_rnn", "encoder of cascade_asr.networks.encoders")
     encoder_conf: dict[str, Any] = option({}, "arguments of the encoder")
@@ -50,17 +50,17 @@ class TrainConfig(TrainingOptions):
     specaug: str | None = option(None, "specaug or null")
     specaug_conf: dict[str, Any] = option({}, "arguments of SpecAugment (frames, mel bins)")
 
-    use_amp: bool = option(False, "ESPnet2's name for mixed precision on a GPU")
+    use_amp: bool = option(False, "ESPnet2's key for mixed precision on a GPU")
 
     batch_type: str = option("numel", "numel, length, folded, sorted or unsorted")
-    batch_bins: int = option(1_000_000, "padded elements of a batch, for numel and length", least=1)
-    batch_size: int = option(20, "utterances of a batch, for folded, sorted and unsorted", least=1)
+    batch_bins: int = option(1_000_000, "padded elements per batch, for numel and length", least=1)
+    batch_size: int = option(20, "utterances per batch, for folded, sorted and unsorted", least=1)
     valid_batch_bins: int | None = option(
-        None, "batch_bins of the dev set; null: as batch_bins", least=1
+        None, "batch_bins for the dev set; null: the same as batch_bins", least=1
     )
     fold_length: list[int] = option([800, 150], "frames and tokens that halve a folded batch")
     short_first_epochs: int = option(
-        0, "first epochs that go from short to long utterances", least=0
+        0, "initial epochs that go from short to long utterances", least=0
     )
     num_workers: int = option(1, "processes that read features", least=0)
 
@@ -71,14 +71,14 @@ def load_train_config(
     """Read a training configuration.
 
     Args:
-        path: of the YAML file.
-        given: options of the command line, over the file's.
+        path: path of the YAML file.
+        given: options of the command line, which override the file's.
 
     Returns:
         The configuration and notes on ESPnet2 keys that have no effect.
 
     Raises:
-        ConfigError: listing every unknown key and every value of a wrong type,
+        ConfigError: listing every unknown key and every value of the wrong type,
             each with file and line.
     """
     content, lines = read_yaml(path)
@@ -88,7 +88,7 @@ def load_train_config(
 def train_config_from(
     content: dict[str, Any], lines: dict[str, int], where: str
 ) -> tuple[TrainConfig, list[str]]:
-    """A training configuration from what a YAML file says; as `load_train_config`.
+    """A training configuration from the content of a YAML file; as `load_train_config`.
 
     Args:
         content: keys and values; changed in place.
@@ -112,7 +112,7 @@ def train_config_from(
 def _idle_keys(
     config: TrainConfig, content: dict[str, Any], lines: dict[str, int], where: str
 ) -> list[str]:
-    """Notes on options of a part that the weight of the CTC loss leaves out."""
+    """Notes on options of a part that the CTC weight leaves out."""
     weight = config.model_conf.ctc_weight
     part, names = "decoder", ("decoder", "decoder_conf", "model_conf.lsm_weight")
     if weight == 0.0:
@@ -128,7 +128,7 @@ def _idle_keys(
 
 
 def _simplify_espnet_forms(content: dict[str, Any]) -> None:
-    """ESPnet2 allows lists where one value is meant (``keep_nbest_models: [10]``)."""
+    """Unwrap lists that ESPnet2 allows for a single value (``keep_nbest_models: [10]``)."""
     value = content.get("keep_nbest_models")
     if isinstance(value, list) and value and all(type(each) is int for each in value):
         content["keep_nbest_models"] = max(value)

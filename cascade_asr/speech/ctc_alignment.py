@@ -1,4 +1,4 @@
-"""When each token of a text was said: the most probable CTC path that spells it.
+"""When each token of a text was spoken: the most probable CTC path that spells it.
 
 Exact Viterbi search over the path lattice of Graves et al., "Connectionist
 Temporal Classification", ICML 2006, section 4.1.
@@ -16,11 +16,11 @@ from cascade_asr.data.tokens import BLANK_ID
 
 @dataclass(frozen=True)
 class Alignment:
-    """The best path of a text.
+    """The best path for a text.
 
     Attributes:
-        starts, ends: first encoder frame of each token, and the one behind its last.
-        peaks: highest probability of each token in its frames.
+        starts, ends: first encoder frame of each token, and the frame after its last.
+        peaks: highest probability of each token within its frames.
         score: log-probability of the path.
     """
 
@@ -30,10 +30,10 @@ class Alignment:
     score: float
 
     def tokens_of_frames(self, frames: int) -> np.ndarray:
-        """Which token each of T' encoder frames stands for: its place in the text, -1 for a blank.
+        """Position in the text of each frame's token, shape (T',); -1 for a blank.
 
         Args:
-            frames: T' of the utterance.
+            frames: T', encoder frames of the utterance.
         """
         path = np.full(frames, -1, dtype=np.int64)
         for place, (start, end) in enumerate(zip(self.starts, self.ends, strict=True)):
@@ -45,11 +45,11 @@ def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | N
     """Align tokens to frames.
 
     Args:
-        log_probabilities: shape (T', V), of CTC.
+        log_probabilities: shape (T', V), from CTC.
         tokens: ids, without blanks.
 
     Returns:
-        None where no path spells the tokens: there are too few frames.
+        The alignment; None if no path spells the tokens, because there are too few frames.
     """
     frames = len(log_probabilities)
     if not tokens:
@@ -60,11 +60,11 @@ def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | N
     states = np.full(2 * len(tokens) + 1, BLANK_ID)  # blank, token, blank, token, ..., blank
     states[1::2] = tokens
     emitted = log_probabilities[:, states].astype(np.float64)  # (T', S)
-    cannot_skip = np.ones(len(states), dtype=bool)  # a blank stands between equal tokens
+    cannot_skip = np.ones(len(states), dtype=bool)  # equal tokens have a blank between them
     cannot_skip[3::2] = states[3::2] == states[1:-2:2]
     best = np.full(len(states), -np.inf)
     best[:2] = emitted[0, :2]
-    came_from = np.zeros((frames, len(states)), dtype=np.int8)  # 0, 1 or 2 states before
+    came_from = np.zeros((frames, len(states)), dtype=np.int8)  # 0, 1 or 2 states back
     ways = np.full((3, len(states)), -np.inf)
     for frame in range(1, frames):
         ways[0], ways[1, 1:], ways[2, 2:] = best, best[:-1], best[:-2]
@@ -78,7 +78,7 @@ def align(log_probabilities: np.ndarray, tokens: Sequence[int]) -> Alignment | N
     path = np.empty(frames, dtype=np.int64)
     for frame in range(frames - 1, -1, -1):
         path[frame] = state
-        state -= int(came_from[frame, state])  # states do not fit into its 8 bits
+        state -= int(came_from[frame, state])  # state numbers do not fit into 8 bits
     places = 2 * np.arange(len(tokens)) + 1
     starts, ends = np.searchsorted(path, places), np.searchsorted(path, places, side="right")
     peaks = [
@@ -93,10 +93,10 @@ class Word:
     """A recognised word.
 
     Attributes:
-        text: of it.
-        start_s, end_s: seconds.
-        confidence: geometric mean of its tokens' CTC probabilities, each where it is
-            highest; None where CTC says nothing of it, and its time is a guess.
+        text: the word.
+        start_s, end_s: in seconds.
+        confidence: geometric mean of its tokens' highest CTC probabilities; None if
+            there is no CTC alignment, in which case its times are a guess.
     """
 
     text: str
@@ -122,10 +122,10 @@ def word_times(
 
     Args:
         tokens: ids, without sentence edge.
-        decode: tokens to text.
-        log_probabilities: of CTC, (T', V); None or too short for the tokens:
+        decode: turns tokens into text.
+        log_probabilities: from CTC, (T', V); if None or too short for the tokens,
             words are spread evenly.
-        seconds: that the T' frames stand for.
+        seconds: duration of the T' frames.
     """
     return group_times(_words_of(tokens, decode), tokens, log_probabilities, seconds)
 
@@ -137,10 +137,10 @@ def group_times(
     seconds: float,
     alignment: Alignment | None = None,
 ) -> list[Word]:
-    """The same for any groups of tokens: what each is called, and the places of its tokens.
+    """The same for any groups of tokens, each given by its name and its tokens' positions.
 
     Args:
-        alignment: of the tokens, where it is known already.
+        alignment: alignment of the tokens, if already known.
     """
     if alignment is None and log_probabilities is not None:
         alignment = align(log_probabilities, tokens)
@@ -172,7 +172,7 @@ def token_and_word_times(
     log_probabilities: np.ndarray | None,
     seconds: float,
 ) -> tuple[list[Word], list[Word]]:
-    """Times of every token, called by ``names``, and of every word, from one alignment."""
+    """Times of every token, labelled by ``names``, and of every word, from one alignment."""
     alignment = None if log_probabilities is None else align(log_probabilities, tokens)
     singles = [(name, [place]) for place, name in enumerate(names)]
     known = None if alignment is None else log_probabilities
@@ -185,7 +185,7 @@ def token_and_word_times(
 def _words_of(
     tokens: Sequence[int], decode: Callable[[Sequence[int]], str]
 ) -> list[tuple[str, list[int]]]:
-    """Each word of the text, and the places of its tokens."""
+    """Each word of the text and the positions of its tokens."""
     places: list[list[int]] = []
     before = ""
     for number in range(len(tokens)):

@@ -20,18 +20,18 @@ from cascade_asr.training.protocols import Ranks
 
 logger = logging.getLogger(__name__)
 
-SHOWN_DROPPED = 10  # utterances of a description
+SHOWN_DROPPED = 10  # dropped utterances listed in a description
 
 
 @dataclass(frozen=True)
 class SpeechData:
-    """The training and the dev set, as a model and its options see them; a `TrainingData`.
+    """The training and the dev set as a model and its options see them; a `TrainingData`.
 
     Attributes:
-        model: decides, by its subsampling, which utterances are long enough.
+        model: its subsampling decides which utterances are long enough.
         config: decides the batches.
         experiment: names the sets.
-        ranks: the share of this process.
+        ranks: decides the share of this process.
     """
 
     model: ASRModel
@@ -62,12 +62,12 @@ class SpeechData:
 
     @property
     def updates_per_epoch(self) -> int:
-        """Batches of the training set, divided by ``accum_grad``."""
+        """Number of batches of the training set, divided by ``accum_grad``."""
         return math.ceil(len(self._train_plan.batches) / self.config.accum_grad)
 
     @property
     def description(self) -> list[str]:
-        """A line a set, and the first utterances that are dropped."""
+        """One line per set, and the first utterances that are dropped."""
         lines = []
         for name, plan in self._plans.items():
             frames = plan.dataset.manifest.frames
@@ -84,7 +84,7 @@ class SpeechData:
         return lines
 
     def trial_batches(self) -> list[Batch]:
-        """The longest and the shortest utterance, each with another one of its batch.
+        """The longest and the shortest utterance, each with another one from its batch.
 
         Raises:
             DataError: if their features cannot be read.
@@ -102,7 +102,7 @@ class SpeechData:
         return batches
 
     def record(self, directory: Path) -> None:
-        """List the utterances whose text does not fit into their frames."""
+        """Write a list of the utterances whose text does not fit into their frames."""
         for name, plan in self._plans.items():
             if not plan.dropped:
                 continue

@@ -11,22 +11,22 @@ from cascade_asr.yaml_file import read_yaml
 
 @dataclass
 class DecodeConfig:
-    """One decoding, as conf/decode.yaml writes it."""
+    """Options of a decoding, as in conf/decode.yaml."""
 
-    search: str = option("beam", "beam, or ctc_best_path: CTC without a search, in no time")
+    search: str = option("beam", "beam, or ctc_best_path: CTC without a search, almost instant")
     beam_size: int = option(10, "hypotheses kept", least=1, most=10_000)
-    nbest: int = option(1, "texts written of each utterance, best first", least=1, most=10_000)
-    ctc_weight: float = option(0.5, "share of the CTC score; 1 is CTC alone", least=0, most=1)
+    nbest: int = option(1, "texts written per utterance, best first", least=1, most=10_000)
+    ctc_weight: float = option(0.5, "share of the CTC score; 1 is pure CTC", least=0, most=1)
     penalty: float = option(0.0, "score added for each token")
     maxlenratio: float = option(
         0.0,
-        "longest hypothesis by encoder frames; 0: until it ends itself; negative: tokens",
+        "longest hypothesis in tokens per encoder frame; 0: until it ends itself; negative: tokens",
     )
-    minlenratio: float = option(0.0, "shortest hypothesis by encoder frames; negative: tokens")
-    lm_weight: float = option(0.0, "weight of the language model's score; 0: without one", least=0)
+    minlenratio: float = option(0.0, "shortest hypothesis in tokens per encoder frame; negative: tokens")
+    lm_weight: float = option(0.0, "weight of the language model's score; 0: no language model", least=0)
     lm: str | None = option(None, "folder of a trained language model, such as exp/lm/full")
     batch_frames: int = option(
-        6000, "feature frames decoded together, padding included: bounds the memory", least=1
+        6000, "feature frames decoded together, padding included; limits memory", least=1
     )
 
 
@@ -34,7 +34,7 @@ def load_decode_config(path: Path) -> DecodeConfig:
     """Read decoding options.
 
     Raises:
-        ConfigError: with every unknown key and every wrong value.
+        ConfigError: listing every unknown key and every wrong value.
     """
     content, lines = read_yaml(path)
     return from_mapping(DecodeConfig, content, str(path), lines, _relations)

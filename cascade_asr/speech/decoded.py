@@ -1,4 +1,4 @@
-"""What a decoding finds of an utterance, and its line of JSON."""
+"""The result of decoding an utterance, and its JSON form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Ranked:
     """One of the n best texts.
 
     Attributes:
-        text: of it.
+        text: the text.
         tokens: ids, without sentence edge and blanks.
-        score: log-probability, weighted.
-        parts: what the score is made of, before the weights.
+        score: weighted log-probability.
+        parts: components of the score, before weighting.
     """
 
     text: str
@@ -29,13 +29,13 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Decoded:
-    """An utterance.
+    """The result for an utterance.
 
     Attributes:
         utterance: its id.
-        nbest: best first, at least one.
-        token_times: of the best text's tokens.
-        word_times: of its words.
+        nbest: best texts, best first, at least one.
+        token_times: times of the best text's tokens.
+        word_times: times of its words.
     """
 
     utterance: str
@@ -44,16 +44,16 @@ class Decoded:
     word_times: list[Word]
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads; numbers keep all their digits."""
+        """The form that `from_json` reads; numbers keep all their digits."""
         lists = {name: [vars(each) for each in getattr(self, name)] for name in _LISTS}
         return {"utterance": self.utterance, **lists}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Decoded:
-        """The same again.
+        """Restore a result from `to_json`.
 
         Raises:
-            TypeError, KeyError: if it is something else.
+            TypeError, KeyError: if the content has a different form.
         """
         return cls(
             content["utterance"],

@@ -1,4 +1,4 @@
-"""Decode a set: batches of like lengths, shared among jobs, kept as they come."""
+"""Decode a set in batches of similar lengths, shared among jobs and saved as they are done."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from cascade_asr.version import __version__
 
 logger = logging.getLogger(__name__)
 
-# tokens to a scorer of them
+# makes a scorer for these tokens
 MakeLanguageModel = Callable[[list[str]], Any]
 
 
@@ -54,17 +54,17 @@ class Decoding:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of model and set, for messages."""
+        """Names of model and set, for messages."""
         return self.model.name, self.set.name
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """What is fused into a decoding.
+    """The language model that is fused into a decoding.
 
     Attributes:
-        digest: of its weights.
-        make: tokens to a scorer of them.
+        digest: digest of its weights.
+        make: makes a scorer for given tokens.
     """
 
     digest: str
@@ -81,9 +81,9 @@ def decode_share(
 ) -> None:
     """Decode every ``jobs``-th batch and write the files of this job.
 
-    The batches are those of the whole set, whatever the number of jobs: so no result
-    depends on it. What an earlier call with the same model, set and options has
-    decoded is not decoded again.
+    The batches are those of the whole set, whatever the number of jobs, so no result
+    depends on that number. What an earlier call with the same model, set and options
+    has decoded is not decoded again.
 
     Raises:
         ConfigError: if there is no such model.
@@ -118,7 +118,7 @@ def decode_share(
 
 @dataclass(frozen=True)
 class _Setting:
-    """A decoding with all that decides its result."""
+    """A decoding with everything that decides its result."""
 
     decoding: Decoding
     config: DecodeConfig
@@ -153,16 +153,16 @@ class _Setting:
 
     @property
     def speaker_cmvn(self) -> Path | None:
-        """Statistics to normalise with; None where the model does not ask for them."""
+        """Statistics to normalise with; None if the model does not need them."""
         normalises = self.train_config.normalize == "speaker_mvn"
         return self.decoding.set / "cmvn_speaker.ark" if normalises else None
 
     def seconds(self, indices: Sequence[int]) -> float:
-        """That utterances of the set last."""
+        """Total duration of some utterances of the set, in seconds."""
         return float(self.manifest.frames[list(indices)].sum()) * self.frame_shift_s
 
     def head(self) -> dict[str, Any]:
-        """What decides the result, for partial results."""
+        """Everything that decides the result, as the head of partial results."""
         done = require_done(self.decoding.model, "decoding", verify=False)
         folder = self.decoding.set
         statistics = [folder / "cmvn.npz", *filter(None, [self.speaker_cmvn])]
@@ -200,7 +200,7 @@ class _Worker:
         )
 
     def decode(self, indices: Sequence[int]) -> list[Decoded]:
-        """The results of a batch of utterances, by their places in the set."""
+        """The results for a batch of utterances, given by their indices in the set."""
         items = [self._dataset[index] for index in indices]
         for item in items:
             if isinstance(item, DataError):

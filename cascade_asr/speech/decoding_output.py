@@ -1,8 +1,8 @@
-"""The files of a decoding: ESPnet2's layout of each job, and those of the whole set.
+"""The files of a decoding: those of each job in ESPnet2's layout, and those of the whole set.
 
-A job leaves ``logdir/output.JOB/{k}best_recog/{text,token,token_int,score}``, as
+A job writes ``logdir/output.JOB/{k}best_recog/{text,token,token_int,score}``, as
 ESPnet2's ``asr_inference`` does, and beside them ``nbest.tsv``, ``ctm`` and
-``token.ctm``. Those of the best texts, joined and sorted, stand in the folder itself.
+``token.ctm``. Those of the best texts, joined and sorted, are in the folder itself.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ LISTS = ("nbest.tsv", "ctm", "token.ctm")
 
 
 def job_folder(outdir: Path, job: int) -> Path:
-    """What one job found."""
+    """Folder with the results of one job."""
     return outdir / LOGDIR / f"output.{job}"
 
 
 def write_job(outdir: Path, job: int, results: Iterable[Decoded], tokens: Sequence[str]) -> None:
-    """Write the files of a job; its folder appears when all of them are whole.
+    """Write the files of a job; its folder appears once all of them are complete.
 
     Args:
-        outdir: of the decoding.
-        job: from 1.
-        results: of its utterances.
+        outdir: folder of the decoding.
+        job: number of the job, from 1.
+        results: results for its utterances.
         tokens: names of the model's tokens.
     """
     results = sorted(results, key=lambda each: each.utterance)
@@ -68,8 +68,8 @@ def write_job(outdir: Path, job: int, results: Iterable[Decoded], tokens: Sequen
 def join_jobs(outdir: Path, jobs: int, expected: set[str]) -> None:
     """Join the jobs' files in the decoding's folder, sorted by utterance.
 
-    What is left of other jobs, of an earlier decoding, is removed, and what was kept
-    for a job that is killed.
+    Leftovers of other jobs, from an earlier decoding, are removed, and so are the partial
+    results that were kept in case a job was killed.
 
     Raises:
         DataError: if an utterance was not decoded.
@@ -103,7 +103,7 @@ def _joined_tables(folders: Iterable[Path], name: str) -> dict[str, str]:
     for folder in folders:
         path = folder / "1best_recog" / name
         if not path.is_file():
-            raise DataError(f"{path}: missing: this job did not end; run stage 5 again")
+            raise DataError(f"{path}: missing: this job did not finish; run stage 5 again")
         if path.stat().st_size:
             joined |= read_table(path)
     return joined

@@ -1,4 +1,4 @@
-"""Whether weights compute the same with another configuration."""
+"""Whether weights compute the same thing under another configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cascade_asr.options.signatures import constructor_signature
 from cascade_asr.speech.build import NORMALIZATIONS
 from cascade_asr.speech.config import TrainConfig
 
-# options of encoders and decoders that leave what a trained network computes alone
+# options of encoders and decoders that do not change what a trained network computes
 _FREE = ("layer_drop_rate", "stochastic_depth_rate", "sampling_probability", "use_flash_attn",
          "gradient_checkpoint_layers")  # fmt: skip
 
@@ -20,16 +20,16 @@ _FREE = ("layer_drop_rate", "stochastic_depth_rate", "sampling_probability", "us
 def differences(
     model: TrainConfig, given: TrainConfig, reads_features: bool = True
 ) -> list[str]:
-    """Options of ``given`` with which the weights of ``model`` would compute something else.
+    """Options of ``given`` with which the weights of ``model`` would compute something different.
 
-    Dropout and the like may differ; many of the others, such as the number of
+    Dropout and the like may differ; many other options, such as the number of
     attention heads, do not show in the shapes of the weights.
 
     Args:
-        model: what the weights were trained with.
-        given: what they are to be used with.
-        reads_features: the weights are those of the lowest layer too, which knows its
-            input as it is normalised.
+        model: the configuration that the weights were trained with.
+        given: the configuration that they are to be used with.
+        reads_features: the weights include those of the lowest layer, which depends on
+            how its input is normalised.
     """
     problems = []
     parts = [("encoder", ENCODERS)]
@@ -56,7 +56,7 @@ def differences(
 
 
 def _with_defaults(target: type, conf: Mapping[str, Any]) -> dict[str, Any]:
-    """A block of options with those that it leaves out, blocks inside it too."""
+    """A block of options completed with defaults, including nested blocks."""
     defaults = {name: each.default for name, each in constructor_signature(target).items()}
     full = defaults | dict(conf)
     for name, (function, _) in getattr(target, "nested", {}).items():

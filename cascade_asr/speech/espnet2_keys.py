@@ -1,6 +1,6 @@
-"""Keys of ESPnet2's training files that we have no option for: ignored with a note, or refused.
+"""Keys of ESPnet2's training files without an option here: ignored with a note, or refused.
 
-The table of docs/espnet2.md is made of these; a test compares them.
+The table in docs/espnet2.md is made from these; a test compares them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _COMMAND = "given by the command"
 _READING = "features are read from archives, batch by batch"
 _DISTRIBUTED = "processes are started by the command or by Slurm"
 
-# Keys that change nothing here; a file with them works, and says so.
+# Keys that change nothing here; a file with them works, with a note.
 WITHOUT_EFFECT = {
     "num_att_plot": "the report draws attention",
     "log_level": "set by the command",
@@ -77,7 +77,7 @@ WITHOUT_EFFECT = {
     "model_conf.extract_feats_in_collect_stats": "stage 1 computes features",
 }
 
-# Keys that are refused, and the values with which they change nothing and are taken.
+# Keys that are refused, and the values with which they change nothing and are accepted.
 REFUSED_BUT: dict[str, tuple[tuple[Any, ...], str]] = {
     "model": ((None, "espnet"), "there is the hybrid CTC/attention model only"),
     "frontend": (
@@ -120,28 +120,28 @@ REFUSED_BUT: dict[str, tuple[tuple[Any, ...], str]] = {
     "model_conf.transducer_multi_blank_durations": ((None, []), "there are no transducers"),
 }
 
-# names that some of ESPnet2's files still have, and today's
+# old names that some of ESPnet2's files still use, and the current ones
 OLD_NAMES = {"e2e_conf": "model_conf", "max_length": "fold_length"}
 
 
 def take_espnet2_keys(
     content: dict[str, Any], lines: dict[str, int], where: str
 ) -> tuple[list[str], list[str]]:
-    """Take keys out that only ESPnet2 has.
+    """Take out keys that only ESPnet2 has.
 
     Args:
         content: keys and values; changed in place.
-        lines: line of each dotted key; old names get new ones.
+        lines: line of each dotted key; old names are replaced by new ones.
         where: the file, for the messages.
 
     Returns:
-        Notes on what has no effect, and problems of what would.
+        Notes on keys without effect, and problems with keys that would have one.
     """
     notes, problems = [], []
     for old, new in OLD_NAMES.items():
         if old in content and new not in content:
             content[new] = content.pop(old)
-            notes.append(f"{where}:{lines.get(old, 0)}: '{old}' is read as '{new}', its name today")
+            notes.append(f"{where}:{lines.get(old, 0)}: '{old}' is read as '{new}', its current name")
             for key in [key for key in lines if key == old or key.startswith(f"{old}.")]:
                 lines[new + key.removeprefix(old)] = lines[key]
     for prefix, block in (("", content), ("model_conf.", content.get("model_conf"))):

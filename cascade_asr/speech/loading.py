@@ -1,4 +1,4 @@
-"""From manifests to batches: what is left out, and how sets are cut."""
+"""From manifests to batches: what is left out, and how sets are divided."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cascade_asr.training.experiment import Experiment
 
 
 def feature_dimension(manifest: Manifest) -> int:
-    """D of the features of a set, read from its first utterance."""
+    """Feature dimension D of a set, read from its first utterance."""
     return int(load_features(manifest.feats[0], manifest.utterances[0]).shape[1])
 
 
@@ -41,7 +41,7 @@ class LoaderPlan:
 def plan_loader(
     model: ASRModel, config: TrainConfig, experiment: Experiment, name: str
 ) -> LoaderPlan:
-    """Read a set's manifest, drop what cannot be aligned, and cut batches.
+    """Read a set's manifest, drop what cannot be aligned, and form batches.
 
     Raises:
         DataError: if nothing is left.
@@ -73,7 +73,7 @@ def usable_utterances(
 ) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
     """Which utterances have enough encoder frames for their text.
 
-    CTC needs a frame for each token and one more between two equal ones.
+    CTC needs one frame per token and one more between two equal tokens.
 
     Returns:
         Indices to keep, and (utterance, frames, needed) of the others.
@@ -97,7 +97,7 @@ def usable_utterances(
 def make_loader(
     plan: LoaderPlan, config: TrainConfig, training: bool, rank: int = 0, world_size: int = 1
 ) -> BatchLoader:
-    """A loader over a plan; training shuffles the batches, evaluation does not."""
+    """A loader for a plan; training shuffles the batches, evaluation does not."""
     return BatchLoader(
         plan.dataset,
         plan.batches,
@@ -112,13 +112,13 @@ def make_loader(
 def batches_by_length(
     indices: Iterable[int], frames: Sequence[int], batch_frames: int
 ) -> list[list[int]]:
-    """Utterances of like lengths together, longest first: what needs most memory comes first.
+    """Batches of utterances of similar lengths, longest first, as these need most memory.
 
     Args:
-        indices: of the utterances.
+        indices: indices of the utterances.
         frames: feature frames of every utterance of the set.
-        batch_frames: most frames of a batch, padding included; a longer utterance
-            is a batch of its own.
+        batch_frames: most frames in a batch, padding included; a longer utterance
+            is a batch by itself.
     """
     batches: list[list[int]] = []
     for index in sorted(indices, key=lambda index: (-int(frames[index]), index)):
@@ -130,12 +130,12 @@ def batches_by_length(
 
 
 def groups_of_like_lengths(frames: Sequence[int], least_filled: float) -> list[list[int]]:
-    """Places of utterances of like lengths, longest first.
+    """Groups of indices of utterances of similar lengths, longest first.
 
     Args:
-        frames: of every utterance.
-        least_filled: share of the frames of a group's longest utterance that its
-            others have at least.
+        frames: number of frames of every utterance.
+        least_filled: the shortest utterance of a group has at least this share of the
+            longest one's frames.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(frames)), key=lambda index: -frames[index]):

@@ -1,8 +1,8 @@
-"""Hybrid CTC/attention speech recognition model; it receives its parts.
+"""Hybrid CTC/attention speech recognition model, which is given its parts.
 
 Watanabe et al., "Hybrid CTC/Attention Architecture for End-to-End Speech
 Recognition", IEEE JSTSP 2017: loss = w CTC + (1 - w) attention. Pure CTC (w = 1,
-no decoder) and pure attention (w = 0, no CTC layer) are its ends. The state
+no decoder) and pure attention (w = 0, no CTC layer) are the extremes. The state
 dict has the names of ESPnet2's ``ESPnetASRModel``.
 """
 
@@ -28,7 +28,7 @@ LabelSmoothingLoss = espnet_module(
 ).LabelSmoothingLoss
 
 class ASRModel(nn.Module, WithoutTrainingState):
-    """Encoder with a classifier of CTC layer and attention decoder.
+    """Encoder with a classifier consisting of CTC layer and attention decoder.
 
     Args:
         tokenizer: knows the V tokens; the last one is ``<sos/eos>``.
@@ -39,8 +39,8 @@ class ASRModel(nn.Module, WithoutTrainingState):
         lsm_weight: label smoothing of the attention loss.
         length_normalized_loss: divide the attention loss by tokens instead of
             utterances.
-        normalize: features and lengths to the same, normalised; or None.
-        specaug: features and lengths to the same, masked; or None. Training only.
+        normalize: maps features and lengths to normalised ones; or None.
+        specaug: maps features and lengths to masked ones; or None. Training only.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ASRModel(nn.Module, WithoutTrainingState):
         self.specaug = specaug
         self.normalize = normalize
         self.encoder = encoder
-        self.frozen_outputs: FrozenOutputs | None = None  # of its lower layers, in a training
+        self.frozen_outputs: FrozenOutputs | None = None  # of its lower layers, during training
         self.decoder = decoder
         self.ctc = ctc
         self.attention_loss = LabelSmoothingLoss(self.vocabulary_size, IGNORE_ID, lsm_weight)
@@ -143,7 +143,7 @@ class ASRModel(nn.Module, WithoutTrainingState):
         return result
 
     def metric_names(self, split: str) -> list[str]:
-        """Names of the statistics that ``forward`` gives for ``train`` or ``valid``."""
+        """Names of the statistics that ``forward`` returns for ``train`` or ``valid``."""
         names = ["loss"]
         if self.ctc is not None:
             names += ["loss_ctc"] + (["cer_ctc", "wer_ctc"] if split == "valid" else [])
@@ -154,13 +154,13 @@ class ASRModel(nn.Module, WithoutTrainingState):
     def layers(self, grain: str = "layer") -> list[Layer]:
         """Layers from input to output; the last one is the classifier.
 
-        CTC layer and decoder stand side by side on the encoder, with what
+        CTC layer and decoder are side by side on top of the encoder, with whatever
         normalises the encoder output: together they are the classifier.
 
         Args:
-            grain: ``module`` has the encoder as one layer; ``layer`` has its layers
-                one by one; ``fine`` has the decoder's too, below a classifier of
-                output layer and CTC.
+            grain: with ``module`` the encoder is one layer; with ``layer`` its layers
+                are separate; with ``fine`` the decoder's are too, below a classifier
+                of output layer and CTC.
         """
         with_classifier = getattr(self.encoder, "classifier_layers", list)()
         layers, top = [], []
@@ -217,9 +217,9 @@ def _characters(texts: list[str]) -> list[list[str]]:
 
 
 def error_statistics(references: list[str], hypotheses: list[str], suffix: str) -> Statistics:
-    """Quick CER and WER by jiwer, in percent; unit costs, not sclite's, but its words.
+    """Quick CER and WER by jiwer, in percent: unit costs, not sclite's, but sclite's words.
 
-    jiwer's own transforms would separate words at the blanks of Unicode too.
+    jiwer's own transforms would also split words at Unicode blanks.
     """
     pairs = [
         (reference, hypothesis)

@@ -1,8 +1,8 @@
-"""What a decoding has found so far: a killed job goes on from there.
+"""The results of a decoding so far, from which a killed job resumes.
 
-``partial.JOB.jsonl`` holds a head, which tells what is decoded with what, and a line
-a batch. Batches do not depend on the number of jobs: a job takes what any job left,
-but only below the head that it would write itself. The last line may be cut off.
+``partial.JOB.jsonl`` has a head, which says what is decoded with what, and one line
+per batch. Batches do not depend on the number of jobs: a job uses what any job left,
+but only below the same head that it would write itself. The last line may be cut off.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ logger = logging.getLogger(__name__)
 
 
 class PartialResults:
-    """Batches of one decoding, kept as they come.
+    """Batches of one decoding, saved as they are done.
 
     Args:
-        folder: where the jobs of this decoding keep theirs.
-        job: whose file is written.
-        head: what decides the result. What stands below another head is not taken,
-            and the job's own file of that kind is replaced.
+        folder: folder of all jobs' files of this decoding.
+        job: number of the job whose file is written.
+        head: what decides the result. Results below a different head are not used,
+            and such a file of this job is replaced.
 
     Attributes:
-        batches: results by number of the batch, those of all jobs.
+        batches: results of all jobs, by number of the batch.
     """
 
     def __init__(self, folder: Path, job: int, head: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ class PartialResults:
             if not lines[path] or _parsed(lines[path][0]) != head:
                 lines[path] = []
                 if path == own:
-                    logger.info("%s: of another model, set or options; not taken", path)
+                    logger.info("%s: from another model, set or options; not used", path)
             for line in lines[path][1:]:
                 self._take(_parsed(line))
         with atomic_write(own) as stream:
@@ -52,7 +52,7 @@ class PartialResults:
         self._stream = own.open("a", encoding="utf-8")
 
     def add(self, number: int, seconds: float, results: Sequence[Decoded]) -> None:
-        """Keep a batch, which lasts so many seconds."""
+        """Save a batch with a total duration of ``seconds``."""
         content = {"batch": number, "count": len(results), "seconds": round(seconds, 3),
                    "utterances": [each.to_json() for each in results]}  # fmt: skip
         self._stream.write(f"{json.dumps(content, ensure_ascii=False)}\n")
@@ -60,7 +60,7 @@ class PartialResults:
         self.batches[number] = list(results)
 
     def close(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._stream.close()
 
     def _take(self, content: Any) -> None:
@@ -72,10 +72,10 @@ class PartialResults:
 
 
 class PartialCounter:
-    """Counts what the jobs of a decoding have found, without reading anything twice.
+    """Counts what the jobs of a decoding have done, without reading anything twice.
 
     Args:
-        folders: of the decodings.
+        folders: folders of the decodings.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -83,7 +83,7 @@ class PartialCounter:
         self._read: dict[Path, tuple[int, int, float]] = {}  # bytes, utterances, seconds
 
     def count(self) -> tuple[int, float]:
-        """Utterances that are decoded, and the seconds that they last."""
+        """Number of utterances decoded, and their total duration in seconds."""
         for folder in self._folders:
             for path in partial_files(folder):
                 self._read_on(path)
@@ -96,7 +96,7 @@ class PartialCounter:
         try:
             with path.open("rb") as stream:
                 offset, count, seconds = self._read.get(path, (0, 0, 0.0))
-                if stream.seek(0, 2) < offset:  # begun anew
+                if stream.seek(0, 2) < offset:  # the file was started afresh
                     offset, count, seconds = 0, 0, 0.0
                 stream.seek(offset)
                 for line in stream:
@@ -113,12 +113,12 @@ class PartialCounter:
 
 
 def partial_files(folder: Path) -> list[Path]:
-    """Those of all jobs."""
+    """The partial results of all jobs."""
     return sorted(folder.glob("partial.*.jsonl"))
 
 
 def _whole_lines(path: Path) -> Iterator[str]:
-    """Lines that end, up to the first that cannot be read."""
+    """Complete lines, up to the first that cannot be read."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

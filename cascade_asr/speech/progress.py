@@ -1,4 +1,4 @@
-"""How far a decoding is: a bar on a terminal, a line now and then in a log."""
+"""The progress of a decoding: a bar on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total_fmt} {unit} [{elapsed}<{
 
 
 class DecodingProgress:
-    """Counts what is decoded, with the pace and the time that is left.
+    """Counts what is decoded and shows the pace and the time left.
 
     Args:
-        title: of the decoding.
-        total: to be decoded.
-        unit: of it, such as ``utterances``.
-        done: of these, decoded before.
-        interval_s: between two lines.
+        title: title of the decoding.
+        total: number of items to decode.
+        unit: name of the items, such as ``utterances``.
+        done: number of them decoded before.
+        interval_s: seconds between two lines.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class DecodingProgress:
             )
 
     def add(self, count: float, audio_s: float) -> None:
-        """So many more are decoded, which last so many seconds."""
+        """Count ``count`` more as decoded, with a total duration of ``audio_s`` seconds."""
         self._count += count
         self._audio_s += audio_s
         now = time.monotonic()

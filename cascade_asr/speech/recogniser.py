@@ -1,4 +1,4 @@
-"""Features to text: by joint CTC/attention/LM beam search, or by the best CTC path.
+"""From features to text, by joint CTC/attention/LM beam search or by the best CTC path.
 
 Watanabe et al. 2017, sections II.C and III: the score of a partial hypothesis is
 w CTC prefix score + (1 - w) attention score + g language model score.
@@ -22,7 +22,7 @@ from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.search.build import build_search
 from cascade_asr.speech.search.hypothesis import Hypothesis
 
-LEAST_FILLED = 0.9  # of the longest utterance, that those encoded with it have on a CPU
+LEAST_FILLED = 0.9  # share of the longest utterance's frames for joint encoding on a CPU
 NO_TEXT = Hypothesis(tokens=[], score=float("-inf"), parts={})
 
 
@@ -30,10 +30,10 @@ class Recognizer:
     """Turns features into text, one utterance or a batch at a time.
 
     Args:
-        model: in evaluation mode, on its device.
+        model: model in evaluation mode, on its device.
         config: decoding options. A model without decoder is decoded with
             ``ctc_weight`` 1 and one without CTC with 0, whatever they say.
-        language_model: scorer of the same tokens, where ``lm_weight`` is above 0
+        language_model: scorer for the same tokens, if ``lm_weight`` is above 0
             (see `cascade_asr.lm.fusion`).
 
     Raises:
@@ -57,8 +57,8 @@ class Recognizer:
         """The best hypothesis for the features (T, D) of one utterance.
 
         Returns:
-            Its text and its score (log-probability, weighted); an empty text
-            where the search ends without any hypothesis.
+            Its text and its score (weighted log-probability); an empty text if
+            the search ends without any hypothesis.
         """
         return self.recognize_batch([features])[0]
 
@@ -67,14 +67,14 @@ class Recognizer:
         return [(self.text(each[0]), each[0].score) for each in self.hypotheses(features)]
 
     def text(self, hypothesis: Hypothesis) -> str:
-        """What a hypothesis says."""
+        """The text of a hypothesis."""
         return self.model.tokenizer.decode(hypothesis.tokens)
 
     def hypotheses(self, features: Sequence[torch.Tensor]) -> list[list[Hypothesis]]:
         """All hypotheses of several utterances, (T, D) each, best first.
 
-        Where the search ends without any, or there are too few frames for the
-        encoder, there is one: no tokens, a score of minus infinity.
+        If the search ends without any, or there are too few frames for the
+        encoder, there is one without tokens and with a score of minus infinity.
         """
         return [found for found, _ in self.with_ctc(features, False)]
 
@@ -82,9 +82,9 @@ class Recognizer:
     def with_ctc(
         self, features: Sequence[torch.Tensor], wanted: bool = True
     ) -> list[tuple[list[Hypothesis], np.ndarray | None]]:
-        """`hypotheses`, and beside them CTC's log-probabilities (T', V), for the times.
+        """`hypotheses`, together with CTC's log-probabilities (T', V), for the times.
 
-        These are None where they are not wanted, the model has no CTC layer or there
+        These are None if they are not wanted, the model has no CTC layer or there
         are too few frames for the encoder.
         """
         encoder_output, encoder_lengths = self.encode(features)
@@ -106,8 +106,8 @@ class Recognizer:
     def encode(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder output (B, T', H) of several utterances, and its lengths (B,) on the CPU.
 
-        On a CPU, where a frame of padding costs what any other does, only utterances of
-        like lengths pass through the encoder together; on a GPU all of them do.
+        On a CPU, where a frame of padding costs as much as any other, only utterances of
+        similar lengths pass through the encoder together; on a GPU all of them do.
         """
         device = next(self.model.parameters()).device
         frames = [each.size(0) for each in features]
@@ -128,7 +128,7 @@ class Recognizer:
     def _best_paths(
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
     ) -> list[list[Hypothesis]]:
-        """The most probable CTC path of each utterance, and that path's log-probability."""
+        """The most probable CTC path of each utterance, and its log-probability."""
         scores, best = self._network.ctc.log_softmax(encoder_output).max(dim=2)  # (B, T')
         best, scores = best.cpu(), scores.double().cpu()
         found = []

@@ -1,4 +1,4 @@
-"""Speech recognition as a task of the cascade: model, data and transfer of one experiment."""
+"""Speech recognition as a task for the cascade: model, data and transfer of one experiment."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SpeechTask:
     def load_config(
         self, path: Path, given: Assignments | None = None
     ) -> tuple[TrainConfig, list[str]]:
-        """A configuration with ESPnet2's keys."""
+        """Load a configuration with ESPnet2's keys."""
         return load_train_config(path, given)
 
     def check_config(self, config: TrainConfig, where: str) -> None:
@@ -74,13 +74,13 @@ class SpeechTask:
         """The layers of the model; nothing is tied in it.
 
         Raises:
-            ConfigError: if the layering speaks of tied weights.
+            ConfigError: if the layering concerns tied weights.
         """
         layering.require_nothing_tied("this model")
         return config, model.layers(layering.grain)
 
     def default_select(self, model: ASRModel) -> list[str]:
-        """WER of the best CTC path; the decoder's accuracy where there is no CTC layer."""
+        """WER of the best CTC path; the decoder's accuracy if there is no CTC layer."""
         return ["wer_ctc", "min"] if model.ctc is not None else ["acc", "max"]
 
     def data(self, model: ASRModel, config: TrainConfig, ranks: Ranks = ONE_RANK) -> SpeechData:
@@ -91,7 +91,7 @@ class SpeechTask:
         """Require the tokens of a model in another folder to be ours.
 
         Raises:
-            ConfigError: if they differ, or are not there.
+            ConfigError: if they differ or are missing.
         """
         tokens = self.experiment.tokens / "tokens.txt"
         theirs = other.parent / "tokens" / "tokens.txt"

@@ -328,7 +328,7 @@ def test_the_same_partial_results_are_taken(trained, tmp_path: Path):
 def test_a_job_that_did_not_end_is_told(trained, tmp_path: Path):
     model, dump = trained
     decode_share(Decoding(model, dump / "test", tmp_path / "out"), CONFIG, 1, 2)
-    with pytest.raises(DataError, match="output.2/1best_recog/score: missing: this job did not end"):
+    with pytest.raises(DataError, match="output.2/1best_recog/score: missing: this job did not finish"):
         join_jobs(tmp_path / "out", 2, {"a"})
     with pytest.raises(DataError, match="1 of 1 utterances were not decoded, first: a; run stage 5"):
         join_jobs(tmp_path / "out", 1, {"a"})

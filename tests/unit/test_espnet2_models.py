@@ -181,7 +181,7 @@ def test_an_export_that_fails_its_check_leaves_nothing(
         export_model(broken, tmp_path / "out", archive=True)
     assert [path.name for path in tmp_path.iterdir()] == ["exp"]
     (tmp_path / "out.zip").touch()
-    with pytest.raises(ConfigError, match="out.zip exists already"):
+    with pytest.raises(ConfigError, match="out.zip already exists"):
         export_model(broken, tmp_path / "out", archive=True)
     (broken.parent / "cmvn.npz").unlink()
     with pytest.raises(ConfigError, match="cmvn.npz: not found.*copy it from dump"):
@@ -199,7 +199,7 @@ def test_what_espnet_does_otherwise_is_said(dump: Path, tmp_path: Path):
     content, notes = to_espnet2(config, tokenizer, "char", DIMENSION)
     assert content["normalize"] is None
     assert content["encoder_conf"]["dropout"] == 0.0
-    assert "normalised by speaker already" in notes[0]
+    assert "already normalised by speaker" in notes[0]
     assert "dropout 0.1 is written as 0.0" in notes[1]
     again = read_espnet2_config(write_yaml(tmp_path / "config.yaml", content)).config
     assert again == config  # an import takes what ESPnet has no key for from our own block
@@ -352,7 +352,7 @@ def test_with_a_configuration_of_ours_its_options_must_compute_the_same(
         ({"model": "maskctc"}, "model: 'maskctc' is not supported"),
         ({"model_conf__interctc_weight": 0.3}, "model_conf.interctc_weight: 0.3 is not supported"),
         ({"use_adapter": True}, "use_adapter: True is not supported"),
-        ({"optim": "sgdx"}, "describe your own with --train-config"),
+        ({"optim": "sgdx"}, "give your own with --train-config"),
         ({"input_size": 12}, "takes features of 12 dimensions, those of .*train have 8"),
         ({"token_list": ["<blank>", "<unk>", "<sos/eos>"]}, "3 tokens, the data have 8; .*--token-"),
     ],

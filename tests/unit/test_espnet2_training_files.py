@@ -115,8 +115,8 @@ def test_an_older_recurrent_file(tmp_path: Path) -> None:
     config, notes = loaded(tmp_path, RECURRENT)
     assert config.model_conf.ctc_weight == 0.2 and config.fold_length == [800, 150]
     assert notes == [
-        "19: 'e2e_conf' is read as 'model_conf', its name today",
-        "5: 'max_length' is read as 'fold_length', its name today",
+        "19: 'e2e_conf' is read as 'model_conf', its current name",
+        "5: 'max_length' is read as 'fold_length', its current name",
     ]
 
 

@@ -52,7 +52,7 @@ def test_a_missing_part_and_a_missing_folder_are_named(tmp_path):
 
 def test_raw_variants_are_refused(tmp_path):
     write(tmp_path, ("wiki.train.raw", "wiki.valid.raw", "wiki.test.raw"))
-    with pytest.raises(DataError, match=r"raw variant of WikiText-2.* take wikitext-2-v1"):
+    with pytest.raises(DataError, match=r"raw variant of WikiText-2.* use wikitext-2-v1"):
         corpus.find_parts(tmp_path)
     counts = {part: Counter({"word": 3, corpus.EOS: 1}) for part in corpus.PARTS}
     with pytest.raises(DataError, match="no <unk> and 2 different tokens: this is the raw"):
@@ -133,7 +133,7 @@ def test_bad_vocabularies_are_refused(tmp_path):
     with pytest.raises(DataError, match="no vocabulary; run stage 1"):
         Vocabulary.read(tmp_path / "absent")
     (tmp_path / "tokens.txt").write_text("<eos>\na\na\n<unk>\n")
-    with pytest.raises(DataError, match=r"tokens.txt: vocabulary: 'a' comes twice"):
+    with pytest.raises(DataError, match=r"tokens.txt: vocabulary: 'a' occurs twice"):
         Vocabulary.read(tmp_path / "tokens.txt")
     with pytest.raises(DataError, match="no <unk>"):
         Vocabulary(["<eos>", "a"])

@@ -173,8 +173,8 @@ def test_parentheses_are_paired(tmp_path: Path, text: str, repaired: str) -> Non
         ("segments", "u r-A 3.0 3.0\n", r"segments:1: u: zero/negative length 3.0-3.0"),
         ("segments", "u rA 1.0 3.0\n", r"segments:1: recording 'rA' does not name its channel"),
         ("text", "u1 a\nu2 (b\n", r"text:2: '\(b': NIST's filters abort at a parenthesis"),
-        ("text", "\n", r"text: holds no hypothesis; hubscr.pl would not notice"),
-        ("stm", ";; only\n", r"stm: holds no segment"),
+        ("text", "\n", r"text: contains no hypothesis; hubscr.pl would not notice"),
+        ("stm", ";; only\n", r"stm: contains no segment"),
         ("stm", "a A s x 3 <O> y\n", r"stm:1: expected 'file channel speaker begin end"),
     ],
 )
@@ -254,7 +254,7 @@ def test_damaged_alignments_are_named(tmp_path: Path) -> None:
     report = tmp_path / "x.sgml"
     path = '<SPEAKER id="a">\n<PATH id="(a-000)" word_cnt="1">\n'
     report.write_text(f'{path}C,"yes","yes",1.0+1.2:X,"no","no",1.3+1.4\n</PATH>\n</SYSTEM>\n')
-    with pytest.raises(DataError, match=r"x.sgml:3: no alignment of sclite's: b'X,\"no\""):
+    with pytest.raises(DataError, match=r"x.sgml:3: not an alignment by sclite: b'X,\"no\""):
         read_sgml(report, "x")
     report.write_text(f'{path}C,"yes","yes",1.0+1.2\n</PATH>\n')
     with pytest.raises(DataError, match="x.sgml: not complete"):

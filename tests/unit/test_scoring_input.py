@@ -43,14 +43,14 @@ def sides(tmp_path: Path) -> Sides:
     ("ref", "hyp", "message"),
     [
         ("a (s-1)\n", "a (s-1)\na (s-2)\n", r"hyp:2: hypothesis \(s-2\) has no reference in .*ref"),
-        ("a (s-1)\n", "a (s-1)\n\nb (S-1)\n", r"hyp:3: id \(s-1\) is already in line 1"),
-        ("a (s-1)\nb (s-1)\n", "a (s-1)\n", r"ref:2: id \(s-1\) is already in line 1"),
+        ("a (s-1)\n", "a (s-1)\n\nb (S-1)\n", r"hyp:3: id \(s-1\) is already on line 1"),
+        ("a (s-1)\nb (s-1)\n", "a (s-1)\n", r"ref:2: id \(s-1\) is already on line 1"),
         (";; x\n{ a / b (s-1)\n", "a (s-1)\n", r"ref:2: '{' is never closed in '{ a / b'"),
         ("x{y} b (s-1)\n", "a (s-1)\n", r"ref:1: '{' inside the word 'x{y}'.*or remove them"),
         ("a (s1)\n", "a (s1)\n", r"hyp:1: id \(s1\) has no '-' or '_' between speaker"),
         ("a ()\n", "a (s-1)\n", r"ref:1: no '\(id\)' at the end of 'a \(\)'"),
-        ("", "a (s-1)\n", r"ref: holds no utterance"),
-        ("a (s-1)\n", ";; nothing\n\n", r"hyp: holds no utterance"),
+        ("", "a (s-1)\n", r"ref: contains no utterance"),
+        ("a (s-1)\n", ";; nothing\n\n", r"hyp: contains no utterance"),
     ],
 )
 def test_errors_name_file_and_line(sides: Sides, ref: str, hyp: str, message: str) -> None:
@@ -74,7 +74,7 @@ def test_missing_hypothesis_warns_or_fails(sides: Sides) -> None:
 
 def test_repeated_reference_with_the_same_words_warns(sides: Sides) -> None:
     sides.score("a b (s-1)\nA  B (S-1)\n", "a (s-1)\n")
-    assert "is already in line 1, with the same words" in sides.warnings[0]
+    assert "is already on line 1, with the same words" in sides.warnings[0]
 
 
 def test_crlf_comments_and_tabs(sides: Sides) -> None:
@@ -174,7 +174,7 @@ def test_ids_that_differ_only_by_case_are_two(tmp_path: Path) -> None:
     reference = {"U1": ["a"], "u1": ["b"]}
     result = score_texts(reference, {"u1": ["b"], "U1": ["a"]}, {"u1": "s", "U1": "s"})
     assert [(u.name, u.errors) for u in result.utterances] == [("s-u1", 0), ("s-U1", 0)]
-    assert "ids (s-U1) and (s-u1) differ only by case" in result.warnings[0]
+    assert "ids (s-U1) and (s-u1) differ only in case" in result.warnings[0]
     missing = score_texts(reference, {"U1": ["a"]}, {"u1": "s", "U1": "s"})
     assert [(u.name, u.errors) for u in missing.utterances] == [("s-U1", 0)]
     assert "reference (s-u1) has no hypothesis" in missing.warnings[1]

@@ -39,7 +39,7 @@ def test_unscored_symbols_are_no_fault(tmp_path: Path) -> None:
 def test_ids_that_differ_by_case_and_empty_sets_are_told(tmp_path: Path) -> None:
     notes: list[str] = []
     assert faults_of_reference(data(tmp_path / "a", "U1 a\nu1 b\n"), (), notes.append) == []
-    assert "a/text:2: the ids (s-U1) and (s-u1) differ only by case" in notes[0]
+    assert "a/text:2: the ids (s-U1) and (s-u1) differ only in case" in notes[0]
     assert faults_of_reference(data(tmp_path / "b", "u1 \n"), (), notes.append) == []
     assert "no utterance has a word" in notes[-1]
 

@@ -101,7 +101,7 @@ def test_segments_hold_all_errors() -> None:
 def test_different_utterances_cannot_be_compared() -> None:
     a = score_texts({"a-1": ["x"], "a-2": ["x"]}, {"a-1": ["x"], "a-2": ["x"]}, title="A")
     b = score_texts({"a-1": ["x"], "a-2": ["x"]}, {"a-1": ["x"]}, title="B")
-    with pytest.raises(DataError, match=r"1 are in one of them only, first \(a-2\)"):
+    with pytest.raises(DataError, match=r"1 are in only one of them, first \(a-2\)"):
         compare(a, b)
 
 

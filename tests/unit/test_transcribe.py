@@ -148,7 +148,7 @@ def test_a_zip_of_an_experiment_is_a_model(experiments, tmp_path: Path, monkeypa
         assert (found.text, found.score) == expected, path
     with pytest.raises(ConfigError, match="alone.zip: a stage alone; its tokens .* export exp/TAG"):
         cascade_asr.load(zipped("alone", copy / "stage1"))
-    with pytest.raises(ConfigError, match="2 trained stages in it and no selection.json"):
+    with pytest.raises(ConfigError, match="contains 2 trained stages and no selection.json"):
         cascade_asr.load(zipped("two", copy, "selection"))
 
 
@@ -173,7 +173,7 @@ def test_what_is_no_model_is_refused_with_what_to_do(experiments, tmp_path: Path
         ("nowhere", "no such file or folder; expected an experiment"),
         ("empty", "no trained model; expected an experiment"),
         ("a.txt", "neither a folder nor a zip"),
-        ("exp", "fbank.conf: not found; .* give the file that stage 1 had"),
+        ("exp", "fbank.conf: not found; .* give the file that stage 1 used"),
         ("unfinished/full", "this training is not finished"),
         ("evil.zip", "'../evil.txt' leads out of the archive"),
     ):
@@ -275,7 +275,7 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
 
 @pytest.mark.parametrize("value", [0, -3])
 def test_silence_is_refused(model, value: int):
-    with pytest.raises(DataError, match=r"recording: silent: its 2\.00 s hold no sound at all"):
+    with pytest.raises(DataError, match=r"recording: silent: its 2\.00 s contain no sound at all"):
         model.transcribe(np.full(2 * RATE, value, np.int16), RATE)
 
 
@@ -472,7 +472,7 @@ def test_the_command(experiments, tmp_path: Path, model):
     bad = ("missing.wav", str(tmp_path), str(tmp_path / "silent.wav"))
     done = command(*common, bad[0], names[0], *bad[1:], "--output", "ctm", names[1])
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    for message in ("missing.wav: no such audio file", f"{tmp_path}: a folder; name the recordings",
+    for message in ("missing.wav: no such audio file", f"{tmp_path}: is a folder; name the recordings",
                     "silent.wav: silent: its 1.00 s", "3 of 5 recordings were not transcribed"):  # fmt: skip
         assert message in done.stderr
     assert done.stdout == "".join(
@@ -558,9 +558,9 @@ def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(tmp_path: Pa
     assert [each.name for each in found] == ["c.wav", "a b.wav", os.fsdecode(b"\xff.wav")]
     for audio, listed, message in (
         ([], None, "no recordings: name files"),
-        (["-", "-"], None, "can be given once"),
-        (["-"], Path("-"), "can be given once"),
-        ([], tmp_path / "empty", "names no recording"),
+        (["-", "-"], None, "can be given only once"),
+        (["-"], Path("-"), "can be given only once"),
+        ([], tmp_path / "empty", "lists no recordings"),
         (["a.wav"], Path("nowhere"), "--list nowhere: no such file"),
     ):
         with pytest.raises(CascadeError, match=message):

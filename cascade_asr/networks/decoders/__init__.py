@@ -1,7 +1,7 @@
 """Decoders: ESPnet's classes with ordered layers, faster in training.
 
 To add a decoder, subclass ESPnet's class, give it ``layers``, let ``forward``
-return the logits alone, and enter it in `DECODERS`; see `cascade_asr.networks.encoders`
+return only the logits, and add it to `DECODERS`; see `cascade_asr.networks.encoders`
 for an example.
 """
 
@@ -26,7 +26,7 @@ DECODERS: dict[str, type] = {
 
 
 def check_decoder(name: str, conf: Mapping[str, Any]) -> list[str]:
-    """All problems of the ``decoder`` and ``decoder_conf`` entries of a configuration."""
+    """All problems with the ``decoder`` and ``decoder_conf`` entries of a configuration."""
     if name not in DECODERS:
         suggestion = nearest(name, DECODERS) or f"; there are: {', '.join(DECODERS)}"
         return [f"decoder: unknown decoder '{name}'{suggestion}"]
@@ -50,7 +50,7 @@ def build_decoder(
 
     Raises:
         ConfigError: with all problems, if the name is unknown, or a key is
-            unknown, misspelt or of the wrong type, or a value is refused.
+            unknown or misspelt, or a value is of the wrong type or refused.
     """
     problems = check_decoder(name, conf)
     if problems:
@@ -59,7 +59,7 @@ def build_decoder(
     try:
         with quiet_espnet():
             decoder = DECODERS[name](**sizes, **conf)
-    except Exception as error:  # whatever a constructor of ESPnet's says to such values
+    except Exception as error:  # whatever an ESPnet constructor raises for such values
         raise ConfigError(
             f"decoder_conf: {name} refuses this configuration: {told(error)}"
         ) from error

@@ -1,4 +1,4 @@
-"""Attention of the RNN decoder over one batch, one token after another."""
+"""Attention of the RNN decoder over one batch, one token at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCALING = 2.0  # sharpens the softmax; ESPnet's fixed value
 
 
 def check_attention(att_conf: Mapping[str, Any]) -> list[str]:
-    """Problems of ``att_conf`` that its types do not show: an unknown ``atype``."""
+    """Problems with ``att_conf`` that type checks do not find: an unknown ``atype``."""
     kind = att_conf.get("atype", "location") if isinstance(att_conf, Mapping) else "location"
     if kind in ATTENTION_TYPES or not isinstance(kind, str):
         return []
@@ -53,7 +53,7 @@ def has_own_loop(module: nn.Module) -> bool:
 def start_attention(
     module: nn.Module, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor
 ) -> LocationAttention | EspnetAttention:
-    """Begin to attend to a batch: (B, T', H) and (B,)."""
+    """Start attending to a batch: (B, T', H) and (B,)."""
     if has_own_loop(module):
         return LocationAttention(module, encoder_output, encoder_lengths)
     module.reset()
@@ -62,7 +62,7 @@ def start_attention(
 
 @contextmanager
 def closing_hook(hook: RemovableHandle) -> Iterator[None]:
-    """Inside, a hook of a module acts; afterwards it is gone."""
+    """Inside, a module's hook is active; afterwards it is removed."""
     try:
         yield
     finally:
@@ -72,11 +72,11 @@ def closing_hook(hook: RemovableHandle) -> Iterator[None]:
 class LocationAttention:
     """Location attention (Chorowski et al. 2015, arXiv 1506.07503, section 2.2).
 
-    What does not change from token to token is computed once, here.
+    Everything that does not change from token to token is computed once, here.
 
     Attributes:
-        weights: (B, T'), of the last token. With one encoder output they may be set
-            for any number of queries, which then all attend to it.
+        weights: (B, T'), attention weights of the last token. With one encoder output they
+            may be set for any number of queries, which then all attend to it.
     """
 
     def __init__(
@@ -120,10 +120,10 @@ class EspnetAttention:
         return context
 
     def _without_padding(self) -> AbstractContextManager:
-        """Inside, recurrent location attention looks for its maximum in valid frames alone.
+        """Inside, recurrent location attention takes its maximum over valid frames only.
 
-        Its convolution spills over into the padding; what it finds there is at
-        least 0, so zeros change no maximum.
+        Its convolution spills over into the padding; values of the maximum are at
+        least 0, so zeros in the padding change no maximum.
         """
         if not isinstance(self.module, _attentions.AttLocRec):
             return nullcontext()
@@ -137,7 +137,7 @@ class EspnetAttention:
 
     @property
     def weights(self) -> torch.Tensor:
-        """(B, T') of the last token; the mean over heads where there are several."""
+        """(B, T') of the last token; with several heads, their mean."""
         state = self.state
         if isinstance(self.module, _attentions.AttLoc2D):
             return state[:, -1]  # (B, window, T')

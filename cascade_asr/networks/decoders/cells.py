@@ -1,4 +1,4 @@
-"""The recurrent part of the RNN decoder, one token after another."""
+"""The recurrent part of the RNN decoder, one token at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cascade_asr.networks.fast.shared_linear import SharedLinear
 
 
 class LstmStack:
-    """The decoder's LSTM layers, their weights prepared for a loop over tokens.
+    """The decoder's LSTM layers, with weights prepared for a loop over tokens.
 
-    What does not depend on the step before is computed for all tokens at once:
-    the embedding's share of the gates.
+    What does not depend on the previous step, the embedding's share of the gates,
+    is computed for all tokens at once.
 
     Args:
         decoder: ESPnet's ``RNNDecoder`` with LSTM cells.
@@ -39,7 +39,7 @@ class LstmStack:
         return linear(embedded, weight, self._biases[0])
 
     def step(self, prepared: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """One token: its prepared gates (B, 4Z), attention context (B, H); top state (B, Z)."""
+        """One token: prepared gates (B, 4Z) and attention context (B, H) to top state (B, Z)."""
         inputs, share = context, prepared
         for index, recurrent in enumerate(self._recurrent):
             both = torch.cat([inputs, self.hidden[index].to(inputs.dtype)], dim=1)
@@ -78,11 +78,11 @@ class GruStack:
         self.hidden = [decoder.zero_state(like) for _ in decoder.decoder]
 
     def prepare(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Embeddings as they are."""
+        """Return the embeddings unchanged."""
         return embedded
 
     def step(self, prepared: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """One token: its embedding (B, Z), attention context (B, H); top state (B, Z)."""
+        """One token: embedding (B, Z) and attention context (B, H) to top state (B, Z)."""
         inputs = torch.cat([prepared, context.to(prepared.dtype)], dim=1)
         self.hidden, _ = self._decoder.rnn_forward(
             inputs, list(self.hidden), [], self.hidden, []

@@ -1,13 +1,13 @@
 """ESPnet's ``rnn`` decoder (LSTM or GRU with attention), faster in training.
 
 Location attention, the usual one, and LSTM cells run in our own loop:
-projections, masks, embeddings and output layer once for all tokens, weight
-gradients summed in one product. Other attention types run in ESPnet's modules.
-As a scorer of a beam search (``score``) it is ESPnet's own.
+projections, masks, embeddings and output layer are computed once for all tokens,
+and weight gradients are summed in one product. Other attention types run in
+ESPnet's modules. As a scorer in a beam search (``score``) it is ESPnet's own.
 
-Differences from ESPnet 202511, each on purpose: scheduled sampling acts in
-training only and draws from PyTorch's random numbers (ESPnet's: always, and
-from Python's, which a resumed training does not restore).
+Intended differences from ESPnet 202511: scheduled sampling is active only in
+training and draws from PyTorch's random numbers (ESPnet's is always active and
+draws from Python's, which a resumed training does not restore).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _espnet_decoder = espnet_module("espnet2.asr.decoder.rnn_decoder")
 
 
 class RNNDecoder(_espnet_decoder.RNNDecoder):
-    """Predicts tokens one after another, attending to the encoder output."""
+    """Predicts one token at a time, attending to the encoder output."""
 
     unsupported = {
         "num_encs": ((1,), "there is one encoder"),
@@ -69,7 +69,7 @@ class RNNDecoder(_espnet_decoder.RNNDecoder):
         tokens_in: torch.Tensor,
         tokens_in_lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """Where each token attends: (B, U, T') float, rows sum to 1, 0 in the padding."""
+        """Attention weights of each token: (B, U, T') float, rows sum to 1, 0 in the padding."""
         _, weights = self._run(encoder_output, encoder_lengths, tokens_in)
         lengths = tokens_in_lengths.to(weights.device)
         return weights.masked_fill(~valid_positions(lengths, weights.size(1)).unsqueeze(2), 0.0)
@@ -77,7 +77,7 @@ class RNNDecoder(_espnet_decoder.RNNDecoder):
     def _run(
         self, encoder_output: torch.Tensor, encoder_lengths: torch.Tensor, tokens_in: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden vectors (B, U, Z) in front of the output layer, weights (B, U, T')."""
+        """Hidden vectors (B, U, Z) before the output layer, and weights (B, U, T')."""
         attention = start_attention(self.att_list[0], encoder_output, encoder_lengths)
         cells = (LstmStack if self.dtype == "lstm" else GruStack)(self, encoder_output)
         embedded = self.dropout_emb(self.embed(tokens_in.clamp(min=0)))  # (B, U, Z)
@@ -95,7 +95,7 @@ class RNNDecoder(_espnet_decoder.RNNDecoder):
         return torch.stack(outputs, dim=1), torch.stack(weights, dim=1)
 
     def _samples(self) -> bool:
-        """Whether this step takes the decoder's own guess instead of the true token."""
+        """Whether this step uses the decoder's own guess instead of the true token."""
         probability = self.sampling_probability if self.training else 0.0
         return probability > 0.0 and torch.rand(()).item() < probability
 

@@ -1,7 +1,7 @@
 """ESPnet's ``transformer`` decoder through PyTorch's fused attention.
 
-Differences from ESPnet 202511: ``layer_drop_rate`` acts (ESPnet's does not),
-and ``use_flash_attn`` changes nothing. As a scorer of a beam search (``score``,
+Differences from ESPnet 202511: ``layer_drop_rate`` has an effect (ESPnet's has none),
+and ``use_flash_attn`` changes nothing. As a scorer in a beam search (``score``,
 ``batch_score``) it is ESPnet's own.
 """
 
@@ -72,7 +72,7 @@ class TransformerDecoder(
         tokens_in: torch.Tensor,
         tokens_in_lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """Where each token attends in the last block, mean over heads: (B, U, T') float.
+        """Attention weights of each token in the last block, mean over heads: (B, U, T') float.
 
         Rows sum to 1 and are 0 in the padding.
         """
@@ -93,7 +93,7 @@ class TransformerDecoder(
         memory_mask: torch.Tensor,
         tokens_in: torch.Tensor,
     ) -> torch.Tensor:
-        """Embedded tokens through some blocks, (B, U, H)."""
+        """Run embedded tokens through some blocks, (B, U, H)."""
         hidden = self.embed(tokens_in.clamp(min=0))
         for index, block in enumerate(blocks):
             drop = self.layer_drops[index]
@@ -125,7 +125,7 @@ class TransformerDecoder(
 
 def _memory_mask(encoder_output: torch.Tensor, encoder_lengths: torch.Tensor) -> torch.Tensor:
     """(B, 1, 1, T') bool, True where the encoder output is valid."""
-    lengths = encoder_lengths.to(encoder_output.device).clamp(min=1)  # no softmax is empty
+    lengths = encoder_lengths.to(encoder_output.device).clamp(min=1)  # so that no softmax is empty
     return valid_positions(lengths, encoder_output.size(1))[:, None, None, :]
 
 
@@ -134,8 +134,8 @@ def _block(
 ) -> torch.Tensor:
     """ESPnet's ``DecoderLayer`` over all tokens at once.
 
-    Each token attends to itself and those before it; as the padding comes
-    last, no valid token sees it.
+    Each token attends to itself and earlier ones; as the padding comes last, no
+    valid token sees it.
     """
     hidden = _attended_to_tokens(block, hidden)
     query = _before(block, block.norm2, hidden)
@@ -153,7 +153,7 @@ def _feed_forward(module: nn.Module, inner: torch.Tensor) -> torch.Tensor:
 
 
 def _source_query(block: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
-    """What a block's attention to the encoder output asks with."""
+    """The query of a block's attention to the encoder output."""
     return _before(block, block.norm2, _attended_to_tokens(block, hidden))
 
 

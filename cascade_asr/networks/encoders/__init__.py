@@ -1,7 +1,7 @@
 """Encoders: ESPnet's classes with ordered layers, independent of padding.
 
 To add an encoder, subclass ESPnet's class, give it ``output_lengths`` and
-``layers``, and enter it in `ENCODERS`:
+``layers``, and add it to `ENCODERS`:
 
     class MyEncoder(espnet_module("espnet2.asr.encoder.my_encoder").MyEncoder):
         def forward(self, features, feature_lengths):
@@ -50,7 +50,7 @@ ENCODERS: dict[str, type] = {
 
 
 def check_encoder(name: str, conf: Mapping[str, Any]) -> list[str]:
-    """All problems of the ``encoder`` and ``encoder_conf`` entries of a configuration."""
+    """All problems with the ``encoder`` and ``encoder_conf`` entries of a configuration."""
     if name not in ENCODERS:
         suggestion = nearest(name, ENCODERS) or f"; there are: {', '.join(ENCODERS)}"
         return [f"encoder: unknown encoder '{name}'{suggestion}"]
@@ -67,7 +67,7 @@ def build_encoder(name: str, input_size: int, conf: Mapping[str, Any]) -> Encode
 
     Raises:
         ConfigError: with all problems, if the name is unknown, or a key is
-            unknown, misspelt or of the wrong type, or a value is refused.
+            unknown or misspelt, or a value is of the wrong type or refused.
     """
     problems = check_encoder(name, conf)
     if problems:
@@ -75,7 +75,7 @@ def build_encoder(name: str, input_size: int, conf: Mapping[str, Any]) -> Encode
     try:
         with quiet_espnet():
             encoder = ENCODERS[name](input_size=input_size, **conf)
-    except Exception as error:  # whatever a constructor of ESPnet's says to such values
+    except Exception as error:  # whatever an ESPnet constructor raises for such values
         raise ConfigError(
             f"encoder_conf: {name} refuses this configuration: {told(error)}"
         ) from error

@@ -32,7 +32,7 @@ def self_attention(
         batch: its padding is never attended to.
 
     Returns:
-        (B, T, D); what lies in the padding is undefined.
+        (B, T, D); values in the padding are undefined.
     """
     if isinstance(module, _fastformer.FastSelfAttention):
         with torch.autocast(sequence.device.type, enabled=False):  # it cannot handle bfloat16
@@ -66,8 +66,8 @@ def attend(
         query: (B, heads, T, D'); key and value (B, heads, T', D').
         key: see query.
         value: see query.
-        mask: bool, True where attention may look, or float, added to the scores.
-        is_causal: attend to positions up to the query's own; without a mask.
+        mask: bool, True at positions that may be attended to, or float, added to the scores.
+        is_causal: attend only to positions up to the query's; requires no mask.
 
     Returns:
         (B, T, D).
@@ -85,7 +85,7 @@ def attend(
 def _position_scores(
     module: nn.Module, query: torch.Tensor, positions: torch.Tensor, batch: PaddedBatch
 ) -> torch.Tensor:
-    """How each query likes each distance, (B, heads, T, T)."""
+    """Score of each query for each distance, (B, heads, T, T)."""
     encoded = module.linear_pos(positions).view(1, -1, module.h, module.d_k).transpose(1, 2)
     scores = torch.matmul(query.to(encoded.dtype), encoded.transpose(-2, -1))
     is_legacy = isinstance(module, _attention.LegacyRelPositionMultiHeadedAttention)

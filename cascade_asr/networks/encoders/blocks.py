@@ -1,7 +1,7 @@
 """The blocks of Transformer, Conformer and E-Branchformer, independent of padding.
 
-Each function runs one of ESPnet's blocks with its own submodules, in ESPnet's
-order; padded positions are zeroed in front of every convolution over time and
+Each function runs one of ESPnet's blocks with the block's own submodules, in
+ESPnet's order; padded positions are zeroed before every convolution over time and
 left out of batch statistics.
 """
 
@@ -30,7 +30,7 @@ def transformer_block(
     Args:
         block: ESPnet's ``transformer.encoder_layer.EncoderLayer``.
         sequence: (B, T, D).
-        positions: for relative attention, else None.
+        positions: encoded positions for relative attention, else None.
         batch: lengths of the batch.
         branch_scale: factor of each residual branch (stochastic depth).
     """
@@ -90,7 +90,7 @@ def e_branchformer_block(
     batch: PaddedBatch,
     branch_scale: float = 1.0,
 ) -> torch.Tensor:
-    """Self-attention beside a convolutional MLP, merged by a convolution (Kim et al. 2022).
+    """Self-attention parallel to a convolutional MLP, merged by a convolution (Kim et al. 2022).
 
     Args as in `transformer_block`; ``block`` is ESPnet's
     ``EBranchformerEncoderLayer``.
@@ -177,7 +177,7 @@ def convolve_over_time(convolution: nn.Conv1d, sequence: torch.Tensor) -> torch.
 
 
 def _pointwise(convolution: nn.Conv1d, sequence: torch.Tensor) -> torch.Tensor:
-    """A Conv1d of width 1, as the matrix product that it is."""
+    """A Conv1d of width 1, computed as a matrix product."""
     if isinstance(convolution, PackedConv1d):
         return convolution.of_frames(sequence)
     return linear(sequence, convolution.weight.squeeze(2), convolution.bias)

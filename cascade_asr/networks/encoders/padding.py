@@ -17,7 +17,7 @@ class PaddedBatch:
         lengths: (B,) int64 on the CPU. An utterance too short for the input
             layer (0) counts as one frame here, so that no softmax is empty.
         size: T, the padded length.
-        device: where the sequences are.
+        device: device of the sequences.
     """
 
     def __init__(self, lengths: torch.Tensor, size: int, device: torch.device) -> None:
@@ -28,11 +28,11 @@ class PaddedBatch:
 
     @property
     def key_mask(self) -> torch.Tensor | None:
-        """(B, 1, 1, T) bool, True where attention may look; None without padding."""
+        """(B, 1, 1, T) bool, True at valid positions; None without padding."""
         return self.valid[:, None, None, :] if self.is_padded else None
 
     def zero(self, sequence: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) with zeros in the padding, as a convolution must see it."""
+        """(B, T, D) with zeros in the padding, as convolutions need it."""
         if not self.is_padded:
             return sequence
         return sequence.masked_fill(~self.valid.unsqueeze(2), 0.0)
@@ -42,7 +42,7 @@ class PaddedBatch:
         return self.valid.flatten().nonzero().squeeze(1)
 
     def batch_norm(self, norm: nn.BatchNorm1d, sequence: torch.Tensor) -> torch.Tensor:
-        """Batch normalisation of (B, T, D) whose statistics leave the padding out."""
+        """Batch normalisation of (B, T, D) with statistics that leave the padding out."""
         rows = sequence.flatten(0, 1)  # (B T, D)
         if not (self.is_padded and norm.training):
             return norm(rows).view_as(sequence)
@@ -52,15 +52,15 @@ class PaddedBatch:
 
     @cached_property
     def legacy_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where ESPnet's old relative shift takes each score from.
+        """The source of each score in ESPnet's old relative shift.
 
         That shift depends on the utterance's length T: score (i, j) comes from
         column T - 1 - (i - j) of row i for j <= i, is 0 for j = i + 1, and comes
         from column j - i - 2 of row i + 1 beyond.
 
         Returns:
-            Index into flattened (T, T) scores, (B, 1, T x T) int64, and where
-            the result is 0, (T, T) bool.
+            Index into flattened (T, T) scores, (B, 1, T x T) int64, and a mask of
+            zeros in the result, (T, T) bool.
         """
         position = torch.arange(self.size, device=self.valid.device)
         query, key = position.unsqueeze(1), position.unsqueeze(0)

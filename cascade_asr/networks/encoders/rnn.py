@@ -1,11 +1,11 @@
 """ESPnet's ``rnn`` and ``vgg_rnn`` encoders, independent of padding and faster.
 
-Differences from ESPnet 202511, each on purpose:
+Intended differences from ESPnet 202511:
 
 - utterances may come in any order of lengths;
 - an utterance's output does not depend on the batch that it is padded into
   (ESPnet's VGG block lets the padding leak in through its biases);
-- dropout between projected layers acts in training only (ESPnet's is always on).
+- dropout between projected layers is active only in training (ESPnet's is always on).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _espnet_vgg_rnn = espnet_module("espnet2.asr.encoder.vgg_rnn_encoder")
 
 
 class _RecurrentEncoder(nn.Module):
-    """What both encoders share: the recurrent stack is the last entry of ``enc``."""
+    """The common part of both encoders; the recurrent stack is the last entry of ``enc``."""
 
-    # a frame of padding costs little beside a step of the recurrence, which all share
+    # a frame of padding costs little compared with a step of the recurrence, which all share
     least_filled = 0.75
     unsupported = {"rnn_type": one_of("lstm", "gru")}
     bounds = {
@@ -57,7 +57,7 @@ class _RecurrentEncoder(nn.Module):
         return stack.elayers if self.use_projection else stack.nbrnn.num_layers
 
     def _subsampling(self) -> list[int]:
-        """Keep every n-th frame behind each recurrent layer."""
+        """For each recurrent layer, n such that every n-th frame is kept after it."""
         if self.use_projection:
             return [int(factor) for factor in self.enc[-1].subsample[1:]]
         return [1] * self._number_of_recurrent_layers()
@@ -66,7 +66,7 @@ class _RecurrentEncoder(nn.Module):
         return feature_lengths
 
     def output_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
-        """T' for each T, (B,) int64; 0 where T is too short."""
+        """T' for each T, (B,) int64; 0 if T is too short."""
         lengths = self._input_lengths(feature_lengths)
         for factor in self._subsampling():
             lengths = (lengths + 1) // factor if factor > 1 else lengths
@@ -173,7 +173,7 @@ class VGGRNNEncoder(_RecurrentEncoder, _espnet_vgg_rnn.VGGRNNEncoder):
     def _one_by_one(
         self, features: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both blocks, of each utterance by itself: (B, T, D) to (B, T/4, 128 x D/4)."""
+        """Both blocks, for each utterance separately: (B, T, D) to (B, T/4, 128 x D/4)."""
         outputs = [
             self._upper(*self._lower(features[row : row + 1, : max(1, length)], lengths[[row]]))[0]
             for row, length in enumerate(lengths.tolist())

@@ -1,11 +1,11 @@
 """ESPnet's ``transformer``, ``conformer`` and ``e_branchformer`` encoders.
 
-Differences from ESPnet 202511, each on purpose:
+Intended differences from ESPnet 202511:
 
 - an utterance's output does not depend on the batch that it is padded into;
   it is what ESPnet gives for the utterance alone;
-- batch normalisation counts valid frames only;
-- ``layer_drop_rate`` acts in all three (ESPnet: in E-Branchformer alone);
+- batch normalisation counts only valid frames;
+- ``layer_drop_rate`` has an effect in all three (ESPnet: only in E-Branchformer);
 - attention runs in PyTorch's fused kernels, so ``use_flash_attn`` changes nothing.
 """
 
@@ -47,11 +47,11 @@ _ACTIVATIONS = ("hardtanh", "tanh", "relu", "selu", "swish")
 _CONV2D = ("conv2d", "conv2d1", "conv2d2", "conv2d6", "conv2d8")
 _POSITIONWISE = ("linear", "conv1d", "conv1d-linear")
 _POSITIONS = ("rel_pos", "legacy_rel_pos", "abs_pos", "scaled_abs_pos", "conv")
-_CONVOLUTIONAL_GROUPS = 16  # of ESPnet's convolutional position embedding
+_CONVOLUTIONAL_GROUPS = 16  # groups of ESPnet's convolutional position embedding
 
 
 class _SelfAttentionEncoder(nn.Module):
-    """An input layer ``embed``, blocks ``encoders``, and mostly ``after_norm``."""
+    """An input layer ``embed``, blocks ``encoders``, and usually ``after_norm``."""
 
     unsupported = {
         "interctc_layer_idx": (([], None), _NO_INTERMEDIATE_CTC),
@@ -90,7 +90,7 @@ class _SelfAttentionEncoder(nn.Module):
         width = conf.get("output_size", 256)
         if conf.get("pos_enc_layer_type") == "conv" and width % _CONVOLUTIONAL_GROUPS:
             problems.append(
-                ("output_size", f"{width} is no multiple of {_CONVOLUTIONAL_GROUPS}, which "
+                ("output_size", f"{width} is not a multiple of {_CONVOLUTIONAL_GROUPS}, which "
                  "pos_enc_layer_type: conv needs")
             )
         elif conf.get("pos_enc_layer_type") != "conv" and width % 2:
@@ -99,7 +99,7 @@ class _SelfAttentionEncoder(nn.Module):
         if type(rates) is int:
             problems.append(("stochastic_depth_rate", f"expected a number or a list, got {rates}; "
                              f"write {float(rates)}"))  # fmt: skip
-        blocks = conf.get("num_blocks", 6)  # no encoder with such rates has another default
+        blocks = conf.get("num_blocks", 6)  # all encoders with such rates have this default
         if isinstance(rates, (list, tuple)) and len(rates) != blocks:
             problems.append(("stochastic_depth_rate", f"{len(rates)} rates for {blocks} blocks"))
         if conf.get("cgmlp_linear_units", 2) % 2:
@@ -110,10 +110,10 @@ class _SelfAttentionEncoder(nn.Module):
     def _positions_and_attention(
         cls, conf: Mapping[str, Any], attention: str, version: str
     ) -> list[tuple[str, str]]:
-        """Attention over distances and encoded distances go together, and so do their versions.
+        """Problems with relative attention and position encodings that do not go together.
 
         Args:
-            conf: of the encoder.
+            conf: ``encoder_conf``.
             attention: key of the kind of attention; its default is ``rel_selfattn``.
             version: default of ``rel_pos_type``.
         """
@@ -140,7 +140,7 @@ class _SelfAttentionEncoder(nn.Module):
         )
 
     def output_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
-        """T' for each T, (B,) int64; 0 where T is too short."""
+        """T' for each T, (B,) int64; 0 if T is too short."""
         return embedded_lengths(self.embed, feature_lengths)
 
     def forward(
@@ -177,7 +177,7 @@ class _SelfAttentionEncoder(nn.Module):
         positions: torch.Tensor | None,
         lengths: torch.Tensor,
     ) -> State:
-        """One block; ``shared`` gets the batch's padding, or has it from a block below."""
+        """Run one block; the batch's padding is put into ``shared``, or taken from it."""
         if not shared:
             shared.append(PaddedBatch(lengths, sequence.size(1), sequence.device))
         branch_scale = self._branch_scale(index)
@@ -192,7 +192,7 @@ class _SelfAttentionEncoder(nn.Module):
         return sequence, positions, lengths
 
     def _branch_scale(self, index: int) -> float | None:
-        """Factor of a block's residual branches; None where the block is left out this time."""
+        """Factor of a block's residual branches; None if the block is skipped this time."""
         if _happens(self.layer_drops[index]) or _happens(self.stochastic_depths[index]):
             return None
         depth = self.stochastic_depths[index]
@@ -224,7 +224,7 @@ class _SelfAttentionEncoder(nn.Module):
 
 
 def _happens(drop: nn.Dropout) -> bool:
-    """Draw whether a whole block is left out, with the module's probability."""
+    """Draw, with the module's probability, whether a whole block is skipped."""
     return drop.training and drop.p > 0.0 and torch.rand(()).item() < drop.p
 
 
@@ -268,7 +268,7 @@ class EBranchformerEncoder(
     _SelfAttentionEncoder,
     espnet_module("espnet2.asr.encoder.e_branchformer_encoder").EBranchformerEncoder,
 ):
-    """Self-attention beside a convolutional MLP in each block."""
+    """Self-attention parallel to a convolutional MLP in each block."""
 
     unsupported = _SelfAttentionEncoder.unsupported | {
         "input_layer": one_of(*_CONV2D, "conv1d1", "conv1d2", "conv1d3", "linear", None),

@@ -13,9 +13,9 @@ from cascade_asr.networks.masking import zero_padding
 
 
 def embedded_lengths(embed: nn.Module | None, feature_lengths: torch.Tensor) -> torch.Tensor:
-    """How many frames an input layer leaves of each utterance; 0 where it is too short.
+    """Number of frames that an input layer leaves of each utterance; 0 if it is too short.
 
-    This is what an unpadded utterance gives. ESPnet's own masks also keep
+    This is the number for an unpadded utterance. ESPnet's own masks also keep
     frames that have seen the padding.
     """
     lengths = feature_lengths
@@ -92,7 +92,7 @@ def _convolve(
             maps = functional.relu_(maps)
     if isinstance(projection, PackedLinear):
         return projection.of_maps(maps)
-    # the projection's weight is sorted for that layout: it is smaller than the maps
+    # the projection's weight is reordered for that layout, as it is smaller than the maps
     _, channels, _, width = maps.shape
     weight = projection.weight.view(-1, channels, width).transpose(1, 2).flatten(1)
     return linear(maps.permute(0, 2, 3, 1).flatten(2), weight, projection.bias)

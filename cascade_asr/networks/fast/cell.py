@@ -11,7 +11,7 @@ class LstmCell:
     """Long short-term memory without gradients; PyTorch's ``nn.LSTMCell``.
 
     Args:
-        weight_ih: (4H, I), its gates in PyTorch's order: in, forget, cell, out.
+        weight_ih: (4H, I), with the gates in PyTorch's order: in, forget, cell, out.
         weight_hh: (4H, H).
         bias: (4H,), the sum of both of PyTorch's.
     """
@@ -21,7 +21,7 @@ class LstmCell:
     ) -> None:
         self._size = weight_hh.size(1)
         weight = torch.cat([weight_ih, weight_hh], dim=1).detach()
-        order = torch.arange(4, device=weight.device)[[0, 1, 3, 2]]  # the gates of one kind together
+        order = torch.arange(4, device=weight.device)[[0, 1, 3, 2]]  # sigmoid gates first
         self._gates = Product(
             weight.unflatten(0, (4, -1))[order].flatten(0, 1),
             bias.detach().unflatten(0, (4, -1))[order].flatten(),
@@ -30,7 +30,7 @@ class LstmCell:
     def __call__(
         self, inputs: list[torch.Tensor], hidden: torch.Tensor, cell: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parts of the input, (N, I) together, and the state, (N, H) each, to the next state."""
+        """Parts of the input, (N, I) in total, and the state, (N, H) each, to the next state."""
         gates = self._gates(torch.cat([*inputs, hidden], dim=1))
         sigmoids = gates[:, : 3 * self._size].sigmoid_()
         enter, forget, leave = sigmoids.split(self._size, dim=1)

@@ -1,6 +1,6 @@
 """Dropout and activations in fewer passes over the largest tensors of self-attention models.
 
-On a CPU PyTorch draws a mask of dropout with one random number of 64 bits an element;
+On a CPU PyTorch draws a dropout mask with one 64-bit random number per element;
 here each such number serves four elements.
 """
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from cascade_asr.networks.fast.switch import is_fast
 
-LEVELS = 65_536  # of a random number of 16 bits: rates are rounded to multiples of 1 / LEVELS
+LEVELS = 65_536  # values of a 16-bit random number: rates are rounded to multiples of 1 / LEVELS
 
 
 def dropout(module: nn.Dropout, sequence: torch.Tensor) -> torch.Tensor:
@@ -31,8 +31,8 @@ def activation_and_dropout(
 
     Args:
         activation: ReLU and Swish have a fast form.
-        module: the dropout behind it.
-        hidden: what a linear layer gave.
+        module: the dropout that follows it.
+        hidden: output of a linear layer.
     """
     if type(activation) is nn.ReLU and _acts(module, hidden):
         return _DroppedReLU.apply(hidden, *_draw(hidden, module.p))
@@ -57,7 +57,7 @@ def _acts(module: nn.Dropout, sequence: torch.Tensor) -> bool:
 
 
 def _draw(like: torch.Tensor, rate: float) -> tuple[torch.Tensor, float]:
-    """Where an element stays (bool), and the factor that keeps the mean."""
+    """Mask of elements that stay (bool), and the factor that keeps the mean."""
     threshold = min(max(1, round(rate * LEVELS)), LEVELS - 1)
     size = like.numel()
     words = torch.empty((size + 3) // 4, dtype=torch.int64)

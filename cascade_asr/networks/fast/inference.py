@@ -1,8 +1,8 @@
-"""The form of a network that only decodes: the same modules, with packed weights.
+"""A form of a network for decoding only: the same modules, with packed weights.
 
-`inference_form` gives a second set of modules over the same parameters; where a
-weight was changed in the meantime it is packed again. With gradients or on a GPU it
-computes as the plain modules do, which it consists of where the fast forms are off.
+`inference_form` returns a second set of modules over the same parameters; a weight that
+has changed in the meantime is packed again. With gradients or on a GPU it computes as
+the plain modules do; if the fast forms are off, it consists of plain modules.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def inference_form(network: Network) -> Network:
     """A network over the same parameters whose products and convolutions are packed.
 
     Args:
-        network: in evaluation mode. Neither it nor its parameters change.
+        network: network in evaluation mode. Neither it nor its parameters change.
     """
     return _form(network, {})
 
@@ -51,17 +51,17 @@ def _form(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
 
 
 class _Packed:
-    """What is packed of a module's weights, as long as they stay as they are."""
+    """The packed form of a module's weights, valid as long as these do not change."""
 
     _packed_forms: dict[Any, tuple[Any, Any]]
 
     @staticmethod
     def takes(module: nn.Module) -> bool:
-        """Whether a module has such a form."""
+        """Whether a module can have such a form."""
         return can_pack(module.weight)
 
     def _packed(self, key: Any, weights: list[torch.Tensor | None], make) -> Any:
-        """What ``make`` gives for these weights; it is called again where they changed."""
+        """The result of ``make`` for these weights; it is called again if they have changed."""
         state = [state_of(each) for each in weights if each is not None]
         before = self._packed_forms.get(key)
         if before is None or before[0] != state:
@@ -80,7 +80,7 @@ class PackedLinear(_Packed, Linear):
         return self._packed("whole", weights, lambda: Product(*weights))(inputs)
 
     def of_maps(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (B, C, T, D) to (B, T, O), where the layer takes C x D values a frame."""
+        """Maps (B, C, T, D) to (B, T, O), for a layer that takes C x D values per frame."""
         channels, width = maps.size(1), maps.size(3)
 
         def make() -> Product:
@@ -155,7 +155,7 @@ class PackedLSTM(_Packed, nn.LSTM):
 
 
 def has_zeros_around(convolution: nn.Module) -> bool:
-    """Whether the padding of a convolution is a number of zeros on both sides."""
+    """Whether a convolution is padded by a fixed number of zeros on both sides."""
     return convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
 
 

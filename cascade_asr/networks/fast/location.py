@@ -15,8 +15,8 @@ class LocationConvolution:
     """Convolves the attention weights of one token after another over the same frames.
 
     Args:
-        convolution: of ESPnet's attention, over one row: kernel (1, K).
-        frames: T', of the encoder output.
+        convolution: convolution of ESPnet's attention, over one row: kernel (1, K).
+        frames: T', frames of the encoder output.
     """
 
     def __init__(self, convolution: nn.Conv2d, frames: int) -> None:
@@ -48,6 +48,6 @@ def convolution_matrix(convolution: nn.Conv2d, frames: int) -> torch.Tensor:
     of the filter, counted from its middle.
     """
     identity = torch.eye(frames, device=convolution.weight.device, dtype=convolution.weight.dtype)
-    # Not by indexing the filter: the gradient of that is added up in the order in
-    # which threads come, and two runs would differ.
+    # Not by indexing the filter: its gradient would be summed in the order in which
+    # threads finish, and two runs would differ.
     return _convolved(convolution, identity).flatten(1)

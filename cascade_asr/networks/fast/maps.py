@@ -1,4 +1,4 @@
-"""Convolutions over time and frequency whose maps end where their utterances end."""
+"""Convolutions over time and frequency on maps that end where their utterances end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cascade_asr.networks.masking import valid_positions
 
 
 def convolve(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
-    """The convolution, as what is fastest for it (docs/performance.md).
+    """The convolution, computed in the fastest way (docs/performance.md).
 
-    On a CPU that is a matrix product where there is one channel, as of features, or no
-    padding, as in the input layers of self-attention encoders; its maps then lie in memory
-    channels last.
+    On a CPU that is a matrix product if there is one channel, as for features, or no
+    padding, as in the input layers of self-attention encoders; the maps are then in
+    channels-last memory layout.
     """
     if isinstance(convolution, PackedConv2d) and acts(convolution.weight, maps):
         return convolution.packed(maps)
@@ -38,7 +38,7 @@ def convolve(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
 
 
 def _keeps_layout(convolution: nn.Conv2d, maps: torch.Tensor) -> bool:
-    """Whether channels last would lose: without AVX-512 its backward pass takes twice as long."""
+    """Whether channels-last is slower: without AVX-512 its backward pass takes twice as long."""
     is_avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
     return maps.device.type == "cpu" and is_avx2 and any(convolution.padding)
 
@@ -59,8 +59,8 @@ def _is_product(convolution: nn.Conv2d, maps: torch.Tensor) -> bool:
 class _Convolution(torch.autograd.Function):
     """A convolution over padded maps as one matrix product for each utterance.
 
-    Only one utterance's patches are in memory at a time, forward and backward. Maps lie
-    in memory channels last; what is returned is no view, so that ReLU may overwrite it.
+    Only one utterance's patches are in memory at a time, forward and backward. Maps are
+    in channels-last layout; the result is not a view, so that ReLU may overwrite it.
     """
 
     @staticmethod
@@ -84,7 +84,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context, gradient: torch.Tensor):
-        """Sums over utterances in their order: two runs give the same bits."""
+        """Sums over utterances in order, so that two runs give the same bits."""
         maps, weight = context.saved_tensors
         of_maps, of_weight, of_bias = context.needs_input_grad[:3]
         flat = _flat(weight)
@@ -139,7 +139,7 @@ def _add_patches(
     weight: torch.Tensor,
     stride: tuple[int, int],
 ) -> None:
-    """Add to (T, D, C) what belongs to each of its places in (T' x D', K x L x C)."""
+    """Add to each position of (T, D, C) the values that belong to it in (T' x D', K x L x C)."""
     frames, width = _sizes(utterance, weight, stride)
     channels, rows, columns = weight.shape[1:]
     patches = patches.view(frames, width, rows, columns, channels)
@@ -159,7 +159,7 @@ def valid_convolution(
 
 
 def goes_alone(convolution: nn.Conv2d, features: torch.Tensor) -> bool:
-    """Whether utterances go through the convolutions one by one: no padding, smaller maps."""
+    """Whether utterances pass through the convolutions one by one: no padding, smaller maps."""
     return isinstance(convolution, PackedConv2d) and acts(convolution.weight, features)
 
 

@@ -1,9 +1,9 @@
-"""Products and convolutions whose weights lie in memory as oneDNN wants them.
+"""Products and convolutions whose weights have the memory layout that oneDNN prefers.
 
-PyTorch multiplies by MKL and packs the weights of a convolution anew at each call.
-On processors that are not Intel's a product by oneDNN takes half the time, and some
-convolutions a twentieth (docs/performance.md). Weights that are packed once have no
-gradients: this is for networks that only decode, on a CPU with x86 instructions.
+PyTorch multiplies with MKL and packs the weights of a convolution anew at each call.
+On processors not made by Intel a product with oneDNN takes half the time, and some
+convolutions a twentieth (docs/performance.md). Packed weights have no gradients:
+this is for networks that only decode, on a CPU with x86 instructions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from cascade_asr.networks.fast.switch import is_fast
 
-ROWS = 10  # of inputs, for which the layout of a product's weights is chosen
+ROWS = 10  # number of input rows for which the layout of a product's weights is chosen
 X86 = ("x86_64", "amd64")
 OPERATIONS = (
     "_reorder_linear_weight", "_linear_pointwise", "_reorder_convolution_weight",
@@ -29,7 +29,7 @@ HAS_ONEDNN = (
 
 
 def can_pack(weight: torch.Tensor) -> bool:
-    """Whether there is a packed form of a weight."""
+    """Whether a weight can have a packed form."""
     return (
         HAS_ONEDNN
         and is_fast()
@@ -40,7 +40,7 @@ def can_pack(weight: torch.Tensor) -> bool:
 
 
 def acts(weight: torch.Tensor, inputs: torch.Tensor) -> bool:
-    """Whether the packed form of a weight, which there was, takes these inputs now."""
+    """Whether the existing packed form of a weight can take these inputs now."""
     return (
         weight.device.type == "cpu"
         and not torch.is_grad_enabled()
@@ -51,7 +51,7 @@ def acts(weight: torch.Tensor, inputs: torch.Tensor) -> bool:
 
 
 def state_of(weight: torch.Tensor) -> tuple[int, int]:
-    """What changes where a weight does."""
+    """A value that changes whenever the weight does."""
     return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
 
@@ -69,7 +69,7 @@ class Product:
         self._packed = None
 
     def __call__(self, inputs: torch.Tensor, activation: str = "none") -> torch.Tensor:
-        """The product, and ``relu`` or ``swish`` of it where that is asked for."""
+        """The product, with ``relu`` or ``swish`` applied if asked for."""
         if not (self._can_pack and acts(self.weight, inputs)):
             output = functional.linear(inputs, self.weight, self.bias)
             return _ACTIVATIONS[activation](output)
@@ -88,13 +88,13 @@ _ACTIVATIONS = {
 
 
 class Convolution:
-    """Maps (B, C, T, D) through a convolution, with zeros around them.
+    """Applies a convolution to maps (B, C, T, D) with zeros around them.
 
     Args:
         weight: (O, C / groups, K, L).
         bias: (O,), or None.
         stride, padding, dilation: over frames and over the last axis.
-        groups: of channels.
+        groups: number of channel groups.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Convolution:
         self._packed = None
 
     def __call__(self, maps: torch.Tensor, activation: str = "none") -> torch.Tensor:
-        """(B, O, T', D'); where it is packed, channels come last in memory."""
+        """(B, O, T', D'); in packed form, channels come last in memory."""
         padding, stride, dilation, groups = self._shape
         if not (self._can_pack and acts(self.weight, maps)):
             output = functional.conv2d(
@@ -143,7 +143,7 @@ class RecurrentLayer:
         self._packed = None
 
     def __call__(self, sequence: torch.Tensor, is_backward: bool = False) -> torch.Tensor:
-        """(T, B, D) to (T, B, H), from the last frame to the first where it is backward."""
+        """(T, B, D) to (T, B, H), from the last frame to the first if it is backward."""
         hidden_size = self.weights[1].size(1)
         if self._packed is None:
             self._packed = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(

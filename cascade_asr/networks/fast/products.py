@@ -1,9 +1,9 @@
-"""Matrix products by oneDNN, where PyTorch's own are slow.
+"""Matrix products with oneDNN, where PyTorch's own are slow.
 
-PyTorch multiplies matrices of float32 with MKL, which on AMD's processors with AVX-512
-uses half of their vector units: there oneDNN, which PyTorch brings along for convolutions,
+PyTorch multiplies float32 matrices with MKL, which on AMD processors with AVX-512
+uses half of their vector units: there oneDNN, which PyTorch includes for convolutions,
 is twice as fast (docs/performance.md). Elsewhere, for small products and in other
-precisions PyTorch's own are taken.
+precisions PyTorch's own are used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS = 64  # oneDNN prepares each new shape for milliseconds: rows are counted i
 
 @cache
 def prefers_onednn() -> bool:
-    """Whether this machine's processor is one that oneDNN serves better than MKL."""
+    """Whether oneDNN is faster than MKL on this machine's processor."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     if not torch.backends.mkldnn.is_available() or not hasattr(
@@ -57,7 +57,7 @@ def multiply(
 ) -> torch.Tensor:
     """``left right^T + bias``: (M, K), (N, K) and (N,) to (M, N); no gradients.
 
-    Rows are padded or split so that their number comes again; the smaller side is copied.
+    Rows are padded or split so that shapes recur; the smaller side is copied.
     """
     if not _is_for_onednn(left, right, (len(left), *right.shape)):
         return functional.linear(left, right, bias)
@@ -90,7 +90,7 @@ class Linear(nn.Linear):
 
 
 def use_linear(network: nn.Module) -> None:
-    """Have the linear layers of a network call `linear`; nothing else of them changes."""
+    """Make the linear layers of a network call `linear`; nothing else about them changes."""
     for module in network.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear
@@ -114,12 +114,12 @@ def _onednn(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None) 
 
 
 def _dense(matrix: torch.Tensor) -> torch.Tensor:
-    """The matrix without gaps in memory, or its transpose: all else takes oneDNN a hundred times."""
+    """The matrix, or its transpose, contiguous in memory: others take oneDNN 100 times as long."""
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
 class _Linear(torch.autograd.Function):
-    """A linear layer, without a gradient that nobody asks for."""
+    """A linear layer that computes no gradient that is not needed."""
 
     @staticmethod
     def forward(context, inputs, weight, bias) -> torch.Tensor:

@@ -1,10 +1,10 @@
 """LSTM and GRU layers over padded batches, in any order of lengths.
 
-On a CPU each direction runs over the padded batch by itself, the backward one
-over utterances reversed within their own lengths: the same values as packed
-sequences give, at a fraction of their time (bench/bench_networks.py). On a GPU
-cuDNN takes packed sequences as they are. Both call PyTorch's kernel directly, with
-some of a network's weights; the plain form calls ``nn.LSTM`` or ``nn.GRU`` itself.
+On a CPU each direction runs separately over the padded batch, the backward one
+over utterances reversed within their own lengths: the values are those of packed
+sequences, in a fraction of the time (bench/bench_networks.py). On a GPU cuDNN takes
+packed sequences directly. Both call PyTorch's kernel directly, with some of a
+network's weights; the plain form calls ``nn.LSTM`` or ``nn.GRU`` itself.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def run_recurrent(
         network: ``nn.LSTM`` or ``nn.GRU`` with ``batch_first`` and biases.
         sequence: (B, T, D).
         lengths: (B,) int64 on the CPU.
-        dropouts: what is applied between the layers, one fewer than layers.
-            The network's own dropout number is not used.
-        layers: of them, those to run; None for all. Dropout follows each but the last.
+        dropouts: modules applied between the layers, one fewer than layers.
+            The network's own dropout rate is not used.
+        layers: the layers to run; None for all. Dropout follows each except the last.
 
     Returns:
-        (B, T, H x directions). What lies beyond a length is undefined.
+        (B, T, H x directions). Values beyond a length are undefined.
     """
     layers = range(network.num_layers) if layers is None else layers
     if is_fast() and sequence.is_cuda and _same_state(dropouts):
@@ -65,7 +65,7 @@ def _run_plain(
 ) -> torch.Tensor:
     """One layer through PyTorch's own module, on packed sequences."""
     kind = nn.LSTM if isinstance(network, nn.LSTM) else nn.GRU
-    with torch.device("meta"):  # it lends its forward pass, not its weights
+    with torch.device("meta"):  # only its forward pass is used, not its weights
         module = kind(
             sequence.size(2),
             network.hidden_size,
@@ -195,7 +195,7 @@ def _call(
 
 
 def _reverse(sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Reverse each utterance within its length; the padding stays behind it."""
+    """Reverse each utterance within its length; the padding stays after it."""
     size = sequence.size(1)
     if bool((lengths == size).all()):
         return sequence.flip(1)

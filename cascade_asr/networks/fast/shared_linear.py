@@ -1,4 +1,4 @@
-"""A linear map that is applied once per token of a loop."""
+"""A linear map that is applied once per token in a loop."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cascade_asr.networks.fast.switch import is_fast
 class SharedLinear:
     """Applies one weight in many steps, and computes the weight's gradient only once.
 
-    Autograd would add up a full weight gradient per step; for a small batch
-    that costs more than all else in the decoder. Here the steps leave their
-    inputs and gradients behind, and one matrix product sums them.
+    Autograd would add a full weight gradient per step, which for a small batch
+    costs more than everything else in the decoder. Here the steps store their
+    inputs and gradients, and one matrix product sums them.
 
     Args:
         weight: (out, in). Under autocast it is cast once, here.

@@ -1,4 +1,4 @@
-"""The relative shift of attention over distances, as another look at the same memory."""
+"""The relative shift of attention over distances, as a view of the same memory."""
 
 from __future__ import annotations
 

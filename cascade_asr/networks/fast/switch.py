@@ -12,13 +12,13 @@ _off = 0  # open blocks of `plain_operations`
 
 
 def is_fast() -> bool:
-    """Whether the fast forms act: unless ``CASCADE_ASR_PLAIN`` is set to anything but 0."""
+    """Whether the fast forms are on: unless ``CASCADE_ASR_PLAIN`` is set to anything but 0."""
     return not _off and os.environ.get(VARIABLE, "0") in ("", "0")
 
 
 @contextmanager
 def plain_operations() -> Iterator[None]:
-    """Inside, all operations take their plain form, in the calls of any thread."""
+    """Inside, all operations take their plain form, in calls from any thread."""
     global _off
     _off += 1
     try:

@@ -1,8 +1,8 @@
 """Hub5 scoring of eval2000 and rt03 with NIST's own tools.
 
-The published numbers come from hubscr.pl: GLM word mapping on both sides, then
-``sclite -F -D``. This module prepares what that needs, runs it and checks what
-it does not check itself: coverage, labels, agreement of its reports.
+Published numbers come from hubscr.pl: GLM word mapping on both sides, then
+``sclite -F -D``. This module prepares its input, runs it and checks what it does
+not check itself: coverage, labels, agreement of its reports.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ class Stm:
     lines: list[tuple[str, str, str]]
 
     def sides(self) -> set[tuple[str, str]]:
-        """Conversation sides with words to score."""
+        """Conversation sides that have words to score."""
         return {(file, channel) for file, channel, line in self.lines if IGNORED not in line}
 
     def subset(self, prefix: str) -> str:
-        """The stm of all files whose name begins so."""
+        """The stm of all files whose name begins with ``prefix``."""
         lines = [line for file, _, line in self.lines if file.startswith(prefix)]
         return "\n".join([*self.header, *lines]) + "\n"
 
 
 def find_sctk(folder: Path | None = None) -> Path:
-    """The folder that holds hubscr.pl and its companions, absolute.
+    """Absolute path of the folder that holds hubscr.pl and its companions.
 
     Raises:
-        ConfigError: where there is none; says how to install it.
+        ConfigError: saying how to install it, if there is none.
     """
     candidates = [folder] if folder else [DEBIAN_FOLDER]
     on_path = shutil.which("hubscr.pl")
@@ -89,10 +89,10 @@ def find_sctk(folder: Path | None = None) -> Path:
 def read_stm(path: Path) -> Stm:
     """Read and repair a reference.
 
-    ``((`` and parentheses without their partner make csrfilt abort, asides would
-    count as words, segments between the scored ones are not wanted, channels 1 and
-    2 are A and B, and each tag needs a LABEL line. Hesitations go, as they do in
-    hypotheses, unless they are optional or alternates.
+    ``((`` and unmatched parentheses make csrfilt abort, asides would count as words,
+    segments between the scored ones are not wanted, channels 1 and 2 are A and B, and
+    each tag needs a LABEL line. Hesitations are removed, as in hypotheses, unless they
+    are optional or alternates.
 
     Raises:
         DataError: for a damaged line or a file without segments.
@@ -121,12 +121,12 @@ def read_stm(path: Path) -> Stm:
         text = without_hesitations(_balance(_ASIDE.sub("", text)))
         lines.append((file, channel, " ".join([file, channel, *fields[2:5], text])))
     if not lines:
-        raise DataError(f"{path}: holds no segment")
+        raise DataError(f"{path}: contains no segment")
     return Stm([*header, *_missing_labels(header, tags)], lines)
 
 
 def _balance(text: str) -> str:
-    """Single parentheses in pairs; one that is not closed ends with its word.
+    """Balance parentheses and make them single; one that is not closed ends with its word.
 
     >>> _balance("((i guess)) yes ((maybe so")
     '(i guess) yes (maybe) so'
@@ -147,7 +147,7 @@ def _balance(text: str) -> str:
 
 
 def without_hesitations(text: str) -> str:
-    """The words of a reference segment without those that leave hypotheses too.
+    """The words of a reference segment without those that are removed from hypotheses too.
 
     >>> without_hesitations("<O> UH he (%HESITATION) um { uh / a } is")
     '<O> he (%HESITATION) { uh / a } is'
@@ -167,13 +167,13 @@ def _is_hesitation(word: str) -> bool:
 
 
 def read_glm(path: Path, report: Report) -> str:
-    """Word mapping rules, all brackets closed.
+    """Read word mapping rules and close all brackets.
 
-    NIST's en20030506.glm forgets one: where the word occurs, be it in a hypothesis
-    alone, sclite dies.
+    NIST's en20030506.glm lacks one: if the word occurs, even only in a hypothesis,
+    sclite dies.
 
     Args:
-        report: takes a warning for each rule that was repaired.
+        report: receives a warning for each repaired rule.
     """
     lines = path.read_text("latin-1").splitlines()
     for number, line in enumerate(lines, 1):
@@ -197,11 +197,11 @@ def _missing_labels(header: Iterable[str], tags: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Hub5Reference:
-    """What a Hub5 test set is scored against.
+    """The reference of a Hub5 test set.
 
     Attributes:
-        name: of the set; decides the subsets.
-        segments: by utterance, with the evaluation's original times.
+        name: name of the set; decides the subsets.
+        segments: segments by utterance, with the evaluation's original times.
         stm: the repaired reference.
         glm: file of word mapping rules.
     """
@@ -226,7 +226,7 @@ class Hub5Reference:
 
     @property
     def subsets(self) -> dict[str, str]:
-        """Beginning of the file names, by subset; only those that the stm holds."""
+        """Beginning of the file names, by subset; only those that the stm contains."""
         files = {file for file, _ in self.stm.sides()}
         return {
             subset: prefix
@@ -243,16 +243,16 @@ def score_hub5(
     Args:
         sctk: folder of hubscr.pl, from `find_sctk`.
         text: Kaldi text of the hypotheses.
-        outdir: gets the reports of each subset in a folder of its own.
-        report: takes warnings.
+        outdir: folder for the reports, with a separate folder for each subset.
+        report: receives warnings.
         strict: a segment or a conversation side without a hypothesis is an error,
-            not a warning. An empty hypothesis is one.
+            not a warning. An empty hypothesis counts as a hypothesis.
 
     Returns:
         Alignments and counts by subset.
 
     Raises:
-        DataError: for hypotheses of another set, or if hubscr.pl fails.
+        DataError: for hypotheses from another set, or if hubscr.pl fails.
     """
     hypotheses = read_hypotheses(text)
     check_coverage(reference, hypotheses, report, strict)
@@ -270,10 +270,10 @@ def check_coverage(
     """Compare conversation sides: hubscr.pl counts a missing one as deletions.
 
     Args:
-        decoded: utterances with a hypothesis, be it empty.
+        decoded: utterances with a hypothesis, even an empty one.
 
     Raises:
-        DataError: if no side is common, or, with ``strict``, if one is missing.
+        DataError: if there is no common side, or, with ``strict``, if one is missing.
     """
     spoken = {
         (segment.file, segment.channel)
@@ -286,7 +286,7 @@ def check_coverage(
     if spoken and not spoken & stm.sides():
         raise DataError(
             f"no conversation side is in both: reference {' '.join(missing[0])}, "
-            f"hypothesis {' '.join(min(spoken))}; are they of the same set?"
+            f"hypothesis {' '.join(min(spoken))}; do they belong to the same set?"
         )
     if strangers:
         report(f"{len(strangers)} sides are not in the stm, first {' '.join(strangers[0])}")
@@ -305,7 +305,7 @@ def score_subset(
 ) -> ScoreResult:
     """Run hubscr.pl on the files whose names begin with ``prefix`` and keep its reports.
 
-    Where no word was recognised in them, all are deletions.
+    If no word was recognised in them, all reference words are deletions.
 
     Raises:
         DataError: if hubscr.pl fails, or its reports contradict each other.

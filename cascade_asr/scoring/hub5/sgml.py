@@ -1,4 +1,4 @@
-"""Read the alignments that sclite writes with ``-o sgml``, as hubscr.pl has it do."""
+"""Read the alignments that sclite writes with ``-o sgml``, which hubscr.pl uses."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def read_sgml(path: Path, title: str) -> ScoreResult:
 
     Args:
         path: the report, such as ``hyp.ctm.filt.sgml``.
-        title: what reports call the system.
+        title: name of the system in reports.
 
     Raises:
-        DataError: for a line that is no alignment, or a report cut short.
+        DataError: for a line that is not an alignment, or a truncated report.
     """
     utterances: list[Utterance] = []
     speaker = identifier = None
@@ -64,5 +64,5 @@ def _alignment(line: bytes, where: str) -> Alignment:
         if operation != b"D":
             hypothesis.append(found or b"")
     if end != len(line):
-        raise DataError(f"{where}: no alignment of sclite's: {line[end:end + 40]!r}")
+        raise DataError(f"{where}: not an alignment by sclite: {line[end:end + 40]!r}")
     return Alignment(reference, hypothesis, bytes(operations))

@@ -1,13 +1,13 @@
-"""The beam search: a grid of B utterances by K hypotheses, one token a step.
+"""The beam search: a grid of B utterances by K hypotheses, one token per step.
 
 It finds what ESPnet 202511's ``asr_inference`` finds, which searches in two ways:
-``BatchBeamSearch`` where every scorer can score hypotheses together (always but
-for the RNN decoder), and ``BeamSearch``. They differ where CTC scores only the
+with ``BatchBeamSearch`` if every scorer can score hypotheses together (always except
+for the RNN decoder), and with ``BeamSearch``. They differ if CTC scores only the
 candidates of a pre-beam: the first always scores the sentence edge too.
 
-Two departures, where ESPnet breaks down: hypotheses longer than the encoder
-output are impossible to CTC (ESPnet: IndexError), and a blank is never a token
-(ESPnet takes one where the beam is as wide as the vocabulary).
+Two departures, in cases where ESPnet fails: hypotheses longer than the encoder
+output are impossible for CTC (ESPnet: IndexError), and a blank is never a token
+(ESPnet allows one if the beam is as wide as the vocabulary).
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ PRE_BEAM_RATIO = 1.5
 
 
 class Step(Protocol):
-    """Scores the next token of every hypothesis of a grid, from states of its own."""
+    """Scores the next token of every hypothesis of a grid, keeping its own states."""
 
     def scores(self, tokens: torch.Tensor) -> torch.Tensor:
         """Last tokens (B x K,) to log-probabilities (B x K, V)."""
 
     def select(self, rows: torch.Tensor) -> None:
-        """Hypotheses become those of ``rows``, which may be fewer."""
+        """Replace the hypotheses by those of ``rows``, which may be fewer."""
 
     def keep(self, utterances: torch.Tensor) -> None:
-        """Forget all utterances but these (B',)."""
+        """Drop all utterances except these (B',)."""
 
 
-# encoder output (B, T', H), lengths (B,), K to a step
+# from encoder output (B, T', H), lengths (B,) and K to a step
 StartStep = Callable[[torch.Tensor, torch.Tensor, int], Step]
 
 
 @dataclass
 class BeamSearch:
-    """Joint search by decoder, CTC and language model.
+    """Joint search with decoder, CTC and language model.
 
     Attributes:
-        starts: what begins to score a batch, by name: ``decoder``, ``lm``.
-        ctc: encoder output (B, T', H) to log-probabilities (B, T', V); None: without.
-        weights: of ``decoder``, ``lm``, ``ctc`` and ``length_bonus``.
+        starts: functions that start scoring a batch, by name: ``decoder``, ``lm``.
+        ctc: maps encoder output (B, T', H) to log-probabilities (B, T', V); None: no CTC.
+        weights: weights of ``decoder``, ``lm``, ``ctc`` and ``length_bonus``.
         width: K, hypotheses kept.
         sentence_edge: the token that begins and ends hypotheses.
-        pre_beam: whether CTC scores only the likeliest candidates.
-        always_scores_edge: whether the end is a candidate even so.
+        pre_beam: whether CTC scores only the most likely candidates.
+        always_scores_edge: whether the sentence end is a candidate even then.
     """
 
     starts: dict[str, StartStep]
@@ -70,10 +70,10 @@ class BeamSearch:
     def __call__(
         self, encoder_output: torch.Tensor, lengths: torch.Tensor
     ) -> list[list[Hypothesis]]:
-        """Search a batch (B, T', H) of these lengths (B,), at least 1.
+        """Search a batch (B, T', H) with these lengths (B,), each at least 1.
 
         Returns:
-            All hypotheses that ended, of each utterance, best first.
+            For each utterance, all hypotheses that ended, best first.
         """
         found = self._search(encoder_output, lengths, self.minlenratio)
         ratio = self.minlenratio
@@ -136,7 +136,7 @@ class BeamSearch:
 
 @dataclass
 class _Told:
-    """What a step tells the host, at once.
+    """What a step sends to the host, in one transfer.
 
     Attributes:
         values: (3 + P, B, K) float64: scores, parents, tokens, and parts of the scores.
@@ -176,13 +176,13 @@ class _Grid:
         self._first_slots = torch.arange(size[0], device=device).unsqueeze(1) * search.width
         self._tokens = torch.full(size, search.sentence_edge, device=device)
         self._totals = torch.full(size, -torch.inf, dtype=torch.float64, device=device)
-        self._totals[:, 0] = 0.0  # in the first step there is one hypothesis
+        self._totals[:, 0] = 0.0  # in the first step there is only one hypothesis
         self._parts = torch.zeros(
             len(self.part_names), *size, dtype=torch.float64, device=device
         )
 
     def advance(self) -> _Told:
-        """One token more."""
+        """Extend the hypotheses by one token."""
         search = self._search
         size = self._tokens.shape
         last = self._tokens.flatten()
@@ -222,7 +222,7 @@ class _Grid:
         return _Told(told.cpu())
 
     def keep(self, rows: list[int]) -> None:
-        """Go on with these utterances of the grid alone."""
+        """Continue with only these utterances of the grid."""
         utterances = torch.tensor(rows, device=self._tokens.device)
         width = self._tokens.size(1)
         slots = torch.arange(width, device=utterances.device)
@@ -236,7 +236,7 @@ class _Grid:
         self._parts = self._parts[:, utterances]
 
     def _candidates(self, weighted: torch.Tensor) -> torch.Tensor | None:
-        """The likeliest tokens (B, K, C) before CTC; None: all of them."""
+        """The most likely tokens (B, K, C) before CTC; None: all of them."""
         search = self._search
         size = int(PRE_BEAM_RATIO * search.width)
         if not search.pre_beam or size >= weighted.size(2):
@@ -260,7 +260,7 @@ class _Grid:
     def _without_repeats(
         self, weighted: torch.Tensor, candidates: torch.Tensor | None
     ) -> torch.Tensor:
-        """The sentence edge that was added counts only where it was no candidate."""
+        """Count the added sentence edge only where it was not yet a candidate."""
         if candidates is None or not self._search.always_scores_edge:
             return weighted
         is_there = (candidates[:, :, :-1] == self._search.sentence_edge).any(dim=2)

@@ -1,4 +1,4 @@
-"""Build the beam search of a model from decoding options."""
+"""Build the beam search for a model from decoding options."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _positions = espnet_module("espnet.nets.pytorch_backend.transformer.embedding")
 def build_search(
     model: ASRModel, config: DecodeConfig, language_model: Any | None = None
 ) -> BeamSearch | EspnetSearch:
-    """Our own search; ESPnet's for a decoder that ours does not know.
+    """Our own search, or ESPnet's for a decoder that ours does not know.
 
     Args:
-        model: in evaluation mode, on its device.
-        config: a model without decoder is decoded with ``ctc_weight`` 1 and one
-            without CTC with 0, whatever it says.
-        language_model: scorer of the same tokens, where ``lm_weight`` is above 0.
+        model: model in evaluation mode, on its device.
+        config: decoding options; a model without decoder is decoded with ``ctc_weight``
+            1 and one without CTC with 0, whatever they say.
+        language_model: scorer for the same tokens, if ``lm_weight`` is above 0.
 
     Raises:
         ConfigError: if nothing has a weight, or the language model is missing.
@@ -51,7 +51,7 @@ def build_search(
         "lm": config.lm_weight,
         "length_bonus": config.penalty,
     }
-    # a blank is no token, and in the first step there is one hypothesis
+    # a blank is not a token, and in the first step there is only one hypothesis
     width = min(config.beam_size, model.vocabulary_size - 1)
     if config.lm_weight <= 0.0:
         language_model = None
@@ -78,7 +78,7 @@ def build_search(
 
 
 def _decoder_step(model: ASRModel) -> StartStep | None:
-    """What begins to score by the decoder; None where only ESPnet can."""
+    """The function that starts scoring with the decoder; None if only ESPnet can do it."""
     decoder = model.decoder
     if type(decoder) is RNNDecoder and has_own_loop(decoder.att_list[0]):
         return RNNSteps(inference_form(decoder))

@@ -7,7 +7,7 @@ a token, the paths that end in it at frame t sum to
     r_n[t] = X[t] + log sum_{s <= t} exp(phi[s-1] - X[s-1]),
 
 a cumulative log-sum; likewise for those that end in a blank. Candidates need
-only their prefix score, which is one matrix product; the sums are formed for the
+only their prefix score, which is one matrix product; the sums are computed for the
 hypotheses that stay. All in float64. Axes: B utterances, K hypotheses, T frames.
 """
 
@@ -17,18 +17,18 @@ import torch
 
 from cascade_asr.data.tokens import BLANK_ID
 
-IMPOSSIBLE = -1.0e10  # log-probability of what cannot be, as in ESPnet
+IMPOSSIBLE = -1.0e10  # log-probability of the impossible, as in ESPnet
 LEAST_PRODUCT = -600.0  # below this log-probability a product of float64 may underflow
-FEW_CANDIDATES = 8  # times so many tokens: candidates alone are cheaper than all of them
+FEW_CANDIDATES = 8  # with this many times more tokens, scoring only candidates is cheaper
 
 
 class CTCPrefix:
     """Scores the next tokens of a grid of hypotheses.
 
     Args:
-        log_probabilities: (B, T, V), of the CTC layer.
+        log_probabilities: (B, T, V), from the CTC layer.
         lengths: (B,) int64, frames of each utterance.
-        width: K, hypotheses an utterance.
+        width: K, hypotheses per utterance.
         sentence_edge: the token that ends a hypothesis.
     """
 
@@ -80,10 +80,10 @@ class CTCPrefix:
         return sums - self._prefix.unsqueeze(2)
 
     def advance(self, best: torch.Tensor, parents: torch.Tensor, tokens: torch.Tensor) -> None:
-        """Hypotheses become those of ``parents`` followed by ``tokens``, (B, K) each.
+        """Replace the hypotheses by ``parents`` extended by ``tokens``, (B, K) each.
 
         Args:
-            best: (B, K) where they stand among all K x C candidates.
+            best: (B, K), their positions among all K x C candidates.
             parents: slots of the grid.
             tokens: ids.
         """
@@ -104,14 +104,14 @@ class CTCPrefix:
         self._last_tokens = tokens
 
     def keep(self, utterances: torch.Tensor) -> None:
-        """Forget all utterances but these (B',) of the grid."""
+        """Drop all utterances of the grid except these (B',)."""
         for name in ("_valid", "_invalid", "_frame_scores", "_probabilities", "_last_frame", "_blanks",
                      "_ending_in_blank", "_ending_in_token", "_prefix", "_last_tokens"):  # fmt: skip
             setattr(self, name, getattr(self, name)[utterances])
         self._first_rows = self._first_rows[: len(utterances)]
 
     def _shifted(self, values: torch.Tensor, first: float | None = None) -> torch.Tensor:
-        """Values (B, K, T) one frame later; in front what holds before the first frame."""
+        """Values (B, K, T) shifted by one frame; in front, the value before the first frame."""
         first = self._before_first if first is None else first
         return torch.cat([torch.full_like(values[:, :, :1], first), values[:, :, :-1]], dim=2)
 
@@ -134,7 +134,7 @@ class CTCPrefix:
     def _summed_slowly(
         self, before: torch.Tensor, candidates: torch.Tensor | None
     ) -> torch.Tensor:
-        """The same without a product, one hypothesis after another to save memory."""
+        """The same without a matrix product, one hypothesis at a time to save memory."""
         sums = []
         for slot in range(before.size(1)):
             scores = self._frame_scores

@@ -1,19 +1,19 @@
-"""When a search ends: bounds of the length, and ESPnet's end detection."""
+"""When a search ends: bounds on the length, and ESPnet's end detection."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 
-END_DISTANCE = -10.0  # log-probability by which a late hypothesis must fall behind
-END_LENGTHS = 3  # lengths in a row that must fall behind
-RETRY_STEP = 0.1  # of minlenratio, where no hypothesis ended
+END_DISTANCE = -10.0  # log-probability by which late hypotheses must fall behind
+END_LENGTHS = 3  # number of lengths in a row that must fall behind
+RETRY_STEP = 0.1  # by which minlenratio changes if no hypothesis has ended
 
 
 def length_bounds(frames: int, maxlenratio: float, minlenratio: float) -> tuple[int, int]:
-    """Most and fewest tokens of a hypothesis about that many encoder frames.
+    """Most and fewest tokens of a hypothesis for that many encoder frames.
 
-    A negative ratio is an absolute number of tokens; a maxlenratio of 0 is as
+    A negative ratio is an absolute number of tokens; a maxlenratio of 0 means as
     many tokens as frames.
     """
     longest = frames
@@ -26,18 +26,18 @@ def length_bounds(frames: int, maxlenratio: float, minlenratio: float) -> tuple[
 
 @dataclass
 class EndDetection:
-    """Whether later hypotheses of an utterance can hardly win (equation 50).
+    """Detects when later hypotheses of an utterance can hardly win (equation 50).
 
     Source: Watanabe et al. 2017, "Hybrid CTC/Attention Architecture for
     End-to-End Speech Recognition". As in ESPnet, the length of a hypothesis
-    counts both sentence edges, so that the last two steps are not looked at.
+    counts both sentence edges, so that the last two steps are not considered.
     """
 
     best: float = -math.inf
     best_of_step: dict[int, float] = field(default_factory=dict)
 
     def add(self, step: int, score: float) -> None:
-        """A hypothesis ended in this step."""
+        """Record a hypothesis that ended in this step."""
         self.best = max(self.best, score)
         self.best_of_step[step] = max(self.best_of_step.get(step, -math.inf), score)
 

@@ -20,13 +20,13 @@ _LengthBonus = espnet_module("espnet.nets.scorers.length_bonus").LengthBonus
 
 
 class EspnetSearch:
-    """One utterance after another, as ESPnet's ``asr_inference`` does.
+    """Searches one utterance at a time, as ESPnet's ``asr_inference`` does.
 
     Args:
-        model: with a decoder that is one of ESPnet's scorers.
+        model: model with a decoder that is one of ESPnet's scorers.
         config: decoding options.
-        weights: of ``decoder``, ``ctc``, ``lm`` and ``length_bonus``.
-        width: hypotheses kept.
+        weights: weights of ``decoder``, ``ctc``, ``lm`` and ``length_bonus``.
+        width: number of hypotheses kept.
         language_model: one of ESPnet's scorers, or None.
     """
 
@@ -61,7 +61,7 @@ class EspnetSearch:
     def __call__(
         self, encoder_output: torch.Tensor, lengths: torch.Tensor
     ) -> list[list[Hypothesis]]:
-        """All hypotheses that ended, best first, of each utterance of (B, T', H) and (B,)."""
+        """For each utterance of (B, T', H) and (B,), all hypotheses that ended, best first."""
         return [
             self._one(encoder_output[row, :length]) for row, length in enumerate(lengths.tolist())
         ]

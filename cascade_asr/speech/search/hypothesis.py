@@ -1,4 +1,4 @@
-"""Hypotheses that ended, and those that still grow."""
+"""Hypotheses that have ended, and those still growing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Hypothesis:
-    """One text that a search found.
+    """One text found by a search.
 
     Attributes:
         tokens: ids, with the sentence edge at the end.
-        score: log-probability, weighted.
-        parts: what the score is made of, before the weights: ``decoder``, ``ctc``,
+        score: weighted log-probability.
+        parts: components of the score, before weighting: ``decoder``, ``ctc``,
             ``lm``, ``length_bonus``.
     """
 
@@ -32,12 +32,12 @@ class History:
     texts: list[list[int]] = field(default_factory=list)
 
     def add(self, parents: list[int], tokens: list[int]) -> None:
-        """One step: K each."""
+        """Add one step, with K parents and K tokens."""
         texts = self.texts or [[]] * len(parents)
         self.texts = [
             [*texts[parent], token] for parent, token in zip(parents, tokens, strict=True)
         ]
 
     def read(self, slot: int) -> list[int]:
-        """The tokens of the hypothesis that stands in this slot of the last step."""
+        """The tokens of the hypothesis in this slot of the last step."""
         return list(self.texts[slot])

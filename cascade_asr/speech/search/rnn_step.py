@@ -1,4 +1,4 @@
-"""The RNN decoder with location attention, one token of a grid of hypotheses at a time."""
+"""The RNN decoder with location attention, one token at a time for a grid of hypotheses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cascade_asr.networks.decoders.cells import GruStack
 from cascade_asr.networks.fast.cell import LstmCell
 from cascade_asr.networks.fast.packed import Convolution, Product
 
-AT_ONCE = 400_000  # energies that are computed together on a CPU: they fit into its cache
+AT_ONCE = 400_000  # energies computed together on a CPU, so that they fit into its cache
 
 
 class RNNSteps:
-    """Weights of a decoder, prepared for all the batches that are searched with it.
+    """Weights of a decoder, prepared for all batches that are searched with it.
 
-    The attention's tanh is written as the logistic function of twice its argument,
-    which is several times faster; of the energies only a constant changes, to which
-    the softmax is blind.
+    The attention's tanh is computed as the logistic function of twice its argument,
+    which is several times faster; the energies change only by a constant, to which
+    the softmax is invariant.
 
     Args:
         decoder: an `RNNDecoder` with location attention, in evaluation mode, whose weights
-            stay as they are.
+            must not change.
     """
 
     def __init__(self, decoder: nn.Module) -> None:
@@ -47,18 +47,18 @@ class RNNSteps:
     def __call__(
         self, encoder_output: torch.Tensor, lengths: torch.Tensor, width: int
     ) -> RNNStep:
-        """Begin to search a batch (see `RNNStep`)."""
+        """Start searching a batch (see `RNNStep`)."""
         return RNNStep(self, encoder_output, lengths, width)
 
 
 class RNNStep:
-    """Scores the next tokens; what depends on the utterance alone is computed once.
+    """Scores the next tokens; what depends only on the utterance is computed once.
 
     Args:
-        weights: of the decoder.
+        weights: weights of the decoder.
         encoder_output: (B, T', H).
         lengths: (B,) int64, at least 1.
-        width: K, hypotheses an utterance.
+        width: K, hypotheses per utterance.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class RNNStep:
         return decoder.output(output).float().log_softmax(dim=1)
 
     def select(self, rows: torch.Tensor) -> None:
-        """Hypotheses become those of ``rows`` (B x K,)."""
+        """Replace the hypotheses by those of ``rows`` (B x K,)."""
         self._cells.state = [tensor.index_select(0, rows) for tensor in self._cells.state]
         self._weights = self._weights.index_select(0, rows)
 
     def keep(self, utterances: torch.Tensor) -> None:
-        """Forget all utterances but these (B',); their hypotheses are selected before."""
+        """Drop all utterances except these (B',), whose hypotheses are already selected."""
         if self._lengths:
             self._lengths = [self._lengths[index] for index in utterances.tolist()]
             self._regroup()
@@ -102,7 +102,7 @@ class RNNStep:
         self._padding = self._padding[utterances]
 
     def _attend(self, query: torch.Tensor) -> torch.Tensor:
-        """(B x K, Z) decoder states to (B x K, H) contexts; updates the weights."""
+        """Decoder states (B x K, Z) to contexts (B x K, H); updates the attention weights."""
         asked = self._of.asked(query).unflatten(0, (-1, self._width)).unsqueeze(2)  # (B, K, 1, A)
         before = self._weights.unflatten(0, (-1, self._width))  # (B, K, T')
         if self._lengths:
@@ -112,7 +112,7 @@ class RNNStep:
         return torch.matmul(weights, self._encoder_output).flatten(0, 1)
 
     def _attend_in_groups(self, asked: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-        """`_attend` to a few utterances at a time, so that all fits into the cache."""
+        """`_attend` for a few utterances at a time, so that everything fits into the cache."""
         contexts, after = [], torch.zeros_like(before)
         for group, frames, is_padded in self._groups:
             weights = self._attended(
@@ -127,7 +127,7 @@ class RNNStep:
         return torch.cat(contexts).flatten(0, 1)
 
     def _regroup(self) -> None:
-        """Which utterances are attended to together, their longest, and whether others are shorter."""
+        """Decide which utterances to group, their longest length, and whether lengths differ."""
         a_frame = self._width * self._projected.size(3)
         starts, longest = [0], 0
         for row, length in enumerate(self._lengths):
@@ -147,7 +147,7 @@ class RNNStep:
         projected: torch.Tensor,
         padding: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Weights (B, K, T') of a token from those of the last one."""
+        """Attention weights (B, K, T') for a token from those of the previous one."""
         located = self._of.locate(before.flatten(0, 1)[:, None, None])  # (B x K, C, 1, T')
         energy = self._of.located(located.squeeze(2).transpose(1, 2))  # (B x K, T', A)
         energy = energy.unflatten(0, asked.shape[:2]).add_(projected).add_(asked)
@@ -166,11 +166,11 @@ class _LstmStack:
         self._memories = [weights.decoder.zero_state(like) for _ in self._cells]
 
     def prepare(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Embeddings as they are."""
+        """Return the embeddings unchanged."""
         return embedded
 
     def step(self, prepared: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """One token: its embedding (N, Z), attention context (N, H); top state (N, Z)."""
+        """Process one token: embedding (N, Z) and attention context (N, H) to top state (N, Z)."""
         inputs = [prepared, context]
         for index, cell in enumerate(self._cells):
             hidden, memory = cell(inputs, self.hidden[index], self._memories[index])
@@ -180,7 +180,7 @@ class _LstmStack:
 
     @property
     def state(self) -> list[torch.Tensor]:
-        """Hidden vectors, then memories, (N, Z) each, bottom to top."""
+        """Hidden vectors, then memory cells, (N, Z) each, bottom to top."""
         return [*self.hidden, *self._memories]
 
     @state.setter

@@ -1,4 +1,4 @@
-"""The Transformer decoder, one token of a grid of hypotheses at a time."""
+"""The Transformer decoder, one token at a time for a grid of hypotheses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch.nn import functional
 from cascade_asr.networks import masking
 from cascade_asr.networks.fast.packed import Product
 
-FIRST_STEPS = 32  # that the cache of keys and values has room for; then twice as many
+FIRST_STEPS = 32  # initial room in the cache of keys and values; doubled when it is full
 
 
 class TransformerSteps:
-    """Weights of a decoder, prepared for all the batches that are searched with it.
+    """Weights of a decoder, prepared for all batches that are searched with it.
 
     Args:
-        decoder: a `TransformerDecoder`, whose weights stay as they are.
+        decoder: a `TransformerDecoder`, whose weights must not change.
     """
 
     def __init__(self, decoder: nn.Module) -> None:
@@ -26,23 +26,22 @@ class TransformerSteps:
     def __call__(
         self, encoder_output: torch.Tensor, lengths: torch.Tensor, width: int
     ) -> TransformerStep:
-        """Begin to search a batch (see `TransformerStep`)."""
+        """Start searching a batch (see `TransformerStep`)."""
         return TransformerStep(self, encoder_output, lengths, width)
 
 
 class TransformerStep:
     """Scores the next tokens from cached keys and values.
 
-    Those of the encoder output are projected once and shared by all hypotheses
-    about an utterance. So are those of the tokens: each step adds what its K tokens
-    give, where it stays, and a mask follows the hypotheses, which says whose tokens
-    are whose.
+    Those of the encoder output are projected once and shared by all hypotheses for an
+    utterance. So are those of the tokens: each step appends those of its K tokens, which
+    are never moved, and a mask records which tokens belong to which hypothesis.
 
     Args:
-        weights: of the decoder.
+        weights: weights of the decoder.
         encoder_output: (B, T', H).
         lengths: (B,) int64, at least 1.
-        width: K, hypotheses an utterance.
+        width: K, hypotheses per utterance.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class TransformerStep:
         self._memory = [block.memory(encoder_output) for block in weights.blocks]
         batch, device = len(lengths), encoder_output.device
         room = FIRST_STEPS * width
-        # (keys, values) a block, (B, heads, room, D') each
+        # (keys, values) for each block, (B, heads, room, D') each
         self._cache = [
             tuple(each.new_empty(batch, each.size(1), room, each.size(3)) for each in pair)
             for pair in self._memory
@@ -87,11 +86,11 @@ class TransformerStep:
         return decoder.output_layer(hidden.flatten(0, 1)).float().log_softmax(dim=1)
 
     def select(self, rows: torch.Tensor) -> None:
-        """Hypotheses become those of ``rows`` (B x K,)."""
+        """Replace the hypotheses by those of ``rows`` (B x K,)."""
         self._is_own = self._is_own.flatten(0, 1)[rows].unflatten(0, (-1, self._width))
 
     def keep(self, utterances: torch.Tensor) -> None:
-        """Forget all utterances but these (B',); their hypotheses are selected before."""
+        """Drop all utterances except these (B',), whose hypotheses are already selected."""
         if self._memory_mask is not None:
             self._memory_mask = self._memory_mask[utterances]
         used = self._position * self._width
@@ -115,9 +114,9 @@ class TransformerStep:
 
 
 def _kept(values: torch.Tensor, utterances: torch.Tensor, used: int) -> torch.Tensor:
-    """Rows of (B, heads, room, D') of which ``used`` places are filled, in ascending order.
+    """Rows, in ascending order, of (B, heads, room, D') with ``used`` filled positions.
 
-    On a CPU they are moved where they are, and mostly the last ones are those that go.
+    On a CPU they are moved in place; usually the dropped ones are the last.
     """
     if not masking.is_on_host(values):
         return values[utterances]
@@ -128,7 +127,7 @@ def _kept(values: torch.Tensor, utterances: torch.Tensor, used: int) -> torch.Te
 
 
 class _Block:
-    """One block; what reads the same input is one product."""
+    """One block; projections of the same input are one matrix product."""
 
     def __init__(self, block: nn.Module) -> None:
         self._block = block
@@ -154,7 +153,7 @@ class _Block:
         new: slice,
         mask: torch.Tensor,
     ) -> torch.Tensor:
-        """(B, K, H) to the same; keys and values of these tokens enter the cache at ``new``."""
+        """(B, K, H) to the same; keys and values of these tokens are cached at ``new``."""
         block = self._block
         before = block.normalize_before
         query = block.norm1(hidden) if before else hidden
@@ -191,7 +190,7 @@ class _Block:
         memory: tuple[torch.Tensor, torch.Tensor],
         mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Hypotheses about one utterance ask together, so that its keys are read once."""
+        """Attend for all hypotheses of an utterance together, so that its keys are read once."""
         attention = self._block.src_attn
         (asked,) = _heads(attention, attention.linear_q(query), 1)
         return _attended(attention, attention.q_norm(asked), *memory, mask)
@@ -203,7 +202,7 @@ def _together(*linears: nn.Linear) -> Product:
 
 
 def _heads(attention: nn.Module, projected: torch.Tensor, number: int) -> tuple[torch.Tensor, ...]:
-    """(B, K, number x H) to as many of (B, heads, K, D')."""
+    """Split (B, K, number x H) into ``number`` tensors (B, heads, K, D')."""
     parts = projected.unflatten(2, (number, attention.h, attention.d_k))
     return parts.permute(2, 0, 3, 1, 4).unbind(0)
 
