@@ -43,7 +43,7 @@ class Alignment:
     Attributes:
         reference: words that ``C``, ``S`` and ``D`` consume, in order.
         hypothesis: words that ``C``, ``S`` and ``I`` consume, in order.
-        operations: one of the letters C, S, D, I per column.
+        operations: one of the letters C, S, D, I for each column.
 
     A missing or extra optional word counts as correct; its partner is ``b""``.
     """
@@ -55,7 +55,7 @@ class Alignment:
     def runs(self) -> Iterator[tuple[bytes, Sequence[bytes], Sequence[bytes]]]:
         """Yield (operations, reference words, hypothesis words) of each run.
 
-        A run is one wrong column, or as many correct ones as follow each other.
+        A run is one wrong column, or a maximal sequence of correct ones.
         """
         row = column = 0
         for match in _RUNS.finditer(self.operations):
@@ -111,7 +111,7 @@ def align_words(pairs: Sequence[WordPair]) -> list[bytes]:
     pending: list[tuple[int, int, int]] = []
     for index, (reference, hypothesis) in enumerate(pairs):
         rows, columns = len(reference), len(hypothesis)
-        # Only the common end can be cut off: by the tie rule a common
+        # Only a common end can be cut off: by the tie rule, a common
         # beginning does not always align with itself.
         while rows and columns and reference[rows - 1] == hypothesis[columns - 1]:
             rows -= 1
@@ -127,7 +127,7 @@ def align_words(pairs: Sequence[WordPair]) -> list[bytes]:
 
 
 def _batches(pending: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
-    """Group pairs of similar size so that a batch's tables stay small."""
+    """Group pairs of similar size so that the tables of a batch stay small."""
     batch: list[tuple[int, int, int]] = []
     widest = 0
     for item in pending:
@@ -209,7 +209,7 @@ def _trace(
     hypothesis: np.ndarray,
     batch: list[tuple[int, int, int]],
 ) -> np.ndarray:
-    """Read the paths backwards; returns (B, steps) letters, zeros before the first."""
+    """Read the paths backwards; return letters (B, steps), with zeros before the first."""
     row = np.array([item[0] for item in batch])
     column = np.array([item[1] for item in batch])
     utterance = np.arange(len(batch))
@@ -257,8 +257,8 @@ class _Row:
     """One row of the table.
 
     Attributes:
-        number: of the row.
-        cost: of the cheapest path into each cell.
+        number: number of the row.
+        cost: cost of the cheapest path into each cell.
         back: the (row, column) that path comes from.
         entry: for each column, the cheapest of its preceding columns.
     """
@@ -291,7 +291,7 @@ def _next_row(
     predecessors: list[list[int]],
     gaps: list[Any],
 ) -> _Row:
-    """Fill a row from the rows that can come before it; the first strict minimum wins."""
+    """Fill a row from the rows that can precede it; the first strict minimum wins."""
     row = _Row(number)
     cost, back, entry = row.cost, row.back, row.entry
     above = corner_row = before[0]
@@ -327,7 +327,7 @@ def _cheapest(arcs: list[int], cost: list[Any]) -> int:
 
 
 def _pair_costs(words: list[Word], others: list[Word]) -> dict[Word, list[int]]:
-    """For each different word, its cost against each word of the other side."""
+    """For each distinct word, its cost against each word of the other side."""
     return {word: [_pair_cost(word, other) for other in others] for word in set(words)}
 
 
@@ -344,7 +344,7 @@ def _pair_cost(word: Word, other: Word) -> int:
 
 
 def matches(word: Word, other: Word) -> bool:
-    """Whether two words count as the same, fragments by their beginning or end."""
+    """Whether two words count as equal; fragments match by their beginning or end."""
     first, second = word.match, other.match
     if word.fragment or other.fragment:
         for part, whole in ((first, second), (second, first)):

@@ -20,7 +20,7 @@ class Change:
     """One utterance that two systems recognised differently.
 
     Attributes:
-        change: errors of B - errors of A; negative: B is better.
+        change: errors of B - errors of A; negative if B is better.
         mended: reference words that only B has right.
         broken: reference words that only A has right.
     """
@@ -38,7 +38,7 @@ class Change:
 
 
 def changes(result_a: ScoreResult, result_b: ScoreResult) -> list[Change]:
-    """Utterances whose hypotheses differ, those that B worsened most first.
+    """Utterances whose hypotheses differ, starting with those that B worsened most.
 
     Raises:
         DataError: if the systems were not scored on the same utterances.

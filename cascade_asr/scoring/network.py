@@ -28,7 +28,7 @@ class Network:
     """Arcs in topological order; arc 0 is an empty head.
 
     Attributes:
-        words: the word of each arc; the head's is never read.
+        words: the word of each arc; that of the head is never read.
         predecessors: for each arc, the arcs that can come before it, in
             sclite's order. The head has none.
         last: the arcs that can end the utterance, in sclite's order.
@@ -68,7 +68,7 @@ def read_network(
     Args:
         where: file and line, for messages.
         report: receives warnings.
-        recognised: whether the text is a hypothesis, in which odd braces are words.
+        recognised: whether the text is a hypothesis, where odd braces are words.
 
     Raises:
         DataError: if a brace of a reference is never closed.
@@ -99,7 +99,7 @@ def _graph(
 
 
 def _join(branch: tuple[_Node, _Node], source: _Node, target: _Node) -> None:
-    """Put a branch between two nodes, behind the branches already there."""
+    """Put a branch between two nodes, after the existing branches."""
     start, stop = branch
     for arc in start.outgoing:
         arc.source = source
@@ -112,7 +112,7 @@ def _join(branch: tuple[_Node, _Node], source: _Node, target: _Node) -> None:
 def _expand_characters(start: _Node, options: ScoringOptions) -> None:
     """Replace each word by a chain of its characters, in sclite's depth-first order.
 
-    The chain's last arc goes to the end of the target's list: a word of one
+    The last arc of the chain goes to the end of the target's list; a word of one
     character keeps its place before it.
     """
     stack, seen = [start], {id(start)}

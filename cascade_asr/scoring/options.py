@@ -1,4 +1,4 @@
-"""What a user can ask of the scorer; the same choices as sclite's flags."""
+"""The options of the scorer, which offer the same choices as sclite's flags."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ScoringOptions:
         encoding: ``"utf-8"``, or empty for bytes (``-e``).
         characters: score characters instead of words (``-c``).
         spaces: with ``characters``, count the space between two words as a character,
-            as ESPnet's CER and the one of training do; sclite's ``-c`` leaves it out.
+            as do ESPnet's CER and the CER during training; sclite's ``-c`` does not.
         no_ascii: with ``characters``, keep runs of ASCII whole (``-c NOASCII``).
         delete_hyphen: with ``characters``, drop hyphens (``-c DH``).
         optional_deletable: ``(word)`` may be missing without an error (``-D``).
-        fragments: ``wh-`` matches any word that begins so (``-F``).
+        fragments: ``wh-`` matches any word that starts with ``wh`` (``-F``).
 
     Raises:
         ConfigError: for an unknown name or options that exclude each other.
@@ -47,12 +47,12 @@ class ScoringOptions:
                 f"{', '.join(ID_TYPES)}{nearest(self.id_type, ID_TYPES)}"
             )
         if self.encoding not in ENCODINGS:
-            raise ConfigError(f"--encoding {self.encoding}: only utf-8 is known")
+            raise ConfigError(f"--encoding {self.encoding}: only utf-8 is supported")
         if not self.characters and (
             self.no_ascii or self.delete_hyphen or self.spaces
         ):
             raise ConfigError("--no-ascii, --delete-hyphen and --spaces need --char")
 
     def fold(self, text: bytes) -> bytes:
-        """Lower A-Z, and nothing else, unless the comparison is case-sensitive."""
+        """Lowercase A-Z, and nothing else, unless the comparison is case-sensitive."""
         return text if self.case_sensitive else text.lower()

@@ -1,4 +1,4 @@
-"""The files a scoring run leaves behind."""
+"""The files that a scoring run writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_reports(outdir: Path, result: ScoreResult) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name first, so that it is never half there."""
+    """Write a file under a temporary name first, so that it is never half-written."""
     with atomic_write(path, "wb") as stream:
         stream.write(content)
 
@@ -57,7 +57,7 @@ def hub5_record(
     intervals: Mapping[str, Interval | None],
     warnings: Sequence[str],
 ) -> dict:
-    """The content of ``result.json`` for a set that is scored in subsets."""
+    """The content of ``result.json`` for a set that is scored by subset."""
     subsets = {
         subset: result_record(result, intervals.get(subset)) for subset, result in results.items()
     }

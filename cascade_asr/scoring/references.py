@@ -1,4 +1,4 @@
-"""What the scorer will make of a reference, known before there is a hypothesis."""
+"""What the scorer will make of a reference, checked before there is a hypothesis."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def faults_of_reference(folder: Path, unscored: Collection[str], report: Report)
     """Score the ``text`` of a data folder against itself.
 
     Args:
-        folder: with ``text`` and ``utt2spk``.
-        unscored: words that count on neither side.
-        report: receives what is scored, but not as one might expect.
+        folder: a data folder with ``text`` and ``utt2spk``.
+        unscored: words that are ignored on both sides.
+        report: receives warnings about what is scored, but not as one might expect.
 
     Returns:
         Everything that the scorer refuses, each with file, line and remedy.

@@ -9,7 +9,7 @@ from cascade_asr.scoring.score import Counts, ScoreResult, percent
 
 
 def detail_report(result: ScoreResult) -> bytes:
-    """The .dtl report of a whole set. ``substitions`` is sclite's spelling."""
+    """The .dtl report of a set; ``substitions`` is sclite's spelling."""
     total = result.total
     title = result.title.encode("utf-8", "surrogateescape")
     parts = [
@@ -103,7 +103,7 @@ def _word_lists(result: ScoreResult) -> list[bytes]:
 
 
 def _word_list(title: bytes, words: list[bytes]) -> bytes:
-    """Entries by falling count, then by byte order."""
+    """Entries by decreasing count, then in byte order."""
     counts = Counter(words)
     lines = [
         b"%-30b   Total                 (%d)\n" % (title, len(counts)),

@@ -22,7 +22,7 @@ ZERO_REFERENCE_NOTE = (
 
 
 def round_half_up(value: float, digits: int = 0) -> float:
-    """Round as sclite: 6.25 to 6.3.
+    """Round as sclite does: 6.25 to 6.3.
 
     >>> round_half_up(6.25, 1), round_half_up(2.5)
     (6.3, 3.0)
@@ -32,7 +32,7 @@ def round_half_up(value: float, digits: int = 0) -> float:
 
 
 def fixed(value: float, mark: bytes = b" ", digits: int = 1) -> bytes:
-    """A rounded number in five columns and a mark.
+    """A rounded number, five characters wide, and a mark.
 
     >>> fixed(6.25), fixed(2, b"*", 0)
     (b'  6.3 ', b'    2*')
@@ -138,9 +138,9 @@ def _add_statistics(
     """Add Mean, S.D. and Median over speakers.
 
     Args:
-        values: Corr, Sub, Del, Ins, Err of each speaker that takes part.
-        utterance_errors: of all speakers.
-        mark: stands after the columns where speakers were left out.
+        values: Corr, Sub, Del, Ins, Err of each speaker that is included.
+        utterance_errors: utterance error rates of all speakers.
+        mark: follows the columns if speakers were left out.
     """
     sizes = [[s.utterances for s in speakers], [s.words for s in speakers]]
     columns = [list(column) for column in zip(*values)] or [[] for _ in range(5)]
@@ -157,19 +157,19 @@ def _add_statistics(
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean; 0 of nothing."""
+    """Arithmetic mean; 0 for no values."""
     return _sum(values) / len(values) if values else 0.0
 
 
 def standard_deviation(values: Sequence[float]) -> float:
-    """Square root of the variance with divisor n - 1; 0 of fewer than two."""
+    """Square root of the variance with divisor n - 1; 0 for fewer than two values."""
     middle = mean(values)
     squares = _sum([(value - middle) * (value - middle) for value in values])
     return math.sqrt(squares / (len(values) - 1)) if squares else 0.0
 
 
 def median(values: Sequence[float]) -> float:
-    """Middle value, or the mean of the two middle ones; 0 of nothing."""
+    """Middle value, or the mean of the two middle ones; 0 for no values."""
     ordered = sorted(values)
     half = len(ordered) // 2
     if not ordered:
@@ -178,7 +178,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def _sum(values: Sequence[float]) -> float:
-    """Left to right: Python's own sum compensates rounding errors, sclite's does not."""
+    """Add from left to right: Python's ``sum`` compensates for rounding errors, sclite does not."""
     total = 0.0
     for value in values:
         total += value
@@ -214,7 +214,7 @@ def _utterance_report(utterance: Utterance, case_sensitive: bool) -> bytes:
 
 
 def _alignment_lines(alignment: Alignment, case_sensitive: bool) -> list[bytes]:
-    """REF, HYP and Eval lines, broken where they reach the line width."""
+    """REF, HYP and Eval lines, broken at the line width."""
     parts = _run_parts(alignment, case_sensitive)
     lines = [label + b"".join(part) + b"\n" for label, part in zip(LABELS, zip(*parts))]
     if len(lines[0]) <= LINE_WIDTH:
@@ -228,7 +228,7 @@ def _alignment_lines(alignment: Alignment, case_sensitive: bool) -> list[bytes]:
             width += len(columns[end][0])
             end += 1
         if end < len(columns):
-            # A word wider than the line still gets one: sclite never ends there.
+            # A word wider than the line gets a line to itself; sclite never ends there.
             end = max(end - 1, begin + 1)
         block = columns[begin:end]
         prefix = b">> " if begin else b""
@@ -243,7 +243,7 @@ def _alignment_lines(alignment: Alignment, case_sensitive: bool) -> list[bytes]:
 
 
 def _run_parts(alignment: Alignment, case_sensitive: bool) -> list[tuple[bytes, bytes, bytes]]:
-    """The columns, with runs of correct words in one piece."""
+    """The columns, with each run of correct words as one piece."""
     parts = []
     for operations, reference, hypothesis in alignment.runs():
         if operations[0] != CORRECT:

@@ -1,4 +1,4 @@
-"""The score of one system: alignments, counts, and what follows from them."""
+"""The score of one system: alignments, counts, and figures derived from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cascade_asr.scoring.options import ScoringOptions
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Words by their fate, and the utterances they came from."""
+    """Numbers of words by outcome, and of the utterances they came from."""
 
     correct: int = 0
     substitutions: int = 0
@@ -35,12 +35,12 @@ class Counts:
 
     @property
     def error_rate(self) -> float:
-        """Errors in percent of the reference words; 0 where there are none, as sclite."""
+        """Errors in percent of the reference words; 0 if there are none, as in sclite."""
         return percent(self.errors, self.words)
 
     @property
     def utterance_error_rate(self) -> float:
-        """Utterances with an error, in percent."""
+        """Percentage of utterances with an error."""
         return percent(self.wrong_utterances, self.utterances)
 
     @classmethod
@@ -56,8 +56,8 @@ class Utterance:
     """One aligned utterance.
 
     Attributes:
-        identifier: with parentheses, folded as the options say.
-        speaker: as sclite reads it from the id.
+        identifier: the id with parentheses, folded as the options say.
+        speaker: the speaker that sclite reads from the id.
         counts: words correct, substituted, deleted, inserted.
     """
 
@@ -101,10 +101,10 @@ class ScoreResult:
     """The score of one system on one set.
 
     Attributes:
-        title: what reports call the system.
-        utterances: in the order of the hypothesis.
+        title: name of the system in reports.
+        utterances: the utterances, in the order of the hypothesis.
         options: how words were read and matched.
-        warnings: what was odd in the input.
+        warnings: oddities of the input.
     """
 
     title: str
@@ -142,8 +142,8 @@ class ScoreResult:
 
 
 def percent(part: float, whole: float) -> float:
-    """``part`` of ``whole`` in percent; 0 of nothing is 0.
+    """``part`` of ``whole`` in percent; 0 if ``whole`` is 0.
 
-    The division comes first, as in sclite: the last bit decides how 6.25 is rounded.
+    As in sclite, the division comes first: the last bit decides how 6.25 is rounded.
     """
     return part / whole * 100.0 if whole else 0.0

@@ -28,7 +28,7 @@ def score_texts(
     Args:
         reference: words by utterance.
         hypothesis: words by utterance; may lack utterances (a warning).
-        utt2spk: the speaker of each utterance; without it the speaker is read
+        utt2spk: the speaker of each utterance; without it, the speaker is read
             from the utterance id, or is the id itself.
         options: how words are read and matched.
         title: name of the system in reports.
@@ -59,16 +59,16 @@ def score_transcripts(
     speaker_required: bool = True,
     warnings: Sequence[str] = (),
 ) -> ScoreResult:
-    """Score two sides read by `transcripts.read_transcripts`.
+    """Score two sides that `transcripts.read_transcripts` read.
 
     Args:
-        reference: may hold more utterances than the hypothesis (a warning).
+        reference: may contain more utterances than the hypothesis (a warning).
         hypothesis: decides the order of utterances and speakers.
         options: how words are read and matched.
         title: name of the system in reports.
         strict: make a reference without a hypothesis an error.
         speaker_required: make an id that names no speaker an error.
-        warnings: of the reading, to go with the result.
+        warnings: warnings from reading, passed on with the result.
 
     Raises:
         DataError: with file and line; see `_check_ids` and `words.tokens`.
@@ -98,8 +98,8 @@ def _warn_of_silent_speakers(utterances: Sequence[Utterance], report: Report) ->
     if len(silent) > 1:
         report(
             f"{len(silent)} speakers have no reference words, first "
-            f"'{silent[0].decode('utf-8', 'replace')}'; they stay out of Mean, S.D. and Median "
-            "(sclite leaves out the first of them, then wrong ones)"
+            f"'{silent[0].decode('utf-8', 'replace')}'; they are excluded from Mean, S.D. and "
+            "Median (sclite excludes the first of them, then the wrong ones)"
         )
 
 
@@ -143,7 +143,7 @@ def _speaker(
 def _align(
     reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
 ) -> list[Alignment]:
-    """Align all utterances: plain ones together, those with networks one by one."""
+    """Align all utterances: plain ones together, networks one by one."""
     plain: list[tuple[list[bytes], list[bytes]]] = []
     known: dict[bytes, bytes] = {}
     network_of: dict[int, Alignment] = {}
@@ -151,7 +151,7 @@ def _align(
         texts = (options.fold(reference.lines[identifier].text), options.fold(line.text))
         words = [plain_words(text, options) for text in texts]
         if words[0] is not None and words[1] is not None:
-            # One object per word, not per occurrence: half the memory.
+            # One object per word rather than per occurrence halves the memory.
             reference_words, hypothesis_words = (
                 list(map(known.setdefault, side, side)) for side in words
             )
@@ -174,12 +174,12 @@ def _align(
 
 
 def _warn_of_words(words: set[bytes], options: ScoringOptions, report: Report) -> None:
-    """Name what is scored as it stands here but confuses sclite."""
+    """Warn about words that are scored as they stand here but confuse sclite."""
     long_words = sorted(word for word in words if len(word) > LONGEST_SCLITE_WORD)
     if long_words:
         report(
             f"{len(long_words)} words have more than {LONGEST_SCLITE_WORD} bytes, such as "
-            f"'{long_words[0][:20].decode('utf-8', 'replace')}...'; where one is inserted or "
+            f"'{long_words[0][:20].decode('utf-8', 'replace')}...'; if one is inserted or "
             "deleted, sclite prints garbage in .pra"
         )
     markup = sorted({b"@", b";"} & words) if options.characters else []

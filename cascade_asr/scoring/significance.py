@@ -27,13 +27,13 @@ UNITS = ("utterance", "speaker")
 
 @dataclass(frozen=True)
 class Mapsswe:
-    """Matched-pairs sentence-segment word error test, as NIST's sc_stats.
+    """Matched-pairs sentence-segment word error test, as in NIST's sc_stats.
 
     Attributes:
         segments: number of segments with an error in either system.
         mean: mean over segments of (errors of A - errors of B).
         deviation: standard deviation of that difference, divisor n - 1.
-        z: mean / (deviation / sqrt(segments)); 0 where all differences agree.
+        z: mean / (deviation / sqrt(segments)); 0 if all differences are equal.
         p: two-sided probability of such a z by chance.
         significant: whether |z| > 1.96.
     """
@@ -51,7 +51,7 @@ class Comparison:
     """System B against system A on the same utterances; rates in percent.
 
     Attributes:
-        difference: error rate of B - error rate of A; negative: B is better.
+        difference: error rate of B - error rate of A; negative if B is better.
         low: lower end of the 95% interval of the difference.
         high: upper end.
         probability_b_better: share of resampled sets in which B has the lower
@@ -78,9 +78,9 @@ def interval(
     """95% percentile interval of the error rate.
 
     Args:
-        samples: how many times the set is drawn again, with replacement.
-        seed: of the draws; the same seed gives the same interval.
-        unit: draw utterances, or speakers (wider, where speakers differ).
+        samples: how many times the set is resampled, with replacement.
+        seed: random seed; the same seed gives the same interval.
+        unit: resample utterances, or speakers (wider if speakers differ).
 
     Returns:
         The interval, or None without samples or reference words.
@@ -133,7 +133,7 @@ def matching(result_a: ScoreResult, result_b: ScoreResult) -> ScoreResult:
     """The second result with its utterances in the order of the first.
 
     Raises:
-        DataError: if an utterance is in one of them only.
+        DataError: if an utterance is in only one of them.
     """
     by_id = {utterance.identifier: utterance for utterance in result_b.utterances}
     ids = [utterance.identifier for utterance in result_a.utterances]
@@ -173,7 +173,7 @@ _LOW_HALF = (1 << 32) - 1
 def _errors_and_words(result: ScoreResult, unit: str) -> np.ndarray:
     """(units,) int64: errors in the upper, reference words in the lower 32 bits.
 
-    One number per unit makes drawing half as expensive as two.
+    Drawing one number per unit costs half as much as drawing two.
     """
     if unit not in UNITS:
         raise ConfigError(f"--bootstrap-unit {unit}: choose one of {', '.join(UNITS)}")
@@ -206,8 +206,8 @@ def mapsswe(result_a: ScoreResult, result_b: ScoreResult) -> Mapsswe:
 def segment_differences(operations_a: bytes, operations_b: bytes) -> Iterator[int]:
     """Errors of A minus errors of B in each segment of one utterance.
 
-    Both alignments are walked along their common reference. A segment ends
-    where both systems have two correct words in a row; they belong to it, and
+    Both alignments are traversed along their common reference. A segment ends
+    where both systems have two correct words in a row; these belong to it, and
     so do the two correct words before it.
 
     >>> list(segment_differences(b"CCSCCCCDCC", b"CCCCCCCCCC"))
@@ -241,7 +241,7 @@ def segment_differences(operations_a: bytes, operations_b: bytes) -> Iterator[in
 def _difference(
     operations_a: bytes, operations_b: bytes, good_a: int, good_b: int
 ) -> Iterator[int]:
-    """One segment's difference; nothing where neither system has an error."""
+    """The difference of one segment; nothing if neither system has an error."""
     errors = []
     for operations, good in ((operations_a, good_a), (operations_b, good_b)):
         segment = operations[max(0, good - (BOUNDARY_WORDS - 1)) :]
@@ -251,7 +251,7 @@ def _difference(
 
 
 def shown_probability(name: str, value: float) -> str:
-    """``p 0.074``, ``p < 0.001``, ``P(better) > 0.999``: never nothing, never certain."""
+    """``p 0.074``, ``p < 0.001``, ``P(better) > 0.999``: never 0 and never 1."""
     if value < 0.001:
         return f"{name} < 0.001"
     return f"{name} > 0.999" if value > 0.999 else f"{name} {value:.3f}"

@@ -1,8 +1,8 @@
 """The boxed tables of sclite's summaries, to the byte.
 
 A table has a title line over rows of cells. Columns are as wide as their widest
-cell; where the title is wider, the surplus is spread over the columns. Tables
-are centred in 80 columns.
+cell; if the title is wider, the surplus is spread over the columns. Tables are
+centred in 80 columns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 PAGE_WIDTH = 80
 LEFT, CENTRE = "l", "c"
-# A bar after the first and the third of the nine columns, else a space.
+# A bar follows the first and the third of the nine columns, a space the others.
 SEPARATORS = b"| |     "
 
 
@@ -20,7 +20,7 @@ class Table:
     """Rows of byte cells under one title.
 
     Attributes:
-        title: first line of the box; ``//`` begins a new line.
+        title: first line of the box; ``//`` starts a new line.
         rows: (separator line's character or none, justification of the first
             cell, cells). All other cells are centred.
     """
@@ -70,7 +70,7 @@ def _lines_of(cells: list[bytes]) -> list[list[bytes]]:
 
 
 def _spread(sizes: list[int], surplus: int) -> list[int]:
-    """Widths after the surplus of a wide title went to the columns, left to right."""
+    """Widths after distributing the surplus of a wide title over the columns, left to right."""
     padded, given = [], 0
     for c, size in enumerate(sizes):
         if c < len(sizes) - 1:

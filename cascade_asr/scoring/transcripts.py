@@ -1,7 +1,7 @@
 """Reading references and hypotheses: trn files, or Kaldi ``text`` with ``utt2spk``.
 
-Everything becomes trn lines, ``words (speaker-utterance)``, because that is
-what sclite's reports show. Kaldi files are joined by key.
+Everything becomes trn lines, ``words (speaker-utterance)``, because sclite's
+reports show these. Kaldi files are joined by key.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _TRN_END = re.compile(rb"\([^()]*\)\s*$")
 
 
 class Line(NamedTuple):
-    """One utterance as its file spells it.
+    """One utterance as it stands in its file.
 
     Attributes:
-        text: the words, case and markup untouched.
-        identifier: with its parentheses, in the file's case.
+        text: the words, with case and markup unchanged.
+        identifier: the id with its parentheses, in the file's case.
         number: line number in the file, from 1.
     """
 
@@ -40,8 +40,8 @@ class Transcripts:
 
     Attributes:
         source: file name, for messages.
-        lines: by id with parentheses, in file order. The ids of a trn file are folded,
-            as sclite does; a Kaldi table's keys are exact (see `joined`).
+        lines: lines by id with parentheses, in file order. The ids of a trn file are
+            case-folded, as in sclite; the keys of a Kaldi table are exact (see `joined`).
     """
 
     source: str
@@ -52,12 +52,12 @@ class Transcripts:
         return f"{self.source}:{self.lines[identifier].number}"
 
     def keyed(self, key: Callable[[bytes], bytes]) -> Transcripts:
-        """The same utterances by another reading of their ids."""
+        """The same utterances, with their ids mapped by ``key``."""
         lines = {key(line.identifier): line for line in self.lines.values()}
         return Transcripts(self.source, lines)
 
     def without(self, words: Iterable[bytes]) -> Transcripts:
-        """The same utterances without these words, compared to the letter."""
+        """The same utterances without these words, compared exactly."""
         removed = frozenset(words)
         kept = {
             key: line._replace(
@@ -72,7 +72,7 @@ class Transcripts:
         with path.open("wb") as file:
             for line in self.lines.values():
                 text = line.text.strip()
-                # Without the space a first word such as '**' would make it a comment.
+                # Without the space, a first word such as '**' would make the line a comment.
                 space = b" " * text.startswith(COMMENTS)
                 file.write(space + text + b"\t" + line.identifier + b"\n")
 
@@ -91,15 +91,15 @@ def read_transcripts(
         path: a trn file, or a Kaldi ``text``.
         options: how ids are folded, and the encoding.
         report: receives warnings.
-        form: ``trn``, ``text`` or ``auto``: ``trn`` where no ``speakers`` are
-            given and most lines end in ``(id)``.
+        form: ``trn``, ``text`` or ``auto``: ``trn`` if no ``speakers`` are given and
+            most lines end in ``(id)``.
         speakers: from `read_speakers`; needed to name a Kaldi utterance
-            ``(speaker-utterance)``, otherwise it is ``(utterance)``.
-        conflicts: whether a repeated id is always an error; in a reference a
-            repetition of the same words only gives a warning.
+            ``(speaker-utterance)``, otherwise its name is ``(utterance)``.
+        conflicts: whether a repeated id is always an error; otherwise, repeating an id
+            with the same words only gives a warning, as suits a reference.
 
     Raises:
-        DataError: with file and line, for an empty file, a bad or repeated id,
+        DataError: with file and line, for an empty file, a bad or repeated id, or
             text that is not UTF-8 under ``--encoding utf-8``.
     """
     content = path.read_bytes()
@@ -191,7 +191,7 @@ def read_speakers(path: Path, report: Report) -> dict[bytes, bytes]:
 
 
 def warn_of_hyphens(speakers: Mapping[bytes, bytes], report: Report) -> None:
-    """sclite ends a speaker at the first hyphen, so hyphens in names merge speakers."""
+    """Warn that sclite ends a speaker at the first hyphen, so that hyphens merge speakers."""
     hyphened = sorted({speaker for speaker in speakers.values() if b"-" in speaker})
     if hyphened:
         report(
@@ -226,10 +226,10 @@ def from_texts(
 def joined(
     reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
 ) -> tuple[Transcripts, Transcripts]:
-    """Both sides by the same ids: folded, as sclite does, or exact where folding merges two.
+    """Give both sides the same kind of ids: folded, as in sclite, or exact if folding merges two.
 
     Args:
-        report: receives a warning where ids differ only by case.
+        report: receives a warning if ids differ only in case.
     """
     sides = (reference, hypothesis)
     folded = [side.keyed(options.fold) for side in sides]
@@ -239,14 +239,14 @@ def joined(
     first, second = _same_but_for_case(merging[0], options)
     report(
         f"{merging[0].where(second)}: the ids {_name(first)} and {_name(second)} differ only by "
-        "case; upper and lower case tell ids apart here (sclite would refuse the file)"
+        "case; ids are case-sensitive here (sclite would refuse the file)"
     )
     exact = [side.keyed(bytes) for side in sides]
     return exact[0], exact[1]
 
 
 def _same_but_for_case(side: Transcripts, options: ScoringOptions) -> tuple[bytes, bytes]:
-    """The first two ids that folding makes one."""
+    """The first two ids that become equal when folded."""
     seen: dict[bytes, bytes] = {}
     for identifier in side.lines:
         first = seen.setdefault(options.fold(identifier), identifier)
@@ -256,7 +256,7 @@ def _same_but_for_case(side: Transcripts, options: ScoringOptions) -> tuple[byte
 
 
 def speaker_of(identifier: bytes, options: ScoringOptions) -> bytes | None:
-    """The speaker in an id with parentheses, or None where no separator ends it.
+    """The speaker in an id with parentheses, or None if no separator ends it.
 
     >>> speaker_of(b"(spk1-utt_2)", ScoringOptions()), speaker_of(b"(x)", ScoringOptions())
     (b'spk1', None)

@@ -1,7 +1,7 @@
 """From the text of one utterance to the words that are compared.
 
-Text is bytes throughout: sclite splits at ASCII white space only, folds A-Z
-only and sorts by byte, which is what Python's ``bytes`` methods do.
+Text is bytes throughout: sclite splits at ASCII white space only, folds only A-Z
+and sorts by byte, which is what Python's ``bytes`` methods do.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.options import ScoringOptions
 
 NULL = b"@"
-SPACE = b"<space>"  # between two words, where characters are scored with spaces
-DEEPEST_ALTERNATES = 100  # alternates in alternates; more are the noise of a recogniser
+SPACE = b"<space>"  # between two words, if characters are scored with spaces
+DEEPEST_ALTERNATES = 100  # nesting of alternates; anything deeper is noise from a recogniser
 _TAG = re.compile(rb"(?<!\\);.*", re.DOTALL)
 _MARKED = re.compile(rb"[{}@;\\*]")
 _BRACE = re.compile(rb"[{}]")
@@ -27,11 +27,11 @@ class Word(NamedTuple):
     """A word of a transcript that needs more than comparing its bytes.
 
     Attributes:
-        value: as reports print it, such as ``(uh)``.
-        match: as it is compared, such as ``uh``.
+        value: the form that reports print, such as ``(uh)``.
+        match: the form that is compared, such as ``uh``.
         optional: may be missing or extra without an error.
         fragment: may match a word by its beginning or end.
-        null: stands for nothing; takes part in the alignment, never in the counts.
+        null: stands for nothing; takes part in the alignment but not in the counts.
     """
 
     value: bytes
@@ -42,7 +42,7 @@ class Word(NamedTuple):
 
 
 def ascii_words(text: str) -> list[str]:
-    """Words as sclite divides them: a no-break space belongs to its word.
+    """Split into words as sclite does: a no-break space is part of its word.
 
     >>> ascii_words("10\\u00a0000 dollars\\t")
     ['10\\xa0000', 'dollars']
@@ -52,7 +52,7 @@ def ascii_words(text: str) -> list[str]:
 
 
 def clean(token: bytes) -> bytes:
-    """The word of a token: no ``;tag``, no backslashes, no last ``*``.
+    """The word of a token, without ``;tag``, backslashes and a final ``*``.
 
     >>> clean(b"read;verb"), clean(b"a\\\\;b"), clean(b"word*"), clean(b"*")
     (b'read', b'a;b', b'word', b'*')
@@ -80,8 +80,8 @@ def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
     """Words (or characters) that match only when equal, the common case.
 
     Returns:
-        The words, or None where the text holds alternates, null words,
-        optional words or fragments and has to be read as a network.
+        The words, or None if the text contains alternates, null words,
+        optional words or fragments and must be read as a network.
     """
     words = text.split()
     if _MARKED.search(text):
@@ -106,7 +106,7 @@ def plain_words(text: bytes, options: ScoringOptions) -> list[bytes] | None:
 def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
     """Divide a word into what ``-c`` scores: bytes, or characters under UTF-8.
 
-    A word of one byte is kept even where hyphens are deleted, as sclite does.
+    As in sclite, a one-byte word is kept even if hyphens are deleted.
 
     >>> split_characters("née-x".encode(), ScoringOptions("rm", encoding="utf-8",
     ...     characters=True, no_ascii=True, delete_hyphen=True))
@@ -131,7 +131,7 @@ def split_characters(word: bytes, options: ScoringOptions) -> list[bytes]:
             pieces.append(character)
     if pieces == [word]:
         return pieces
-    # sclite reads the pieces of a divided word as words again: another last * goes.
+    # sclite reads the pieces of a divided word as words again, so another final * is dropped.
     return [clean(piece) if piece.endswith(b"*") else piece for piece in pieces]
 
 
@@ -140,16 +140,16 @@ def tokens(
 ) -> list[bytes | list[bytes]]:
     """Split a text into tokens; an alternation becomes the list of its branches' texts.
 
-    A ``}`` without a partner is a word, or part of one, as for sclite. A ``{`` that is
-    never closed, or inside a word, is a fault of a reference. In a hypothesis it is a
-    word too: a recogniser may print anything, and one utterance must not cost the score
-    of all (sclite crashes there, or drops the rest of the line).
+    As in sclite, an unpaired ``}`` is a word or part of one. A ``{`` that is never closed,
+    or inside a word, is an error in a reference. In a hypothesis it is a word, too: a
+    recogniser may print anything, and one utterance must not make the others impossible
+    to score (sclite crashes there, or drops the rest of the line).
 
     Args:
         recognised: whether the text is a hypothesis.
 
     Raises:
-        DataError: in a reference, for a ``{`` without its partner or inside a word.
+        DataError: in a reference, for a ``{`` that is unpaired or inside a word.
     """
     found: list[bytes | list[bytes]] = []
     closing = _closing_braces(text)
@@ -192,13 +192,13 @@ def _judge_open_brace(
         else f"'{{' inside the word '{_show(token)}'"
     )
     raise DataError(
-        f"{where}: {fault}; a reference has braces for alternates only, as in "
-        "'{ word / other words / @ }': write others as words, or remove them"
+        f"{where}: {fault}; in a reference, braces are only for alternates, as in "
+        "'{ word / other words / @ }'; write others as words, or remove them"
     )
 
 
 def _closing_braces(text: bytes) -> dict[int, int]:
-    """Where each ``{`` that has a partner is closed; nowhere in a text nested too deeply."""
+    """Where each paired ``{`` is closed; empty if the text is nested too deeply."""
     closing: dict[int, int] = {}
     opened: list[int] = []
     for match in _BRACE.finditer(text):
@@ -212,7 +212,7 @@ def _closing_braces(text: bytes) -> dict[int, int]:
 
 
 def _branches(text: bytes) -> list[bytes]:
-    """Split the inside of an alternation at ``/``; empty branches do not count."""
+    """Split the inside of an alternation at ``/``; empty branches are ignored."""
     branches, depth, begin = [], 0, 0
     for position, byte in enumerate(text):
         if byte == 0x7B:

@@ -246,7 +246,7 @@ def test_a_rule_that_is_not_closed(files: Path) -> None:
     said: list[str] = []
     scores = score_hub5(SCTK, reference(files), files / "text", files / "out", said.append, True)
     assert scores["swbd"].total.errors == 1  # GOES/went
-    assert said == [f"{files / 'glm'}:{number}: a bracket is not closed; read as closed"
+    assert said == [f"{files / 'glm'}:{number}: unclosed bracket; read as closed"
                     for number in (11, 12)]  # fmt: skip
 
 
@@ -254,7 +254,7 @@ def test_damaged_alignments_are_named(tmp_path: Path) -> None:
     report = tmp_path / "x.sgml"
     path = '<SPEAKER id="a">\n<PATH id="(a-000)" word_cnt="1">\n'
     report.write_text(f'{path}C,"yes","yes",1.0+1.2:X,"no","no",1.3+1.4\n</PATH>\n</SYSTEM>\n')
-    with pytest.raises(DataError, match=r"x.sgml:3: no alignment of sclite's: b'X,\"no\""):
+    with pytest.raises(DataError, match=r"x.sgml:3: not an alignment by sclite: b'X,\"no\""):
         read_sgml(report, "x")
     report.write_text(f'{path}C,"yes","yes",1.0+1.2\n</PATH>\n')
     with pytest.raises(DataError, match="x.sgml: not complete"):

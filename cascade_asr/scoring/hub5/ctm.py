@@ -1,7 +1,7 @@
-"""Hypotheses of telephone conversations as ctm: each word with its time.
+"""Hypotheses of telephone conversations as ctm, which gives each word a time.
 
-A recogniser of segments gives no word times; the words are spread evenly over
-the segment, which is enough for sclite to find the reference segment of each.
+A recogniser of segments gives no word times, so the words are spread evenly over
+the segment; this is enough for sclite to find the reference segment of each.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NamedTuple
 from cascade_asr.errors import DataError
 from cascade_asr.scoring.words import Report
 
-# Words that the Hub5 rules do not count, matched as whole tokens: the real word
-# "laughter" stays, the marker "[laughter]" goes.
+# Words that do not count under the Hub5 rules, matched as whole tokens: the real
+# word "laughter" is kept, the marker "[laughter]" is dropped.
 HESITATIONS = frozenset(
     "UH UM EH MM HM AH HUH HA ER OOF HEE ACH EEE EW".split()
 )
@@ -26,7 +26,7 @@ CHANNELS = {"1": "A", "2": "B"}
 
 
 def channel_name(channel: str) -> str:
-    """A side's one name: sclite takes ``a`` and ``A`` for the same, and 1 is A.
+    """The unique name of a side: for sclite ``a`` equals ``A``, and 1 means A.
 
     >>> channel_name("1"), channel_name("b")
     ('A', 'B')
@@ -36,7 +36,7 @@ def channel_name(channel: str) -> str:
 
 @dataclass(frozen=True)
 class ConversationSegment:
-    """Where an utterance lies: times in seconds from the beginning of the file."""
+    """Where an utterance is: times in seconds from the start of the file."""
 
     file: str
     channel: str
@@ -58,16 +58,16 @@ class TimedWord(NamedTuple):
 
 
 def read_segments(path: Path, recordings: Path | None = None) -> dict[str, ConversationSegment]:
-    """Read Kaldi ``segments``: utterance, recording, begin and end in seconds.
+    """Read Kaldi ``segments``: utterance, recording, start and end in seconds.
 
     Args:
         path: the segments with the evaluation's original times, not extended ones.
         recordings: ``reco2file_and_channel``; without it the recording id is
-            taken apart at its last hyphen: ``en_4156-A`` is side A of en_4156.
+            split at its last hyphen: ``en_4156-A`` is side A of en_4156.
 
     Raises:
-        DataError: for a damaged line, an unknown recording or a segment
-            without length.
+        DataError: for a malformed line, an unknown recording or a segment of
+            zero or negative length.
     """
     sides = _read_sides(recordings) if recordings else None
     segments: dict[str, ConversationSegment] = {}
@@ -128,8 +128,8 @@ def read_hypotheses(path: Path) -> dict[str, list[str]]:
     """Read Kaldi ``text``.
 
     Raises:
-        DataError: for a repeated utterance, a file without any, or a ``(`` in a
-            word, which makes NIST's filters abort.
+        DataError: for a repeated utterance, a file without utterances, or a ``(``
+            in a word, which makes NIST's filters abort.
     """
     hypotheses: dict[str, list[str]] = {}
     for number, (utterance, *words) in _fields(path):
@@ -180,7 +180,7 @@ def make_ctm(
     report: Report,
     strict: bool = False,
 ) -> list[TimedWord]:
-    """All words in the order of file, channel and time.
+    """All words, ordered by file, channel and time.
 
     Raises:
         DataError: for a hypothesis without a segment; with ``strict``, also for
@@ -190,7 +190,7 @@ def make_ctm(
     if unknown:
         raise DataError(
             f"hypothesis '{unknown[0]}' has no segment ({len(unknown)} of {len(hypotheses)}); "
-            "is --segments of the same set?"
+            "does --segments belong to the same set?"
         )
     missing = [utterance for utterance in segments if utterance not in hypotheses]
     if missing:

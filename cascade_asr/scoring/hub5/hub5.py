@@ -1,8 +1,8 @@
 """Hub5 scoring of eval2000 and rt03 with NIST's own tools.
 
 The published numbers come from hubscr.pl: GLM word mapping on both sides, then
-``sclite -F -D``. This module prepares what that needs, runs it and checks what
-it does not check itself: coverage, labels, agreement of its reports.
+``sclite -F -D``. This module prepares its input, runs it and checks what it does
+not check itself: coverage, labels, agreement of its reports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cascade_asr.scoring.score import Counts, ScoreResult
 from cascade_asr.scoring.words import Report
 
 DEBIAN_FOLDER = Path("/usr/lib/sctk/bin")
-# Subsets by the beginning of the file name, in the order of published tables.
+# Subsets by prefix of the file name, in the order of published tables.
 SUBSETS = {
     "eval2000": {"swbd": "sw_", "callhm": "en_", "all": ""},
     "rt03": {"fsh": "fsh_", "swbd": "sw_", "all": ""},
@@ -61,16 +61,16 @@ class Stm:
         return {(file, channel) for file, channel, line in self.lines if IGNORED not in line}
 
     def subset(self, prefix: str) -> str:
-        """The stm of all files whose name begins so."""
+        """The stm of all files whose names start with ``prefix``."""
         lines = [line for file, _, line in self.lines if file.startswith(prefix)]
         return "\n".join([*self.header, *lines]) + "\n"
 
 
 def find_sctk(folder: Path | None = None) -> Path:
-    """The folder that holds hubscr.pl and its companions, absolute.
+    """Find the folder with hubscr.pl and its companions; return it as an absolute path.
 
     Raises:
-        ConfigError: where there is none; says how to install it.
+        ConfigError: if there is none; the message says how to install SCTK.
     """
     candidates = [folder] if folder else [DEBIAN_FOLDER]
     on_path = shutil.which("hubscr.pl")
@@ -89,13 +89,13 @@ def find_sctk(folder: Path | None = None) -> Path:
 def read_stm(path: Path) -> Stm:
     """Read and repair a reference.
 
-    ``((`` and parentheses without their partner make csrfilt abort, asides would
-    count as words, segments between the scored ones are not wanted, channels 1 and
-    2 are A and B, and each tag needs a LABEL line. Hesitations go, as they do in
-    hypotheses, unless they are optional or alternates.
+    ``((`` and unpaired parentheses make csrfilt abort, asides would count as words,
+    segments between the scored ones are dropped, channels 1 and 2 become A and B, and
+    each tag gets a LABEL line. Hesitations are removed, as in hypotheses, unless they
+    are optional or alternates.
 
     Raises:
-        DataError: for a damaged line or a file without segments.
+        DataError: for a malformed line or a file without segments.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -126,7 +126,7 @@ def read_stm(path: Path) -> Stm:
 
 
 def _balance(text: str) -> str:
-    """Single parentheses in pairs; one that is not closed ends with its word.
+    """Make parentheses single and paired; an unclosed one is closed at the end of its word.
 
     >>> _balance("((i guess)) yes ((maybe so")
     '(i guess) yes (maybe) so'
@@ -147,7 +147,7 @@ def _balance(text: str) -> str:
 
 
 def without_hesitations(text: str) -> str:
-    """The words of a reference segment without those that leave hypotheses too.
+    """The words of a reference segment without those that are removed from hypotheses, too.
 
     >>> without_hesitations("<O> UH he (%HESITATION) um { uh / a } is")
     '<O> he (%HESITATION) { uh / a } is'
@@ -167,13 +167,13 @@ def _is_hesitation(word: str) -> bool:
 
 
 def read_glm(path: Path, report: Report) -> str:
-    """Word mapping rules, all brackets closed.
+    """Read word mapping rules, closing every bracket.
 
-    NIST's en20030506.glm forgets one: where the word occurs, be it in a hypothesis
-    alone, sclite dies.
+    NIST's en20030506.glm leaves one open: sclite crashes wherever that word occurs, even
+    if only in a hypothesis.
 
     Args:
-        report: takes a warning for each rule that was repaired.
+        report: receives a warning for each rule that was repaired.
     """
     lines = path.read_text("latin-1").splitlines()
     for number, line in enumerate(lines, 1):
@@ -182,7 +182,7 @@ def read_glm(path: Path, report: Report) -> str:
         if unclosed:
             word, alternatives, context = unclosed.groups()
             lines[number - 1] = f"{word}[{alternatives}] {context or _ANYWHERE} {comment}{rest}"
-            report(f"{path}:{number}: a bracket is not closed; read as closed")
+            report(f"{path}:{number}: unclosed bracket; read as closed")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -200,8 +200,8 @@ class Hub5Reference:
     """What a Hub5 test set is scored against.
 
     Attributes:
-        name: of the set; decides the subsets.
-        segments: by utterance, with the evaluation's original times.
+        name: name of the set; determines the subsets.
+        segments: segments by utterance, with the evaluation's original times.
         stm: the repaired reference.
         glm: file of word mapping rules.
     """
@@ -226,7 +226,7 @@ class Hub5Reference:
 
     @property
     def subsets(self) -> dict[str, str]:
-        """Beginning of the file names, by subset; only those that the stm holds."""
+        """File name prefixes by subset, for the subsets that the stm contains."""
         files = {file for file, _ in self.stm.sides()}
         return {
             subset: prefix
@@ -243,10 +243,10 @@ def score_hub5(
     Args:
         sctk: folder of hubscr.pl, from `find_sctk`.
         text: Kaldi text of the hypotheses.
-        outdir: gets the reports of each subset in a folder of its own.
-        report: takes warnings.
-        strict: a segment or a conversation side without a hypothesis is an error,
-            not a warning. An empty hypothesis is one.
+        outdir: receives one folder of reports per subset.
+        report: receives warnings.
+        strict: make a segment or a conversation side without a hypothesis an error
+            instead of a warning. An empty hypothesis counts as a hypothesis.
 
     Returns:
         Alignments and counts by subset.
@@ -270,10 +270,10 @@ def check_coverage(
     """Compare conversation sides: hubscr.pl counts a missing one as deletions.
 
     Args:
-        decoded: utterances with a hypothesis, be it empty.
+        decoded: utterances with a hypothesis, including empty ones.
 
     Raises:
-        DataError: if no side is common, or, with ``strict``, if one is missing.
+        DataError: if they have no side in common or, with ``strict``, if one is missing.
     """
     spoken = {
         (segment.file, segment.channel)
@@ -286,7 +286,7 @@ def check_coverage(
     if spoken and not spoken & stm.sides():
         raise DataError(
             f"no conversation side is in both: reference {' '.join(missing[0])}, "
-            f"hypothesis {' '.join(min(spoken))}; are they of the same set?"
+            f"hypothesis {' '.join(min(spoken))}; do they belong to the same set?"
         )
     if strangers:
         report(f"{len(strangers)} sides are not in the stm, first {' '.join(strangers[0])}")
@@ -303,9 +303,9 @@ def check_coverage(
 def score_subset(
     sctk: Path, stm: Stm, glm: str, words: list[TimedWord], prefix: str, outdir: Path
 ) -> ScoreResult:
-    """Run hubscr.pl on the files whose names begin with ``prefix`` and keep its reports.
+    """Run hubscr.pl on the files whose names start with ``prefix`` and keep its reports.
 
-    Where no word was recognised in them, all are deletions.
+    If no word was recognised in them, all reference words are deletions.
 
     Raises:
         DataError: if hubscr.pl fails, or its reports contradict each other.
@@ -338,13 +338,13 @@ def _run_hubscr(sctk: Path, folder: Path) -> None:
     if run.returncode or not (folder / "hyp.ctm.filt.raw").exists():
         tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-15:])
         raise DataError(
-            f"hubscr.pl failed with status {run.returncode}; its last words:\n{tail}\n"
+            f"hubscr.pl failed with status {run.returncode}; the end of its output:\n{tail}\n"
             "(csrfilt.sh may have left /tmp/hs_filt.* behind)"
         )
 
 
 def read_counts(path: Path) -> Counts:
-    """The totals of a .raw report.
+    """Read the totals of a .raw report.
 
     Raises:
         DataError: if the report has no Sum row.

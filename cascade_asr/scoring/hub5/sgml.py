@@ -1,4 +1,4 @@
-"""Read the alignments that sclite writes with ``-o sgml``, as hubscr.pl has it do."""
+"""Read the alignments that sclite writes with ``-o sgml``, the way hubscr.pl calls it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMN = re.compile(rb'([CSDI]),(?:"([^"]*)")?,(?:"([^"]*)")?,([0-9.+-]*)(?::|$
 def read_sgml(path: Path, title: str) -> ScoreResult:
     """Read one system's alignments, in the order of the file.
 
-    A speaker is a conversation side. Utterances are numbered by their reference
+    Each conversation side is a speaker. Utterances are numbered by their reference
     segments, so that two systems scored on the same reference have the same ids.
 
     Args:
@@ -27,7 +27,7 @@ def read_sgml(path: Path, title: str) -> ScoreResult:
         title: what reports call the system.
 
     Raises:
-        DataError: for a line that is no alignment, or a report cut short.
+        DataError: for a line that is not an alignment, or a truncated report.
     """
     utterances: list[Utterance] = []
     speaker = identifier = None
@@ -50,7 +50,7 @@ def read_sgml(path: Path, title: str) -> ScoreResult:
 
 
 def _alignment(line: bytes, where: str) -> Alignment:
-    """The columns of one utterance: ``C,"yes","yes",1.00+1.25:D,"no",,``."""
+    """Parse the columns of one utterance: ``C,"yes","yes",1.00+1.25:D,"no",,``."""
     operations, reference, hypothesis = bytearray(), [], []
     end = 0
     for match in _COLUMN.finditer(line):
@@ -64,5 +64,5 @@ def _alignment(line: bytes, where: str) -> Alignment:
         if operation != b"D":
             hypothesis.append(found or b"")
     if end != len(line):
-        raise DataError(f"{where}: no alignment of sclite's: {line[end:end + 40]!r}")
+        raise DataError(f"{where}: not an alignment by sclite: {line[end:end + 40]!r}")
     return Alignment(reference, hypothesis, bytes(operations))
