@@ -1,7 +1,7 @@
-"""ESPnet2's ``config.yaml`` of a model, to our training configuration and back.
+"""Convert ESPnet2's ``config.yaml`` of a model to our training configuration and back.
 
-Most keys are the same. Keys of ESPnet2 that describe its data pipeline have no
-counterpart and are left out; those that make another model of it are errors.
+Most keys are the same. ESPnet2 keys that describe its data pipeline have no
+counterpart and are dropped; those that would change the model are errors.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cascade_asr.speech.build import check_config
 from cascade_asr.speech.config import ModelConf, TrainConfig, train_config_from
 from cascade_asr.yaml_file import read_yaml
 
-OWN_BLOCK = "cascade_asr"  # what ESPnet2 has no key for, in an exported config.yaml
+OWN_BLOCK = "cascade_asr"  # block of an exported config.yaml for what ESPnet2 has no key for
 
-# keys that make another model, and the values that leave it as it is
+# keys that can change the model, and the values that do not
 _NEUTRAL = {
     "preencoder": (None,),
     "postencoder": (None,),
@@ -41,11 +41,11 @@ _NEUTRAL = {
 }
 _MODEL_KEYS = ("encoder", "encoder_conf", "decoder", "decoder_conf", "ctc_conf", "model_conf",
                "normalize", "normalize_conf")  # fmt: skip
-_OWN_KEYS = (  # ESPnet2 has no such
+_OWN_KEYS = (  # keys that ESPnet2 lacks
     "precision", "short_first_epochs", "checkpoint_interval_s", "cache_frozen",
 )  # fmt: skip
 
-# what is left out of every training of ours, and not worth a word
+# what no training of ours uses, and is dropped without a note
 _UNTOLD = ("num_att_plot", "log_level", "print_config", "unused_parameters", "cudnn_benchmark",
            "cudnn_deterministic", "sort_in_batch", "sort_batch", "valid_batch_type", "resume",
            "use_matplotlib", "nbest_averaging_interval")  # fmt: skip
@@ -53,16 +53,16 @@ _UNTOLD = ("num_att_plot", "log_level", "print_config", "unused_parameters", "cu
 
 @dataclass
 class ImportedConfig:
-    """What an ESPnet2 configuration says of its model.
+    """What an ESPnet2 configuration says about its model.
 
     Attributes:
-        config: in our keys.
+        config: the configuration in our keys.
         token_list: V tokens.
-        token_type: ``char``, ``bpe``, ...; None where it does not say.
+        token_type: ``char``, ``bpe``, ...; None if it is not given.
         input_size: D of the features.
         frontend: how the features are computed from a waveform; None for a model
             that takes features.
-        notes: what was left out, for the user.
+        notes: what was dropped, for the user.
     """
 
     config: TrainConfig
@@ -77,11 +77,11 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
     """Read the ``config.yaml`` that ESPnet2 wrote beside a trained model.
 
     Args:
-        path: of the file.
-        training: take over how it was trained too; else only what it is.
+        path: the file.
+        training: take over the training options, too; else only those of the model.
 
     Raises:
-        ConfigError: with every key that makes a model which does not exist here.
+        ConfigError: listing every key that would need a model that does not exist here.
     """
     content, lines = read_yaml(path)
     problems = _unsupported(content, lines, path)
@@ -111,8 +111,8 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
         problems += str(error).splitlines()
         if training:
             problems.append(
-                f"{path}: where only the training is to blame (optim, scheduler, batches): "
-                "describe your own with --train-config"
+                f"{path}: if only training options are at fault (optim, scheduler, batches), "
+                "give your own with --train-config"
             )
     if problems:
         raise ConfigError("\n".join(problems))
@@ -121,7 +121,7 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
 
 
 def _unsupported(content: dict[str, Any], lines: dict[str, int], path: Path) -> list[str]:
-    """Problems of keys that make another model."""
+    """Problems with keys that would change the model."""
     problems = []
     for key, accepted in _NEUTRAL.items():
         owner, _, name = key.rpartition(".")
@@ -138,17 +138,17 @@ def _unsupported(content: dict[str, Any], lines: dict[str, int], path: Path) -> 
 
 
 def _input(content: dict[str, Any], path: Path) -> tuple[int, LogMelOptions | None]:
-    """D of the features, and how the model computes them where it takes waveforms."""
+    """D of the features, and how the model computes them if it takes waveforms."""
     size, frontend = content.get("input_size"), content.pop("frontend", None)
     conf = content.pop("frontend_conf", None) or {}
     if size is not None:
-        return int(size), None  # ESPnet2 builds no frontend then
+        return int(size), None  # then ESPnet2 builds no frontend
     if frontend is None:
         raise ConfigError(f"{path}: no input_size: is it the config.yaml of a trained model?")
     if frontend != "default":
         raise ConfigError(
-            f"{path}: frontend: '{frontend}' is not supported: only models of extracted features "
-            "(input_size) and of ESPnet2's default frontend can be imported"
+            f"{path}: frontend: '{frontend}' is not supported: only models with extracted features "
+            "(input_size) or ESPnet2's default frontend can be imported"
         )
     try:
         options = from_frontend_conf(conf)
@@ -158,7 +158,7 @@ def _input(content: dict[str, Any], path: Path) -> tuple[int, LogMelOptions | No
 
 
 def _count_in_features(content: dict[str, Any], frontend: LogMelOptions) -> None:
-    """Batch sizes that count samples of waveforms, to ones that hold as much of features."""
+    """Convert batch sizes in waveform samples to equivalent sizes in features."""
     content.pop("fold_length", None)
     factor = {"numel": frontend.n_mels, "length": 1}.get(content.get("batch_type"))
     for key in ("batch_bins", "valid_batch_bins"):
@@ -167,7 +167,7 @@ def _count_in_features(content: dict[str, Any], frontend: LogMelOptions) -> None
 
 
 def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list[str]]:
-    """The keys that we have too, and the names of the others that say something."""
+    """The keys that we have, too, and the names of other keys whose values matter."""
     fields = hints_of(TrainConfig)
     wanted = fields if training else _MODEL_KEYS
     taken: dict[str, Any] = {}
@@ -186,7 +186,7 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
     taken.setdefault("normalize", content.get("normalize"))
     for name in ("normalize", "scheduler", "specaug"):
         if name in taken and taken[name] in (None, "none", "None"):
-            taken.pop(f"{name}_conf", None)  # ESPnet2 does not look at it either
+            taken.pop(f"{name}_conf", None)  # ESPnet2 ignores it, too
     pure_ctc = (content.get("model_conf") or {}).get("ctc_weight", ModelConf.ctc_weight) >= 1.0
     criteria = taken.get("best_model_criterion")
     if isinstance(criteria, list):
@@ -198,10 +198,10 @@ def _take(content: dict[str, Any], training: bool) -> tuple[dict[str, Any], list
 
 
 def _ranked(criteria: list[Any], pure_ctc: bool) -> list[Any]:
-    """Criteria of the best epochs in the order that ESPnet2's recipes choose models by.
+    """Criteria of the best epochs, in the order in which ESPnet2's recipes prefer them.
 
-    ESPnet2 keeps a model for each and its recipes take ``valid.acc.ave.pth``; ours
-    averages by the first one. It also skips what is not logged.
+    ESPnet2 keeps one model per criterion and its recipes take ``valid.acc.ave.pth``; we
+    average by the first one. ESPnet2 also skips criteria that are not logged.
     """
     logged = [each for each in criteria if not (pure_ctc and each[1:2] == ["acc"])]
     return sorted(logged, key=lambda each: (each[:1] != ["valid"], each[1:2] != ["acc"]))
@@ -214,20 +214,20 @@ def to_espnet2(
     input_size: int,
     frontend: LogMelOptions | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The content of ESPnet2's ``config.yaml`` for a model of ours.
+    """Make the content of ESPnet2's ``config.yaml`` for one of our models.
 
     Paths (``bpemodel``, ``non_linguistic_symbols``, ``normalize_conf.stats_file``)
-    are null: the caller knows them.
+    are null, because only the caller knows them.
 
     Args:
-        config, tokenizer: of the model.
+        config, tokenizer: configuration and tokenizer of the model.
         token_type: ``char`` or ``bpe``.
         input_size: D of the features.
-        frontend: with which ESPnet can compute the features from a waveform; None
-            where it cannot.
+        frontend: options with which ESPnet can compute the features from a waveform;
+            None if it cannot.
 
     Returns:
-        Keys and values, and notes for the user on what is not as in ours.
+        Keys and values, and notes for the user on what differs from our model.
     """
     content, own, notes = _without_own_options(config)
     content |= {
@@ -257,7 +257,7 @@ def to_espnet2(
 def _without_own_options(
     config: TrainConfig,
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Options that ESPnet2 has too, those that it has not, and notes on the difference."""
+    """Options that ESPnet2 has, options that it lacks, and notes on the differences."""
     notes = []
     content = dataclasses.asdict(config)
     own: dict[str, Any] = {
@@ -270,7 +270,7 @@ def _without_own_options(
         content |= {"normalize": None, "normalize_conf": {}}
         notes.append(
             "ESPnet has no speaker normalisation (speaker_mvn): give it features that are "
-            "normalised by speaker already"
+            "already normalised by speaker"
         )
     dropout = config.encoder_conf.get("dropout", 0.0)
     projected = config.encoder_conf.get("use_projection", True)
@@ -278,8 +278,8 @@ def _without_own_options(
         own["encoder_conf"] = {"dropout": dropout}
         content["encoder_conf"] = config.encoder_conf | {"dropout": 0.0}
         notes.append(
-            f"encoder_conf.dropout {dropout} is written as 0.0: between projected RNN layers ESPnet "
-            "drops out in decoding too"
+            f"encoder_conf.dropout {dropout} is written as 0.0, because ESPnet applies dropout "
+            "between projected RNN layers in decoding, too"
         )
     if config.model_conf.ctc_weight >= 1.0:
         content |= {"decoder": None, "decoder_conf": {}}

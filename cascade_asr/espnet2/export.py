@@ -1,4 +1,4 @@
-"""Write a model in ESPnet2's format, and prove that ESPnet's classes compute the same with it."""
+"""Write a model in ESPnet2's format, and check that ESPnet's classes compute the same with it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 MEL_FILTERS = "frontend.logmel.melmat"
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.pth", "feats_stats.npz"
 FEATURE_OPTIONS = "fbank.conf"
-CHECKED_FRAMES = 160  # of the random utterance that is compared
+CHECKED_FRAMES = 160  # frames of the random utterance that is compared
 CHECKED_TOKENS = 12
-TOLERANCE = 1e-5  # of the largest value of an output
+TOLERANCE = 1e-5  # relative to the largest value of an output
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Exported:
     """What was written.
 
     Attributes:
-        folder: config.yaml, model.pth and what they name.
-        archive: the same as ESPnet2's model archive, if asked for.
+        folder: folder with config.yaml, model.pth and the files that they name.
+        archive: the same as an ESPnet2 model archive, if requested.
         differences: largest difference between ESPnet's outputs and ours, by output.
-        notes: what is not as in our model, for the user.
-        ctc_weight: of the model.
-        from_waveforms: whether it takes these, and no features.
+        notes: what differs from our model, for the user.
+        ctc_weight: CTC weight of the model.
+        from_waveforms: whether it takes waveforms instead of features.
     """
 
     folder: Path
@@ -64,19 +64,19 @@ class Exported:
 
 
 def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
-    """Write the model of a finished stage as ESPnet2 does, and check it.
+    """Write the model of a finished stage in ESPnet2's format, and check it.
 
-    Paths in the config.yaml begin with ``folder`` as it is given, and so hold for
-    the folder that this runs in, as ESPnet2's do.
+    Paths in the config.yaml start with ``folder`` as given; like ESPnet2's, they are
+    relative to the current folder.
 
     Args:
         stage: folder of the stage, such as ``exp/TAG/stage1``.
-        folder: made; must not exist.
-        archive: write ``FOLDER.zip`` too, which ESPnet2 unpacks anywhere.
+        folder: folder to make; must not exist.
+        archive: also write ``FOLDER.zip``, which ESPnet2 can unpack anywhere.
 
     Raises:
         ConfigError: if there is no such model, ``folder`` exists, or ESPnet's
-            classes compute something else; nothing is left behind then.
+            classes compute something else; then nothing is left behind.
     """
     packed = folder.with_name(folder.name + ".zip") if archive else None
     for path in (folder, packed):
@@ -105,7 +105,7 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
 
 
 def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list[str]]:
-    """Our model, the content of its config.yaml, and notes."""
+    """Our model, the content of its config.yaml for ESPnet2, and notes."""
     done = require_done(stage, "export")
     config, _ = load_train_config(stage / CONFIG)
     experiment = stage.parent
@@ -114,7 +114,7 @@ def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list
     statistics = experiment / "cmvn.npz"
     if not statistics.is_file():
         raise ConfigError(
-            f"{statistics}: not found; it tells the width of the features: copy it from "
+            f"{statistics}: not found, so the width of the features is unknown; copy it from "
             "dump/TRAIN_SET/cmvn.npz"
         )
     with np.load(statistics) as arrays:
@@ -137,7 +137,7 @@ def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list
 
 
 def _frontend(options: Path, config: TrainConfig) -> LogMelOptions | None:
-    """ESPnet's frontend, where the features are its own and it can normalise them too."""
+    """ESPnet's frontend, if the features are its own and it can normalise them, too."""
     if config.normalize == "speaker_mvn" or not options.is_file():
         return None
     return read_log_mel_options(options) if feature_type(options) == "espnet2" else None
@@ -158,15 +158,15 @@ def _write_files(
             shutil.copyfile(experiment / "tokens" / name, folder / name)
     if content["normalize"] == "global_mvn":
         shutil.copyfile(experiment / "cmvn.npz", folder / STATISTICS)
-    if (experiment / FEATURE_OPTIONS).is_file():  # ESPnet does not read it; transcribing does
+    if (experiment / FEATURE_OPTIONS).is_file():  # ESPnet does not read it; ``transcribe`` does
         shutil.copyfile(experiment / FEATURE_OPTIONS, folder / FEATURE_OPTIONS)
 
 
 def _pack(written: Path, folder: Path, archive: Path) -> None:
-    """ESPnet2's model archive: its ``meta.yaml`` names what is in it.
+    """Write ESPnet2's model archive, whose ``meta.yaml`` lists its contents.
 
-    On unpacking, ESPnet2 replaces names of members in the config.yaml by the paths
-    that they get.
+    On unpacking, ESPnet2 replaces the names of members in the config.yaml by their new
+    paths.
     """
     inside = Path(folder.name)
     content = yaml.safe_load((written / CONFIG).read_text(encoding="utf-8"))
@@ -196,15 +196,15 @@ def _pack(written: Path, folder: Path, archive: Path) -> None:
 
 
 def espnet_class(kind: type) -> type:
-    """The class of ESPnet that one of ours is made from."""
+    """The ESPnet class that one of our classes is derived from."""
     return next(each for each in kind.__mro__ if each.__module__.startswith("espnet"))
 
 
 def build_espnet_model(path: Path) -> nn.Module:
-    """ESPnet's own ``ESPnetASRModel`` from a config.yaml, with new weights.
+    """Build ESPnet's own ``ESPnetASRModel`` from a config.yaml, with new weights.
 
-    Only ESPnet's task needs torchaudio; the classes that it puts together do not.
-    Its frontend needs librosa and others, and is left out: the model takes features.
+    Only ESPnet's task needs torchaudio; the classes that it combines do not. Its
+    frontend, which needs librosa and others, is left out: the model takes features.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     vocabulary_size = len(content["token_list"])
@@ -249,15 +249,15 @@ def _width(content: dict[str, Any]) -> int:
 def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str, float]:
     """Load an exported model into ESPnet's classes and compare it with ours.
 
-    One random utterance goes through both: encoder output, CTC log-probabilities
-    and decoder logits.
+    One random utterance is passed through both, comparing encoder output, CTC
+    log-probabilities and decoder logits.
 
     Returns:
         Largest absolute difference, by output.
 
     Raises:
-        ConfigError: if ESPnet refuses configuration or weights, or a difference
-            is more than 1e-5 of the largest value.
+        ConfigError: if ESPnet rejects configuration or weights, or a difference
+            exceeds 1e-5 of the largest value.
     """
     try:
         with torch.random.fork_rng():
@@ -266,10 +266,10 @@ def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str
         state.pop(MEL_FILTERS, None)
         theirs.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise ConfigError(f"{config}: ESPnet's classes refuse this export: {error}") from error
+        raise ConfigError(f"{config}: ESPnet's classes reject this export: {error}") from error
     theirs = theirs.float().eval()
     if hasattr(theirs.decoder, "sampling_probability"):
-        theirs.decoder.sampling_probability = 0.0  # ESPnet's draws its own guesses always
+        theirs.decoder.sampling_probability = 0.0  # ESPnet's always samples its own guesses
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     differences = {}
     random = torch.Generator().manual_seed(0)
@@ -301,7 +301,7 @@ def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str
 def _outputs(
     model: nn.Module, features: torch.Tensor, tokens: torch.Tensor
 ) -> list[tuple[str, torch.Tensor]]:
-    """What a model computes for one utterance (1, T, D) and (1, U): ours and ESPnet's alike."""
+    """What a model, ours or ESPnet's, computes for one utterance, (1, T, D) and (1, U)."""
     lengths = torch.tensor([features.size(1)])
     encoder_output, encoder_lengths = model.encode(features.clone(), lengths)
     outputs = [("encoder output", encoder_output)]
@@ -315,16 +315,16 @@ def _outputs(
 
 
 def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[str]:
-    """How ESPnet2 decodes with what was written.
+    """Explain how to decode with ESPnet2 what was written.
 
     Args:
         exported: what was written.
-        normalize_conf: of the normalisation by speaker; None where there is none.
+        normalize_conf: options of the normalisation by speaker; None without one.
     """
     folder = exported.folder
     speech = "dump/SET/feats.scp,speech,kaldi_ark"
     if exported.from_waveforms:
-        speech = "AUDIO.scp,speech,sound"  # a file an utterance
+        speech = "AUDIO.scp,speech,sound"  # one file per utterance
     lines = []
     if normalize_conf is not None:
         means, variances = (
@@ -332,7 +332,7 @@ def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[st
         )
         speech = "FEATURES.scp,speech,kaldi_ark"
         lines += [
-            "features normalised by speaker, by Kaldi's apply-cmvn:",
+            "features normalised by speaker, with Kaldi's apply-cmvn:",
             f"  apply-cmvn --norm-means={means} --norm-vars={variances} "
             "--utt2spk=ark:dump/SET/utt2spk \\",
             "    ark:dump/SET/cmvn_speaker.ark scp:dump/SET/feats.scp ark,scp:FEATURES.ark,FEATURES.scp",

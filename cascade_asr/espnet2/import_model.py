@@ -1,4 +1,4 @@
-"""Make a model of ESPnet2 the full training of an experiment, for a cascade to start from."""
+"""Make an ESPnet2 model the full training of an experiment, for a cascade to start from."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:  # takes seconds to import, and reading weights does not need 
 
 logger = logging.getLogger(__name__)
 
-OTHER_MEAN = 0.5  # of a standard deviation: from there on features are suspected to be others
+OTHER_MEAN = 0.5  # difference in standard deviations from which features are suspected to differ
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model of ESPnet2.
+    """An ESPnet2 model.
 
     Attributes:
         config: its config.yaml.
@@ -57,15 +57,15 @@ class Source:
 
 
 def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> ImportedConfig:
-    """Read a model's configuration and require that it fits the experiment's data.
+    """Read a model's configuration and require that it fits the data of the experiment.
 
     Args:
         source: the model.
-        task: adopted, so that the experiment has its tokens.
-        given: the configuration of the experiment; None to take the model's.
+        task: already adopted, so that the experiment has its tokens.
+        given: the configuration of the experiment; None to use the model's.
 
     Raises:
-        ConfigError: if the model cannot be had here, takes other features or
+        ConfigError: if the model is not supported here, takes other features or
             tokens, or ``given`` would compute something else with its weights.
     """
     imported = read_espnet2_config(source.config, training=given is None)
@@ -76,27 +76,27 @@ def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> 
     width = feature_dimension(manifest)
     if width != imported.input_size:
         raise ConfigError(
-            f"{source.config}: the model takes features of {imported.input_size} dimensions, those "
-            f"of {experiment.dump / experiment.train_set} have {width}: make the features as "
-            "the model had them (--fbank-config), from stage 1 on"
+            f"{source.config}: the model takes features of {imported.input_size} dimensions, but "
+            f"those of {experiment.dump / experiment.train_set} have {width}; compute the "
+            "model's features (--fbank-config), starting again from stage 1"
         )
     _check_tokens(source.config, imported, task)
     if given is not None and (problems := differences(imported.config, given)):
         listed = "\n".join(f"{source.config}: {problem}" for problem in problems)
-        raise ConfigError(f"{listed}\nchange --train-config, or leave it out to take the model's")
+        raise ConfigError(f"{listed}\nchange --train-config, or omit it to use the model's")
     return imported
 
 
 def _check_features(path: Path, frontend: LogMelOptions, task: SpeechTask) -> None:
-    """Require the features of both sets to be those that the model computes itself."""
+    """Require that the features of both sets are those that the model computes itself."""
     for name in (task.experiment.train_set, task.experiment.dev_set):
         options = task.experiment.dump / name / "fbank.conf"  # what stage 1 computed them with
         if not options.is_file():
             found = f"{options}: not found"
         elif feature_type(options) != "espnet2":
-            found = f"{options}: those of the data are Kaldi's"
+            found = f"{options}: the data have Kaldi's"
         elif (other := read_log_mel_options(options)) != frontend:
-            found = f"{options}: those of the data have other options: {other}"
+            found = f"{options}: the data have other options: {other}"
         else:
             continue
         raise ConfigError(
@@ -110,13 +110,13 @@ def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> Non
     folder = task.experiment.tokens
     ours = Tokenizer.from_directory(folder).tokens
     theirs = imported.token_list
-    remedy = f"make the data's tokens those of the model: --token-list {path} in stage 2"
+    remedy = f"use the model's tokens for the data: --token-list {path} in stage 2"
     if ours != theirs:
         shown = f"{len(theirs)} tokens, the data have {len(ours)}"
         if len(ours) == len(theirs):
             number = next(i for i, pair in enumerate(zip(ours, theirs, strict=True))
                           if pair[0] != pair[1])  # fmt: skip
-            shown = f"token {number + 1} is '{theirs[number]}', that of the data '{ours[number]}'"
+            shown = f"token {number + 1} is '{theirs[number]}', but '{ours[number]}' in the data"
         raise ConfigError(f"{path}: token_list: {shown}; {remedy}")
     model = folder / "bpe.model"
     named = read_yaml(path)[0].get("bpemodel")
@@ -127,23 +127,23 @@ def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> Non
 
 
 def read_weights(path: Path) -> checkpoint.StateDict:
-    """Read a state dict of ESPnet2.
+    """Read a state dict written by ESPnet2.
 
     Raises:
-        ConfigError: if it is none, or has weights that are not finite.
+        ConfigError: if it is not a state dict, or has weights that are not finite.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of weights")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds of errors for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{path}: not a file of PyTorch weights ({reason})") from error
+        raise ConfigError(f"{path}: not a PyTorch weights file ({reason})") from error
     if isinstance(weights, dict) and isinstance(weights.get("module"), dict):
         weights = weights["module"]  # written by DeepSpeed
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise ConfigError(
-            f"{path}: expected names and weights alone; of ESPnet2's files take the model "
+            f"{path}: expected only names and weights; give ESPnet2's model "
             "(valid.acc.ave.pth, 10epoch.pth), not checkpoint.pth"
         )
     for name, tensor in weights.items():
@@ -166,17 +166,17 @@ def import_model(
     cascade: CascadeConfig,
     fabric: Fabric,
 ) -> DoneStage:
-    """Leave ``exp/TAG/full`` as full training would, with the model's weights.
+    """Make ``exp/TAG/full`` as full training would, with the model's weights.
 
     Args:
         source: the model.
         imported: its configuration, from `read_source`.
-        task: adopted.
-        config, cascade: of the experiment, as stages 3 and 4 will get them.
+        task: already adopted.
+        config, cascade: those of the experiment, as stages 3 and 4 will receive them.
         fabric: launched, with one rank.
 
     Raises:
-        ConfigError: if the weights do not fit, or there is a full training.
+        ConfigError: if the weights do not fit, or a full training already exists.
     """
     plan = make_plan(task, config, cascade)
     model: Any = plan.model
@@ -204,9 +204,9 @@ def import_model(
 def _without_frontend(
     weights: checkpoint.StateDict, source: Source, frontend: LogMelOptions | None
 ) -> checkpoint.StateDict:
-    """Weights of the network alone.
+    """The weights of the network alone.
 
-    The frontend has none to train; its mel filters must be those of stage 1.
+    The frontend has no trainable weights; its mel filters must be those of stage 1.
     """
     if frontend is None:
         return weights
@@ -224,7 +224,7 @@ def _without_frontend(
 def _evaluate(
     task: SpeechTask, plan: Plan, config: TrainConfig, fabric: Fabric, directory: Path
 ) -> dict[str, float]:
-    """Dev metrics of the plan's model; lists of what is left out go to ``directory``."""
+    """Dev metrics of the plan's model; lists of left-out utterances go to ``directory``."""
     data = task.data(plan.model, config)
     data.record(directory)
     metrics = evaluate(fabric, plan.model.to(fabric.device), data.dev)
@@ -234,15 +234,16 @@ def _evaluate(
 
 
 def _warn_of_other_features(model: ASRModel, weights: checkpoint.StateDict) -> None:
-    """Global statistics of the model and of our data tell whether the features are the same."""
+    """Warn if the model's global statistics show that it was trained on other features."""
     if "normalize.mean" not in weights or "normalize.std" not in weights:
         return
     ours, theirs = model.normalize, weights
     distance = (ours.mean - theirs["normalize.mean"]).abs() / theirs["normalize.std"]
     if float(distance.max()) > OTHER_MEAN:
         logger.warning(
-            "the data's features differ from those that the model knows by up to %.1f standard "
-            "deviations in their mean: are they computed alike (scale, mel bins, frame shift)?",
+            "the mean of the data's features differs by up to %.1f standard deviations from that "
+            "of the model's features: are they computed in the same way (scale, mel bins, "
+            "frame shift)?",
             float(distance.max()),
         )
     elif float(distance.max()) > 0:
