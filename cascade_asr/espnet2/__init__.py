@@ -1,1 +1,1 @@
-"""ESPnet2's models: configuration, import and export."""
+"""ESPnet2 models: configuration, import and export."""

@@ -62,7 +62,7 @@ class ImportedConfig:
         input_size: D, feature dimension.
         frontend: how the features are computed from a waveform; None for a model
             that takes features.
-        notes: what was left out, for the user.
+        notes: what was dropped, for the user.
     """
 
     config: TrainConfig
@@ -147,8 +147,8 @@ def _input(content: dict[str, Any], path: Path) -> tuple[int, LogMelOptions | No
         raise ConfigError(f"{path}: no input_size: is it the config.yaml of a trained model?")
     if frontend != "default":
         raise ConfigError(
-            f"{path}: frontend: '{frontend}' is not supported: only models of extracted features "
-            "(input_size) and of ESPnet2's default frontend can be imported"
+            f"{path}: frontend: '{frontend}' is not supported: only models with extracted features "
+            "(input_size) or ESPnet2's default frontend can be imported"
         )
     try:
         options = from_frontend_conf(conf)
@@ -214,10 +214,10 @@ def to_espnet2(
     input_size: int,
     frontend: LogMelOptions | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The content of ESPnet2's ``config.yaml`` for a model of ours.
+    """Make the content of ESPnet2's ``config.yaml`` for one of our models.
 
     Paths (``bpemodel``, ``non_linguistic_symbols``, ``normalize_conf.stats_file``)
-    are null: the caller knows them.
+    are null, because only the caller knows them.
 
     Args:
         config, tokenizer: those of the model.

@@ -1,4 +1,4 @@
-"""Write a model in ESPnet2's format, and prove that ESPnet's classes compute the same with it."""
+"""Write a model in ESPnet2's format, and check that ESPnet's classes compute the same with it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Exported:
 
 
 def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
-    """Write the model of a finished stage as ESPnet2 does, and check it.
+    """Write the model of a finished stage in ESPnet2's format, and check it.
 
     Paths in the config.yaml begin with ``folder`` as given, and so are valid in the
     current folder, as ESPnet2's are.
@@ -105,7 +105,7 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
 
 
 def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list[str]]:
-    """Our model, the content of its config.yaml, and notes."""
+    """Our model, the content of its config.yaml for ESPnet2, and notes."""
     done = require_done(stage, "export")
     config, _ = load_train_config(stage / CONFIG)
     experiment = stage.parent
@@ -200,7 +200,7 @@ def espnet_class(kind: type) -> type:
 
 
 def build_espnet_model(path: Path) -> nn.Module:
-    """ESPnet's own ``ESPnetASRModel`` from a config.yaml, with new weights.
+    """Build ESPnet's own ``ESPnetASRModel`` from a config.yaml, with new weights.
 
     Only ESPnet's task needs torchaudio; the classes that it combines do not. Its
     frontend, which needs librosa and others, is left out: the model takes features.
@@ -265,7 +265,7 @@ def compare_with_espnet(config: Path, weights: Path, ours: ASRModel) -> dict[str
         state.pop(MEL_FILTERS, None)
         theirs.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise ConfigError(f"{config}: ESPnet's classes refuse this export: {error}") from error
+        raise ConfigError(f"{config}: ESPnet's classes reject this export: {error}") from error
     theirs = theirs.float().eval()
     if hasattr(theirs.decoder, "sampling_probability"):
         theirs.decoder.sampling_probability = 0.0  # ESPnet's samples outside training too
@@ -331,7 +331,7 @@ def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[st
         )
         speech = "FEATURES.scp,speech,kaldi_ark"
         lines += [
-            "features normalised by speaker, by Kaldi's apply-cmvn:",
+            "features normalised by speaker, with Kaldi's apply-cmvn:",
             f"  apply-cmvn --norm-means={means} --norm-vars={variances} "
             "--utt2spk=ark:dump/SET/utt2spk \\",
             "    ark:dump/SET/cmvn_speaker.ark scp:dump/SET/feats.scp ark,scp:FEATURES.ark,FEATURES.scp",

@@ -57,7 +57,7 @@ class Source:
 
 
 def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> ImportedConfig:
-    """Read a model's configuration and require that it fits the experiment's data.
+    """Read a model's configuration and require that it fits the data of the experiment.
 
     Args:
         source: the model.
@@ -94,9 +94,9 @@ def _check_features(path: Path, frontend: LogMelOptions, task: SpeechTask) -> No
         if not options.is_file():
             found = f"{options}: not found"
         elif feature_type(options) != "espnet2":
-            found = f"{options}: those of the data are Kaldi's"
+            found = f"{options}: the data have Kaldi's"
         elif (other := read_log_mel_options(options)) != frontend:
-            found = f"{options}: those of the data have other options: {other}"
+            found = f"{options}: the data have other options: {other}"
         else:
             continue
         raise ConfigError(
@@ -110,13 +110,13 @@ def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> Non
     folder = task.experiment.tokens
     ours = Tokenizer.from_directory(folder).tokens
     theirs = imported.token_list
-    remedy = f"make the data's tokens those of the model: --token-list {path} in stage 2"
+    remedy = f"use the model's tokens for the data: --token-list {path} in stage 2"
     if ours != theirs:
         shown = f"{len(theirs)} tokens, the data have {len(ours)}"
         if len(ours) == len(theirs):
             number = next(i for i, pair in enumerate(zip(ours, theirs, strict=True))
                           if pair[0] != pair[1])  # fmt: skip
-            shown = f"token {number + 1} is '{theirs[number]}', that of the data '{ours[number]}'"
+            shown = f"token {number + 1} is '{theirs[number]}', but '{ours[number]}' in the data"
         raise ConfigError(f"{path}: token_list: {shown}; {remedy}")
     model = folder / "bpe.model"
     named = read_yaml(path)[0].get("bpemodel")
@@ -136,9 +136,9 @@ def read_weights(path: Path) -> checkpoint.StateDict:
         raise ConfigError(f"{path}: no such file of weights")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds of errors for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{path}: not a file of PyTorch weights ({reason})") from error
+        raise ConfigError(f"{path}: not a PyTorch weights file ({reason})") from error
     if isinstance(weights, dict) and isinstance(weights.get("module"), dict):
         weights = weights["module"]  # written by DeepSpeed
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):

@@ -1,4 +1,4 @@
-"""The cascade beside its controls: metric, compute and, over seeds, statistics."""
+"""The cascade compared with its controls: metric, compute and, over seeds, statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cascade_asr.results.convergence import how_many_converged
 from cascade_asr.results.measures import shown
 from cascade_asr.training.convergence import in_words, is_converged
 
-MOST_NAMED = 6  # trainings whose disturbance a note tells
+MOST_NAMED = 6  # disturbed trainings that a note names
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class BranchResult:
     """What a branch ended with.
 
     Attributes:
-        name, title: of the branch.
+        name, title: name and title of the branch.
         selected: name of its best training, by the dev metric.
-        dev: that metric.
-        scores: of the selected training on the test sets, such as ``{"test WER": 4.5}``.
-        complete: nothing of it is left to run: all is done, or patience ended it.
-        trainings, updates, frames: of all that was trained to get there.
+        dev: value of that metric.
+        scores: scores of the selected training on the test sets, such as ``{"test WER": 4.5}``.
+        complete: whether nothing is left to run: all is done, or patience ended it.
+        trainings, updates, frames: totals of everything trained to get there.
         seconds: wall time of these trainings.
-        processor_seconds: of the training processes of all ranks, or of all GPUs where
-            one was used; NaN where an old record has that of one rank only.
+        processor_seconds: processor time of the training processes of all ranks, or time of
+            all GPUs if one was used; NaN if an old record only has that of one rank.
         processor: ``CPU``, ``GPU``, or ``CPU and GPU``.
-        flops, trained_parameter_updates: of all of them, as `Work` estimates them;
-            None where a record is older than these.
-        devices: that they ran on, in words.
+        flops, trained_parameter_updates: totals over these trainings, estimated by `Work`;
+            None if an old record lacks them.
+        devices: the devices that they ran on, in words.
         disturbed: trainings whose seconds are not those of one undisturbed run, and why.
-        parameters: of the network of the branch's last training; None where not recorded.
-        convergence: of the selected training, as its lineage has it; None where it is older.
+        parameters: size of the network of the branch's last training; None if not recorded.
+        convergence: of the selected training, from its lineage; None in older records.
     """
 
     name: str
@@ -65,7 +65,7 @@ class BranchResult:
 
     @property
     def converged(self) -> bool | None:
-        """Whether the selected training has converged; None where that is not recorded."""
+        """Whether the selected training has converged; None if not recorded."""
         return is_converged({"convergence": self.convergence})
 
 
@@ -93,10 +93,10 @@ class ExperimentResult:
 
 
 def read_experiment(directory: Path) -> ExperimentResult:
-    """Read what an experiment's trainings left behind.
+    """Read the records of an experiment's trainings.
 
     Raises:
-        DataError: if nothing is finished there.
+        DataError: if no training is finished there.
     """
     path = directory / "selection.json"
     if not path.is_file():
@@ -152,12 +152,12 @@ def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
 
 
 def branch_table(result: ExperimentResult) -> str:
-    """One row a branch, in Markdown, and below it what its times must not be read for."""
+    """A Markdown table with one row per branch, followed by caveats about its times."""
     return "\n\n".join([table(*branch_rows(result)), *time_notes([result])])
 
 
 def time_notes(results: Sequence[ExperimentResult]) -> list[str]:
-    """Why times of a table cannot be compared: other devices, or runs that were disturbed."""
+    """Why times of a table cannot be compared: different devices, or disturbed runs."""
     rows = [row for each in results for row in each.rows]
     notes = []
     devices = list(dict.fromkeys(device for row in rows for device in row.devices))
@@ -166,7 +166,9 @@ def time_notes(results: Sequence[ExperimentResult]) -> list[str]:
             f"{device}: {', '.join(dict.fromkeys(x.name for x in rows if device in x.devices))}"
             for device in devices
         )
-        notes.append(f"Times are not comparable, the trainings ran on different devices: {where}.")
+        notes.append(
+            f"Times are not comparable because the trainings ran on different devices: {where}."
+        )
     disturbed = dict.fromkeys(
         f"{each.directory / training}" if len(results) > 1 else training
         for each in results
@@ -179,8 +181,8 @@ def time_notes(results: Sequence[ExperimentResult]) -> list[str]:
             more = f"{len(named) - MOST_NAMED} more, which report.json names"
             named = [*named[:MOST_NAMED], more]
         notes.append(
-            f"* not the time of one undisturbed run: {', '.join(named)}. What was trained twice "
-            "after a kill is counted once."
+            f"* not the time of one undisturbed run: {', '.join(named)}. Work repeated after a "
+            "kill is counted once."
         )
     return notes
 
@@ -226,16 +228,16 @@ def everywhere(results: Sequence[ExperimentResult], name: str) -> bool:
 
 
 def values_of(results: Sequence[ExperimentResult], name: str, metric: str | None) -> list[float]:
-    """Of a branch, by experiment; ``metric`` None is the dev metric."""
+    """Values of a branch, one per experiment; ``metric`` None is the dev metric."""
     rows = [row_of(each, name) for each in results]
     return [row.dev if metric is None else row.scores[metric] for row in rows]
 
 
 def seeds_table(results: Sequence[ExperimentResult]) -> str:
-    """Mean and standard deviation over experiments that differ by their seed.
+    """A table of mean and standard deviation over experiments that differ in their seeds.
 
-    Updates, frames and seconds are means of all that was trained to get there.
-    Only branches that are complete in every experiment are shown.
+    Updates, frames and seconds are means of the totals of everything trained to get there.
+    Controls that are not complete in every experiment are left out.
     """
     metrics = common_metrics(results)
     has_work = any(row.flops is not None for each in results for row in each.rows)
@@ -276,7 +278,7 @@ def common_branches(results: Sequence[ExperimentResult]) -> list[str]:
 
 
 def common_metrics(results: Sequence[ExperimentResult]) -> list[str | None]:
-    """None for the dev metric, then every test score that all have."""
+    """None, which stands for the dev metric, then every test score that all of them have."""
     rows = [row for each in results for row in each.rows if row.name in common_branches(results)]
     shared = set.intersection(*(set(row.scores) for row in rows))
     return [None, *sorted(shared)]

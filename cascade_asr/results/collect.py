@@ -25,7 +25,7 @@ class Score:
     Attributes:
         result: alignments and counts.
         interval: 95 % bootstrap interval of the WER.
-        versus_full: comparison with the full training; None for itself.
+        versus_full: comparison with full training; None for full training itself.
     """
 
     result: ScoreResult
@@ -38,13 +38,13 @@ class Stage:
     """A finished stage with its scores.
 
     Attributes:
-        name, title: ``stage1`` and what it is.
+        name, title: ``stage1``, and a description of it.
         directory: its folder.
         dev_value: the dev metric used for model selection.
-        kept, selected: by that metric.
+        kept, selected: whether that metric kept and selected it.
         lineage: content of ``lineage.json``.
         scores: by test set, or by set and subset.
-        characters: CER in percent by test set, where it is scored.
+        characters: CER in percent by test set, if scored.
     """
 
     name: str
@@ -60,16 +60,16 @@ class Stage:
 
 @dataclass
 class Results:
-    """All of an experiment.
+    """All results of an experiment.
 
     Attributes:
         directory: ``exp/TAG``.
         metric: the dev metric used for model selection.
         stages: full training and the cascade's stages.
-        sets: test sets; of those that are scored in subsets, each subset.
+        sets: test sets; for those that are scored by subset, each subset.
         controls: the selected training of each control that was run.
-        notes: what is particular about the scores of a set.
-        names: utterance and speaker by set, then by the id that scoring makes of them.
+        notes: peculiarities of the scores of a set.
+        names: utterance and speaker by set, then by the id that scoring uses.
     """
 
     directory: Path
@@ -90,19 +90,19 @@ def collect(
 ) -> Results:
     """Score every decoded stage on every set and compare it with full training.
 
-    Writes sclite's reports into ``STAGE/decode_SET/score_wer`` and ``score_cer``, or
-    hubscr.pl's into ``score_hub5``, ``changes.tsv`` of the utterances that differ, and
-    ``STAGE/scores.json``. The selected training of every control is scored too.
+    Writes sclite's reports to ``STAGE/decode_SET/score_wer`` and ``score_cer``, or
+    hubscr.pl's to ``score_hub5``; ``changes.tsv``, which lists the utterances that differ;
+    and ``STAGE/scores.json``. The selected training of every control is scored, too.
 
     Args:
         directory: ``exp/TAG``.
         dump: folder of stages 1 and 2.
         sets: test sets inside it.
-        data: folder of stage 0, where sets that are scored as Hub5 have their reference.
-        sctk: folder of hubscr.pl; None looks for it.
+        data: folder of stage 0, which has the references of sets that are scored as Hub5.
+        sctk: folder of hubscr.pl; None searches for it.
 
     Raises:
-        DataError: if one of them has not been decoded.
+        DataError: if a set has not been decoded.
     """
     selection = read_json(directory / "selection.json")
     stages = [
@@ -126,7 +126,7 @@ def collect(
 
 
 def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
-    """A finished training, from its entry in ``selection.json``; not scored yet."""
+    """Read a finished training, given its entry in ``selection.json``; not scored yet."""
     folder = directory / entry["name"]
     return Stage(
         entry["name"],
@@ -160,7 +160,7 @@ def _score_set(name: str, test_set: PlainSet | Hub5Set, stages: list[Stage]) -> 
 
 
 def _rates(stage: Stage) -> dict[str, float]:
-    """Error rates in percent, as tables of branches and seeds read them."""
+    """Error rates in percent, in the form that tables of branches and seeds read."""
     return {f"{name} WER": score.result.error_rate for name, score in stage.scores.items()} | {
         f"{name} CER": rate for name, rate in stage.characters.items()
     }

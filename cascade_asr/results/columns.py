@@ -1,10 +1,10 @@
-"""Tables with columns of equal width."""
+"""Markdown tables whose columns are padded to equal width."""
 
 from __future__ import annotations
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table with columns of equal width."""
+    """Return a Markdown table in which all cells of a column have equal width."""
     widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
 
     def line(cells: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Trainings of several experiments side by side: results, tests and what differs in how they were made."""
+"""Trainings of several experiments side by side: results, tests and differences in their making."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from cascade_asr.training.finished import how_to_run
 
 @dataclass(frozen=True)
 class System:
-    """A finished training that is compared.
+    """A finished training to compare.
 
     Attributes:
-        name: as it was given, with the stage where the experiment selected it.
-        directory: of the training.
+        name: as the user gave it, with the stage if the experiment selected it.
+        directory: folder of the training.
         dump, data: folders of the recipe that it belongs to.
-        metric: dev metric that selects; empty where nothing was selected.
-        dev: its value; None likewise.
+        metric: dev metric used for selection; empty if nothing was selected.
+        dev: value of that metric; None if nothing was selected.
     """
 
     name: str
@@ -42,7 +42,7 @@ class System:
 
     @property
     def tests(self) -> list[str]:
-        """Test sets that it was decoded on, or texts that it was evaluated on."""
+        """Test sets that it has decoded, or texts that it was evaluated on."""
         if self.is_text:
             return list(read_json(self.directory / "perplexity.json")["texts"])
         found = self.directory.glob("decode_*/text")
@@ -56,13 +56,13 @@ class System:
 
 @dataclass
 class ComparedSystems:
-    """What a comparison says, in the order in which it is shown.
+    """The content of a comparison, in the order in which it is shown.
 
     Attributes:
-        header, rows: a row for each system.
+        header, rows: table with one row per system.
         sentences: a test of each system against the first one, for each set.
-        notes: what has to be known to read them.
-        changes: option, and its value in each system, where they differ.
+        notes: caveats.
+        changes: options that differ, each with its value in every system.
     """
 
     names: list[str]
@@ -74,14 +74,14 @@ class ComparedSystems:
 
 
 def open_system(path: Path, dump: Path | None = None, data: Path | None = None) -> System:
-    """The training that a folder stands for: itself, or what its experiment selected.
+    """Open the training that a folder stands for: itself, or the one its experiment selected.
 
     Args:
         path: ``EXP/STAGE``, or ``EXP``.
         dump, data: folders of stages 0 to 2; None: those of the experiment's recipe.
 
     Raises:
-        ConfigError: if there is none, or it is not finished.
+        ConfigError: if there is no such training, or it is not finished.
     """
     if not path.is_dir():
         raise ConfigError(f"{path}: no such folder; name an experiment or a training, as in exp/rnn")
@@ -112,12 +112,12 @@ def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> Comp
 
     Args:
         systems: at least two.
-        sets: test sets, or texts; none: all that every system was tested on.
+        sets: test sets, or texts; if empty, all that every system was tested on.
 
     Raises:
         ConfigError: for fewer than two, for one that is given twice, for speech beside text.
-        DataError: where they have no common set, or a set is not the same for all, or what
-            was recognised is not what the training recognises now.
+        DataError: if they have no common set, a set differs between them, or hypotheses
+            come from an earlier training of the same folder.
     """
     if len(systems) < 2:
         raise ConfigError("nothing to compare: give at least two experiments or trainings")
@@ -129,7 +129,7 @@ def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> Comp
     kinds = {each.is_text: each.name for each in systems}
     if len(kinds) > 1:
         raise ConfigError(
-            f"{kinds[True]} is a language model and {kinds[False]} is none; "
+            f"{kinds[True]} is a language model and {kinds[False]} is not; "
             "perplexities and word error rates cannot be compared"
         )
     names = common_sets(systems, sets)
@@ -143,13 +143,13 @@ def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
     """Sets that all were tested on.
 
     Raises:
-        DataError: if one that is wanted is missing, or there is none.
+        DataError: if a wanted set is missing, or there is no common set.
     """
     for each in systems:
         missing = [name for name in wanted if name not in each.tests]
         if not each.tests and (each.directory / "scores.json").is_file():
             raise DataError(
-                f"{each.name}: only mean scores are kept of a module of one's own, and paired tests "
+                f"{each.name}: for a user's module only mean scores are kept, and paired tests "
                 "need those of single items; cascade.table() and cascade.report() show its branches, "
                 "'cascade-asr compare seeds' tests them over seeds"
             )
@@ -169,7 +169,7 @@ def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
 
 
 def option_changes(systems: Sequence[System]) -> list[list[str]]:
-    """Option and its value in each system, for all that differ; the seed comes first."""
+    """Each option that differs, with its value in each system; the seed comes first."""
     made = []
     for each in systems:
         options = flat_options(each.directory)
@@ -221,8 +221,8 @@ def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
     ]
     if len(sentences) > 1:
         notes.append(
-            f"each p is of one test alone; with {len(sentences)} tests, take "
-            f"{0.05 / len(sentences):.2g} for 0.05 (Bonferroni)"
+            f"each p is that of a single test; with {len(sentences)} tests, use "
+            f"{0.05 / len(sentences):.2g} instead of 0.05 (Bonferroni)"
         )
     header = [*_FIRST, *(f"{name} WER (95 % interval)" for name in columns), *_LAST]
     return ComparedSystems([each.name for each in systems], header, rows, sentences, notes)
@@ -282,7 +282,7 @@ def _last_cells(system: System) -> list[str]:
 def _require_same(systems: Sequence[System], file: str, what: str) -> None:
     """
     Raises:
-        DataError: if a file of the dump is missing, or is not the same for all.
+        DataError: if a file of the dump is missing, or differs between the systems.
     """
     first = systems[0].dump / file
     for each in systems:
@@ -291,14 +291,14 @@ def _require_same(systems: Sequence[System], file: str, what: str) -> None:
         if file_digest(each.dump / file) != file_digest(first):
             raise DataError(
                 f"{what} is not the same: {first} and {each.dump / file} differ; "
-                "what was tested on different data cannot be compared"
+                "systems tested on different data cannot be compared"
             )
 
 
 def _require_current(system: System, name: str) -> None:
     """
     Raises:
-        DataError: if what lies there was recognised by a training that has been replaced.
+        DataError: if the hypotheses come from a training that has been replaced.
     """
     before = decoding_inputs(system, name)
     marker = f"{system.directory.parent.name}/{system.directory.name}/done.json"
@@ -312,7 +312,7 @@ def _require_current(system: System, name: str) -> None:
 
 
 def decoding_inputs(system: System, name: str) -> dict[str, str]:
-    """What decoding a set depended on, by file; empty where it is not recorded."""
+    """What the decoding of a set depended on, by file; empty if not recorded."""
     path = system.directory / f"decode_{name}/.done"
     if not path.is_file():
         return {}
@@ -324,7 +324,7 @@ def decoding_inputs(system: System, name: str) -> dict[str, str]:
 def _notes(systems: Sequence[System]) -> list[str]:
     notes = []
     if len({each.metric for each in systems}) > 1:
-        notes.append("dev values are of different metrics: not comparable")
+        notes.append("dev values are of different metrics and not comparable")
     data = {read_if_whole(each.directory / "identity.json").get("data") for each in systems}
     if len(data) > 1:
         notes.append("training or dev data differ: dev values may not be comparable")
@@ -334,7 +334,7 @@ def _notes(systems: Sequence[System]) -> list[str]:
         for each in systems if not each.is_text for name in each.tests
     }  # fmt: skip
     if len(used) > 1:
-        notes.append("they were decoded with different options or language models")
+        notes.append("the systems were decoded with different options or language models")
     experiments = [each.directory.parent for each in systems]
     if len(set(experiments)) == len(systems):
         try:
@@ -343,7 +343,7 @@ def _notes(systems: Sequence[System]) -> list[str]:
             pass
         else:
             notes.append(
-                "these experiments differ in their seed only; over seeds test with: "
+                "these experiments differ only in their seeds; to test over seeds: "
                 "cascade-asr compare seeds --outdir FOLDER EXP..."
             )
     return notes

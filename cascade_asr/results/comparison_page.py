@@ -1,4 +1,4 @@
-"""A comparison of trainings in words, and as one HTML file that needs no network."""
+"""A comparison of trainings as text, and as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = (
 
 
 def comparison_text(compared: ComparedSystems) -> str:
-    """Table, tests and differences, in Markdown."""
+    """Table, tests and differences in Markdown."""
     parts = [
         table(compared.header, compared.rows),
         "\n".join(f"- {each}" for each in compared.sentences),
@@ -33,7 +33,7 @@ def comparison_text(compared: ComparedSystems) -> str:
 
 
 def comparison_page(compared: ComparedSystems) -> str:
-    """The same as one page."""
+    """Table, tests and differences as one HTML page."""
     title = escape(" · ".join(compared.names))
     rows = [("", [escape(cell) for cell in row]) for row in compared.rows]
     changes = [

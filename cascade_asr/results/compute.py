@@ -1,4 +1,4 @@
-"""What the record of a training says about its compute, old records too."""
+"""What the record of a training says about its compute; old records can be read, too."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 import statistics
 from collections.abc import Sequence
 
-WAITED = 1.25  # wall time over processor time from which a training on the CPU waited
+WAITED = 1.25  # ratio of wall to processor time from which a training on the CPU had to wait
 
 
 def device_type(record: dict) -> str:
-    """``CPU`` or ``GPU``; a record without it has the device in words only.
+    """``CPU`` or ``GPU``; old records only describe the device in words.
 
-    These words began with ``CPU`` or were such as ``1 x NVIDIA H100``.
+    These words started with ``CPU``, or were such as ``1 x NVIDIA H100``.
     """
     return record.get("device_type") or (
         "CPU" if record["device"].upper().startswith("CPU") else "GPU"
@@ -20,15 +20,15 @@ def device_type(record: dict) -> str:
 
 
 def device_of(record: dict) -> str:
-    """Device, ranks and threads in words: where times can be compared, this is equal."""
+    """Device, ranks and threads in words; times can be compared only if these are equal."""
     return record["device"]
 
 
 def processor_seconds(record: dict) -> float:
-    """GPU time of all ranks where GPUs were used, else processor time of all ranks.
+    """GPU time of all ranks if GPUs were used, else processor time of all ranks.
 
-    A record without ``device_type`` has the processor time of the first rank: NaN
-    where there were more.
+    A record without ``device_type`` only has the processor time of the first rank: NaN
+    if there were more ranks.
     """
     ranks = record.get("ranks", 1)
     if device_type(record) == "GPU":
@@ -39,10 +39,10 @@ def processor_seconds(record: dict) -> float:
 
 
 def disturbance(record: dict) -> str:
-    """Why the seconds of a training are not those of one undisturbed run; or nothing.
+    """Why the seconds of a training are not those of one undisturbed run; empty if they are.
 
-    On the CPU a process that computes all the time has at least as many processor
-    seconds as seconds; where it has far fewer, it shared its processor or waited.
+    On the CPU, a process that computes all the time uses at least as many processor
+    seconds as wall seconds; with far fewer, it shared its processor or waited.
     """
     if resumed := record.get("resumed", 0):
         return "interrupted once" if resumed == 1 else f"interrupted {resumed} times"
@@ -54,28 +54,28 @@ def disturbance(record: dict) -> str:
 
 
 def own_parameters(records: Sequence[dict]) -> int | None:
-    """Parameters of the network of the last training, where that is recorded."""
+    """Parameters of the last training's network; None if not recorded."""
     return records[-1].get("parameters")
 
 
 def total(records: Sequence[dict], key: str) -> int | None:
-    """A sum over trainings; None where one of them does not have it."""
+    """The sum over trainings; None if one of them lacks the value."""
     values = [record.get(key) for record in records]
     return None if None in values else sum(values)
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """The mean; None where one is not known."""
+    """The mean; None if a value is unknown."""
     return None if None in values else statistics.mean(values)
 
 
 def in_words(count: float | None) -> str:
-    """``1.23e+15``, ``1,234`` where it is short, or ``-`` where it is not known."""
+    """``1.23e+15``, ``1,234`` if it is short, or ``-`` if it is unknown."""
     if count is None:
         return "-"
     return f"{count:,.0f}" if count < 1e6 else f"{count:.3g}"
 
 
 def seconds_in_words(seconds: float) -> str:
-    """``450 s``, or that it is not known."""
+    """``450 s``, or ``not known``."""
     return "not known" if math.isnan(seconds) else f"{seconds:.0f} s"

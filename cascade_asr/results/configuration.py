@@ -1,4 +1,4 @@
-"""The configuration of trainings as a difference to the defaults."""
+"""The configuration of trainings, as differences from the defaults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cascade_asr.options.training import TrainingOptions
 def differences_to(
     defaults: TrainingOptions, directory: Path, trainings: Sequence[dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Options that full training sets, and for each other training what it has otherwise.
+    """The options that full training sets, and what each other training sets differently.
 
     Returns:
-        By training, ``key``, ``value`` and ``default``, which is full training's value
-        for all other trainings. An option that has no default is None there.
+        By training: ``key``, ``value`` and ``default``. For all other trainings ``default``
+        is full training's value. It is None for an option that has no default.
     """
     first = trainings[0]["name"]
     full = flat_options(directory / first)
@@ -41,7 +41,7 @@ def _changed(own: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def flat_options(training: Path) -> dict[str, Any]:
-    """Options that a training was made with, by dotted key; empty where none are recorded."""
+    """The options of a training by dotted key; empty if none are recorded."""
     path = training / "config.yaml"
     if not path.is_file():
         return {}
@@ -50,7 +50,7 @@ def flat_options(training: Path) -> dict[str, Any]:
 
 
 def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of nested blocks."""
+    """Flatten nested blocks into dotted keys."""
     for key, value in options.items():
         if isinstance(value, dict) and value:
             yield from _flatten(value, f"{prefix}{key}.")

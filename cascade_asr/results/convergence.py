@@ -1,4 +1,4 @@
-"""What results say of convergence: of rows in words, of full training in a sentence."""
+"""What results say about convergence: a few words per row, a sentence about full training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cascade_asr.training.convergence import in_words
 
 
 def how_many_converged(verdicts: Sequence[bool | None]) -> str:
-    """``converged``, ``not converged``, ``-``, or ``2 of 3 converged`` where seeds differ."""
+    """``converged``, ``not converged``, ``-``, or ``2 of 3 converged`` if seeds differ."""
     if len(set(verdicts)) == 1:
         return in_words(verdicts[0])
     return f"{sum(map(bool, verdicts))} of {len(verdicts)} converged"
@@ -19,16 +19,16 @@ def how_many_converged(verdicts: Sequence[bool | None]) -> str:
 def convergence_sentences(
     verdicts: Sequence[Mapping[str, Any] | None], metric: str, gain_of_longer: float | None
 ) -> list[str]:
-    """Whether full training had converged: by its own epochs, and beside a longer training.
+    """Whether full training had converged, judged by its own epochs and against ``longer``.
 
-    A cascade after a training that more training alone improves says little of the
-    cascade. So full training counts as converged where ``longer`` gains no more on it
-    than the margin, too; that is compared where the margin is of the metric that selects.
+    If more training alone improves full training, a gain of the cascade says little about
+    the cascade. So full training counts as converged only if ``longer``, too, gains no
+    more than the margin; this is checked if the margin refers to the metric that selects.
 
     Args:
-        verdicts: on full training, one a seed (`Convergence.record`); None where it is older.
-        metric: the dev metric that selects.
-        gain_of_longer: mean gain of the control ``longer`` on it; None where it was not run.
+        verdicts: on full training, one per seed (`Convergence.record`); None in older records.
+        metric: the dev metric used for selection.
+        gain_of_longer: mean gain of the control ``longer`` over it; None if it was not run.
     """
     known = [each for each in verdicts if each is not None]
     if len(known) < len(verdicts):

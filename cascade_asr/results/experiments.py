@@ -1,4 +1,4 @@
-"""What lies in experiment folders, read without PyTorch and whatever state it is in."""
+"""What experiment folders contain, read without PyTorch and in whatever state they are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cascade_asr.training.standing import Standing, read_standing
 
 DONE, RUNNING, STOPPED, KILLED, BEGUN = "done", "running", "stopped", "killed", "begun"
 _TRAINING_FILES = ("done.json", "identity.json", "checkpoint.pt", "config.yaml", "progress.json")
-SILENT_S = 1800.0  # a training on another host that says nothing for so long is doubted
+SILENT_S = 1800.0  # a training on another host is doubted if silent for this long
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class TrainingFolder:
     """One training of an experiment.
 
     Attributes:
-        directory: of the training; its name is that of the stage.
+        directory: its folder, named after the stage.
         state: one of the constants above.
-        standing: where it is, while it runs or was killed.
+        standing: its progress, if it is running or was killed.
     """
 
     directory: Path
@@ -36,18 +36,18 @@ class TrainingFolder:
 
 @dataclass(frozen=True)
 class ExperimentFolder:
-    """An experiment as it lies on disk.
+    """An experiment on disk.
 
     Attributes:
         directory: ``exp/TAG``.
-        trainings: in the order in which they are run.
+        trainings: its trainings, in the order in which they run.
         replaced: folders that were set aside.
-        metric: dev metric that selects; empty before selection.json is there.
-        selected: name of the best training; empty likewise.
-        dev: its value.
-        scores: of the selected training on the test sets, by name.
+        metric: dev metric used for selection; empty before selection.json exists.
+        selected: name of the best training; empty before selection.json exists.
+        dev: value of that metric.
+        scores: scores of the selected training on the test sets, by name.
         changed: when anything in it was last written, in seconds since 1970.
-        size: bytes on disk, files with two names once.
+        size: bytes on disk, counting hard-linked files once.
     """
 
     directory: Path
@@ -62,7 +62,7 @@ class ExperimentFolder:
 
     @property
     def state(self) -> str:
-        """Of the whole: running, stopped, done, or what is missing."""
+        """State of the experiment: running, stopped, done, or what is missing."""
         states = [each.state for each in self.trainings]
         for state in (RUNNING, KILLED, STOPPED, BEGUN):
             if state in states:
@@ -73,14 +73,14 @@ class ExperimentFolder:
 
 
 def find_experiments(folders: Iterable[Path]) -> list[Path]:
-    """Experiment folders: those given, and those below ``exp`` folders or recipes given.
+    """Find experiment folders: those given, and those below given ``exp`` folders or recipes.
 
     Args:
-        folders: experiments, ``exp`` folders, or recipes; none: ``exp`` here, or the
-            recipes of the clone that this is.
+        folders: experiments, ``exp`` folders, or recipes; if empty, ``exp`` in the current
+            folder, or the recipes if this is the root of a clone.
 
     Raises:
-        ConfigError: if a folder is missing, or nothing is found in it.
+        ConfigError: if a folder is missing, or no experiment is found in it.
     """
     given = list(folders)
     if not given:
@@ -96,7 +96,7 @@ def find_experiments(folders: Iterable[Path]) -> list[Path]:
             inside = _below(folder / "exp")
         if not inside:
             raise ConfigError(
-                f"{folder}: no experiment; expected a folder such as exp/train, or one that holds some"
+                f"{folder}: no experiment; expected a folder such as exp/train, or one with several"
             )
         found += [each for each in inside if each not in found]
     return found
@@ -107,7 +107,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def is_experiment(folder: Path) -> bool:
-    """Whether a folder holds trainings, or the plan of some."""
+    """Whether a folder contains trainings, or a plan for some."""
     if (folder / "selection.json").is_file() or (folder / "plan.json").is_file():
         return True
     return any(_is_training(each) for each in folder.iterdir() if each.is_dir())
@@ -166,7 +166,7 @@ def _order(folder: Path) -> tuple[int, str, int]:
 
 
 def read_if_whole(path: Path) -> dict[str, Any]:
-    """A JSON file; empty where it is missing or damaged."""
+    """Read a JSON file; return an empty object if it is missing or damaged."""
     try:
         content = read_json(path) if path.is_file() else {}
     except ConfigError:
@@ -175,7 +175,7 @@ def read_if_whole(path: Path) -> dict[str, Any]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes that a file or a folder takes on disk; links are not followed."""
+    """Bytes that a file or a folder takes up on disk; links are not followed."""
     if path.is_symlink() or path.is_file():
         return path.lstat().st_blocks * 512
     return _extent(path)[1]
@@ -209,7 +209,7 @@ def _files(directory: str | Path) -> Iterator[os.DirEntry[str]]:
 
 
 def size_words(size: float) -> str:
-    """Bytes for a reader.
+    """A number of bytes in readable form.
 
     >>> size_words(1_234_000), size_words(0)
     ('1.2 MB', '0 KB')
@@ -221,7 +221,7 @@ def size_words(size: float) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """Seconds for a reader, in two units at most.
+    """Seconds in readable form, in at most two units.
 
     >>> duration_words(42), duration_words(200), duration_words(7260), duration_words(180000)
     ('42 s', '3 min', '2 h 1 min', '2 d 2 h')
@@ -239,5 +239,5 @@ def duration_words(seconds: float) -> str:
 
 
 def age_words(changed: float) -> str:
-    """How long ago a time in seconds since 1970 was."""
+    """How long ago a time, in seconds since 1970, was."""
     return f"{duration_words(max(time.time() - changed, 0))} ago"

@@ -1,4 +1,4 @@
-"""What may be said of the cascade beside its controls, in sentences."""
+"""What may be claimed about the cascade compared with its controls, in sentences."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ EQUAL = 0.05  # relative difference of updates and of frames up to which compute
 
 
 def headline(results: Sequence[ExperimentResult]) -> str:
-    """What may be said of the cascade: its gain, and whether it is attributed.
+    """State what may be claimed about the cascade: its gain, and whether it is attributed.
 
-    A gain is attributed where the cascade beats every control of `ATTRIBUTING`, none
-    of which had less compute, on dev, which also selected, and on every test set.
+    A gain is attributed if the cascade beats every control of `ATTRIBUTING`, none of which
+    had less compute, on dev, which was also used for selection, and on every test set.
 
     Args:
         results: one experiment, or one per seed.
@@ -44,7 +44,7 @@ def headline(results: Sequence[ExperimentResult]) -> str:
     ]
     if improved:
         reasons = _reasons_against(results, names)
-        surely = "one seed is no proof" if len(results) == 1 else "the paired tests say how surely"
+        surely = "one seed is no proof" if len(results) == 1 else "see the paired tests"
         if reasons:
             parts.append(f"{NOT_ATTRIBUTED}{'; '.join(reasons)}.")
         else:
@@ -76,7 +76,7 @@ def _reasons_against(results: Sequence[ExperimentResult], names: Sequence[str]) 
 
 
 def _compute_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
-    """The controls by their measured compute: equal only where updates and frames are."""
+    """The controls by their measured compute, which is equal only if updates and frames are."""
     equal, other = [], []
     for name in names:
         value = f"{name} {shown(_mean_of(results, name, None), results[0].metric)}"
@@ -87,23 +87,23 @@ def _compute_sentences(results: Sequence[ExperimentResult], names: Sequence[str]
             other.append(f"{value} ({updates:.2f} times the updates, {frames:.2f} times the frames)")
     sentences = [f"At equal compute: {', '.join(equal)}."] if equal else []
     if other:
-        sentences.append(f"At another compute than the cascade's: {', '.join(other)}.")
+        sentences.append(f"At different compute: {', '.join(other)}.")
     return sentences
 
 
 def _network_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
-    """Which controls trained a network of another size, as with tied weights untied."""
+    """Name branches whose network has another size, for example with tied weights untied."""
     own = row_of(results[0], CASCADE).parameters
     sizes = {name: row_of(results[0], name).parameters for name in ("full", *names)}
     return [
-        f"{name} is another network than the cascade's stages: {size:,} parameters, not {own:,}."
+        f"{name} has another network than the cascade's stages: {size:,} parameters, not {own:,}."
         for name, size in sizes.items()
         if own is not None and size is not None and size != own
     ]
 
 
 def _convergence_sentences(results: Sequence[ExperimentResult]) -> list[str]:
-    """Whether full training had converged: by its own epochs, and beside a longer training."""
+    """Whether full training had converged, judged by its own epochs and against ``longer``."""
     gain = None
     if everywhere(results, "longer"):
         gain = _mean_of(results, "full", None) - _mean_of(results, "longer", None)
@@ -113,7 +113,7 @@ def _convergence_sentences(results: Sequence[ExperimentResult]) -> list[str]:
 
 
 def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) -> str:
-    """The same comparison where nothing was selected."""
+    """The same comparison on sets that were not used for selection."""
     metrics = _test_metrics(results)
     if not metrics:
         some = any(row.scores for each in results for row in each.rows)
@@ -131,13 +131,13 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
 
 
 def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:
-    """Scores on test sets; character error rates only where there are no others."""
+    """Scores on test sets; character error rates only if there are no others."""
     metrics = [metric for metric in common_metrics(results) if metric is not None]
     return [metric for metric in metrics if not metric.endswith(" CER")] or metrics
 
 
 def _ratios(results: Sequence[ExperimentResult], name: str) -> tuple[float, float]:
-    """Measured updates and frames of a branch over those of the cascade."""
+    """Measured updates and frames of a branch, divided by those of the cascade."""
     ratios = []
     for what in ("updates", "frames"):
         own = sum(getattr(row_of(each, CASCADE), what) for each in results)
@@ -157,7 +157,7 @@ def _beats(results: Sequence[ExperimentResult], name: str, metric: str | None) -
 
 
 def _is_less_better(results: Sequence[ExperimentResult], metric: str | None) -> bool | None:
-    """None where it is not known of a test metric."""
+    """Whether lower is better; None if that is unknown for a test metric."""
     selected, mode = results[0].metric, results[0].mode
     return mode == "min" if metric is None else is_less_better(metric, selected, mode)
 

@@ -1,4 +1,4 @@
-"""One HTML file of a speech experiment, with nothing outside it."""
+"""A self-contained HTML report of a speech experiment."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from cascade_asr.results.speech import record_of
 
 
 def html(results: Results) -> str:
-    """The whole report as one page."""
+    """The complete report as one page."""
     return page(record_of(results))

@@ -1,8 +1,8 @@
-"""What happened inside the networks: weights against those of the source, linear CKA.
+"""What happened inside the networks: distance of weights from the source's, linear CKA.
 
-The models of an experiment are loaded one after another and run over few dev items. It
-ends after `SECONDS`; what was not reached by then is named. A model that is not there any
-more, because somebody made room, is named too: the report is made without it.
+The models of an experiment are loaded one after another and run over a few dev items.
+After `SECONDS`, no more are loaded, and the rest is named. A model that was deleted to
+make room is named, too, and the report is made without it.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ Weights = dict[str, torch.Tensor]
 class Inspector(Protocol):
     """How the models of a task are loaded and run over a few items of the dev set."""
 
-    items: list[str]  # what they are run over, in words
+    items: list[str]  # descriptions of what they are run over
 
     def load(self, training: str) -> nn.Module:
         """The model of a finished training, in evaluation mode, on the CPU."""
 
     def layers(self, model: nn.Module, names: Sequence[str]) -> list[Layer]:
-        """Its layers, in the grain in which these names are layers."""
+        """Its layers, divided so that they bear these names."""
 
     def outputs(self, model: nn.Module, layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
-        """(N, …) by layer name, one row a frame, token or item."""
+        """Outputs (N, …) by layer name, one row per frame, token or item."""
 
     def samples(self, model: nn.Module) -> list[dict[str, Any]]:
-        """What is drawn of single items; none for most tasks."""
+        """What to draw for single items; empty for most tasks."""
 
 
 @dataclass
 class _Seen:
-    """What is kept of the models that were seen."""
+    """What is kept of the models inspected so far."""
 
     trainings: list[str] = field(default_factory=list)
     grams: dict[str, list[torch.Tensor | None]] = field(default_factory=dict)
@@ -61,18 +61,18 @@ class _Seen:
 def inspect(
     inspector: Inspector, trainings: Sequence[dict[str, Any]], seconds: float = SECONDS
 ) -> dict[str, Any] | None:
-    """Weights and outputs of all layers of the trainings of an experiment.
+    """Compare weights and outputs of all layers over the trainings of an experiment.
 
     Args:
-        inspector: of the task.
+        inspector: the task's inspector.
         trainings: see `results.trainings.read_trainings`, full training first.
-        seconds: after which no further model is loaded.
+        seconds: time after which no further model is loaded.
 
     Returns:
-        ``trainings`` that were seen; ``layers``: for each its ``name``, ``drift`` (for
-        each training ``source`` and ``full``, see `relative_distance`) and ``cka`` (a
-        square matrix); ``rows`` of the outputs; ``items``; ``samples`` by training;
-        ``notes``. None where no model could be seen.
+        ``trainings``: names of those inspected; ``layers``: for each its ``name``, ``drift``
+        (for each training ``source`` and ``full``, see `relative_distance`) and ``cka`` (a
+        square matrix); ``rows``: number of rows of the outputs; ``items``; ``samples`` by
+        training; ``notes``. None if no model could be inspected.
     """
     seen = _Seen()
     ends = time.monotonic() + seconds
@@ -81,12 +81,12 @@ def inspect(
     for training in chosen:
         if time.monotonic() > ends:
             names = ", ".join(each["name"] for each in chosen[chosen.index(training) :])
-            seen.notes.append(f"Not looked into, after {seconds:.0f} s: {names}.")
+            seen.notes.append(f"Not inspected, because {seconds:.0f} s had passed: {names}.")
             break
         try:
             _see(inspector, training, seen, kept)
         except (CascadeError, OSError) as error:
-            logger.warning("%s: not looked into: %s", training["name"], error)
+            logger.warning("%s: not inspected: %s", training["name"], error)
             seen.notes.append(f"{training['name']} is left out: {error}")
     if not seen.trainings:
         return None
@@ -107,7 +107,7 @@ def inspect(
 def _see(
     inspector: Inspector, training: dict[str, Any], seen: _Seen, kept: dict[str, Weights]
 ) -> None:
-    """Add one training; weights of full training and of the one before stay in ``kept``."""
+    """Add one training; ``kept`` holds the weights of full training and of the previous one."""
     name = training["name"]
     model = inspector.load(name)
     layers = inspector.layers(model, [each["name"] for each in training["layers"]])
@@ -145,7 +145,7 @@ def _see(
 
 
 def _weights_of(inspector: Inspector, name: str, kept: dict[str, Weights]) -> Weights | None:
-    """Of another training; None where it is not there, or elsewhere."""
+    """The weights of another training; None if it is missing or belongs to another experiment."""
     if name in kept:
         return kept[name]
     if Path(name).name != name:
@@ -157,7 +157,7 @@ def _weights_of(inspector: Inspector, name: str, kept: dict[str, Weights]) -> We
 
 
 def _matrix(grams: Sequence[torch.Tensor | None]) -> list[list[float | None]]:
-    """Rounded; symmetric."""
+    """The symmetric matrix of CKA values, rounded."""
     size = len(grams)
     matrix: list[list[float | None]] = [[None] * size for _ in grams]
     for row in range(size):

@@ -1,4 +1,4 @@
-"""From the folder of an experiment to what its task measured, for each kind of recipe."""
+"""Collect what the task of an experiment measured, for each kind of recipe."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Given:
         directory: ``exp/TAG``.
         sets: test sets.
         dump: folder of stages 1 and 2.
-        data: folder of stage 0, where sets that are scored as Hub5 have their reference.
-        sctk: folder of hubscr.pl; None looks for it.
-        dev_set: on which the models are looked into; None: they are not loaded.
-        samples: its utterances whose alignments are drawn; 0: the models are not loaded.
+        data: folder of stage 0, which has the references of sets that are scored as Hub5.
+        sctk: folder of hubscr.pl; None searches for it.
+        dev_set: set on which the models are inspected; None does not load them.
+        samples: how many of its utterances have their alignments drawn; 0 does not load the models.
     """
 
     directory: Path
@@ -43,7 +43,7 @@ class Given:
 
 
 def measure_speech(given: Given) -> Measured:
-    """Error rates: every decoded stage is scored."""
+    """Score every decoded stage: error rates."""
     results = collect(given.directory, given.dump, given.sets, given.data, given.sctk)
     inspector = _inspector(
         given, lambda dev: SpeechModels(given.directory, given.dump / dev, given.samples)
@@ -52,7 +52,7 @@ def measure_speech(given: Given) -> Measured:
 
 
 def measure_text(given: Given) -> Measured:
-    """Perplexities, as stage 5 wrote them."""
+    """Read the perplexities that stage 5 wrote."""
     results = text.collect_texts(given.directory, given.sets)
     inspector = _inspector(given, lambda dev: TextModels(given.directory, given.dump, dev))
     return text.measured(results, text_sizes(given.dump), inspector)
@@ -62,11 +62,11 @@ KINDS: dict[str, Callable[[Given], Measured]] = {"speech": measure_speech, "text
 
 
 def _inspector(given: Given, make: Callable[[str], Inspector]) -> Inspector | None:
-    """None where nobody wants one, or the dev set is not there any more."""
+    """None if none is wanted, or the dev set no longer exists."""
     if given.dev_set is None or given.samples < 1:
         return None
     try:
         return make(given.dev_set)
     except (CascadeError, OSError) as error:
-        logger.warning("the models are not looked into: %s", error)
+        logger.warning("the models are not inspected: %s", error)
         return None

@@ -15,10 +15,10 @@ from cascade_asr.scoring.significance import compare
 def compare_models(
     model_a: Path, model_b: Path, dump: Path, name: str, data: Path | None = None
 ) -> list[str]:
-    """Is model B better than model A on a set? A sentence for each of its columns.
+    """Is model B better than model A on a set? One sentence per column of the set.
 
     Raises:
-        DataError: if one of them is not decoded.
+        DataError: if one of them has not been decoded.
     """
     folders = [decoded_folder(model, name) for model in (model_a, model_b)]
     test_set = open_set(name, dump, data)
@@ -33,7 +33,7 @@ def compare_models(
 
 
 def as_markdown(record: dict[str, Any]) -> str:
-    """Table, comparisons, caveat and where the files are."""
+    """Table, comparisons, caveat and locations of the files."""
     lines = ["", f"Results of {record['directory']}", "", table(**record["table"]), ""]
     if record["extra"] is not None:
         lines += [*record["extra"], ""]
@@ -42,7 +42,7 @@ def as_markdown(record: dict[str, Any]) -> str:
     lines += ["", record["headline"]]
     branches = record["branches"]
     if len(branches["rows"]) > 2:
-        lines += ["", "Selected by dev in each branch, with all that was trained for it:", ""]
+        lines += ["", "Selected by dev in each branch, with the total cost of training:", ""]
         lines.append(
             "\n\n".join([table(branches["header"], branches["rows"]), *branches["notes"]])
         )

@@ -1,4 +1,4 @@
-"""What a task measures: the numbers of an experiment, and which of them are columns."""
+"""What a task measures: the numbers of an experiment, and which of them become columns."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def shown(value: float, metric: str, signed: bool = False) -> str:
 
 
 def divide_name(name: str) -> tuple[str, str]:
-    """Set and metric of a score's name, such as ``test_seen WER``."""
+    """Split the name of a score, such as ``test_seen WER``, into set and metric."""
     place, _, metric = name.rpartition(" ")
     return place or "test", metric
 
 
 def is_less_better(name: str, selected: str, mode: str) -> bool | None:
-    """Whether less of a score is better; None where that is not known.
+    """Whether a lower score is better; None if unknown.
 
     Args:
-        name: of the score, such as ``test accuracy``.
-        selected: the dev metric that selects.
-        mode: ``min`` or ``max`` of that metric.
+        name: name of the score, such as ``test accuracy``.
+        selected: the dev metric used for selection.
+        mode: whether that metric is minimised (``min``) or maximised (``max``).
     """
     metric = divide_name(name)[1]
     if metric == selected:
@@ -48,15 +48,15 @@ def is_less_better(name: str, selected: str, mode: str) -> bool | None:
 
 @dataclass(frozen=True)
 class Value:
-    """One number of a table: a training on a test set.
+    """One number of a table: the score of a training on a test set.
 
     Attributes:
         training, set: such as ``stage1`` and ``test_seen``.
         metric: such as ``WER``, ``CER``, ``perplexity``.
-        value: in percent, where it is a rate.
-        low, high: its 95 % interval, where there is one.
-        less_is_better: None where that is not known.
-        counts: what it is made of, such as ``{"words": 600, "substitutions": 3}``.
+        value: the score; rates are in percent.
+        low, high: its 95 % interval, if it has one.
+        less_is_better: None if unknown.
+        counts: the counts behind it, such as ``{"words": 600, "substitutions": 3}``.
     """
 
     training: str
@@ -71,7 +71,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference on a test set: value of ``training`` - value of ``against``."""
+    """A paired difference on a test set: value of ``training`` minus value of ``against``."""
 
     training: str
     against: str
@@ -86,12 +86,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table that a recipe ends with: a metric on a set.
+    """A column of a recipe's final table: a metric on a set.
 
     Attributes:
-        set, metric: of the values in it.
-        title: in the header.
-        form: how a value is written, see `format`.
+        set, metric: set and metric of its values.
+        title: its header.
+        form: format specification of a value, see `format`.
     """
 
     set: str
@@ -105,20 +105,20 @@ class Measured:
     """What a task contributes to the record of an experiment.
 
     Attributes:
-        kind: ``speech``, ``text``, or what else was trained.
+        kind: ``speech``, ``text``, or whatever else was trained.
         stages: rows of the table: full training and the cascade's stages.
         controls: further trainings that have values.
-        columns: of the table.
-        values, differences: the numbers behind it, and more of them.
-        sentences: one a stage and set: is it better than full training?
-        dev_form: how the dev metric is written.
-        extra: lines between the table and these; None for a task that never has any.
-        notes: what is particular about the scores of a set.
-        files: where models and reports are, in lines.
-        utterances: see `results.utterances`; None where there are none.
-        defaults: the options of training as they are where a file says nothing.
+        columns: columns of the table.
+        values, differences: the numbers behind the table, and more.
+        sentences: one per stage and set: is it better than full training?
+        dev_form: format specification of the dev metric.
+        extra: lines between table and sentences; None for a task that never has any.
+        notes: peculiarities of the scores of a set.
+        files: lines that say where models and reports are.
+        utterances: see `results.utterances`; None if there are none.
+        defaults: the default training options.
         data: sizes of data sets, by name.
-        inspector: looks into the models; None: nobody does.
+        inspector: inspects the models; None skips this.
     """
 
     kind: str
@@ -139,15 +139,15 @@ class Measured:
 
 
 def table_rows(measured: Measured, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the table that a recipe ends with, one row a stage.
+    """Header and cells of a recipe's final table, one row per stage.
 
     Args:
-        measured: by the task.
-        metric: the dev metric that selects.
+        measured: the results of the task.
+        metric: the dev metric used for selection.
     """
     values = {(each.training, each.set, each.metric): each for each in measured.values}
     titles = [column.title for column in measured.columns]
-    # trainings of older versions have no verdict
+    # trainings by older versions have no verdict
     judged = any(is_converged(stage.lineage) is not None for stage in measured.stages)
     rows = []
     for stage in measured.stages:

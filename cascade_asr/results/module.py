@@ -1,4 +1,4 @@
-"""What an experiment of one's own module adds to its record: the scores that trainings kept."""
+"""What an experiment with a user's module adds to its record: the scores that trainings kept."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cascade_asr.results.measures import Column, Measured, Value, divide_name, i
 def measured(
     directory: Path, options: TrainingOptions, inspector: Inspector | None = None
 ) -> Measured:
-    """Scores of ``STAGE/scores.json``, such as ``{"test accuracy": 0.9}``.
+    """Read the scores in ``STAGE/scores.json``, such as ``{"test accuracy": 0.9}``.
 
     Args:
         directory: ``exp/TAG``.
-        options: of training; their class has the defaults.
-        inspector: looks into the models.
+        options: training options; their class supplies the defaults.
+        inspector: inspects the models.
 
     Raises:
-        DataError: if nothing is finished there.
+        DataError: if no training is finished there.
     """
     selection = read_json(directory / "selection.json")
     entries = {entry["name"]: entry for entry in selection["stages"]}

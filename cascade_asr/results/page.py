@@ -1,7 +1,7 @@
-"""report.html from the record of an experiment: one file that needs no network.
+"""Make report.html from the record of an experiment: one file that needs no network.
 
 What matters is in the HTML itself; a script draws the charts and the table of utterances
-from the record, which is embedded. Charts are Chart.js's (MIT licence, in ``assets``).
+from the embedded record. Charts are drawn by Chart.js (MIT licence, in ``assets``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
 PLAIN = 400_000  # characters of embedded alignments above which they are compressed
-LARGEST = 1_900_000  # of compressed ones; the page stays below 3 MB
-LARGEST_SAMPLES = 400_000  # of compressed drawings of utterances
+LARGEST = 1_900_000  # characters of compressed alignments; the page stays below 3 MB
+LARGEST_SAMPLES = 400_000  # characters of compressed drawings of utterances
 CHART = "chart.umd.min.js"
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -33,7 +33,7 @@ SECTIONS = (("results", "Results"), ("stages", "Stages"), ("curves", "Curves"),
 
 
 def page(record: dict[str, Any]) -> str:
-    """The whole report as one page."""
+    """The complete report as one page."""
     title = escape(record["directory"])
     chart = re.sub(r"//# sourceMappingURL=\S+", "", asset(CHART))
     return "\n".join(
@@ -49,8 +49,8 @@ def page(record: dict[str, Any]) -> str:
             _key(record),
             _results(record),
             '<section id="stages"><h2>Stages</h2>',
-            '<p class="hint">Each column is a training, its output on top; an arrow goes from the '
-            "training whose weights it starts from.</p>",
+            '<p class="hint">Each column is a training, with its output on top; an arrow comes '
+            "from the training whose weights it starts from.</p>",
             '<div class="wide" id="tree"></div>',
             _lineage(record),
             "</section>",
@@ -83,7 +83,7 @@ def asset(name: str) -> str:
 
 
 def embedded(value: Any) -> str:
-    """JSON that no text in it can end: a script element holds it."""
+    """JSON for a script element, escaped so that no text in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
@@ -91,8 +91,8 @@ def embedded(value: Any) -> str:
 def _alignments(record: dict[str, Any]) -> str:
     """Alignments as JSON, or compressed, in at most `LARGEST` characters.
 
-    What does not fit goes in this order: utterances that all trainings recognise rightly,
-    then trainings that no branch selected, then the rest. The page says so.
+    What does not fit is dropped in this order: utterances that all trainings recognise
+    correctly, then trainings that no branch selected, then the rest. The page says so.
     """
     content = record["utterances"]
     if content is None:
@@ -110,7 +110,7 @@ def _alignments(record: dict[str, Any]) -> str:
 
 
 def _samples(record: dict[str, Any]) -> str:
-    """Drawings of single utterances, compressed; as many of each training as fit."""
+    """Drawings of single utterances, compressed; as many per training as fit."""
     samples = (record["inspection"] or {}).get("samples")
     while samples:
         packed = _packed(embedded(samples))
@@ -168,13 +168,13 @@ def _top(record: dict[str, Any], title: str) -> str:
 
 
 def _key(record: dict[str, Any]) -> str:
-    """The headline, what it rests on, and where a test set says something else than dev."""
+    """The headline, what it rests on, and where a test set disagrees with dev."""
     first, *rest = re.split(r"(?<=\.) (?=[A-Z])", record["headline"])
     remarks = "".join(f"<li>{escape(each)}</li>" for each in record["remarks"])
     if remarks:
         remarks = (
             f'<div class="remark"><strong>Better on test sets than what dev selected</strong><ul>{remarks}</ul>'
-            "<p>Dev selects; a choice by a test set would be tuned to it.</p></div>"
+            "<p>Selection is by dev; selecting by a test set would tune the system to it.</p></div>"
         )
     return (
         f'<section class="key"><p class="headline">{escape(first)}</p>'
@@ -202,7 +202,7 @@ def _results(record: dict[str, Any]) -> str:
 
 
 def _counts(record: dict[str, Any]) -> str:
-    """What error rates are made of."""
+    """The counts behind the error rates."""
     rows = []
     for each in record["values"]:
         counts = each["counts"]
@@ -220,7 +220,7 @@ def _counts(record: dict[str, Any]) -> str:
 
 
 def _lineage(record: dict[str, Any]) -> str:
-    """Where each training comes from, what it trained, on what."""
+    """Where each training started from, what it trained, and with what seed and code."""
     rows = []
     for each in record["trainings"]:
         by_state = {
@@ -248,7 +248,7 @@ def _inside(record: dict[str, Any]) -> str:
         '<label>A <select id="sample-a"></select></label>'
         '<label>B <select id="sample-b"></select></label></div>'
         '<p class="hint">Rows: tokens of the reference, from the top; columns: encoder frames; the '
-        "darker, the nearer to 1. Attention is that of the decoder given the reference, CTC the "
+        "darker, the nearer to 1. Attention is the decoder's, given the reference; CTC is the "
         "probability of each token, outlined where the most probable path emits it.</p>"
         '<div class="grid" id="drawn"></div>'
         if found["samples"]
@@ -257,12 +257,12 @@ def _inside(record: dict[str, Any]) -> str:
     return (
         '<section id="inside"><h2>Inside the networks</h2>'
         f'<p class="hint">Outputs on {escape("; ".join(found["items"]))}, {found["rows"]:,} rows '
-        "of each layer; layers from the top.</p>"
+        "per layer; layers from the top.</p>"
         '<h3>Similarity of outputs (linear CKA)</h3><div class="controls"><label>Compared with '
         '<select id="cka-with"></select></label></div><div class="wide" id="cka"></div>'
         '<p class="hint">1: the same up to rotation and scale; about 0: nothing in common '
-        "(unbiased estimate). A layer above one that was trained again may differ though it is "
-        "frozen: it reads other inputs.</p>"
+        "(unbiased estimate). A frozen layer above one that was trained again may still differ, "
+        "because its inputs do.</p>"
         '<h3>Distance of weights</h3><div class="controls"><label>From those of '
         '<select id="drift-from"><option value="source">its source</option>'
         '<option value="full">full training</option></select></label></div>'
@@ -285,7 +285,7 @@ def _compute(record: dict[str, Any]) -> str:
     cells = [("", [escape(cell) for cell in row]) for row in branches["rows"]]
     notes = "".join(f"<p>{escape(note)}</p>" for note in branches["notes"])
     return (
-        '<section id="compute"><h2>Compute</h2><p class="hint">Each branch with all that was '
+        '<section id="compute"><h2>Compute</h2><p class="hint">Each branch, including everything '
         f"trained for it.</p>{html_table(branches['header'], cells)}{notes}"
         f"<h3>Each training</h3>{html_table(header, rows, 'sortable')}</section>"
     )
@@ -339,7 +339,8 @@ def _setup(record: dict[str, Any]) -> str:
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text
     )
     command = record["command"]
-    shown = f"<p>Again, in the recipe's folder:</p><pre>{escape(command)}</pre>" if command else ""
+    again = f"<p>To repeat, in the recipe's folder:</p><pre>{escape(command)}</pre>"
+    shown = again if command else ""
     sizes = sorted({key for each in record["data"].values() for key in each})
     rows = [
         ("", [escape(name), *(f"{each[key]:,}" if key in each else "-" for key in sizes)])
@@ -388,8 +389,8 @@ def _files(record: dict[str, Any]) -> str:
     listing = "".join(f"<li>{escape(line[2:])}</li>" for line in lines)
     return (
         '<section id="files"><h2>Files</h2><p>All numbers: <a href="report.json">report.json</a>, '
-        '<a href="report.csv">report.csv</a>, <a href="RESULTS.md">RESULTS.md</a>; from this page '
-        'itself: <button type="button" id="save-json">JSON</button></p>'
+        '<a href="report.csv">report.csv</a>, <a href="RESULTS.md">RESULTS.md</a>; or save them '
+        'from this page: <button type="button" id="save-json">JSON</button></p>'
         f"{html_table(['training', 'files'], rows)}"
         f"<details><summary>{escape(title)}</summary><ul>{listing}</ul></details></section>"
     )

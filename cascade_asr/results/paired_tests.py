@@ -24,7 +24,7 @@ class PairedTest:
     """The cascade against another branch over seeds.
 
     Attributes:
-        branch, metric: what is compared; metric None is dev.
+        branch, metric: what is compared; metric None is the dev metric.
         difference: mean of cascade minus branch.
         low, high: its 95 % interval by Student's t.
         p: two-sided p-value of the paired t-test; NaN with fewer than two seeds or
@@ -58,7 +58,7 @@ def _paired(name: str, metric: str | None, own: list[float], other: list[float])
         return PairedTest(name, metric, mean, math.nan, math.nan, math.nan)
     from scipy import stats  # takes half a second to import
 
-    with warnings.catch_warnings():  # SciPy warns where all differences are nearly equal
+    with warnings.catch_warnings():  # SciPy warns if all differences are nearly equal
         warnings.simplefilter("ignore", RuntimeWarning)
         test = stats.ttest_rel(own, other)
         interval = test.confidence_interval(0.95)
@@ -66,7 +66,7 @@ def _paired(name: str, metric: str | None, own: list[float], other: list[float])
 
 
 def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
-    """The tests in sentences."""
+    """The tests as sentences."""
     lines = []
     for test in paired_tests(results):
         what = f"dev {results[0].metric}" if test.metric is None else test.metric

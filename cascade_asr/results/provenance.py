@@ -1,4 +1,4 @@
-"""What tables were computed from, and tables of other options kept beside new ones."""
+"""State what tables were computed from; keep tables of other trainings beside new ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LINE = re.compile(r"- (\S+): options ([0-9a-f]+|\?), model ([0-9a-f]+|\?), ")
 
 
 def provenance_lines(stages: Sequence[Stage]) -> list[str]:
-    """A line a row of the tables: identity of its training, its weights, seed and end.
+    """One line per row of the tables: identity, weights, seed and end of its training.
 
-    The first number is the digest in ``done.json`` of all that decided the result, the
-    second the beginning of the SHA-256 of ``model.pth``.
+    The first number is the digest in ``done.json`` of everything that determined the
+    result, the second the start of the SHA-256 of ``model.pth``.
     """
     lines = ["Computed from:", ""]
     for stage in stages:
@@ -33,19 +33,19 @@ def provenance_lines(stages: Sequence[Stage]) -> list[str]:
 
 
 def trainings_in(text: str) -> dict[str, tuple[str, str]]:
-    """Options and model of each row, by name, as a RESULTS.md says."""
+    """Options and model of each row by name, read from the text of a RESULTS.md."""
     return {match[1]: (match[2], match[3]) for match in map(_LINE.match, text.splitlines()) if match}
 
 
 def write_results(directory: Path, contents: Mapping[str, str]) -> None:
-    """Write RESULTS.md and what belongs to it; tables of other trainings are kept.
+    """Write RESULTS.md and the files that belong to it; keep tables of other trainings.
 
-    Where a row of the RESULTS.md that is there was computed from another training, or
-    it does not say from which, its files are renamed ``NAME.replaced.N``.
+    If a row of an existing RESULTS.md was computed from another training, or the file
+    does not say from which, its files are renamed ``NAME.replaced.N``.
 
     Args:
         directory: ``exp/TAG``.
-        contents: text by file name, RESULTS.md among them.
+        contents: text by file name, including RESULTS.md.
     """
     path = directory / "RESULTS.md"
     if path.is_file():
@@ -66,7 +66,7 @@ def _set_aside(directory: Path, names: Sequence[str]) -> None:
     for name in names:
         (directory / name).rename(directory / f"{name}.replaced.{number}")
     logger.warning(
-        "%s: the results there were computed from other trainings; they are kept as %s",
+        "%s: the existing results were computed from other trainings; they are kept as %s",
         directory,
         ", ".join(f"{name}.replaced.{number}" for name in names),
     )

@@ -1,7 +1,7 @@
 """The record of an experiment: one JSON-serialisable object, from which every view is made.
 
 RESULTS.md, report.html, report.json and report.csv are views of it. What a task measures
-comes as `Measured`; all that experiments of every task have in common is read here.
+is passed in as `Measured`; what experiments of all tasks have in common is read here.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FORMAT = 1  # of report.json
 
 
 def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
-    """The record of an experiment whose trainings are finished.
+    """Make the record of an experiment whose trainings are finished.
 
     Args:
         directory: ``exp/TAG``.
-        measured: what its task adds.
+        measured: the results of its task.
 
     Raises:
-        DataError: if nothing is finished there.
+        DataError: if no training is finished there.
     """
     experiment = read_experiment(directory)
     trainings = read_trainings(directory)
@@ -86,7 +86,7 @@ def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
 
 
 def whole_recipe(command: str) -> str:
-    """The command line of a recipe without the choice of stages: it makes all of them.
+    """The command line of a recipe without its choice of stages, so that it runs all of them.
 
     >>> whole_recipe("./run.sh --tag a --stage 6 --stop-stage=6 --follow=true")
     './run.sh --tag a'
@@ -105,7 +105,7 @@ def whole_recipe(command: str) -> str:
 def better_on_test(measured: Measured, selected: str) -> list[str]:
     """Where another training was better than the selected one on a test set.
 
-    Character error rates are left out where there are word error rates of the set.
+    Character error rates are left out if the set has word error rates.
     """
     values = {(each.training, each.set, each.metric): each for each in measured.values}
     found = []
@@ -135,7 +135,7 @@ def _how_surely(measured: Measured, value: Value, selected: str) -> str:
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for numbers that JSON does not have."""
+    """The same value, with None for numbers that JSON cannot express."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -154,12 +154,12 @@ def without_utterances(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_json(record: dict[str, Any]) -> str:
-    """All of the record but what is of single utterances, which the page embeds."""
+    """The record without its data on single utterances, which the page embeds."""
     return json.dumps(without_utterances(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(record: dict[str, Any]) -> str:
-    """Every value and paired difference, one a line; empty where something is not known."""
+    """Every value and paired difference, one per line; a field is empty if unknown."""
     columns = ("what", "training", "against", "set", "metric", "value", "low", "high", "p")
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What of experiments and of their recipes can go: replaced folders, leftovers, states, features."""
+"""What can be deleted of experiments and recipes: replaced folders, leftovers, states, features."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from cascade_asr.training.lock import held, holder
 
 REPLACED, LEFTOVERS, STATE, FEATURES = "replaced", "leftovers", "state", "features"
 KINDS = (REPLACED, LEFTOVERS, STATE, FEATURES)
-OLD_S = 24 * 3600.0  # a temporary file that nobody has written for so long is nobody's
+OLD_S = 24 * 3600.0  # a temporary file not written to for this long is abandoned
 _REPLACED = re.compile(r"\.replaced\.\d+$")
 _ARCHIVE = re.compile(r"fbank\.\d+\.(ark|scp)$")
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that can go.
+    """Something that can be deleted.
 
     Attributes:
         kind: one of `KINDS`.
-        name: for the list.
-        paths: files and folders of it.
-        lock: of the training that they belong to, which must not run meanwhile; or None.
+        name: its name in the list.
+        paths: its files and folders.
+        lock: lock of the training that they belong to, which must not be running; or None.
     """
 
     kind: str
@@ -54,11 +54,11 @@ class Item:
 def items_of(
     experiments: list[ExperimentFolder], in_use: Callable[[Path], bool]
 ) -> Iterator[Item]:
-    """Everything that can go of some experiments and of their recipes.
+    """Everything that can be deleted of some experiments and of their recipes.
 
     Args:
-        experiments: as they lie on disk.
-        in_use: whether jobs of the experiment in a folder run or wait on a cluster.
+        experiments: the experiments on disk.
+        in_use: whether jobs of the experiment in a folder are running or waiting on a cluster.
     """
     for experiment in experiments:
         yield from _of_experiment(experiment, in_use(experiment.directory))
@@ -90,7 +90,7 @@ def _of_training(training: TrainingFolder, has_jobs: bool) -> Iterator[Item]:
     rest = tuple(_matching(folder, (".*.tmp", ".*.partial")))
     if training.state == DONE:
         state, rest = (), (*state, *rest)
-    elif has_jobs:  # one of them may be about to begin, or to go on
+    elif has_jobs:  # one of them may be about to start or resume
         return
     for kind, paths in ((LEFTOVERS, rest), (STATE, state)):
         if paths:
@@ -98,7 +98,7 @@ def _of_training(training: TrainingFolder, has_jobs: bool) -> Iterator[Item]:
 
 
 def _temporary(directory: Path, running: set[str], has_jobs: bool) -> Iterator[Path]:
-    """Files and folders of killed processes in the experiment's folder and in those of decoding."""
+    """What killed processes left in the experiment's folder and in the decoding folders."""
     if running or has_jobs:
         return
     for pattern in (".*.tmp", ".*.partial", "*/decode_*/.*.tmp"):
@@ -108,7 +108,7 @@ def _temporary(directory: Path, running: set[str], has_jobs: bool) -> Iterator[P
 
 
 def _changed(path: Path) -> float:
-    """When a file, or the newest file of a folder, was last written; now where that is not known."""
+    """When a file, or the newest file of a folder, was last written; the present if unknown."""
     try:
         times = [path.lstat().st_mtime]
         if path.is_dir() and not path.is_symlink():
@@ -119,9 +119,9 @@ def _changed(path: Path) -> float:
 
 
 def _features(recipe: Path, in_use: Callable[[Path], bool]) -> Iterator[Item]:
-    """Archives of a recipe's dump, unless an experiment of the recipe runs or has jobs."""
+    """Archives of a recipe's dump, unless an experiment of the recipe is running or has jobs."""
     dump = recipe / "dump"
-    if not dump.is_dir() or dump.is_symlink():  # a link: others may read it too
+    if not dump.is_dir() or dump.is_symlink():  # behind a link, others may read it too
         return
     for folder in sorted((recipe / "exp").iterdir()):
         if folder.is_dir() and is_experiment(folder):
@@ -138,7 +138,7 @@ def _features(recipe: Path, in_use: Callable[[Path], bool]) -> Iterator[Item]:
 
 
 def is_running(training: TrainingFolder) -> bool:
-    """Whether a process trains there, by its entry or by its lock."""
+    """Whether a process is training there, judged by its entry or its lock."""
     return training.state == RUNNING or bool(holder(lock_of(training.directory)))
 
 
@@ -148,7 +148,7 @@ def lock_of(training: Path) -> Path:
 
 
 def _sources(experiment: ExperimentFolder) -> set[Path]:
-    """Folders that trainings of an experiment say they started from."""
+    """Folders that trainings of an experiment name as their sources."""
     recipe = experiment.directory.absolute().parent.parent
     found = set()
     for folder in (*(each.directory for each in experiment.trainings), *experiment.replaced):
@@ -168,17 +168,17 @@ def _listed(paths: tuple[Path, ...]) -> str:
 
 
 def remove(item: Item) -> None:
-    """Remove its files and folders; a link goes, and what it points to stays.
+    """Delete the files and folders of an item; of a link, only the link itself is deleted.
 
     Raises:
-        Locked: if the training that they belong to has begun to run.
-        OSError: where something cannot be removed.
+        Locked: if the training that they belong to has started to run.
+        OSError: if something cannot be deleted.
     """
     with ExitStack() as stack:
         if item.lock is not None:
             stack.enter_context(held(item.lock, str(item.paths[0].parent)))
         for path in item.paths:
-            assert path.name != "model.pth", path  # models go with a replaced folder only
+            assert path.name != "model.pth", path  # models are only deleted with a replaced folder
             if path.is_symlink() or not path.is_dir():
                 path.unlink(missing_ok=True)
             else:

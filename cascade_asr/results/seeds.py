@@ -1,4 +1,4 @@
-"""Whether experiments are seeds of one experiment: equal in all but the seed."""
+"""Check that experiments are seeds of one experiment: equal except for the seed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from cascade_asr.files import read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.identity import changed_keys
 
-SHOWN = 12  # differences in a message
-# what a training did beside its options, from identity.json
+SHOWN = 12  # how many differences a message lists
+# what a training did apart from its options, from identity.json
 DECIDES = ("frozen", "reinitialise", "random_top", "frozen_dropout", "reset", "data")
 
 
 def check_seeds(directories: Sequence[Path]) -> None:
-    """Require that experiments differ in their seed, and in nothing else.
+    """Require that experiments differ only in their seeds.
 
-    Options, frozen layers and data of every training that two of them have are
-    compared, and the plans; not the device, which tables mark, and not which stages
-    are there: patience may end the cascade of one seed earlier.
+    This compares the plans, and the options, frozen layers and data of every training
+    that two experiments share. It compares neither the device, which tables mark, nor
+    which stages exist: patience may end the cascade of one seed earlier.
 
     Raises:
-        ConfigError: naming every option that differs with both values, or the seed
-            that two have in common.
+        ConfigError: if they differ, naming every option that differs with both values;
+            or if two have the same seed, naming it.
     """
     first, seeds = directories[0], {}
     for directory in directories:
@@ -49,10 +49,10 @@ def check_seeds(directories: Sequence[Path]) -> None:
 
 
 def _differences(one: Path, other: Path) -> list[str]:
-    """``full: encoder_conf.hidden_size: 320 -> 64`` for all that differs."""
+    """All differences, such as ``full: encoder_conf.hidden_size: 320 -> 64``."""
     selections = [_json(each / "selection.json", ("metric", "mode")) for each in (one, other)]
     plans = [_json(each / "plan.json", ("title", "stop", "stages")) for each in (one, other)]
-    if {} in plans:  # of an older version, or nothing was planned
+    if {} in plans:  # made by an older version, or nothing was planned
         plans = [{}, {}]
     found = [f"selection: {each}" for each in changed_keys(*selections)]
     found += [f"plan: {each}" for each in changed_keys(*plans)]
@@ -67,7 +67,7 @@ def _differences(one: Path, other: Path) -> list[str]:
 
 
 def _trainings(directory: Path) -> list[str]:
-    """Folders of finished trainings that belong to the selection, full training first."""
+    """Names of finished trainings that belong to the selection, full training first."""
     selection = read_json(directory / "selection.json")
     branches = [selection, *selection.get("controls", {}).values()]
     names = [each["name"] for branch in branches for each in branch["stages"]]
@@ -75,7 +75,7 @@ def _trainings(directory: Path) -> list[str]:
 
 
 def _without_seed(training: Path) -> dict[str, Any]:
-    """Its options, without the seed and those that change no result."""
+    """Its options, without the seed and the options that do not affect results."""
     ignored = ("seed", *TrainingOptions.without_effect)
     return {key: value for key, value in _options(training).items() if key not in ignored}
 

@@ -1,4 +1,4 @@
-"""How far apart two trainings of one layer are: in its weights, and in what it computes."""
+"""How far apart two trainings of a layer are, in its weights and in its outputs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-MOST_ROWS = 500  # of a Gram matrix; further rows are left out evenly
+MOST_ROWS = 500  # of a Gram matrix; longer outputs are thinned evenly
 
 
 def relative_distance(
     weights: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], names: Sequence[str]
 ) -> float | None:
-    """``|w - v| / |v|`` over the parameters of a layer; v is ``other``.
+    """``|w - v| / |v|`` over the parameters of a layer, where v are those of ``other``.
 
-    0 is untouched; about 1.4 are weights that have nothing to do with each other and
-    are of one size. None where ``other`` has another layer, or none, or only zeros.
+    0 means unchanged; about 1.4 means unrelated weights of the same size. None if the
+    layer in ``other`` has other shapes, is missing, or has only zeros.
     """
     squares, size = 0.0, 0.0
     for name in names:
@@ -29,18 +29,18 @@ def relative_distance(
 
 
 def evenly(rows: torch.Tensor, most: int = MOST_ROWS) -> torch.Tensor:
-    """At most so many rows, evenly spaced."""
+    """Keep at most this many rows, evenly spaced."""
     if len(rows) <= most:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, most).round().long()]
 
 
 def centred_gram(rows: torch.Tensor) -> torch.Tensor | None:
-    """U-centred Gram matrix (N, N) of outputs (N, D), of norm 1; None where it has none.
+    """U-centred Gram matrix (N, N) of outputs (N, D), scaled to norm 1; None if its norm is 0.
 
-    Its diagonal is zero and so is the sum of each row: the inner product of two such
-    matrices is the unbiased estimate of HSIC (Song et al., "Feature Selection via
-    Dependence Maximization", JMLR 2012; centring of Székely and Rizzo 2014).
+    Its diagonal and the sum of each row are zero. The inner product of two such matrices
+    is the unbiased estimate of HSIC (Song et al., "Feature Selection via Dependence
+    Maximization", JMLR 2012; centring of Székely and Rizzo 2014).
     """
     number = len(rows)
     if number < 4:
@@ -60,7 +60,7 @@ def centred_gram(rows: torch.Tensor) -> torch.Tensor | None:
 
 
 def linear_cka(first: torch.Tensor | None, second: torch.Tensor | None) -> float | None:
-    """Linear CKA of two `centred_gram`; None where one is missing or of other rows.
+    """Linear CKA of two `centred_gram`; None if one is missing or they differ in size.
 
     Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
     with the unbiased estimate of HSIC: unlike the plain one, it is about 0 for

@@ -17,7 +17,7 @@ from cascade_asr.speech.config import TrainConfig
 
 
 def character_lines(results: Results) -> list[str]:
-    """The character error rates of all stages side by side, a line a set."""
+    """The character error rates of all stages side by side, one line per set."""
     stages = (*results.stages, *results.controls)
     lines = [
         f"CER on {name}: " + ", ".join(f"{each.name} {each.characters[name]:.1f}" for each in stages)
@@ -29,9 +29,9 @@ def character_lines(results: Results) -> list[str]:
 
 
 def against_controls(results: Results) -> list[tuple[str, Comparison, Difference]]:
-    """The cascade's selected training against that of each control, on the same utterances.
+    """Compare the cascade's selected training with that of each control on the same utterances.
 
-    Dev alone, which selected, does not decide.
+    Dev alone cannot decide, because it was used for selection.
     """
     chosen = next(stage for stage in results.stages if stage.selected)
     return [
@@ -56,7 +56,7 @@ def versus(chosen: Stage, control: Stage, sets: list[str]) -> Iterator[tuple[str
 
 
 def against_full(results: Results) -> list[str]:
-    """One sentence a stage and set: is it better than full training?"""
+    """One sentence per stage and set: is it better than full training?"""
     return [
         sentence(f"{stage.name} against full training on {name}", stage.scores[name].versus_full)
         for stage in (*results.stages, *results.controls)
@@ -130,7 +130,7 @@ def _values(results: Results) -> list[Value]:
 
 
 def _character_interval(stage: Stage, name: str) -> tuple[float | None, float | None]:
-    """As the scoring of characters wrote it."""
+    """The interval that the scoring of characters wrote."""
     path = stage.directory / f"decode_{name}" / "score_cer" / "result.json"
     spread = read_json(path).get("interval") if path.is_file() else None
     return (spread["low"], spread["high"]) if spread else (None, None)
@@ -159,5 +159,5 @@ def _difference(training: str, against: str, name: str, comparison: Comparison) 
 def record_of(
     results: Results, data: dict[str, dict[str, int]] | None = None
 ) -> dict[str, Any]:
-    """The record of a speech experiment, from which all its views are made."""
+    """Make the record of a speech experiment, the source of all its views."""
     return experiment_record(results.directory, measured(results, data))

@@ -1,4 +1,4 @@
-"""Speech models over a few dev utterances: outputs of layers, attention, CTC alignments."""
+"""Speech models run over a few dev utterances: layer outputs, attention, CTC alignments."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from cascade_asr.speech.load_trained import load_trained
 from cascade_asr.speech.loading import feature_dimension
 from cascade_asr.speech.model import ASRModel, add_sentence_edges
 
-LONGEST_FRAMES = 2000  # of an utterance that is looked into
-MOST_TOKENS = 60  # of one that is drawn
+LONGEST_FRAMES = 2000  # of an utterance that is used
+MOST_TOKENS = 60  # of an utterance that is drawn
 MOST_COLUMNS = 160  # of a drawing; a column is the maximum of its frames
-OUTPUT_UTTERANCES = 8  # whose outputs are compared
+OUTPUT_UTTERANCES = 8  # number of utterances whose outputs are compared
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor, str]
 
 
@@ -34,10 +34,10 @@ class SpeechModels:
     Args:
         directory: ``exp/TAG``.
         dev: the dev set's folder in the dump.
-        samples: how many of its utterances are drawn.
+        samples: how many of its utterances to draw.
 
     Raises:
-        DataError: if the dev set is not there, or has no utterance of a usable length.
+        DataError: if the dev set does not exist, or has no utterance of a usable length.
     """
 
     def __init__(self, directory: Path, dev: Path, samples: int = 3) -> None:
@@ -59,7 +59,7 @@ class SpeechModels:
         return load_trained(self.directory / training, self._dimension)
 
     def layers(self, model: ASRModel, names: Sequence[str]) -> list[Layer]:
-        """Its layers, in the grain in which these names are layers."""
+        """Its layers, divided so that they bear these names."""
         for grain in ("layer", "module", "fine"):
             layers = model.layers(grain)
             if {layer.name for layer in layers} == set(names):
@@ -67,7 +67,7 @@ class SpeechModels:
         raise ConfigError(f"the model has no layers {', '.join(names)}")
 
     def outputs(self, model: ASRModel, layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
-        """Frames by layer name: of the encoder's layers, and of the CTC layer as the classifier."""
+        """Frames by layer name: those of the encoder's layers, and CTC's for the classifier."""
         found: dict[str, list[torch.Tensor]] = {}
         for item in self._items(self._compared):
             with observe(model.encoder, model.encoder.layers()) as kept:
@@ -80,7 +80,7 @@ class SpeechModels:
         return {layer.name: torch.cat(found[layer.name]) for layer in layers if layer.name in found}
 
     def samples(self, model: ASRModel) -> list[dict[str, Any]]:
-        """Attention and CTC alignment of each drawn utterance to its reference."""
+        """Attention and CTC alignment of each drawn utterance with its reference."""
         drawn = []
         for features, lengths, tokens, name in self._items(self._drawn):
             encoded, encoded_lengths = model.encode(features, lengths)
@@ -129,14 +129,14 @@ class SpeechModels:
 
 
 def spread(manifest: Manifest, usable: np.ndarray, number: int) -> list[int]:
-    """So many of these utterances, evenly from the shorter to the longer half."""
+    """Choose ``number`` of these utterances, evenly from the shorter to the longer half."""
     order = sorted(usable.tolist(), key=lambda index: (manifest.frames[index], index))
     number = min(number, len(order))
     return [order[(2 * each + 1) * len(order) // (2 * number)] for each in range(number)]
 
 
 def picture(values: np.ndarray) -> dict[str, Any]:
-    """A matrix (U, T) with values from 0 to 1 as bytes in base64, few columns wide."""
+    """A matrix (U, T) with values from 0 to 1, narrowed to few columns, as bytes in base64."""
     rows, frames = values.shape
     columns = min(frames, MOST_COLUMNS)
     edges = np.linspace(0, frames, columns + 1).round().astype(int)

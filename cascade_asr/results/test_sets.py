@@ -1,7 +1,7 @@
 """How stage 6 scores a test set: by the bundled scorer, or by NIST's rules for Hub5.
 
-A set with a folder ``data/SET/hub5`` is scored by hubscr.pl, a column a subset; any
-other set by its ``text``, in one column.
+A set with a folder ``data/SET/hub5`` is scored by hubscr.pl, with one column per subset;
+any other set is scored against its ``text``, in one column.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class SetScore:
     """One hypothesis on one set.
 
     Attributes:
-        words: by column of a table: the set, or the set and a subset.
-        characters: character error rate in percent, spaces counted; None where it is not scored.
+        words: word scores by column of a table: the set, or the set and a subset.
+        characters: character error rate in percent, spaces counted; None if not scored.
     """
 
     words: dict[str, ScoreResult]
@@ -42,12 +42,12 @@ class SetScore:
 
 
 class PlainSet:
-    """A set that is scored by its own text, as sclite does.
+    """A set that is scored against its text, as sclite does.
 
     Args:
-        name: of the set.
+        name: name of the set.
         dump: folder of stages 1 and 2. Its non-linguistic symbols, such as
-            ``<NOISE>``, are no words: they count on neither side.
+            ``<NOISE>``, are not words: they are ignored on both sides.
     """
 
     bootstrap_unit = "utterance"
@@ -70,14 +70,14 @@ class PlainSet:
         return SetScore({self.columns[0]: words}, characters.error_rate)
 
     def words(self, decoded: Path) -> dict[str, ScoreResult]:
-        """Score the words of ``decoded/text`` and write nothing."""
+        """Score the words of ``decoded/text`` without writing files."""
         hypothesis = self._texts(decoded / "text")
         options = ScoringOptions(encoding="utf-8")
         result = score_texts(self._reference, hypothesis, self._speakers, options, strict=True)
         return {self.columns[0]: result}
 
     def names(self) -> dict[str, tuple[str, str]]:
-        """Utterance and speaker of the data folder by the id that scoring makes of them."""
+        """Utterance and speaker of the data folder, by the id that scoring uses."""
         own = {f"{speaker}-{name}": (name, speaker) for name, speaker in self._speakers.items()}
         folded = {key.encode().lower().decode(): each for key, each in own.items()}
         return folded | own
@@ -95,9 +95,9 @@ class PlainSet:
     def _written(
         self, folder: Path, hypothesis: dict[str, list[str]], characters: bool
     ) -> ScoreResult:
-        """Score, and write reports and the two files from which sclite makes the same ones.
+        """Score; write reports, and the two files from which sclite makes the same reports.
 
-        For characters these have a character, or ``<space>``, for a word, as ESPnet's do.
+        For characters, each word of these files is one character or ``<space>``, as in ESPnet.
         """
         options = ScoringOptions(encoding="utf-8")
         sides = (self._reference, hypothesis)
@@ -120,7 +120,7 @@ class PlainSet:
 
 
 def _means_more_alone(sides: tuple[dict[str, list[str]], ...]) -> bool:
-    """Whether sclite would take a character, made a word, for something else than itself."""
+    """Whether some character has a special meaning for sclite when it is a word by itself."""
     return any(
         not set("@{}").isdisjoint(word)
         for texts in sides
@@ -130,7 +130,7 @@ def _means_more_alone(sides: tuple[dict[str, list[str]], ...]) -> bool:
 
 
 def _characters(words: list[str]) -> list[str]:
-    """Characters of words, ``<space>`` between two words."""
+    """The characters of words, with ``<space>`` between two words."""
     return [
         character
         for number, word in enumerate(words)
@@ -139,15 +139,15 @@ def _characters(words: list[str]) -> list[str]:
 
 
 class Hub5Set:
-    """A set of telephone conversations, scored by hubscr.pl in subsets.
+    """A set of telephone conversations, scored by hubscr.pl, subset by subset.
 
-    Intervals and comparisons draw whole conversation sides: what one person says in
-    one call is no independent sample. There is no character error rate.
+    Intervals and comparisons resample whole conversation sides, because utterances of
+    one speaker in one call are not independent. There is no character error rate.
 
     Args:
-        name: of the set, such as ``eval2000``.
+        name: name of the set, such as ``eval2000``.
         data: its data folder, with ``hub5/{segments,stm,glm}``.
-        sctk: folder of hubscr.pl; None looks for it.
+        sctk: folder of hubscr.pl; None searches for it.
 
     Raises:
         ConfigError: if hubscr.pl is not installed.
@@ -166,7 +166,7 @@ class Hub5Set:
         self._subsets = {f"{name} {subset}": subset for subset in self._reference.subsets}
         self.columns = list(self._subsets)
         self.note = (
-            f"{name}: scored by NIST's hubscr.pl; its intervals and comparisons draw whole "
+            f"{name}: scored by NIST's hubscr.pl; its intervals and comparisons resample whole "
             "conversation sides"
         )
 
@@ -194,13 +194,13 @@ class Hub5Set:
         return SetScore({column: words[subset] for column, subset in self._subsets.items()})
 
     def words(self, decoded: Path) -> dict[str, ScoreResult]:
-        """Score the words of ``decoded/text`` and keep no reports."""
+        """Score the words of ``decoded/text`` without keeping reports."""
         with tempfile.TemporaryDirectory(prefix="hub5.") as folder:
             words = self._scored(decoded, Path(folder), [])
         return {column: words[subset] for column, subset in self._subsets.items()}
 
     def names(self) -> dict[str, tuple[str, str]]:
-        """None: its ids are those of the segments."""
+        """Return nothing: scoring uses the segments' ids."""
         return {}
 
     def report_folder(self, decoded: Path, column: str) -> Path:
@@ -219,12 +219,12 @@ class Hub5Set:
 def open_set(
     name: str, dump: Path, data: Path | None = None, sctk: Path | None = None
 ) -> PlainSet | Hub5Set:
-    """The set of that name, as it is scored.
+    """Return the set of that name, ready to score.
 
     Args:
         dump: folder of stages 1 and 2.
-        data: folder of stage 0; None where there are no Hub5 sets.
-        sctk: folder of hubscr.pl; None looks for it.
+        data: folder of stage 0; None if there are no Hub5 sets.
+        sctk: folder of hubscr.pl; None searches for it.
     """
     if data is not None and (data / name / "hub5").is_dir():
         return Hub5Set(name, data / name, sctk)
@@ -232,10 +232,10 @@ def open_set(
 
 
 def decoded_folder(model: Path, name: str) -> Path:
-    """Where stage 5 put what a model recognised.
+    """Where stage 5 put a model's hypotheses.
 
     Raises:
-        DataError: if it is not there.
+        DataError: if they do not exist.
     """
     folder = model / f"decode_{name}"
     if not (folder / "text").is_file():

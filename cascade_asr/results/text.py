@@ -18,14 +18,14 @@ from cascade_asr.results.record import experiment_record
 
 @dataclass
 class TextResults:
-    """All of an experiment with language models.
+    """The results of an experiment with language models.
 
     Attributes:
         directory: ``exp/TAG``.
         metric: the dev metric used for model selection.
         stages: full training and the cascade's stages.
         texts: names of the evaluated texts.
-        perplexities: of each stage by name, then by text (see `evaluate_text`).
+        perplexities: by name of the stage, then by text (see `evaluate_text`).
     """
 
     directory: Path
@@ -36,7 +36,7 @@ class TextResults:
 
 
 def collect_texts(directory: Path, texts: list[str]) -> TextResults:
-    """Read what stages 3 to 5 left behind.
+    """Read the results of stages 3 to 5.
 
     Raises:
         DataError: if a stage has not been evaluated.
@@ -51,7 +51,7 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
 
 
 def comparison_lines(results: TextResults) -> list[str]:
-    """One sentence a stage and text: how much better or worse than full training, per token."""
+    """One sentence per stage and text: how much better or worse than full training it is."""
     first = results.stages[0].name
     lines = []
     for stage in results.stages[1:]:
@@ -95,7 +95,7 @@ def measured(
 
 
 def _evaluated(results: TextResults) -> dict[str, dict[str, dict[str, Any]]]:
-    """Perplexities of all trainings that were evaluated, controls too."""
+    """Perplexities of all evaluated trainings, including the controls."""
     found = dict(results.perplexities)
     for control in read_json(results.directory / "selection.json").get("controls", {}).values():
         name = control["selected"]
@@ -119,7 +119,7 @@ def _values(results: TextResults) -> list[Value]:
 
 
 def _differences(results: TextResults) -> list[Difference]:
-    """Bits a token against full training; totals alone have no interval."""
+    """Bits per token relative to full training; totals alone yield no interval."""
     evaluated = _evaluated(results)
     first = results.stages[0].name
     return [
@@ -139,5 +139,5 @@ def _differences(results: TextResults) -> list[Difference]:
 def record_of(
     results: TextResults, data: dict[str, dict[str, int]] | None = None
 ) -> dict[str, Any]:
-    """The record of a language-model experiment, from which all its views are made."""
+    """Make the record of a language-model experiment, the source of all its views."""
     return experiment_record(results.directory, measured(results, data))

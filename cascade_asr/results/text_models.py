@@ -1,4 +1,4 @@
-"""Language models over the beginning of the dev text, to look into them."""
+"""Language models run over the beginning of the dev text, to inspect them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cascade_asr.lm.objective import LanguageModel
 from cascade_asr.networks.layer import Layer, merged
 from cascade_asr.networks.observation import observe
 
-TOKENS = 500  # that the models read
+TOKENS = 500  # tokens that the models read
 
 
 class TextModels:
@@ -22,10 +22,10 @@ class TextModels:
 
     Args:
         directory: ``exp/TAG``.
-        dump, dev: folder of stage 2 and the text in it.
+        dump, dev: folder of stage 2, and name of the dev text in it.
 
     Raises:
-        DataError: if the dev text is not there.
+        DataError: if the dev text does not exist.
     """
 
     def __init__(self, directory: Path, dump: Path, dev: str) -> None:
@@ -39,7 +39,7 @@ class TextModels:
         return load_language_model(self.directory / training)[0]
 
     def layers(self, model: LanguageModel, names: Sequence[str]) -> list[Layer]:
-        """Its layers, with the tied matrix where these names have it."""
+        """Its layers, with the tied matrix in the layer where ``names`` has it."""
         for tying in (None, "freeze"):
             layers = model.layers(tying)
             if {layer.name for layer in layers} == set(names):
@@ -51,12 +51,12 @@ class TextModels:
         ]
 
     def outputs(self, model: LanguageModel, layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
-        """Tokens by layer name."""
+        """Outputs (T, D) by layer name, one row per token."""
         with observe(model, layers) as kept:
             _, dropped, _ = model.outputs(self._tokens, model.initial_state(1))
             logits = model.softmax(dropped)
         return kept | {"softmax": logits}  # its matrix may belong to the embedding
 
     def samples(self, model: LanguageModel) -> list[dict[str, Any]]:
-        """None: nothing is aligned."""
+        """Return nothing: there are no alignments to draw."""
         return []

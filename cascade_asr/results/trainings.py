@@ -11,7 +11,7 @@ from cascade_asr.results import compute
 from cascade_asr.training.finished import source_within
 from cascade_asr.training.history import read_history
 
-POINTS = 400  # of a curve; of longer ones so many are kept, evenly
+POINTS = 400  # of a curve; longer curves are thinned evenly to this many
 FILES = ("model.pth", "lineage.json", "config.yaml", "history.jsonl", "scores.json",
          "perplexity.json")  # fmt: skip
 KEPT = ("seed", "epochs", "updates", "frames", "seconds", "flops", "parameters",
@@ -20,7 +20,7 @@ KEPT = ("seed", "epochs", "updates", "frames", "seconds", "flops", "parameters",
 
 
 def read_trainings(directory: Path) -> list[dict[str, Any]]:
-    """Every finished training, full training and the cascade first, each once."""
+    """Read every finished training once, full training and the cascade first."""
     selection = read_json(directory / "selection.json")
     branches = {CASCADE: selection, **selection.get("controls", {})}
     found: dict[str, dict[str, Any]] = {}
@@ -54,10 +54,10 @@ def _training(directory: Path, branch: str, entry: dict) -> dict[str, Any]:
 
 
 def layer_states(record: dict[str, Any]) -> list[dict[str, str]]:
-    """Each layer of a training, bottom to top, and what became of it.
+    """Each layer of a training, bottom to top, with its state.
 
-    ``frozen``: from the source, not trained; ``random``: new and not trained; ``new``:
-    new weights, trained; ``kept``: from the source, trained on.
+    ``frozen``: taken from the source and not trained; ``random``: new weights, not trained;
+    ``new``: new weights, trained; ``kept``: taken from the source and trained further.
     """
     fresh = not record.get("source") or record.get("reinitialised")
     reset = set(record.get("reset_layers") or ())
@@ -71,7 +71,7 @@ def layer_states(record: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def order_layers(trainings: list[dict[str, Any]]) -> None:
-    """Put the layers of all trainings into full training's order, where they are the same."""
+    """Put the layers of trainings that have full training's layers into its order."""
     order = [layer["name"] for layer in trainings[0]["layers"]]
     for training in trainings[1:]:
         names = {layer["name"] for layer in training["layers"]}
@@ -80,7 +80,7 @@ def order_layers(trainings: list[dict[str, Any]]) -> None:
 
 
 def _links(directory: Path, name: str) -> list[str]:
-    """Files of a training that are there, relative to the experiment's folder."""
+    """The existing files of a training, relative to the experiment's folder."""
     folder = directory / name
     paths = [folder / each for each in FILES if (folder / each).is_file()]
     for decoded in sorted(folder.glob("decode_*")):
@@ -115,7 +115,7 @@ def _point(entry: dict, value: float) -> list[float]:
 
 
 def thinned(points: list[list[float]]) -> list[list[float]]:
-    """At most `POINTS` of them, evenly, the first and the last among them."""
+    """At most `POINTS` of them, evenly spaced, including the first and the last."""
     if len(points) <= POINTS:
         return points
     step = (len(points) - 1) / (POINTS - 1)

@@ -1,4 +1,4 @@
-"""Alignments of all utterances of several trainings, in few bytes: the page embeds them."""
+"""Alignments of all utterances of several trainings, in few bytes, because the page embeds them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cascade_asr.scoring.significance import matching
 
 
 def utterances_record(results: Results) -> dict[str, Any]:
-    """Every utterance of every set with its alignments to all trainings.
+    """Every utterance of every set, with its alignments to the hypotheses of all trainings.
 
-    A set whose utterances are all in another one, such as a subset of Hub5, is left out.
+    A set whose utterances all belong to another one, such as a subset of Hub5, is left out.
 
     Returns:
-        ``trainings``: names; ``words``: every word once; ``sets``: by name a list of
+        ``trainings``: names; ``words``: every word once; ``sets``: by name, a list of
         ``[utterance, speaker, reference, alignments]`` with words as indices. An
-        alignment is ``[operations, wrong words]`` where its correct words are the
+        alignment is ``[operations, wrong words]`` if its correct words are the
         reference's, else ``[operations, reference, hypothesis]``.
     """
     stages = [*results.stages, *results.controls]
@@ -38,7 +38,7 @@ def utterances_record(results: Results) -> dict[str, Any]:
 
 
 def _largest(names: Sequence[str], stage: Stage) -> list[str]:
-    """Sets whose utterances are not all in a larger set, or in an equal one before it."""
+    """Sets whose utterances are not all in a larger set, nor in an equal set before it."""
     kept: list[str] = []
     ids = {
         name: {each.identifier for each in stage.scores[name].result.utterances} for name in names

@@ -1,4 +1,4 @@
-"""All views of the record of an experiment, of whatever task."""
+"""All views of the record of an experiment, whatever its task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cascade_asr.results.record import as_csv, as_json
 
 
 def write_views(record: dict[str, Any]) -> None:
-    """Write RESULTS.md, report.html, report.json and report.csv into the experiment."""
+    """Write RESULTS.md, report.html, report.json and report.csv to the experiment's folder."""
     write_results(
         Path(record["directory"]),
         {

@@ -43,7 +43,7 @@ class Alignment:
     Attributes:
         reference: words that ``C``, ``S`` and ``D`` consume, in order.
         hypothesis: words that ``C``, ``S`` and ``I`` consume, in order.
-        operations: one of the letters C, S, D, I per column.
+        operations: one of the letters C, S, D, I for each column.
 
     A missing or extra optional word counts as correct; its partner is ``b""``.
     """
@@ -127,7 +127,7 @@ def align_words(pairs: Sequence[WordPair]) -> list[bytes]:
 
 
 def _batches(pending: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
-    """Group pairs of similar size so that a batch's tables stay small."""
+    """Group pairs of similar size so that the tables of a batch stay small."""
     batch: list[tuple[int, int, int]] = []
     widest = 0
     for item in pending:
@@ -209,7 +209,7 @@ def _trace(
     hypothesis: np.ndarray,
     batch: list[tuple[int, int, int]],
 ) -> np.ndarray:
-    """Read the paths backwards; returns (B, steps) letters, zeros before the first."""
+    """Read the paths backwards; return letters (B, steps), with zeros before the first."""
     row = np.array([item[0] for item in batch])
     column = np.array([item[1] for item in batch])
     utterance = np.arange(len(batch))
@@ -291,7 +291,7 @@ def _next_row(
     predecessors: list[list[int]],
     gaps: list[Any],
 ) -> _Row:
-    """Fill a row from the rows that can come before it; the first strict minimum wins."""
+    """Fill a row from the rows that can precede it; the first strict minimum wins."""
     row = _Row(number)
     cost, back, entry = row.cost, row.back, row.entry
     above = corner_row = before[0]

@@ -20,7 +20,7 @@ class Change:
     """One utterance that two systems recognised differently.
 
     Attributes:
-        change: errors of B - errors of A; negative: B is better.
+        change: errors of B - errors of A; negative if B is better.
         mended: reference words that only B has right.
         broken: reference words that only A has right.
     """

@@ -28,7 +28,7 @@ class Network:
     """Arcs in topological order; arc 0 is an empty head.
 
     Attributes:
-        words: the word of each arc; the head's is never read.
+        words: the word of each arc; that of the head is never read.
         predecessors: for each arc, the arcs that can come before it, in
             sclite's order. The head has none.
         last: the arcs that can end the utterance, in sclite's order.
@@ -68,7 +68,7 @@ def read_network(
     Args:
         where: file and line, for messages.
         report: receives warnings.
-        recognised: whether the text is a hypothesis, in which odd braces are words.
+        recognised: whether the text is a hypothesis, where odd braces are words.
 
     Raises:
         DataError: if a brace of a reference is never closed.

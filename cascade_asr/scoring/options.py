@@ -47,7 +47,7 @@ class ScoringOptions:
                 f"{', '.join(ID_TYPES)}{nearest(self.id_type, ID_TYPES)}"
             )
         if self.encoding not in ENCODINGS:
-            raise ConfigError(f"--encoding {self.encoding}: only utf-8 is known")
+            raise ConfigError(f"--encoding {self.encoding}: only utf-8 is supported")
         if not self.characters and (
             self.no_ascii or self.delete_hyphen or self.spaces
         ):

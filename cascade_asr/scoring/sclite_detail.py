@@ -9,7 +9,7 @@ from cascade_asr.scoring.score import Counts, ScoreResult, percent
 
 
 def detail_report(result: ScoreResult) -> bytes:
-    """The .dtl report of a whole set. ``substitions`` is sclite's spelling."""
+    """The .dtl report of a set; ``substitions`` is sclite's spelling."""
     total = result.total
     title = result.title.encode("utf-8", "surrogateescape")
     parts = [

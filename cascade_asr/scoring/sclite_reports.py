@@ -32,7 +32,7 @@ def round_half_up(value: float, digits: int = 0) -> float:
 
 
 def fixed(value: float, mark: bytes = b" ", digits: int = 1) -> bytes:
-    """A rounded number in five columns and a mark.
+    """A rounded number, five characters wide, and a mark.
 
     >>> fixed(6.25), fixed(2, b"*", 0)
     (b'  6.3 ', b'    2*')

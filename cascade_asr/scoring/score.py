@@ -1,4 +1,4 @@
-"""The score of one system: alignments, counts, and what follows from them."""
+"""The score of one system: alignments, counts, and figures derived from them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Counts:
 
     @property
     def utterance_error_rate(self) -> float:
-        """Utterances with an error, in percent."""
+        """Percentage of utterances with an error."""
         return percent(self.wrong_utterances, self.utterances)
 
     @classmethod
@@ -104,7 +104,7 @@ class ScoreResult:
         title: name of the system in reports.
         utterances: in the order of the hypothesis.
         options: how words were read and matched.
-        warnings: what was odd in the input.
+        warnings: oddities of the input.
     """
 
     title: str
@@ -144,6 +144,6 @@ class ScoreResult:
 def percent(part: float, whole: float) -> float:
     """``part`` of ``whole`` in percent; 0 if ``whole`` is 0.
 
-    The division comes first, as in sclite: the last bit decides how 6.25 is rounded.
+    As in sclite, the division comes first: the last bit decides how 6.25 is rounded.
     """
     return part / whole * 100.0 if whole else 0.0

@@ -28,7 +28,7 @@ def score_texts(
     Args:
         reference: words by utterance.
         hypothesis: words by utterance; may lack utterances (a warning).
-        utt2spk: the speaker of each utterance; without it the speaker is read
+        utt2spk: the speaker of each utterance; without it, the speaker is read
             from the utterance id, or is the id itself.
         options: how words are read and matched.
         title: name of the system in reports.
@@ -59,10 +59,10 @@ def score_transcripts(
     speaker_required: bool = True,
     warnings: Sequence[str] = (),
 ) -> ScoreResult:
-    """Score two sides read by `transcripts.read_transcripts`.
+    """Score two sides that `transcripts.read_transcripts` read.
 
     Args:
-        reference: may hold more utterances than the hypothesis (a warning).
+        reference: may contain more utterances than the hypothesis (a warning).
         hypothesis: decides the order of utterances and speakers.
         options: how words are read and matched.
         title: name of the system in reports.
@@ -98,8 +98,8 @@ def _warn_of_silent_speakers(utterances: Sequence[Utterance], report: Report) ->
     if len(silent) > 1:
         report(
             f"{len(silent)} speakers have no reference words, first "
-            f"'{silent[0].decode('utf-8', 'replace')}'; they stay out of Mean, S.D. and Median "
-            "(sclite leaves out the first of them, then wrong ones)"
+            f"'{silent[0].decode('utf-8', 'replace')}'; they are excluded from Mean, S.D. and "
+            "Median (sclite excludes the first of them, then the wrong ones)"
         )
 
 
@@ -143,7 +143,7 @@ def _speaker(
 def _align(
     reference: Transcripts, hypothesis: Transcripts, options: ScoringOptions, report: Report
 ) -> list[Alignment]:
-    """Align all utterances: plain ones together, those with networks one by one."""
+    """Align all utterances: plain ones together, networks one by one."""
     plain: list[tuple[list[bytes], list[bytes]]] = []
     known: dict[bytes, bytes] = {}
     network_of: dict[int, Alignment] = {}

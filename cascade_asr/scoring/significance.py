@@ -51,7 +51,7 @@ class Comparison:
     """System B against system A on the same utterances; rates in percent.
 
     Attributes:
-        difference: error rate of B - error rate of A; negative: B is better.
+        difference: error rate of B - error rate of A; negative if B is better.
         low: lower end of the 95% interval of the difference.
         high: upper end.
         probability_b_better: share of resampled sets in which B has the lower

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 PAGE_WIDTH = 80
 LEFT, CENTRE = "l", "c"
-# A bar after the first and the third of the nine columns, else a space.
+# A bar follows the first and the third of the nine columns, a space the others.
 SEPARATORS = b"| |     "
 
 
@@ -20,7 +20,7 @@ class Table:
     """Rows of byte cells under one title.
 
     Attributes:
-        title: first line of the box; ``//`` begins a new line.
+        title: first line of the box; ``//`` starts a new line.
         rows: (separator line's character or none, justification of the first
             cell, cells). All other cells are centred.
     """

@@ -21,7 +21,7 @@ _TRN_END = re.compile(rb"\([^()]*\)\s*$")
 
 
 class Line(NamedTuple):
-    """One utterance as its file spells it.
+    """One utterance as it stands in its file.
 
     Attributes:
         text: the words, with case and markup unchanged.

@@ -192,8 +192,8 @@ def _judge_open_brace(
         else f"'{{' inside the word '{_show(token)}'"
     )
     raise DataError(
-        f"{where}: {fault}; a reference has braces for alternates only, as in "
-        "'{ word / other words / @ }': write others as words, or remove them"
+        f"{where}: {fault}; in a reference, braces are only for alternates, as in "
+        "'{ word / other words / @ }'; write others as words, or remove them"
     )
 
 
@@ -212,7 +212,7 @@ def _closing_braces(text: bytes) -> dict[int, int]:
 
 
 def _branches(text: bytes) -> list[bytes]:
-    """Split the inside of an alternation at ``/``; empty branches do not count."""
+    """Split the inside of an alternation at ``/``; empty branches are ignored."""
     branches, depth, begin = [], 0, 0
     for position, byte in enumerate(text):
         if byte == 0x7B:

@@ -86,8 +86,8 @@ def test_a_gain_without_controls_is_not_attributed(tmp_path: Path):
     bare = read_experiment(experiment(tmp_path / "bare", 12.0, 10.0))
     assert headline([bare]) == (
         "The cascade improved on full training: dev wer_ctc 12.00 -> 10.00. A gain is not attributed "
-        "to the cascade: the controls longer, continue and best-of-n were not run. Dev also "
-        "selected; on sets that did not, test WER: full 13.00, cascade 11.00."
+        "to the cascade: the controls longer, continue and best-of-n were not run. Dev was also "
+        "used for selection; on sets that were not, test WER: full 13.00, cascade 11.00."
     )
     one = read_experiment(experiment(tmp_path / "one", 12.0, 10.0, longer=11.0, best_of_n=11.0))
     assert "A gain is not attributed to the cascade: the control continue was not run." in headline(
@@ -99,10 +99,10 @@ def test_the_headline_says_which_controls_were_not_beaten(seeds):
     results = [read_experiment(each) for each in seeds]
     assert headline(results) == (
         "The cascade improved on full training: dev wer_ctc 12.67 -> 10.67 (means of 3 seeds). At "
-        "equal compute: longer 11.83. At another compute than the cascade's: continue 9.67 (1.67 "
-        "times the updates, 1.67 times the frames). A gain is not attributed to the cascade: the "
-        "control best-of-n was not run; continue did as well or better; continue did as well or "
-        "better on test WER. Dev also selected; on sets that did not, test WER: full 13.67, cascade "
+        "equal compute: longer 11.83. At different compute: continue 9.67 (1.67 times the updates, "
+        "1.67 times the frames). A gain is not attributed to the cascade: the control best-of-n "
+        "was not run; continue did as well or better; continue did as well or better on test WER. "
+        "Dev was also used for selection; on sets that were not, test WER: full 13.67, cascade "
         "11.67, longer 12.83, continue 10.67."
     )
 
@@ -196,7 +196,8 @@ def test_without_test_scores_the_headline_says_that_dev_selected(tmp_path: Path)
     for path in folder.glob("*/scores.json"):
         path.unlink()
     assert headline([read_experiment(folder)]).endswith(
-        "Dev also selected, which favours the cascade's many trainings; no test scores yet."
+        "Dev was also used for selection, which favours the cascade's many trainings; no test "
+        "scores yet."
     )
 
 
@@ -206,7 +207,7 @@ def test_a_control_on_another_network_is_named(tmp_path: Path):
         change_lineage(folder, name, parameters=size)
     text = headline([read_experiment(folder)])
     assert (
-        "longer is another network than the cascade's stages: 102,632 parameters, not 166,632." in text
+        "longer has another network than the cascade's stages: 102,632 parameters, not 166,632." in text
     )
 
 
@@ -240,9 +241,10 @@ def test_a_table_of_gpu_time_says_so(seeds):
         change_lineage(seeds[0], name, device="1 x NVIDIA H100")
     table = branch_table(read_experiment(seeds[0]))
     assert "| 300 s GPU" in table and "| 450 s CPU" in table
-    assert "Times are not comparable, the trainings ran on different devices: 1 x NVIDIA H100: full, " in (
-        table
-    )
+    assert (
+        "Times are not comparable because the trainings ran on different devices: "
+        "1 x NVIDIA H100: full, "
+    ) in table
 
 
 def test_other_numbers_of_threads_are_told(seeds):
@@ -250,8 +252,8 @@ def test_other_numbers_of_threads_are_told(seeds):
     change_lineage(seeds[1], "longer1", device="CPU, 1 x 8 threads")
     results = [read_experiment(each) for each in seeds]
     assert time_notes(results) == [
-        "Times are not comparable, the trainings ran on different devices: CPU, 1 x 2 threads: "
-        "full, cascade, longer, continue; CPU, 1 x 8 threads: longer."
+        "Times are not comparable because the trainings ran on different devices: CPU, 1 x 2 "
+        "threads: full, cascade, longer, continue; CPU, 1 x 8 threads: longer."
     ]
     assert seeds_table(results).endswith(time_notes(results)[0])
     assert branch_table(results[1]).endswith("CPU, 1 x 2 threads: full, cascade, continue; CPU, 1 x "
@@ -269,7 +271,7 @@ def test_seconds_of_interrupted_and_disturbed_trainings_are_marked(seeds):
     ]  # fmt: skip
     assert table.endswith(
         "* not the time of one undisturbed run: stage1 (interrupted 2 times), longer1 (waited: 300 s "
-        "for 100 s of processor time). What was trained twice after a kill is counted once."
+        "for 100 s of processor time). Work repeated after a kill is counted once."
     )
 
 

@@ -107,7 +107,7 @@ def test_several_sets_and_trainings_are_tested_against_the_first(recipe):
     make(recipe, "c", (30, 20))
     found = compared(recipe / "exp/a/full", recipe / "exp/a", recipe / "exp/c")
     assert len(found.rows) == 3 and len(found.sentences) == 4
-    assert "with 4 tests, take 0.013 for 0.05" in "".join(found.notes)
+    assert "with 4 tests, use 0.013 instead of 0.05" in "".join(found.notes)
     same = compared(recipe / "exp/a", recipe / "exp/c").sentences
     assert all("+0.0 % WER" in each and "not significant" in each for each in same)
 
@@ -182,7 +182,7 @@ def test_seeds_are_pointed_to_their_own_test(recipe):
     make(recipe, "a2", (30, 19), seed=2)
     check_seeds([recipe / "exp/a", recipe / "exp/a2"])
     found = compared(recipe / "exp/a", recipe / "exp/a2")
-    assert any("differ in their seed only" in each for each in found.notes)
+    assert any("differ only in their seeds" in each for each in found.notes)
     assert found.changes[0] == ["seed", "1", "2"]
     assert not any("seed" in each for each in compared(recipe / "exp/a", recipe / "exp/b").notes)
 

@@ -214,8 +214,8 @@ def test_what_results_say():
         "Full training has not converged (1 of 2 seeds)."
     ]
     assert convergence_sentences([verdict()], "wer", 0.6) == [
-        "Full training has converged by its own epochs, but not beside longer, which gains 0.60, "
-        "more than the margin of 0.5."
+        "Full training has converged by its own epochs, but not compared with longer, which gains "
+        "0.60, more than the margin of 0.5."
     ]
     assert convergence_sentences([verdict()], "wer", 0.5) == [
         "Full training has converged by its own epochs, and longer gains no more than the margin "

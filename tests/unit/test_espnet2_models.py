@@ -327,7 +327,7 @@ def test_with_a_configuration_of_ours_its_options_must_compute_the_same(
         "encoder_conf.subsample: the model has [1, 2], not [2, 2]",
         "decoder_conf.att_conf.atype: the model has 'location', not 'dot'",
         "normalize: the model has global_mvn, not utterance_mvn",
-        "change --train-config, or leave it out",
+        "change --train-config, or omit it",
     ):
         assert expected in str(refusal.value)
     third = config_of(tmp_path, encoder="vgg_rnn", encoder_conf=ENCODER_CONFS["vgg_rnn"])
@@ -370,7 +370,7 @@ def test_tokens_in_another_order_are_others(exported: Path, dump: Path, tmp_path
     tokens = yaml.safe_load((exported / "config.yaml").read_text())["token_list"]
     tokens[3], tokens[4] = tokens[4], tokens[3]
     path = edited(exported, tmp_path, token_list=tokens)
-    with pytest.raises(ConfigError, match=f"token 4 is '{tokens[3]}', that of the data"):
+    with pytest.raises(ConfigError, match=f"token 4 is '{tokens[3]}', but '.*' in the data"):
         read_source(Source(path, exported / "model.pth"), task_of(tmp_path / "exp", dump), None)
 
 
@@ -396,7 +396,7 @@ def test_weights_that_do_not_fit_leave_no_training(exported: Path, dump: Path, t
             )  # fmt: skip
         assert not list((tmp_path / "exp").glob("*full*"))
     path.write_bytes(b"PK damaged")
-    with pytest.raises(ConfigError, match="model.pth: not a file of PyTorch weights"):
+    with pytest.raises(ConfigError, match="model.pth: not a PyTorch weights file"):
         read_weights(path)
     with pytest.raises(ConfigError, match="no such file of weights"):
         read_weights(tmp_path / "nothing.pth")
@@ -429,7 +429,7 @@ def test_other_features_show_in_global_statistics(
     weights = checkpoint.load(exported / "model.pth")
     imported = read_espnet2_config(exported / "config.yaml")
     config = imported.config
-    for shift, message in ((100.0, "computed alike"), (0.01, "keeps its own global statistics")):
+    for shift, message in ((100.0, "computed in the same way"), (0.01, "keeps its own global statistics")):
         caplog.clear()
         moved = weights | {"normalize.mean": weights["normalize.mean"] + shift}
         torch.save(moved, tmp_path / "model.pth")
@@ -456,7 +456,7 @@ def test_a_model_of_waveforms_needs_the_features_that_it_computes(
     shutil.copytree(dump, own)
     arguments = import_arguments(path, tmp_path / "w.pth", tmp_path / "exp", own)
     for lines, message in (
-        ("--num-mel-bins=8\n", "those of the data are Kaldi's"),
+        ("--num-mel-bins=8\n", "the data have Kaldi's"),
         ("--feature-type=espnet2\n--n-mels=8\n", "have other options: .*hop_length=128"),
     ):
         for name in ("train", "dev"):

@@ -112,7 +112,7 @@ def test_tables_and_report_show_them(results: Results):
     columns = [cell.strip() for cell in header.strip("|").split("|")]
     assert columns[2:6] == [f"{name} WER (95 % interval)" for name in results.sets]
     assert "stage1 against full training on eval2000 callhm: +17.6 % WER" in text
-    note = "eval2000: scored by NIST&#x27;s hubscr.pl; its intervals and comparisons draw whole"
+    note = "eval2000: scored by NIST&#x27;s hubscr.pl; its intervals and comparisons resample whole"
     assert note in page and note.replace("&#x27;", "'") in text
     assert "longer1 against full training on eval2000 swbd: +0.0 % WER" in text
     branches = next(line for line in text.splitlines() if line.startswith("| branch"))

@@ -76,7 +76,7 @@ def test_every_branch_is_tested(finished):
     assert list(values) == ["full", "cascade", "continue"]
     selected = finished.results().rows[-1].selected
     assert values["continue"] == finished.evaluate(points(200, 2), selected)
-    assert "on sets that did not, unseen accuracy: full" in finished.table()
+    assert "on sets that were not, unseen accuracy: full" in finished.table()
 
 
 def test_commands_for_recipes_say_what_a_module_has_instead(finished):
@@ -87,7 +87,7 @@ def test_commands_for_recipes_say_what_a_module_has_instead(finished):
     assert done.returncode == 1 and "cascade.run() trains what is missing" in done.stderr
     finished.evaluate_branches(points(200, 2))
     systems = [open_system(finished.directory / name) for name in ("full", "continue1")]
-    with pytest.raises(DataError, match="only mean scores are kept of a module of one's own"):
+    with pytest.raises(DataError, match="for a user's module only mean scores are kept"):
         compare_systems(systems)
 
 

@@ -246,7 +246,7 @@ def test_a_rule_that_is_not_closed(files: Path) -> None:
     said: list[str] = []
     scores = score_hub5(SCTK, reference(files), files / "text", files / "out", said.append, True)
     assert scores["swbd"].total.errors == 1  # GOES/went
-    assert said == [f"{files / 'glm'}:{number}: a bracket is not closed; read as closed"
+    assert said == [f"{files / 'glm'}:{number}: unclosed bracket; read as closed"
                     for number in (11, 12)]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Hypotheses of telephone conversations as ctm: each word with its time.
+"""Hypotheses of telephone conversations as ctm, which gives each word a time.
 
 A recogniser of segments gives no word times, so the words are spread evenly over
 the segment, which is enough for sclite to find each word's reference segment.
@@ -58,7 +58,7 @@ class TimedWord(NamedTuple):
 
 
 def read_segments(path: Path, recordings: Path | None = None) -> dict[str, ConversationSegment]:
-    """Read Kaldi ``segments``: utterance, recording, begin and end in seconds.
+    """Read Kaldi ``segments``: utterance, recording, start and end in seconds.
 
     Args:
         path: the segments with the evaluation's original times, not extended ones.
@@ -180,7 +180,7 @@ def make_ctm(
     report: Report,
     strict: bool = False,
 ) -> list[TimedWord]:
-    """All words in the order of file, channel and time.
+    """All words, ordered by file, channel and time.
 
     Raises:
         DataError: for a hypothesis without a segment; with ``strict``, also for

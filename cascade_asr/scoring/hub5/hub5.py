@@ -30,7 +30,7 @@ from cascade_asr.scoring.score import Counts, ScoreResult
 from cascade_asr.scoring.words import Report
 
 DEBIAN_FOLDER = Path("/usr/lib/sctk/bin")
-# Subsets by the beginning of the file name, in the order of published tables.
+# Subsets by prefix of the file name, in the order of published tables.
 SUBSETS = {
     "eval2000": {"swbd": "sw_", "callhm": "en_", "all": ""},
     "rt03": {"fsh": "fsh_", "swbd": "sw_", "all": ""},
@@ -95,7 +95,7 @@ def read_stm(path: Path) -> Stm:
     are optional or alternates.
 
     Raises:
-        DataError: for a damaged line or a file without segments.
+        DataError: for a malformed line or a file without segments.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -182,7 +182,7 @@ def read_glm(path: Path, report: Report) -> str:
         if unclosed:
             word, alternatives, context = unclosed.groups()
             lines[number - 1] = f"{word}[{alternatives}] {context or _ANYWHERE} {comment}{rest}"
-            report(f"{path}:{number}: a bracket is not closed; read as closed")
+            report(f"{path}:{number}: unclosed bracket; read as closed")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -303,7 +303,7 @@ def check_coverage(
 def score_subset(
     sctk: Path, stm: Stm, glm: str, words: list[TimedWord], prefix: str, outdir: Path
 ) -> ScoreResult:
-    """Run hubscr.pl on the files whose names begin with ``prefix`` and keep its reports.
+    """Run hubscr.pl on the files whose names start with ``prefix`` and keep its reports.
 
     If no word was recognised in them, all reference words are deletions.
 
@@ -338,13 +338,13 @@ def _run_hubscr(sctk: Path, folder: Path) -> None:
     if run.returncode or not (folder / "hyp.ctm.filt.raw").exists():
         tail = "\n".join((run.stdout + run.stderr).strip().splitlines()[-15:])
         raise DataError(
-            f"hubscr.pl failed with status {run.returncode}; its last words:\n{tail}\n"
+            f"hubscr.pl failed with status {run.returncode}; the end of its output:\n{tail}\n"
             "(csrfilt.sh may have left /tmp/hs_filt.* behind)"
         )
 
 
 def read_counts(path: Path) -> Counts:
-    """The totals of a .raw report.
+    """Read the totals of a .raw report.
 
     Raises:
         DataError: if the report has no Sum row.

@@ -19,7 +19,7 @@ _COLUMN = re.compile(rb'([CSDI]),(?:"([^"]*)")?,(?:"([^"]*)")?,([0-9.+-]*)(?::|$
 def read_sgml(path: Path, title: str) -> ScoreResult:
     """Read one system's alignments, in the order of the file.
 
-    A speaker is a conversation side. Utterances are numbered by their reference
+    Each conversation side is a speaker. Utterances are numbered by their reference
     segments, so that two systems scored on the same reference have the same ids.
 
     Args:
@@ -50,7 +50,7 @@ def read_sgml(path: Path, title: str) -> ScoreResult:
 
 
 def _alignment(line: bytes, where: str) -> Alignment:
-    """The columns of one utterance: ``C,"yes","yes",1.00+1.25:D,"no",,``."""
+    """Parse the columns of one utterance: ``C,"yes","yes",1.00+1.25:D,"no",,``."""
     operations, reference, hypothesis = bytearray(), [], []
     end = 0
     for match in _COLUMN.finditer(line):
