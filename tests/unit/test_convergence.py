@@ -222,5 +222,10 @@ def test_what_results_say():
         "of 0.5."
     ]
     assert convergence_sentences([verdict()], "loss", 9.0) == [
-        "Full training has converged by its own epochs."
+        "Full training has converged by its own epochs, but not compared with longer, which gains "
+        "9.00 of wer, more than the margin of 0.5."
+    ]
+    other = verdict() | {"metric": "loss"}
+    assert convergence_sentences([verdict(), other], "wer", 9.0) == [
+        "Full training has converged by its own epochs (2 of 2 seeds)."
     ]
