@@ -2,7 +2,7 @@ package RunnerCommandLine;
 
 # What run.pl and slurm.pl share: the command line
 #   [options] [JOB=FIRST:LAST] LOG COMMAND [ARGUMENT...]
-# and how a failure is told. After parse_command_line, @ARGV is LOG COMMAND...
+# and how a failure is reported. After parse_command_line, @ARGV is LOG COMMAND...
 
 use strict;
 use warnings;
@@ -32,8 +32,8 @@ sub usage {
     exit 0;
 }
 
-# Options of Grid Engine, by what they ask for: -tc N, -pe NAME N, -l mem_free=4G. A queue
-# (-q) exists nowhere else, and every runner waits for its jobs (-sync).
+# Options of Grid Engine, translated: -tc N, -pe NAME N, -l mem_free=4G. A queue (-q) exists
+# nowhere else, and every runner waits for its jobs (-sync).
 sub take_old_option {
     my ($letter, $set_option) = @_;
     my @given = splice @ARGV, 0, $letter eq 'pe' ? 3 : 2;
@@ -65,7 +65,7 @@ sub parse_command_line {
         elsif ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {
             ($job_name, $first, $last) = ($1, $2, $3 // $2);
             fail("empty range of jobs: $ARGV[0]") if $last < $first;
-            fail("$ARGV[0]: the numbers of jobs begin at 1") if $first < 1;
+            fail("$ARGV[0]: job numbers begin at 1") if $first < 1;
             shift @ARGV;
         }
         elsif ($ARGV[0] eq '-V') { shift @ARGV }
@@ -79,7 +79,7 @@ sub parse_command_line {
     }
 }
 
-# The word that stands for a job's number; undef where there is one job without.
+# The word that stands for a job's number; undef for a single job without a number.
 sub job_name { return $job_name }
 
 sub job_numbers { return defined $job_name ? ($first .. $last) : (1) }
@@ -97,16 +97,16 @@ sub quoted {
     return "'$word'";
 }
 
-# Words that bash reads as operators when they stand alone: pipes, lists, groups and
-# redirections. A word such as <unk> is none.
+# Words that bash reads as operators when they are separate words: pipes, lists, groups and
+# redirections. A word such as <unk> is not one of them.
 my $JOINING  = qr/^(?:\|&?|\|\||&&?|;)$/;
 my $GROUPING = qr/^[(){}!]$/;
 my $REDIRECTION = qr/^(?:\d*(?:>>|>\||>|<)|&>>?)(?:&?[^<>&|;]*[^<>&|;\s]|&-)?$/;
-# Commands that only a shell has.
+# Commands that exist only in a shell.
 my $BUILTIN = qr/^(?:\.|source|cd|exit|exec|export|set|unset|ulimit|umask|wait|trap|command)$/;
 
-# The words of a command for bash, if it needs one: those of bash as they are, the others
-# quoted. undef where the words can be run as they stand.
+# The words of a command for bash, if it needs one: bash's own words as they are, the others
+# quoted. undef if the words can be run as they are.
 sub command_line {
     my ($needed, $at_start, @line) = (0, 1);
     for my $word (map { /^([^\s'"]+);$/ ? ($1, ';') : $_ } @_) {
@@ -140,7 +140,7 @@ sub shown_command {
     return $shown =~ s/\n/\n# /gr;
 }
 
-# One single word, and words with operators among them, are run by bash.
+# A single word, and words with operators among them, are run by bash.
 sub executed_words {
     my @words = @_;
     my $line = @words == 1 ? $words[0] : command_line(@words);
@@ -159,7 +159,7 @@ sub tail {
     return @tail;
 }
 
-# Tell which jobs failed, and show the end of a log.
+# Report which jobs failed, and show the end of a log.
 sub report {
     my ($which, $log) = @_;
     print STDERR basename($0), ": $which; the last lines of $log:\n", map { "  $_" } tail($log);

@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Replace words of a table by what a map says of them.
+# Replace words of a table as a map says.
 # Usage: apply_map.pl [-f FIELDS] [--permissive] MAP < TABLE > MAPPED
 #  e.g.: apply_map.pl -f 2- words_to_phones.txt < text > phones
 # A line of MAP is a word and what it becomes: any number of words, or none.

@@ -4,7 +4,7 @@
 # defines prepare_data (stage 0: makes data/SET for each set) and calls
 #   run_stages "$@"
 # It may define adjust_options, which is called once the options are known.
-# Every stage starts alone in a new shell: whatever it needs is declared up here.
+# Any stage can be started alone in a new shell: everything it needs is declared up here.
 # shellcheck shell=bash
 
 : "${train_set:?a recipe sets train_set}" "${dev_set:?a recipe sets dev_set}"
@@ -22,26 +22,26 @@ stage_names=("data preparation" "features" "tokens and batches" "full training"
 # 4 cascade stages, 5 decoding, 6 scoring and report
 decode_config=conf/decode.yaml    # decoding options
 gpu_inference=false               # decode on GPUs: --nj jobs share this machine's GPUs; with
-                                  # slurm each job has one of its own
+                                  # slurm each job has its own
 sctk=                             # folder with NIST's hubscr.pl, for the sets scored by it;
-                                  # none: searched on PATH, then in Debian's package
+                                  # none: looked for on PATH, then in Debian's package
 # Features and tokens
 dumpdir=dump                      # folder for features and tokens; use another for other features
 fbank_config=conf/fbank.conf      # Kaldi fbank options, or those of an ESPnet2 model's frontend
-add_deltas=false                  # append first and second derivatives in time to the features
+add_deltas=false                  # append first and second time derivatives to the features
 splice=0                          # 0.. frames of context spliced to either side of each frame
 speed_perturb_factors=            # speeds of further copies of the training data, such as "0.9 1.1"
 min_frames=                       # 0.. leave out training utterances shorter than this
 max_frames=                       # 0.. leave out training utterances longer than this
 max_characters=                   # 0.. leave out training utterances with more characters
-token_type=char                   # char or bpe; a second choice of tokens gets a folder of its
-                                  # own, such as dump/tokens_bpe2000
+token_type=char                   # char or bpe; a second choice of tokens gets a separate
+                                  # folder, such as dump/tokens_bpe2000
 vocabulary_size=2000              # 1.. number of pieces, for bpe
 bpemode=unigram                   # how sentencepiece finds pieces: unigram, by the likelihood of
                                   # the text, or bpe, by merging the most frequent pairs
 non_linguistic_symbols=           # file of symbols, each kept as one token
 token_list=                       # tokens of another model, for a transferred classifier: its
-                                  # folder tokens, a tokens.txt, or an ESPnet2 config.yaml
+                                  # tokens folder, a tokens.txt, or an ESPnet2 config.yaml
 # end options
 
 check_kind_options() {
@@ -65,9 +65,9 @@ declare_kind_paths() {
     [[ " ${sets[*]} " == *" $name "* ]] || sets+=("$name")
   done
   original_train_set=$train_set
-  local -a others=() # than 1, which is the data themselves: ESPnet's users write "0.9 1.0 1.1"
+  local -a others=() # without 1, which is the data themselves: ESPnet users write "0.9 1.0 1.1"
   for factor in $speed_perturb_factors; do
-    [[ $factor =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--speed-perturb-factors: '$factor' is no number"
+    [[ $factor =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--speed-perturb-factors: '$factor' is not a number"
     [[ $factor =~ ^1(\.0+)?$ ]] || others+=("$factor")
   done
   speed_perturb_factors=${others[*]-}
@@ -90,7 +90,7 @@ features_of() {
     log "features of $name"
   fi
   local jobs
-  jobs=$(wc -l <"data/$name/spk2utt") # a speaker is not divided
+  jobs=$(wc -l <"data/$name/spk2utt") # a speaker's utterances stay together
   jobs=$((jobs < nj ? jobs : nj))
   split_data.sh "data/$name" "$jobs"
   # shellcheck disable=SC2086 # a command of several words
@@ -103,7 +103,7 @@ features_of() {
   python -m cascade_asr.cli.dump "data/$name" "$dumpdir/$name" --jobs "$jobs" "${options[@]}"
 }
 
-# validate_data SET [OPTION...]: with audio, or with features that are computed already
+# validate_data SET [OPTION...]: with audio, or with existing features
 validate_data() {
   local name=$1
   shift
@@ -118,7 +118,7 @@ perturb_speed() {
   local factor copies=()
   [[ ! -f data/$original_train_set/feats.scp ]] ||
     die "--speed-perturb-factors '$speed_perturb_factors': speed is changed in the audio, but" \
-      "data/$original_train_set brings its features (feats.scp); give '' or remove feats.scp"
+      "data/$original_train_set has its own features (feats.scp); give '' or remove feats.scp"
   for factor in $speed_perturb_factors; do
     perturb_data_dir_speed.sh "$factor" "data/$original_train_set" "data/${original_train_set}_sp$factor"
     copies+=("data/${original_train_set}_sp$factor")
@@ -145,9 +145,9 @@ stage_0() {
     ${non_linguistic_symbols:+--non-linguistic-symbols "$non_linguistic_symbols"}
 }
 
-# score_reference SET: what NIST's programs cannot read is better known before training
+# score_reference SET: find what NIST's programs cannot read before training
 score_reference() {
-  log "$1: the reference scored by itself; its error rates should be 0"
+  log "$1: the reference scored against itself; its error rates should be 0"
   python -m cascade_asr.cli.score_hub5 --strict ${sctk:+--sctk "$sctk"} --set "$1" \
     --hyp "data/$1/text" --segments "data/$1/hub5/segments" --stm "data/$1/hub5/stm" \
     --glm "data/$1/hub5/glm" --reco2file-and-channel "data/$1/reco2file_and_channel" \
@@ -187,7 +187,7 @@ require_training_data() {
   about_recipe same-features
 }
 
-# Conversations are scored by a program that may be missing: better told before decoding.
+# Conversations are scored by a program that may be missing: report this before decoding.
 require_scorer() {
   local name
   for name in $test_sets; do
@@ -230,11 +230,11 @@ stage_5() {
   for output in "${outputs[@]}"; do record_work "$output/.done" "$output/text"; done
 }
 
-# decode_pending: all of them in the same jobs, for a job takes seconds to start; a job
-# that is started again goes on from what it had
+# decode_pending: decode all of them in the same jobs, because a job takes seconds to start;
+# a job that is started again carries on from where it was
 decode_pending() {
   local each follower status=0
-  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu where it is not asked for
+  local on_gpu='' gpus=0 # a site's slurm.conf need not know --gpu unless it is used
   if $gpu_inference; then on_gpu="--gpu 1" gpus=1; fi
   local -a models=()
   for each in "${pending[@]}"; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unite data folders; one id with two values is an error.
+# Combine data folders; an id with two different values is an error.
 # Usage: utils/combine_data.sh DESTINATION SOURCE...
 # --help explains the options and gives an example.
 set -euo pipefail

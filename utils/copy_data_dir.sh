@@ -48,10 +48,10 @@ by_speaker=(spk2gender cmvn.scp)
 by_recording=(wav.scp reco2dur reco2file_and_channel)
 whole=(stm glm ctm frame_shift)
 
-# renamed FILE PREFIX SUFFIX: the first word of each line gets them; the rest stays as it is
+# renamed FILE PREFIX SUFFIX: add them to the first word of each line, and keep the rest
 renamed() {
   if [[ ! -f $source/$1 ]]; then
-    rm -f "$destination/$1" # of an earlier copy
+    rm -f "$destination/$1" # left by an earlier copy
     return
   fi
   prefix=$2 suffix=$3 perl -pe 's/^\s*(\S+)/$ENV{prefix}$1$ENV{suffix}/' "$source/$1" |
@@ -60,7 +60,7 @@ renamed() {
 }
 
 rm -rf "$destination"/split*
-# Speakers' names stand in utt2spk too, as the second word.
+# utt2spk also has the speakers' names, as the second word.
 utt_prefix=$utt_prefix utt_suffix=$utt_suffix spk_prefix=$spk_prefix spk_suffix=$spk_suffix \
   perl -ne '@words = split; @words == 2 or die "$ARGV:$.: expected \"utterance speaker\", found: $_";
 print "$ENV{utt_prefix}$words[0]$ENV{utt_suffix} $ENV{spk_prefix}$words[1]$ENV{spk_suffix}\n"' \

@@ -1,12 +1,12 @@
-# To be sourced. Is it done? The answer is cascade_asr.recipe's; see there what counts.
+# To be sourced. Is it done? The answer comes from cascade_asr.recipe; see there what counts.
 #
-#   must_be_done STAGE       for a stage of the recipe that is to be run; false where it is
-#                            done already; reason says what has changed since
-#   stage_is_done STAGE      the same question, where nothing is begun
+#   must_be_done STAGE       for a stage of the recipe that is to be run; false if it is
+#                            already done; reason says what has changed since
+#   stage_is_done STAGE      the same question, without beginning anything
 #   record_done STAGE        after the stage
 #   work_is_done FILE INPUT... and record_work FILE OUTPUT...  for a part of a stage
 #   about_recipe COMMAND...  another question that needs all options
-#   digest_of PATH           what stands for the state of a file or folder of any size
+#   digest_of PATH           a digest of the state of a file or folder of any size
 # shellcheck shell=bash disable=SC2154,SC2034 # options are declared by utils/stages.sh
 
 reason='' # why a stage runs again, for the log

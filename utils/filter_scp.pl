@@ -13,7 +13,7 @@ while (@ARGV && $ARGV[0] =~ /^-./) {
     if ($option eq '--exclude') { $exclude = 1 }
     elsif ($option eq '-f') {
         $field = shift @ARGV // '';
-        $field =~ /^[1-9]\d*$/ or die "filter_scp.pl: -f needs a number from 1 on\n";
+        $field =~ /^[1-9]\d*$/ or die "filter_scp.pl: -f needs a number of at least 1\n";
     }
     else { die "filter_scp.pl: unknown option $option; expected --exclude or -f N\n" }
 }

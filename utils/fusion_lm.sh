@@ -17,7 +17,7 @@ train_config=conf/train_lm.yaml
                        # training options
 exp=exp/lm             # where the model is put; conf/decode_lm.yaml names it
 tokens=dump/tokens     # tokens of the recogniser; others such as dump/tokens_bpe500/tokens need
-                       # an --exp of their own
+                       # their own --exp
 ngpu=                  # 0 trains on the CPU; none: on a GPU if there is one
 # end options
 
@@ -53,7 +53,7 @@ run_lm_stages() {
   for name in stage stop_stage; do
     [[ ${!name} =~ ^[0-2]$ ]] || die "--${name//_/-} ${!name}: expected a stage from 0 to 2"
   done
-  ((stage <= stop_stage)) || die "--stage $stage is behind --stop-stage $stop_stage"
+  ((stage <= stop_stage)) || die "--stage $stage comes after --stop-stage $stop_stage"
   [[ -f $train_config ]] || die "--train-config $train_config: no such file"
   tokens=${tokens%/}
   dump=$(dirname "$tokens")/lm

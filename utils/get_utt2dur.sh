@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Write utt2dur of a data folder: the seconds of each utterance.
+# Write utt2dur of a data folder: each utterance's duration in seconds.
 # Usage: utils/get_utt2dur.sh FOLDER
-# --help explains what they are taken from and gives an example.
+# --help explains what they are computed from and gives an example.
 set -euo pipefail
 
 # shellcheck source=path.sh

@@ -3,7 +3,7 @@
 # The recipe defines prepare_data (stage 0: makes data/{train,valid,test}.txt) and
 # corpus_identity (what that depends on), may change the defaults below, and calls
 #   run_stages "$@"
-# Every stage starts alone in a new shell: whatever it needs is declared up here.
+# Any stage can be started alone in a new shell: everything it needs is declared up here.
 # shellcheck shell=bash disable=SC2034 # much of this is read by utils/stages.sh
 
 train_set=train

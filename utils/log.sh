@@ -1,4 +1,4 @@
-# To be sourced. One way to log and one way to fail, for every script:
+# To be sourced. One way to log and one way to fail, for all scripts:
 #   log MESSAGE...   one line on stderr with the time and the script's name
 #   die MESSAGE...   the same, marked as an error; then exit 1
 # shellcheck shell=bash

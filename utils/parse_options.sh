@@ -1,33 +1,34 @@
 # To be sourced. Options for bash scripts: log, die and parse_options.
 #
-# A script lists its options once, in a block that is at the same time ordinary
-# bash (it sets the defaults), the help text and the list of accepted names:
+# A script lists its options once, in a block that is ordinary bash (it sets the
+# defaults), the help text and the list of accepted names at the same time:
 #
 #   # begin options
 #   # A comment in the first column is a heading in the help.
 #   stage=0                  # first stage to run
 #   speed_perturb=false      # true|false: a boolean takes nothing else
-#   cmd="run.pl --mem 4G"    # how jobs are run; a longer text goes on
+#   cmd="run.pl --mem 4G"    # how jobs are run; a longer text continues
 #                            # in indented comment lines
 #   # end options
 #   . utils/parse_options.sh
 #   parse_options "$@"
 #
 # A whole number is declared by its bounds at the beginning of its comment, `1..` or
-# `0..99:`; nothing else is taken then, but that an option without a default may be empty:
+# `0..99:`; nothing else is then accepted, except that an option without a default may be
+# empty:
 #   nj=8                     # 1.. jobs at the same time
 #
 # parse_options accepts --name VALUE and --name=VALUE with dashes or underscores
 # and assigns VALUE literally: nothing in it is ever executed or split.
 #   --help, -h     prints the script's leading comment and all options, exits 0
-#   --config FILE  reads lines `name=value` or `--name value` as data; what is
-#                  given on the command line wins over the file
+#   --config FILE  reads lines `name=value` or `--name value` as data; the
+#                  command line takes precedence over the file
 # An unknown option, a missing value and a stray argument are errors.
 #
 # What a script may set before the call:
 #   option_files=(FILE...)   files whose option blocks count (default: the script)
-#   positional_usage=TEXT    arguments that are no options are welcome; they are
-#                            then found in the array `arguments`
+#   positional_usage=TEXT    arguments that are not options are accepted and put
+#                            into the array `arguments`
 #
 # A script that does not call parse_options sources this file as Kaldi's scripts do:
 #
@@ -35,9 +36,9 @@
 #   . utils/parse_options.sh
 #
 # Every variable that is set by then is an option. Options end at the first word that is
-# none, which begins "$@" afterwards; --help prints $help_message.
+# not an option, which then begins "$@"; --help prints $help_message.
 #
-# Every variable here begins with _option, so that none can hide a script's own.
+# Every variable here begins with _option, so that none can hide one of the script's.
 # shellcheck shell=bash
 
 # shellcheck source=utils/log.sh
@@ -46,7 +47,7 @@
 declare -a _option_names=() _option_layout=()
 declare -A _option_help=() _option_boolean=() _option_default=() _option_bounds=()
 _option_largest=4294967295 # where no upper bound is declared
-# The value of a block's line, with its quotes, then its comment.
+# The value in a line of a block, with its quotes, then its comment.
 _option_line='^([A-Za-z][A-Za-z0-9_]*)=(("[^"]*"|'\''[^'\'']*'\''|[^"'\''#[:space:]]|[[:space:]]+[^#[:space:]])*)[[:space:]]*(#[[:space:]]*(.*))?$'
 
 # Read one file's option blocks into _option_names, _option_help and _option_layout.
@@ -78,7 +79,7 @@ _option_read_block() {
 }
 
 # _option_declare NAME TEXT HELP WHERE: the default shown is the variable's value
-# when it is set, else the text in the block. In two blocks, the first one counts.
+# if it is set, else the text in the block. Of two blocks, the first one counts.
 _option_declare() {
   [[ $1 != config && $1 != help ]] || die "$4: the option --$1 is taken by parse_options"
   [[ -z ${_option_default[$1]+set} ]] || return 0
@@ -112,7 +113,7 @@ _option_print_help() {
     esac
   done
   printf '\nCommon options:\n'
-  printf '  --%-24s %s\n' config "file of 'name=value' lines; the command line wins over it" \
+  printf '  --%-24s %s\n' config "file of 'name=value' lines; the command line takes precedence" \
     help "print this text and exit"
 }
 
@@ -151,7 +152,7 @@ _option_check_bounds() {
 }
 
 # Apply a file of `name=value`, `--name=value` and `--name value` lines as data.
-# A value may stand in quotes, which are removed; otherwise ' #' starts a comment.
+# A value may be quoted, and the quotes are removed; otherwise ' #' starts a comment.
 _option_read_config() {
   local _option_text _option_number=0 _option_key _option_value _option_where
   [[ -f $1 && -r $1 ]] || die "option --config: cannot read the file '$1'"
@@ -229,12 +230,12 @@ parse_options() {
   done
 }
 
-# Whether the script that sources this file leaves the parsing to it, as Kaldi's do.
+# Whether the script that sources this file leaves parsing to it, as Kaldi's scripts do.
 _option_is_kaldi_script() {
   [[ -f $1 ]] && ! grep -Eq '^[^#]*\bparse_options([^.A-Za-z_]|$)' "$1"
 }
 
-# Parse as Kaldi does; sets _option_taken to how many words were options.
+# Parse as Kaldi does; set _option_taken to the number of words that were options.
 _option_parse_kaldi() {
   local _option_given _option_key _option_value _option_index
   local -a _option_words=("$@") _option_keys=() _option_values=()
@@ -243,7 +244,7 @@ _option_parse_kaldi() {
     _option_given=${_option_words[_option_taken]}
     case $_option_given in
       --help | -h)
-        # Escapes such as \n count, as in Kaldi's.
+        # Escapes such as \n are interpreted, as by Kaldi.
         if [[ -n ${help_message-} ]]; then printf '%b\n' "$help_message"; else
           sed -n '/^#!/d; /^# shellcheck /d; /^#/!q; s/^# \{0,1\}//; p' "$0"
         fi

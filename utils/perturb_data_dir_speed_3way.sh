@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a data folder of another one at the speeds 0.9, 1.0 and 1.1.
+# Make a data folder from another one, at speeds 0.9, 1.0 and 1.1.
 # Usage: utils/perturb_data_dir_speed_3way.sh [options] SOURCE DESTINATION
 #  e.g.: utils/perturb_data_dir_speed_3way.sh data/train data/train_sp
 # Features are left out; the copies' ids begin with sp0.9- and sp1.1-.

@@ -6,22 +6,22 @@
 #        run.pl exp/log/count.log 'gzip -dc text.gz | wc -l'
 #
 # JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command that is
-# one single word is run by bash, with pipefail. So is one with operators among its words,
-# as Kaldi's scripts write it: \| \|\| \&\& \; \& ( ) { } ! and redirections such as \>
+# a single word is run by bash, with pipefail. So is one with operators among its words, as
+# Kaldi's scripts write them: \| \|\| \&\& \; \& ( ) { } ! and redirections such as \>
 # FILE or 2\>\&1, and VAR=value before a command. All other words reach the command as they
-# are: $HOME, * and quotes in them are not expanded, and operators inside them are none.
+# are: $HOME, * and quotes in them are not expanded, and operators inside them do not count.
 #
 # Options, the same for every runner:
 #   --max-jobs-run N   most jobs at a time (default: processors / num-threads)
 #   --num-threads N    processors that one job uses (default: 1)
-#   --show 1           show what jobs print as well as logging it
-#   --mem, --gpu, --time, --config VALUE   for clusters; without effect here
-#   -tc N, -pe NAME N  --max-jobs-run, --num-threads, as Grid Engine has them; -l VALUE
+#   --show 1           also show what jobs print, besides logging it
+#   --mem, --gpu, --time, --config VALUE   for clusters; no effect here
+#   -tc N, -pe NAME N  --max-jobs-run, --num-threads in Grid Engine's form; -l VALUE
 #                      (mem_free, gpu), -q NAME, -sync y and -V are accepted too
 #
 # LOG begins with the command, the host and the time and ends with the exit status;
-# its folder is made. Exit status: 0 when all jobs succeeded, else 1; on Ctrl-C or
-# TERM all jobs are ended, with everything they started, and it is 128 + the signal.
+# its folder is created. Exit status: 0 if all jobs succeeded, else 1; on Ctrl-C or TERM
+# all jobs are killed, with everything they started, and it is 128 + the signal.
 
 use strict;
 use warnings;
@@ -54,7 +54,7 @@ sub set_option {
 
 sub timestamp { return strftime('%Y-%m-%d %H:%M:%S', localtime) }
 
-# Start one job in a process group of its own; returns what is known about it.
+# Start one job in its own process group; returns what is known about it.
 # Dies with a message when it cannot.
 sub start_job {
     my ($number) = @_;
@@ -105,7 +105,7 @@ sub finish_job {
     return $status;
 }
 
-# End all jobs with everything they started, then exit.
+# Kill all jobs with everything they started, then exit.
 sub stop_jobs {
     my ($running, $reason, $exit_status) = @_;
     print STDERR "run.pl: $reason; ending ", scalar(keys %$running), " running job(s)\n";
@@ -114,7 +114,7 @@ sub stop_jobs {
     my %group = %$running;
     while (%group && time < $deadline) {
         reap(\%group, sub { });
-        # A leader that is gone may leave members of its group behind.
+        # A leader that has exited may leave members of its group behind.
         delete @group{ grep { !kill(0, -$_) } keys %group };
         select undef, undef, undef, 0.02;
     }
@@ -158,7 +158,7 @@ sub run_jobs {
     return sort { $a->{number} <=> $b->{number} } @failed;
 }
 
-# Which jobs failed, in words.
+# The failed jobs in words.
 sub failures {
     my ($count, @failed) = @_;
     return 'the command failed' if $count == 1;

@@ -3,14 +3,14 @@
 # Usage: utils/setup_env.sh [options]
 #  e.g.: utils/setup_env.sh --tests true
 #
-# run.sh and tests/run.sh call this; once everything is there it only looks, and
+# run.sh and tests/run.sh call this; once everything is installed it only checks, and
 # it may be interrupted at any time and started again. Three variables override it:
 #   CASCADE_ASR_PYTHON   the Python 3.11 or 3.12 to use
 #   CASCADE_ASR_TORCH    pip's requirement for torch, for example torch==2.11.0;
-#                        otherwise it is the CUDA build where there is an NVIDIA
+#                        otherwise it is the CUDA build if there is an NVIDIA
 #                        GPU, and else the CPU build, which is 5 GB smaller
-#   CASCADE_ASR_ENV      an existing environment to be used instead of .venv: it is
-#                        checked and never changed, as is a .venv that is a link
+#   CASCADE_ASR_ENV      an existing environment to be used instead of .venv: like
+#                        a .venv that is a link, it is checked and never changed
 set -euo pipefail
 
 # begin options
@@ -33,12 +33,12 @@ requirements=$root/conf/requirements.txt
 tests_requirements=$root/tests/requirements.txt
 checked=$root/.checked_environment        # one of somebody else's that was found complete
 
-# What users set for other projects of theirs.
+# Variables that users may have set for other projects.
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV PIP_DRY_RUN
 unset PYTHONHOME PYTHONOPTIMIZE PYTHONIOENCODING
 export PYTHONUTF8=1
 
-# Tools are Debian packages; all but sctk hold a command of their own name.
+# Tools are Debian packages; all except sctk contain a command of the same name.
 needed_tools=(sox)
 useful_tools=(ffmpeg espeak-ng flite)
 useful_for="ffmpeg reads compressed sphere audio, espeak-ng and flite speak a corpus without a network"
@@ -73,7 +73,7 @@ main() {
   log "set-up is complete"
 }
 
-# Let a second set-up of this clone wait for the first one to end.
+# Make a second set-up of this clone wait for the first one to end.
 lock() {
   exec 9<"$root"
   flock --nonblock 9 || {
@@ -88,8 +88,8 @@ is_of_others() { [[ -n ${CASCADE_ASR_ENV-} || -L $environment ]]; }
 check_of_others() {
   local now packages missing whose="$environment is a link"
   if [[ -n ${CASCADE_ASR_ENV-} ]]; then whose="CASCADE_ASR_ENV names $environment"; fi
-  [[ $rebuild == false ]] || die "$whose: it is used as it is, --rebuild is for a .venv made here"
-  [[ -x $python ]] || die "$whose: there is no bin/python in it"
+  [[ $rebuild == false ]] || die "$whose: it is used as it is; --rebuild is for a .venv made here"
+  [[ -x $python ]] || die "$whose: it has no bin/python"
   [[ $(python_version "$python") =~ ^3\.1[12]$ ]] ||
     die "$whose: its Python is $(python_version "$python"), not 3.11 or 3.12"
   local -a lists=("$requirements")
@@ -133,7 +133,7 @@ print(*missing, sep=", ")' "$@"
 
 checksum() { sha256sum <"$1" | cut -d ' ' -f 1; }
 
-# A torch chosen by hand stays until another one is asked for.
+# A torch chosen by hand is kept until another one is asked for.
 chosen_torch() {
   if [[ -n ${CASCADE_ASR_TORCH-} ]]; then
     printf '%s' "$CASCADE_ASR_TORCH"
@@ -165,7 +165,7 @@ is_complete() {
   base_is_complete && { [[ $tests == false ]] || tests_are_complete; }
 }
 
-# Print `sudo -n`, or nothing for root; fail where neither may install packages.
+# Print `sudo -n`, or nothing for root; fail if neither may install packages.
 administrator() {
   command -v apt-get >/dev/null || return 1
   if ((EUID == 0)); then
@@ -174,7 +174,7 @@ administrator() {
   sudo -n true 2>/dev/null && printf 'sudo -n'
 }
 
-# apt_install PACKAGE...: all together, or else each one that can be had.
+# apt_install PACKAGE...: all together, or else each one that is available.
 apt_install() {
   local become package
   become=$(administrator) || return 1
@@ -192,7 +192,7 @@ apt_install() {
   } </dev/null >/dev/null 2>&1
 }
 
-# Chromium opens the report in tests; its driver's command is not named as its package.
+# Chromium opens the report in tests; its driver's command is named differently from its package.
 install_browser() {
   [[ $(missing_of chromium chromedriver) ]] || return 0
   apt_install chromium chromium-driver || true
@@ -248,7 +248,7 @@ find_python() {
     "(sudo apt-get install python3 python3-venv) or name it: CASCADE_ASR_PYTHON=/path/to/python3.11"
 }
 
-# An empty virtual environment, with pip. Debian keeps venv in a package of its own.
+# An empty virtual environment, with pip. Debian has venv in a separate package.
 make_environment() {
   local package
   if ! "$base_python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -260,7 +260,7 @@ make_environment() {
   if [[ -e $environment && ! -f $state ]]; then
     die "$environment was not made by this script; move it away"
   fi
-  # By renaming, so that .venv has its state file at any moment.
+  # By renaming, so that .venv has its state file at all times.
   rm -rf "$environment.new" "$environment.old"
   mkdir "$environment.new"
   echo building >"$environment.new/${state##*/}"
@@ -284,7 +284,7 @@ run_logged() {
 
 stop() {
   [[ -z $child ]] || kill "$child" 2>/dev/null || true
-  log "interrupted; start it again to go on"
+  log "interrupted; start it again to continue"
   exit 130
 }
 trap stop INT TERM HUP
@@ -303,8 +303,8 @@ has_gpu() {
   command -v nvidia-smi >/dev/null && [[ $(nvidia-smi -L 2>/dev/null) == *GPU* ]]
 }
 
-# install_torch CHOSEN: torch comes first and by itself, because its CPU build is not
-# in every package index and pip must not take the CUDA build where there is no GPU.
+# install_torch CHOSEN: torch is installed first and separately, because its CPU build is
+# not in every package index and pip must not install the CUDA build without a GPU.
 install_torch() {
   local chosen=$1 cpu=torch==$torch_version+cpu
   if [[ -n $chosen ]]; then
@@ -324,7 +324,7 @@ CASCADE_ASR_TORCH=torch==$torch_version $0)"
   fi
 }
 
-# Our commands and the modules that they import late must load before set-up is complete.
+# Our commands, and the modules that they import late, must load before set-up is complete.
 modules=(
   cascade_asr.cli.{fbank,dump,tokens,training,decode,join_decoding,report,score}
   espnet2.text.sentencepiece_tokenizer espnet2.torch_utils.initialize
@@ -355,7 +355,7 @@ build_environment() {
   mv "$state.tmp" "$state"
 }
 
-# A folder of PYTHONPATH comes before Python's own library, always.
+# Folders in PYTHONPATH always come before Python's own library.
 check_python_path() {
   local folder module
   local -a folders

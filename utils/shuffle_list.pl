@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Put lines into an order at random, the same on every machine for the same seed.
+# Put lines into a random order, which is the same on every machine for the same seed.
 # Usage: shuffle_list.pl [--srand SEED] [TABLE] > SHUFFLED    (or from stdin)
 #  e.g.: shuffle_list.pl --srand 777 data/train/utt2spk | head -100
 #   --srand SEED   a number (default: 0); --srand=SEED too

@@ -6,21 +6,21 @@
 #        slurm.pl --time 2:00:00 exp/log/count.log 'gzip -dc text.gz | wc -l'
 #
 # JOB (any word) is replaced by the job's number in LOG and in COMMAND. A command that is
-# one single word is run by bash, with pipefail. So is one with operators among its words,
-# as Kaldi's scripts write it: \| \|\| \&\& \; \& ( ) { } ! and redirections such as \>
+# a single word is run by bash, with pipefail. So is one with operators among its words, as
+# Kaldi's scripts write them: \| \|\| \&\& \; \& ( ) { } ! and redirections such as \>
 # FILE or 2\>\&1, and VAR=value before a command. All other words reach the command as they
-# are: $HOME, * and quotes in them are not expanded, and operators inside them are none.
+# are: $HOME, * and quotes in them are not expanded, and operators inside them do not count.
 #
 # Options:
 #   --max-jobs-run N   most jobs at a time (default: as many as the cluster takes)
 #   --config FILE      how options become those of sbatch (default: conf/slurm.conf
 #                      here, else that of this toolkit); see there
 #   --mem, --time, --num-threads, --gpu, ... VALUE   as that file describes them
-#   -tc N, -pe NAME N  --max-jobs-run, --num-threads, as Grid Engine has them; -l VALUE
+#   -tc N, -pe NAME N  --max-jobs-run, --num-threads in Grid Engine's form; -l VALUE
 #                      (mem_free, gpu), -q NAME, -sync y and -V are accepted too
 #
 # All jobs are one array. LOG begins with the command, the host and the time and ends
-# with the exit status; its folder is made. Exit status: 0 when all jobs succeeded,
+# with the exit status; its folder is created. Exit status: 0 if all jobs succeeded,
 # else 1, with the cause (time limit, memory, cancelled, node lost) of each failure;
 # on Ctrl-C or TERM the array is cancelled, and it is 128 + the signal.
 
@@ -36,10 +36,10 @@ use Time::HiRes qw(time sleep);
 use lib $FindBin::RealBin;
 use RunnerCommandLine;
 
-my $ASK_EVERY_S    = 5;     # between two questions to the controller
-my $FILE_DELAY_S   = 20;    # until a network file system shows what a job has written
-my $FIND_FOR_S     = 120;   # how long a job is looked for that sbatch may have submitted
-my $ANSWERS_TO_BELIEVE = 7; # that there is no such job
+my $ASK_EVERY_S    = 5;     # between two queries to the controller
+my $FILE_DELAY_S   = 20;    # for a network file system to show what a job has written
+my $FIND_FOR_S     = 120;   # how long to look for a job that sbatch may have submitted
+my $ANSWERS_TO_BELIEVE = 7; # answers needed to believe that there is no such job
 my %STOP_SIGNALS   = (HUP => 1, INT => 2, TERM => 15);
 my %ALIVE = map { $_ => 1 } qw(PENDING RUNNING COMPLETING CONFIGURING SUSPENDED REQUEUED
     REQUEUE_HOLD REQUEUE_FED RESIZING STAGE_OUT SIGNALING SPECIAL_EXIT STOPPED);
@@ -53,7 +53,7 @@ my %CAUSE = (
     BOOT_FAIL     => 'its node did not boot',
 );
 
-# Variables of the job that this script runs in would contradict the options of ours.
+# Variables of the job that this script runs in would contradict our job's options.
 delete @ENV{grep {
     /^(?:SLURM|SLURMD|SBATCH|SRUN|SALLOC|PMI|PMIX|PMI2)_/
         && !/^SLURM_(?:CONF|CONF_SERVER|JWT|CLUSTERS|TIME_FORMAT)$/
@@ -75,7 +75,7 @@ sub set_option {
     else                      { $option{ $name =~ tr/-/_/r } = $value }
 }
 
-# The words that submit, from the configuration and the options.
+# The words of the submit command, from the configuration and the options.
 sub submission_words {
     my $shipped = "$FindBin::RealBin/../conf/slurm.conf";
     $config_file //= -f 'conf/slurm.conf' ? 'conf/slurm.conf' : $shipped;
@@ -113,7 +113,7 @@ sub make_run_folder {
     return abs_path($folder);
 }
 
-# Old logs would be appended to; a log without a folder loses its job.
+# Jobs would append to old logs, and fail if the log's folder is missing.
 sub prepare_logs {
     for my $number (@_) {
         my $log = substituted($ARGV[0], $number);
@@ -154,7 +154,7 @@ END
 }
 
 # Run a command; returns its exit status and its output, stderr included. Ctrl-C
-# does not reach it: a submission must not be torn in two.
+# does not reach it: a submission must not be interrupted.
 sub capture {
     my @command = @_;
     my $process = open my $output, '-|';
@@ -174,7 +174,7 @@ sub capture {
 }
 
 # Submit; returns the job's id. sbatch may report a failure although the controller
-# has taken the job: then it is found by its name.
+# has accepted the job, which is then found by its name.
 sub submit {
     my ($name, $folder, @words) = @_;
     my $path = $ARGV[0] =~ m{^/} ? $ARGV[0] : getcwd() . "/$ARGV[0]";
@@ -193,14 +193,14 @@ sub submit {
     while (time < $deadline && !$stop_signal) {
         my ($failed, $ids) = capture('squeue', '-h', '-t', 'all', '-o', '%F', "--name=$name");
         return $1 if !$failed && $ids =~ /^(\d+)$/m;
-        # A controller that wakes up answers before it has worked through its mail.
+        # A recovering controller answers before it has processed its queued requests.
         fail("cannot submit: $text") if !$failed && ++$answers > $ANSWERS_TO_BELIEVE;
         sleep 2;
     }
     fail("the controller does not answer; cancel with: scancel --name=$name");
 }
 
-# States of the jobs that have not been collected, by number; undef if it cannot be told.
+# States of the jobs that have not been collected, by number; undef if unknown.
 sub job_states {
     my ($id) = @_;
     my ($failed, $text) = capture('squeue', '-h', '-r', '-t', 'all', '-j', $id, '-o', '%K %T');
@@ -211,7 +211,7 @@ sub job_states {
     return \%state;
 }
 
-# Exit status and cause of a job that ended badly, from Slurm and from its log.
+# Exit status and cause of a failed job, from Slurm and from its log.
 sub diagnosis {
     my ($id, $number, $code) = @_;
     my $job = defined $job_name ? "${id}_$number" : $id;
@@ -240,7 +240,7 @@ sub stop_jobs {
     exit 128 + $STOP_SIGNALS{$stop_signal};
 }
 
-# Exit statuses that jobs have left, by number.
+# Exit statuses that jobs have written, by number.
 sub read_statuses {
     my ($folder) = @_;
     my %status;
@@ -291,7 +291,7 @@ sub wait_for {
     return sort { $a->[0] <=> $b->[0] } @failed;
 }
 
-# A job that could not write its own end: its log gets one.
+# Complete the log of a job that could not record its own end.
 sub end_of_lost {
     my ($id, $number) = @_;
     my ($code, $cause) = diagnosis($id, $number);
@@ -302,7 +302,7 @@ sub end_of_lost {
     return ($code, $cause);
 }
 
-# Which jobs failed and why, in words.
+# The failed jobs and why they failed, in words.
 sub failures {
     my ($count, @failed) = @_;
     my %numbers_of;

@@ -1,11 +1,11 @@
 #!/usr/bin/env perl
-# Divide a table into parts of consecutive lines, as equal as can be.
+# Divide a table into parts of consecutive lines, as equal as possible.
 # Usage: split_scp.pl [--utt2spk=FILE] TABLE PART...
 #        split_scp.pl [--utt2spk=FILE] [--one-based] -j JOBS JOB TABLE [PART]
 #  e.g.: split_scp.pl --utt2spk=data/train/utt2spk data/train/wav.scp wav.1.scp wav.2.scp
 #        split_scp.pl --one-based -j 4 1 data/train/wav.scp > wav.1.scp
 #   --utt2spk=FILE   keep the utterances of a speaker together
-#   -j JOBS JOB      write only part JOB of JOBS (to stdout where no PART is named)
+#   -j JOBS JOB      write only part JOB of JOBS (to stdout if no PART is named)
 #   --one-based      JOB counts from 1 instead of from 0
 # A file - is stdin or stdout. No part is ever empty: too many parts are an error.
 use strict;
@@ -29,7 +29,7 @@ while (@ARGV && $ARGV[0] =~ /^-./) {
     elsif ($option eq '--one-based')        { $one_based = 1 }
     elsif ($option eq '-j') {
         ($jobs, $job) = splice @ARGV, 0, 2;
-        fail('-j needs the number of jobs and that of this job')
+        fail('-j needs the number of jobs and the number of this job')
             if !defined $job || $jobs !~ /^[1-9]\d{0,8}$/ || $job !~ /^\d{1,9}$/;
     }
     else { fail("unknown option $option; see split_scp.pl --help") }
@@ -55,7 +55,7 @@ sub lines_of {
     return @lines;
 }
 
-# What must stay together: single lines, or the lines of each speaker.
+# Groups that must stay together: single lines, or the lines of each speaker.
 sub groups_of {
     my @lines = @_;
     return map { [$_] } @lines if !defined $table_of_speakers;
@@ -76,7 +76,7 @@ sub groups_of {
     return map { $group{$_} } @order;
 }
 
-# Single lines: sizes differ by one at most, the first parts are the longer ones. Speakers:
+# Single lines: sizes differ by at most one, and the first parts are the longer ones. Speakers:
 # each part ends where the sum of lines is nearest to its share.
 sub divided {
     my ($count, @groups) = @_;

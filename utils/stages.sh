@@ -1,12 +1,12 @@
-# To be sourced by what a kind of recipe is made of, such as utils/asr.sh: the options
-# and the order of stages that recipes of every kind share. Who sources this
+# To be sourced by the file of a kind of recipe, such as utils/asr.sh: the options
+# and the order of stages that recipes of every kind share. The file that sources this
 # defines
 #   stage_0, stage_1, stage_2, stage_5, stage_6    what these stages do
 #   corpus_identity        fills the array inputs with what stage 0 reads: NAME=VALUE, @FILE or
-#                          %TREE; what other stages read and leave is in
+#                          %TREE; what other stages read and write is in
 #                          cascade_asr/recipe/files_of_stages.py
-#   require_training_data  dies where stage 2 has not been run
-#   check_kind_options     dies where an option of its own is wrong
+#   require_training_data  dies if stage 2 has not been run
+#   check_kind_options     dies if one of the kind's own options is wrong
 #   declare_kind_paths     names all sets, before any stage
 #   stage_names            an array of seven names
 # and sets kind_file to its own path.
@@ -119,10 +119,10 @@ read_options() {
   declare_paths
 }
 
-# Archives are named by their absolute paths, in tables of lines, and braces are expanded there.
+# Tables name archives by their absolute paths, in which braces are expanded.
 check_folder() {
   case $PWD in
-    *[{}]*) die "the folder $PWD has a brace in its name, at which names of archives are expanded; rename it" ;;
+    *[{}]*) die "the folder $PWD has a brace in its name, which would be expanded in names of archives; rename it" ;;
     *[[:cntrl:]]*) die "the folder $(printf '%q' "$PWD") has a control character in its name; rename it" ;;
   esac
 }
@@ -132,7 +132,7 @@ check_stage_options() {
   for name in stage stop_stage; do
     [[ ${!name} =~ ^[0-6]$ ]] || die "--${name//_/-} ${!name}: expected a stage from 0 to 6"
   done
-  ((stage <= stop_stage)) || die "--stage $stage is behind --stop-stage $stop_stage"
+  ((stage <= stop_stage)) || die "--stage $stage comes after --stop-stage $stop_stage"
   ((nodes == 1)) || [[ $cmd == slurm ]] ||
     die "--nodes $nodes needs --cmd slurm: nothing else would start the other machines' processes"
   [[ $seeds =~ ^((0|[1-9][0-9]{0,8})(,(0|[1-9][0-9]{0,8}))*)?$ ]] || die "--seeds $seeds: expected numbers such as 1,2,3"
@@ -150,7 +150,7 @@ check_stage_options() {
   check_kind_options
 }
 
-# Everything that a stage reads or writes is named here, before any stage.
+# Everything that a stage reads or writes is named here, before any stage runs.
 declare_paths() {
   nj=${nj:-$(nproc)}
   declare_kind_paths
@@ -162,7 +162,7 @@ declare_paths() {
   use_experiment "${all_seeds[0]:-$seed}"
 }
 
-# use_experiment SEED: exp/TAG, or exp/TAG_seedN where --seeds names several
+# use_experiment SEED: exp/TAG, or exp/TAG_seedN if --seeds names several
 use_experiment() {
   seed=$1
   exp=exp/$tag${seeds:+_seed$seed}

@@ -1,10 +1,10 @@
 #!/usr/bin/env perl
-# Choose some lines of a table, spread evenly over it.
+# Choose some lines of a table, evenly spread.
 # Usage: subset_scp.pl [--quiet] [--first|--last] NUMBER [TABLE] > PART    (or from stdin)
 #  e.g.: subset_scp.pl 100 data/train/wav.scp > hundred.scp
 #   --first   the first lines instead
 #   --last    the last lines instead
-#   --quiet   a table that has too few lines is taken whole, without an error
+#   --quiet   take all lines of a table that has too few, without an error
 use strict;
 use warnings;
 
@@ -41,8 +41,8 @@ if ($number > @lines) {
     $number = @lines;
 }
 
-# As Kaldi chooses: a stretch is halved, and so is the number of its lines that are wanted;
-# where one of them is odd, the second half gets more.
+# Choose as Kaldi does: a stretch is halved, and so is the wanted number of its lines;
+# if one of them is odd, the second half gets more.
 sub spread {
     my @open = ([ 0, scalar @lines, $number ]);
     my @chosen;

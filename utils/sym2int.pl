@@ -4,8 +4,8 @@
 #  e.g.: sym2int.pl --map-oov '<unk>' -f 2- words.txt data/train/text > text.int
 # A line of SYMBOLS is a word and its number.
 #   -f FIELDS        only these words of a line: 2, 2-4, 2- or -4 (default: all)
-#   --map-oov WORD   a word that has no number gets that of WORD, or WORD if it is a number;
-#                    it is an error otherwise
+#   --map-oov WORD   a word without a number gets that of WORD, or WORD itself if it is a
+#                    number; otherwise it is an error
 use strict;
 use warnings;
 use FindBin;

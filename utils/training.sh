@@ -4,7 +4,7 @@
 
 detached=false # training goes on in jobs without this terminal
 
-# with_task_options COMMAND...: run it with what says what is trained, and on which data
+# with_task_options COMMAND...: run it with the options that say what is trained, on which data
 with_task_options() {
   "$@" ${task:+--task "$task"} --exp "$exp" --dump "$dump" \
     --train-set "$train_set" --dev-set "$dev_set" --train-config "$train_config" \
@@ -12,7 +12,7 @@ with_task_options() {
     ${seed:+--seed "$seed"}
 }
 
-# with_training_options COMMAND...: and on what
+# with_training_options COMMAND...: also with those that say on which devices
 with_training_options() {
   with_task_options "$@" ${ngpu:+--ngpu "$ngpu"} --processes "$processes" --nodes "$nodes"
 }
@@ -49,8 +49,8 @@ train() {
 }
 
 # train_at_once STAGE: the trainings of all seeds, full ones for stage 3, the cascade and
-# each control for stage 4, at most $train_jobs at the same time. What they leave is found
-# by the stage itself, which goes on from there.
+# each control for stage 4, at most $train_jobs at the same time. The stage itself finds what
+# they have done, and continues from there.
 train_at_once() {
   if ((train_jobs == 1)) || all_are_done "$1"; then return 0; fi
   stage_number=$1
@@ -85,8 +85,8 @@ all_are_done() {
   done
 }
 
-# write_training BRANCH: a script that trains it, or full training where none is named; it
-# can be started by hand too
+# write_training BRANCH: write a script that trains it, or full training if none is named; it
+# can also be started by hand
 write_training() {
   local -a words=(full)
   local threads=$(($(nproc) / train_jobs))

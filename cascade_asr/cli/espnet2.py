@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     into.add_argument("--model-config", type=Path, required=True, help="its config.yaml")
     into.add_argument("--weights", type=Path, required=True, help="its .pth file")
     into.add_argument("--ngpu", type=int, choices=(0, 1), help="evaluate on a GPU, or on the CPU; "
-                      "default: on a GPU where there is one")  # fmt: skip
+                      "default: on a GPU if there is one")  # fmt: skip
     add_task_arguments(into, train_config_required=False)
     options = commands.add_parser("features", help="print the fbank options of a model that reads waveforms")
     options.add_argument("model_config", type=Path, help="its config.yaml")

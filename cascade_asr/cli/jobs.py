@@ -128,7 +128,7 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
         return follow_until_end(experiment, folders)
     print(
         f"the jobs go on without this terminal; python -m cascade_asr.cli.jobs status "
-        f"--exp {experiment} tells how they stand",
+        f"--exp {experiment} shows their state",
         file=sys.stderr,
     )
     return 0

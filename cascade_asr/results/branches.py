@@ -78,7 +78,7 @@ class ExperimentResult:
     Attributes:
         directory: ``exp/TAG``.
         metric, mode: the dev metric used for model selection; ``min`` or ``max``.
-        full: full training alone.
+        full: full training by itself.
         branches: the cascade first, then the controls.
     """
 
@@ -181,7 +181,7 @@ def time_notes(results: Sequence[ExperimentResult]) -> list[str]:
     if disturbed:
         named = list(disturbed)
         if len(named) > MOST_NAMED:
-            more = f"{len(named) - MOST_NAMED} more, which report.json names"
+            more = f"{len(named) - MOST_NAMED} more, listed in report.json"
             named = [*named[:MOST_NAMED], more]
         notes.append(
             f"* not the time of one undisturbed run: {', '.join(named)}. Work repeated after a "

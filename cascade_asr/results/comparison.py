@@ -164,7 +164,7 @@ def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
     ]
     if not names:
         tested = "; ".join(f"{each.name}: {', '.join(each.tests)}" for each in systems)
-        raise DataError(f"no set that all were tested on: {tested}")
+        raise DataError(f"there is no set that all were tested on: {tested}")
     return names
 
 
@@ -260,7 +260,7 @@ def _texts(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
                 f"{nats / math.log(2):+.4f} bits a token"
             )
     header = [*_FIRST, *(f"{name} perplexity" for name in names), *_LAST]
-    notes = ["no test of significance: only totals are recorded, and one text is one sample"]
+    notes = ["no significance test: only totals are recorded, and one text is one sample"]
     return ComparedSystems([each.name for each in systems], header, rows, sentences, notes)
 
 

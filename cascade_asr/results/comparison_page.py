@@ -25,7 +25,7 @@ def comparison_text(compared: ComparedSystems) -> str:
     if compared.notes:
         parts.append("\n".join(f"Note: {each}." for each in compared.notes))
     if compared.changes:
-        parts += ["What differs in how they were made:",
+        parts += ["Options that differ:",
                   table(["option", *compared.names], compared.changes)]  # fmt: skip
     else:
         parts.append("Their recorded options do not differ.")
@@ -58,6 +58,6 @@ def comparison_page(compared: ComparedSystems) -> str:
         f"<section><h2>Results</h2>{html_table(compared.header, rows)}</section>"
         '<section class="key">'
         + "".join(f"<p>{escape(each)}</p>" for each in compared.sentences)
-        + f"{remark}</section><section><h2>What differs in how they were made</h2>{differences}"
+        + f"{remark}</section><section><h2>Options that differ</h2>{differences}"
         f"</section></main><script>{SCRIPT}</script></body></html>\n"
     )

@@ -18,7 +18,7 @@ from cascade_asr.results.convergence import convergence_sentences
 from cascade_asr.results.measures import is_less_better, shown
 
 NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
-EQUAL = 0.05  # relative difference of updates and of frames up to which compute is equal
+EQUAL = 0.05  # relative difference in updates and frames up to which compute counts as equal
 
 
 def headline(results: Sequence[ExperimentResult]) -> str:

@@ -143,7 +143,7 @@ def _of_trainings(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def html_table(header: list[str], rows: list[tuple[str, list[str]]], kind: str = "") -> str:
-    """A table; each row is (CSS class, cells of escaped HTML)."""
+    """An HTML table; each row is (CSS class, cells of escaped HTML)."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
         f'<tr class="{mark}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -26,7 +26,7 @@ class PairedTest:
     Attributes:
         branch, metric: what is compared; metric None is the dev metric.
         difference: mean of cascade minus branch.
-        low, high: its 95 % interval by Student's t.
+        low, high: its 95 % interval, by Student's t.
         p: two-sided p-value of the paired t-test; NaN with fewer than two seeds or
             no variance.
     """

@@ -143,7 +143,7 @@ def is_running(training: TrainingFolder) -> bool:
 
 
 def lock_of(training: Path) -> Path:
-    """The lock that a process holds while it writes into a training's folder."""
+    """The lock that a process holds while it writes to a training's folder."""
     return training.with_name(f".{training.name}.lock")
 
 

@@ -64,7 +64,7 @@ def linear_cka(first: torch.Tensor | None, second: torch.Tensor | None) -> float
 
     Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
     with the unbiased estimate of HSIC: unlike the plain one, it is about 0 for
-    representations that have nothing in common, however wide they are. 1 is the same up
+    representations that have nothing in common, however wide they are. 1 means equal up
     to rotation and scale.
     """
     if first is None or second is None or first.shape != second.shape:

@@ -50,7 +50,7 @@ class SpeechModels:
         self._drawn = manifest.select(spread(manifest, drawn, samples))
         self._compared = manifest.select(spread(manifest, usable, OUTPUT_UTTERANCES))
         self._dimension = feature_dimension(manifest)
-        self._config = TrainConfig()  # of the model that was loaded last
+        self._config = TrainConfig()  # configuration of the model loaded last
         self.items = [f"{len(self._compared)} utterances of {dev.name}"]
 
     def load(self, training: str) -> ASRModel:

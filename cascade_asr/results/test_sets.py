@@ -83,7 +83,7 @@ class PlainSet:
         return folded | own
 
     def report_folder(self, decoded: Path, column: str) -> Path:
-        """Where `score` leaves its word reports."""
+        """Where `score` writes its word reports."""
         return decoded / "score_wer"
 
     def _texts(self, path: Path) -> dict[str, list[str]]:
@@ -204,7 +204,7 @@ class Hub5Set:
         return {}
 
     def report_folder(self, decoded: Path, column: str) -> Path:
-        """Where `score` leaves the reports of a column."""
+        """Where `score` writes the reports of a column."""
         return decoded / "score_hub5" / self._subsets[column]
 
     def _scored(self, decoded: Path, folder: Path, warnings: list[str]) -> dict[str, ScoreResult]:

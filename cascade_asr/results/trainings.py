@@ -1,4 +1,4 @@
-"""What the trainings of an experiment left behind, for its record: lineage, layers, curves."""
+"""Lineage, layers and curves of an experiment's trainings, for its record."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_an_option_it_does_not_have_is_told(run):
         (["--max-jobs-run", "0", "x.log", "true"], "--max-jobs-run takes a positive number"),
         (["-x", "x.log", "true"], "unknown option -x"),
         (["JOB=3:1", "x.JOB.log", "true"], "empty range of jobs: JOB=3:1"),
-        (["JOB=0:2", "x.JOB.log", "true"], "JOB=0:2: the numbers of jobs begin at 1"),
+        (["JOB=0:2", "x.JOB.log", "true"], "JOB=0:2: job numbers begin at 1"),
         (["-tc", "none", "x.log", "true"], "--max-jobs-run takes a positive number"),
         (["JOB=1:2", "x.log", "true"], "would share the log x.log"),
         (["/proc/no/x.log", "true"], "cannot write the log /proc/no/x.log"),

@@ -169,7 +169,7 @@ def interrupted(clone: Path, until: str, **variables: str) -> None:
         pytest.fail("never came to: " + until + "".join(lines))
     _, rest = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "interrupted; start it again to go on" in rest
+    assert "interrupted; start it again to continue" in rest
 
 
 def test_set_up_survives_an_interruption_and_then_only_looks(clone):

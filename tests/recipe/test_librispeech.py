@@ -163,7 +163,7 @@ def test_downloads_go_on_and_are_compared_with_their_md5(tmp_path: Path, monkeyp
         def fetch() -> Path:
             return download_librispeech.download(["dev-clean-2"], tmp_path / "d", servers)
 
-        with pytest.raises(DataError, match="run again to go on from there"):
+        with pytest.raises(DataError, match="run again to resume"):
             fetch()
         with pytest.raises(DataError, match=f"that of dev-clean-2 is {part.md5}: damaged, removed"):
             fetch()

@@ -342,7 +342,7 @@ def test_strict(name: str, corpora: Corpora, tmp_path: Path):
         (["--sets", "train_dev", "--swbd", "{empty} /no/such"], "--swbd /no/such: no such folder"),
         (["--sets", "train_dev", "--swbd", "{empty}"], "{empty} has no sw0*.sph: is this LDC97S62"),
         (["--sets", "train_nodupp"], "no set 'train_nodupp'; did you mean 'train_nodup'?"),
-        (["--max-repeats", "0"], "--max-repeats 0: expected a number from 1 on"),
+        (["--max-repeats", "0"], "--max-repeats 0: expected a number of at least 1"),
         (["--sets", "train_dev", "--swbd", "{empty}", "--conv-tab", "/no/such"],
          "--conv-tab /no/such: no such file"),
     ],

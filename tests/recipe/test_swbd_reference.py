@@ -35,7 +35,7 @@ def test_its_error_rates_are_shown(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     rates = dict(re.findall(r"^(\w+) +WER +([\d.]+) \[ 0 / [1-9]", done.stdout, re.MULTILINE))
     assert rates == {"swbd": "0.0", "callhm": "0.0", "all": "0.0"}
-    assert "eval2000: the reference scored by itself; its error rates should be 0" in done.stderr
+    assert "eval2000: the reference scored against itself; its error rates should be 0" in done.stderr
     assert (recipe / "data/.stage0.done").exists()
 
 

@@ -276,7 +276,7 @@ def test_a_download_that_broke_off_goes_on(tmp_path: Path, monkeypatch: pytest.M
         fetch = functools.partial(
             download_an4.download, tmp_path / "d", (f"http://127.0.0.1:{server.server_port}/x",)
         )
-        with pytest.raises(DataError, match="run again to go on from there"):
+        with pytest.raises(DataError, match="run again to resume"):
             fetch()
         assert fetch().read_bytes() == content
         assert requests == [None, f"bytes={len(content) // 2}-"]

@@ -281,7 +281,7 @@ def test_of_many_disturbed_trainings_the_first_are_named(seeds):
             change_lineage(seed, name, resumed=1)
     (note,) = time_notes([read_experiment(each) for each in seeds])
     assert note.count("(interrupted") == 6
-    assert f", {3 * len(seeds) - 6} more, which report.json names. " in note
+    assert f", {3 * len(seeds) - 6} more, listed in report.json. " in note
 
 
 

@@ -130,7 +130,7 @@ def test_an_e_branchformer(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("model: maskctc", ":1: 'model: maskctc' is not supported: there is the hybrid"),
-        ("frontend: s3prl", ":1: 'frontend: s3prl' is not supported: networks take features"),
+        ("frontend: s3prl", ":1: 'frontend: s3prl' is not supported: networks take the features"),
         ("freeze_param: [frontend.upstream]", "a cascade freezes layers"),
         ("init_param: [a.pth]", "start a cascade from the other model"),
         ("model_conf: {interctc_weight: 0.5}", "'model_conf.interctc_weight: 0.5' is not supp"),

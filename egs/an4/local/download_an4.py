@@ -50,7 +50,7 @@ def download(downloads: Path, urls: tuple[str, ...] = an4.URLS) -> Path:
         partial.replace(archive)
         return archive
     raise DataError(
-        "AN4 could not be downloaded:\n" + "\n".join(reasons) + "\nrun again to go on from there, "
+        "AN4 could not be downloaded:\n" + "\n".join(reasons) + "\nrun again to resume, "
         "or fetch an4_sphere.tar.gz (64 MB) by hand and give it with --an4"
     )
 

@@ -66,7 +66,7 @@ def fetch_part(part: str, folder: Path, servers: Sequence[str]) -> Path:
         log.warning("%s: %s", url, reason)
         reasons.append(f"{url}: {reason}")
     raise DataError(
-        f"{part} could not be downloaded:\n" + "\n".join(reasons) + "\nrun again to go on from there, "
+        f"{part} could not be downloaded:\n" + "\n".join(reasons) + "\nrun again to resume, "
         f"or fetch {archive.name} by hand into {folder}, or give the unpacked corpus with --librispeech"
     )
 

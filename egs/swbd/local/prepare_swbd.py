@@ -285,7 +285,7 @@ def choices_of(options: argparse.Namespace) -> Choices:
     for name in ("max_repeats", "dev_utterances"):
         value = getattr(options, name)
         if value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {value}: expected a number from 1 on")
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: expected a number of at least 1")
     if options.upsample:
         require_sox()
     return Choices(
