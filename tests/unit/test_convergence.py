@@ -17,7 +17,8 @@ from cascade_asr.results.convergence import convergence_sentences, how_many_conv
 from cascade_asr.training.checks import check_training_options
 from cascade_asr.training.convergence import judge_convergence
 from cascade_asr.training.history import read_history
-from cascade_asr.training.optimization import Schedule, build_optimizer
+from cascade_asr.training.optimization import build_optimizer
+from cascade_asr.training.schedules import Schedule
 from cascade_asr.training.state import Position
 
 
