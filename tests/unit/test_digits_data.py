@@ -288,7 +288,7 @@ def test_the_real_corpus_is_the_pinned_release() -> None:
     ("name", "expected"),
     [
         ("nowhere", "no such folder or archive"),
-        ("empty", "holds no recordings"),
+        ("empty", "contains no recordings"),
         ("notes.txt", "neither a folder nor an archive"),
         ("damaged.tar.gz", "damaged or truncated archive"),
         ("damaged.zip", "damaged or truncated archive"),
@@ -322,7 +322,7 @@ def test_truncated_archive(corpus: Path, tmp_path: Path) -> None:
         (lambda path: os.truncate(path, 1544), "header says 800 samples, found 750"),
         (lambda path: os.truncate(path, 0), "not a readable wav file (the header is cut off)"),
         (lambda path: path.write_bytes(b"RIFX" * 9), "not a readable wav file (file does not"),
-        (lambda path: write_wav(path, samples=0), "holds no samples"),
+        (lambda path: write_wav(path, samples=0), "contains no samples"),
         (lambda path: write_wav(path, rate=16000), "16000 Hz, recipe expects 8000"),
         (lambda path: write_wav(path, channels=2), "2 channels of 16 bit, recipe expects 1 of 16"),
     ],
