@@ -15,7 +15,7 @@ of these advantages without the cascade, for the same planned number of updates:
                        from their current weights
 
 In both longer trainings the learning-rate schedule is stretched to their length, by
-the rules of `cascade_asr.training.optimization.stretched`. Branches planned with equal
+the rules of `cascade_asr.training.schedules.stretched`. Branches planned with equal
 updates may differ in the end (patience), so the tables compare what was measured.
 
 Full training is shared; if it is not part of a control's compute (``longer``),
@@ -38,7 +38,7 @@ from cascade_asr.cascade.options import CascadeConfig, override
 from cascade_asr.cascade.plan import LayerPlan, StagePlan, freeze_some, train_all
 from cascade_asr.networks.layer import Layer
 from cascade_asr.options.training import TrainingOptions
-from cascade_asr.training.optimization import stretched
+from cascade_asr.training.schedules import stretched
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class BranchResult:
         disturbed: trainings whose seconds are not those of one undisturbed run, and why.
         parameters: size of the network of the branch's last training; None if not recorded.
         convergence: of the selected training, from its lineage; None in older records.
+        metrics: all dev metrics of the selected training; empty for old records.
     """
 
     name: str
@@ -62,6 +63,7 @@ class BranchResult:
     disturbed: tuple[str, ...] = ()
     parameters: int | None = None
     convergence: Mapping[str, Any] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def converged(self) -> bool | None:
@@ -148,6 +150,7 @@ def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
         ),
         parameters=compute.own_parameters(records),
         convergence=records[entry["stages"].index(chosen)].get("convergence"),
+        metrics=records[entry["stages"].index(chosen)].get("metrics", {}),
     )
 
 

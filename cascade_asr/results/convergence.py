@@ -23,12 +23,13 @@ def convergence_sentences(
 
     If more training alone improves full training, a gain of the cascade says little about
     the cascade. So full training counts as converged only if ``longer``, too, gains no
-    more than the margin; this is checked if the margin refers to the metric that selects.
+    more than the margin, in the metric that the margin refers to.
 
     Args:
         verdicts: on full training, one per seed (`Convergence.record`); None in older records.
         metric: the dev metric used for selection.
-        gain_of_longer: mean gain of the control ``longer`` over it; None if it was not run.
+        gain_of_longer: mean gain of the control ``longer`` over it in the metric of the
+            verdicts; None if that is unknown.
     """
     known = [each for each in verdicts if each is not None]
     if len(known) < len(verdicts):
@@ -39,12 +40,14 @@ def convergence_sentences(
         why = f": {known[0]['reason']}" if len(known) == 1 else ""
         return [f"Full training has not converged{seeds}{why}."]
     sentence = f"Full training has converged by its own epochs{seeds}"
-    if gain_of_longer is None or any(each["metric"] != metric for each in known):
+    judged = {each["metric"] for each in known}
+    if gain_of_longer is None or len(judged) > 1:
         return [f"{sentence}."]
-    margin = max(each["margin"] for each in known)
+    judged_by, margin = judged.pop(), max(each["margin"] for each in known)
+    unit = "" if judged_by == metric else f" of {judged_by}"
     if gain_of_longer > margin:
         return [
-            f"{sentence}, but not beside longer, which gains {shown(gain_of_longer, metric)}, more than "
-            f"the margin of {margin:.4g}."
+            f"{sentence}, but not compared with longer, which gains "
+            f"{shown(gain_of_longer, judged_by)}{unit}, more than the margin of {margin:.4g}."
         ]
-    return [f"{sentence}, and longer gains no more than the margin of {margin:.4g}."]
+    return [f"{sentence}, and longer gains no more than the margin of {margin:.4g}{unit}."]

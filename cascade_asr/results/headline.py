@@ -104,12 +104,29 @@ def _network_sentences(results: Sequence[ExperimentResult], names: Sequence[str]
 
 def _convergence_sentences(results: Sequence[ExperimentResult]) -> list[str]:
     """Whether full training had converged, judged by its own epochs and against ``longer``."""
-    gain = None
-    if everywhere(results, "longer"):
-        gain = _mean_of(results, "full", None) - _mean_of(results, "longer", None)
-        gain = -gain if results[0].mode == "max" else gain
     verdicts = [row_of(each, "full").convergence for each in results]
-    return convergence_sentences(verdicts, results[0].metric, gain)
+    return convergence_sentences(verdicts, results[0].metric, _gain_of_longer(results))
+
+
+def _gain_of_longer(results: Sequence[ExperimentResult]) -> float | None:
+    """Mean gain of ``longer`` over full training in the metric whose convergence was judged.
+
+    None if it was not run, or if it is not known what is better in that metric.
+    """
+    judged = {(row_of(each, "full").convergence or {}).get("metric") for each in results}
+    metric = judged.pop()
+    if judged or metric is None or not everywhere(results, "longer"):
+        return None
+    is_less = is_less_better(metric, results[0].metric, results[0].mode)
+    if metric == results[0].metric:
+        full, longer = (_mean_of(results, name, None) for name in ("full", "longer"))
+    else:
+        pairs = [[row_of(each, name).metrics.get(metric) for name in ("full", "longer")]
+                 for each in results]  # fmt: skip
+        if is_less is None or any(None in pair for pair in pairs):
+            return None
+        full, longer = (statistics.mean(values) for values in zip(*pairs, strict=True))
+    return full - longer if is_less else longer - full
 
 
 def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) -> str:
@@ -118,7 +135,7 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
     if not metrics:
         some = any(row.scores for each in results for row in each.rows)
         missing = "not every branch has test scores yet" if some else "no test scores yet"
-        return f"Dev also selected, which favours the cascade's many trainings; {missing}."
+        return f"Dev was also used for selection, which favours the cascade's many trainings; {missing}."
     parts = [
         f"{metric}: "
         + ", ".join(
@@ -127,7 +144,7 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
         )
         for metric in metrics
     ]
-    return f"Dev also selected; on sets that did not, {'; '.join(parts)}."
+    return f"Dev was also used for selection; on sets that were not, {'; '.join(parts)}."
 
 
 def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:

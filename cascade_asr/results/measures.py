@@ -43,6 +43,8 @@ def is_less_better(name: str, selected: str, mode: str) -> bool | None:
     metric = divide_name(name)[1]
     if metric == selected:
         return mode == "min"
+    if metric.lower().startswith("acc"):
+        return False
     return True if any(word in metric.lower() for word in ERRORS) else None
 
 

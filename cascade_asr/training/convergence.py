@@ -6,7 +6,7 @@ A training has converged when both of these hold:
 - the best dev metric of these N epochs is better than the best of all epochs before them
   by no more than the margin (``converged.margin``).
 
-`cascade_asr.training.optimization.Schedule.ended` defines when a schedule has ended.
+`cascade_asr.training.schedules.Schedule.ended` defines when a schedule has ended.
 A schedule that lasts as long as the training leaves no epoch after its end:
 ``schedule_epochs`` makes it end earlier, and later epochs keep the last rate.
 """

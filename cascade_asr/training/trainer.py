@@ -40,12 +40,12 @@ from cascade_asr.training.freezing import trainable_parameters
 from cascade_asr.training.history import History, Progress
 from cascade_asr.training.interruption import Interrupted, Interruption
 from cascade_asr.training.optimization import (
-    Schedule,
     build_optimizer,
     scaled_learning_rate,
     total_updates,
 )
 from cascade_asr.training.protocols import Batches, CascadeModel, Statistics, TrainingBatch
+from cascade_asr.training.schedules import Schedule
 from cascade_asr.training.state import (
     Clock,
     FitResult,

@@ -20,8 +20,9 @@ from cascade_asr.errors import CascadeError, ConfigError, told
 from cascade_asr.options.places import located
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.freezing import trainable_parameters
-from cascade_asr.training.optimization import Schedule, build_optimizer, make_updates
+from cascade_asr.training.optimization import build_optimizer, make_updates
 from cascade_asr.training.protocols import TrainingBatch
+from cascade_asr.training.schedules import Schedule
 from cascade_asr.training.state import seed_update
 
 MOST_UPDATES = 3_000  # updates of a schedule that are tried

@@ -14,7 +14,7 @@ from cascade_asr.cascade.names import CONTROLS
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.plan import plan_cascade
 from cascade_asr.speech.config import TrainConfig
-from cascade_asr.training.optimization import SCHEDULERS, stretched
+from cascade_asr.training.schedules import SCHEDULERS, stretched
 
 UPDATES_PER_EPOCH = 30
 

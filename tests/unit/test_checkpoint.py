@@ -19,7 +19,8 @@ from torch import nn
 from cascade_asr.errors import ConfigError, TrainingError
 from cascade_asr.files import atomic_write
 from cascade_asr.training import checkpoint
-from cascade_asr.training.optimization import OPTIMIZERS, SCHEDULERS, Schedule, build_optimizer
+from cascade_asr.training.optimization import OPTIMIZERS, build_optimizer
+from cascade_asr.training.schedules import SCHEDULERS, Schedule
 
 ROOT = str(Path(__file__).resolve().parents[2])
 

@@ -17,7 +17,8 @@ from cascade_asr.results.convergence import convergence_sentences, how_many_conv
 from cascade_asr.training.checks import check_training_options
 from cascade_asr.training.convergence import judge_convergence
 from cascade_asr.training.history import read_history
-from cascade_asr.training.optimization import Schedule, build_optimizer
+from cascade_asr.training.optimization import build_optimizer
+from cascade_asr.training.schedules import Schedule
 from cascade_asr.training.state import Position
 
 
@@ -222,5 +223,10 @@ def test_what_results_say():
         "of 0.5."
     ]
     assert convergence_sentences([verdict()], "loss", 9.0) == [
-        "Full training has converged by its own epochs."
+        "Full training has converged by its own epochs, but not compared with longer, which gains "
+        "9.00 of wer, more than the margin of 0.5."
+    ]
+    other = verdict() | {"metric": "loss"}
+    assert convergence_sentences([verdict(), other], "wer", 9.0) == [
+        "Full training has converged by its own epochs (2 of 2 seeds)."
     ]

@@ -327,7 +327,7 @@ def test_with_a_configuration_of_ours_its_options_must_compute_the_same(
         "encoder_conf.subsample: the model has [1, 2], not [2, 2]",
         "decoder_conf.att_conf.atype: the model has 'location', not 'dot'",
         "normalize: the model has global_mvn, not utterance_mvn",
-        "change --train-config, or omit it",
+        "change --train-config, or leave it out",
     ):
         assert expected in str(refusal.value)
     third = config_of(tmp_path, encoder="vgg_rnn", encoder_conf=ENCODER_CONFS["vgg_rnn"])
@@ -429,7 +429,7 @@ def test_other_features_show_in_global_statistics(
     weights = checkpoint.load(exported / "model.pth")
     imported = read_espnet2_config(exported / "config.yaml")
     config = imported.config
-    for shift, message in ((100.0, "computed in the same way"), (0.01, "keeps its own global statistics")):
+    for shift, message in ((100.0, "computed alike"), (0.01, "keeps its own global statistics")):
         caplog.clear()
         moved = weights | {"normalize.mean": weights["normalize.mean"] + shift}
         torch.save(moved, tmp_path / "model.pth")

@@ -20,8 +20,8 @@ from cascade_asr.training.device import make_fabric
 from cascade_asr.training.finiteness import BAD_GRADIENTS_IN_A_ROW
 from cascade_asr.training.history import Progress, read_history
 from cascade_asr.training.interruption import Interrupted, Interruption
-from cascade_asr.training.optimization import Schedule
 from cascade_asr.training.protocols import WithoutTrainingState
+from cascade_asr.training.schedules import Schedule
 from cascade_asr.training.state import work_of
 from cascade_asr.training.trainer import Trainer
 

@@ -19,10 +19,10 @@ from cascade_asr.speech.build import check_config
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.optimization import (
     OPTIMIZERS,
-    SCHEDULERS,
     build_optimizer,
     check_optimization,
 )
+from cascade_asr.training.schedules import SCHEDULERS
 from cascade_asr.training.trial import try_schedule
 
 BLOCKS = {"output_size": 16, "attention_heads": 2, "num_blocks": 1, "linear_units": 8}
