@@ -40,7 +40,7 @@ class Corpora:
         path.write_bytes(content.replace(old, new, 1).encode(encoding))
 
     def audio(self, name: str, rate: int = 8000, channels: int = 2, **changes: str | int) -> None:
-        """Half a minute of silence with another header."""
+        """Half a minute of silence with a different header."""
         codes = swbd_tree.ulaw(swbd_tree.side([], 30 * 8000, 1))[:, None].repeat(channels, axis=1)
         self.find(name).write_bytes(sphere_bytes(codes, rate, "ulaw", **changes))
 

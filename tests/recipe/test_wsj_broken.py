@@ -31,7 +31,7 @@ class Discs:
         path.write_bytes(content.replace(old, new).encode(encoding))
 
     def audio(self, name: str, **changes) -> None:
-        """Another header, or another file."""
+        """A different header, or a different file."""
         path = self.find(name)
         samples = wsj_tree.tones("nothing", "46ac0201")
         path.write_bytes(sphere_bytes(samples, **changes))

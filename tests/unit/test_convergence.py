@@ -76,7 +76,7 @@ def test_what_ranks_epochs_is_watched_unless_another_metric_is_named():
 
 
 def ended_after(steps: int, when: str, optim: str = "sgd", **scheduler) -> list[bool]:
-    """Whether the schedule has ended, at the start and after each of so many steps."""
+    """Whether the schedule has ended, at the start and after each step."""
     weight = nn.Parameter(torch.zeros(1))
     optimizer = build_optimizer([weight], optim, {"lr": 1.0})
     name = scheduler.pop("scheduler", None)

@@ -1,4 +1,4 @@
-"""egs/digits: the corpus, the sets made from it, and what faulty corpora are told."""
+"""egs/digits: the corpus, the sets made from it, and the messages about faulty corpora."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Call the command as the recipe does, in a shell of its own."""
+    """Call the command as the recipe does, in a separate shell."""
     command = [sys.executable, str(LOCAL / "prepare_digits.py"), *map(str, arguments)]
     variables = {key: value for key, value in os.environ.items() if key != "CORPORA"}
     variables |= {"PYTHONPATH": str(ROOT)} | environment

@@ -40,7 +40,7 @@ SMALL = {
 
 
 def make_text(length: int, seed: int) -> np.ndarray:
-    """A text in which each token mostly follows from the one before."""
+    """A text in which each token mostly follows from the previous one."""
     random = np.random.default_rng(seed)
     tokens = [1]
     for _ in range(length - 1):

@@ -1,4 +1,4 @@
-"""Deltas, splicing, and features that a data folder brings."""
+"""Deltas, splicing, and features that a data folder already has."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ def test_fisher_takes_the_final_transcripts(tmp_path: Path):
 
 
 def write_transcripts(folder: Path, count: int, flaws: dict[int, str]) -> list[Path]:
-    """One side of a conversation of many lines, some of which hold other words."""
+    """One side of a conversation of many lines, some of which have other words."""
     lines = [
         f"sw2001A-ms98-a-{number:04d} {number}.0 {number}.9 {flaws.get(number, 'well yeah')}"
         for number in range(count)
