@@ -36,7 +36,7 @@ PAIRS, PAIRS_PER_TEST = 400, 20
 MISSING = "real sclite not found: THE SCORER IS NOT CHECKED AGAINST IT; apt-get install sctk"
 pytestmark = pytest.mark.skipif(SCLITE is None, reason=MISSING)
 if SCLITE is None:
-    # A skip alone is easily overlooked; a warning stands in every summary.
+    # A skip alone is easily overlooked; a warning appears in every summary.
     warnings.warn(MISSING, stacklevel=1)
 
 ASCII_WORDS = "a b c d A B the The cat CAT don't x-ray well-known 'n 100% _ / - -- to be".split()

@@ -102,7 +102,7 @@ def test_utterances_are_what_was_said(data: Path):
         samples, rate = reader.read(utterance, tables.segment(utterance))
         assert rate == 8000
         assert len(samples) == round(float(each.end) * 8000) - round(float(each.start) * 8000)
-        # side and time are right: letters begin 64 ms behind the start
+        # side and time are right: letters begin 64 ms after the start
         assert abs(samples[:500]).max() < 100 and abs(samples[540:1500]).max() > 1000
         checked += 1
     assert checked > 100

@@ -357,7 +357,7 @@ def test_progress_is_counted_while_jobs_write(tmp_path: Path):
     assert counter.count() == (3, 6.5)
     for job in jobs:
         job.close()
-    PartialResults(tmp_path, 2, {"a": 2}).close()  # of other options: begun anew
+    PartialResults(tmp_path, 2, {"a": 2}).close()  # from other options: started afresh
     assert counter.count() == (0, 2.5)
 
 

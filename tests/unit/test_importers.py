@@ -247,7 +247,7 @@ def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     missing = imported("auto", language / "dev.tsv", tmp_path / "out")
     assert missing.returncode == 1
     assert f"{language}/dev.tsv:2: no such audio file: {language}/clips/none.mp3" in missing.stderr
-    assert len(tables(tmp_path / "out")["text"]) == 2  # the folder of before is whole
+    assert len(tables(tmp_path / "out")["text"]) == 2  # the previous folder is intact
 
 
 def recording(path: str, name: str = "r1", **more) -> dict:

@@ -61,7 +61,7 @@ def done(values: list[float]) -> dict[int, DoneStage]:
         ([20.0, 18.0, 19.0, 17.0, 17.0], "min", [0, 1, 3], 3, 1),
         ([0.5, 0.6, 0.4, 0.6], "max", [0, 1], 1, 2),
         ([20.0, 25.0, 22.0, 21.0], "min", [0], 0, 3),  # better than before is not better than best
-        ([20.0, 20.0], "min", [0], 0, 1),  # as good is no improvement
+        ([20.0, 20.0], "min", [0], 0, 1),  # equally good is not an improvement
         ([NAN, 90.0, NAN], "min", [0, 1], 1, 1),
         ([50.0, NAN], "max", [0], 0, 1),
         ([NAN, NAN], "min", [0], 0, 1),

@@ -100,7 +100,7 @@ def test_a_transferred_classifier_must_compute_the_same(
     engine = make_engine(experiment, cuts, encoder_conf=two["encoder_conf"])
     with pytest.raises(ConfigError, match="attention_heads: the model has 1, not 2"):
         engine.run([1])
-    # features that are normalised otherwise reach new layers alone
+    # differently normalised features reach only new layers
     speaker = plain | {"normalize": "speaker_mvn"}
     assert refusal(experiment, tmp_path, speaker, **cuts) == ""
     told = refusal(experiment, tmp_path, speaker, **cuts, below="keep")

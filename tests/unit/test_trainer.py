@@ -252,7 +252,7 @@ def test_processor_time_is_that_of_all_ranks(loaders, tmp_path: Path):
     assert result.cpu_seconds == pytest.approx(2 * own, abs=0.06)
     saved = torch.load(tmp_path / "checkpoint.pt")["position"]["cpu_seconds"]
     assert saved == pytest.approx(2 * own)
-    # the first rank goes on with the sum
+    # the first rank continues with the sum
     again = trainer_of(tmp_path)
     again.fit(MeanModel(), *loaders)
     assert again.position.cpu_seconds == pytest.approx(2 * own)
