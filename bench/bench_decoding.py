@@ -3,15 +3,14 @@
     python bench/bench_decoding.py [--beam-size 10] [--utterances 8] [--only rnn] [--lm]
         [--device cuda]
 
-Random weights; the end of a text is made unlikely and ``maxlenratio`` sets its
-length, so that both searches take the same steps. ESPnet decodes one utterance
-after another, as its ``asr_inference`` does, encoder included, with its own
-modules. The table shows ratios of the time an utterance: ours one at a time, and
-ours over the whole set in batches. On a CPU: one thread, processor seconds.
-`at most` is ESPnet's time over that of our encoder alone, one at a time and in
-batches: what a search that takes no time would give. `search` leaves both encoders out,
-ours in batches. Each line also says how many texts are the same, with
-scores that agree to 0.01.
+Weights are random; the end of a text is made unlikely and ``maxlenratio`` sets its
+length, so that both searches take the same steps. ESPnet decodes one utterance at a
+time, as its ``asr_inference`` does, including the encoder, with its own modules. The
+table shows ratios of the time per utterance: ours one at a time, and ours for the
+whole set in batches. On a CPU: one thread, processor seconds. `at most` is the ratio of
+ESPnet's time to that of our encoder alone, one at a time and in batches: what a search
+that takes no time would give. `search` leaves out both encoders, ours in batches. Each
+line also says how many texts are the same, with scores that agree to within 0.01.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ from cascade_asr.speech.model import ASRModel
 from cascade_asr.speech.recogniser import Recognizer
 
 FEATURES = 80
-TOKENS_A_FRAME = 0.2  # of the encoder output: 5 letters of 100 ms each
-RECURRENT_SCALE = 3.0  # of the weights of a recurrent encoder
-TOLERANCE = 0.01  # of a log-probability
+TOKENS_A_FRAME = 0.2  # per frame of encoder output: 5 letters of 100 ms each
+RECURRENT_SCALE = 3.0  # scale of the weights of a recurrent encoder
+TOLERANCE = 0.01  # in log-probability
 BLOCKS = {"output_size": 256, "attention_heads": 4, "linear_units": 2048}
 TRANSFORMER = {"attention_heads": 4, "linear_units": 2048, "num_blocks": 6}
 CASES = {
@@ -67,7 +66,7 @@ STOCK_DECODERS = {
 
 
 class StockRecognizer:
-    """ESPnet's own modules and search, with the weights of a model of ours."""
+    """ESPnet's own modules and search, with the weights of one of our models."""
 
     def __init__(
         self,
@@ -124,7 +123,7 @@ def _stock(part: str, name: str) -> type:
 
 
 def build(case: str, vocabulary: int, device: str) -> ASRModel:
-    """The network of a case, in evaluation mode; it seldom ends a text by itself."""
+    """The network of a case, in evaluation mode; it rarely ends a text by itself."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokens.txt"
         names = ["<blank>", "<unk>", *(f"t{index}" for index in range(vocabulary - 3)), "<sos/eos>"]
@@ -138,7 +137,7 @@ def build(case: str, vocabulary: int, device: str) -> ASRModel:
     model = build_model(config, tokenizer, FEATURES, Path("unused"), 1).eval().to(device)
     output = model.decoder.output if decoder == "rnn" else model.decoder.output_layer
     with torch.no_grad():
-        if encoder == "vgg_rnn":  # its first weights would give all utterances the same output
+        if encoder == "vgg_rnn":  # its initial weights would give all utterances the same output
             for parameter in model.encoder.parameters():
                 parameter *= RECURRENT_SCALE if parameter.dim() > 1 else 0.0
         model.ctc.ctc_lo.weight *= 4
@@ -149,14 +148,14 @@ def build(case: str, vocabulary: int, device: str) -> ASRModel:
 
 
 def build_language_model(model: ASRModel) -> LanguageModelScorer:
-    """Random weights, in the model's tokens."""
+    """A language model with random weights, in the model's tokens."""
     tokens = model.tokenizer.tokens
     network = AWDLSTM(len(tokens), embedding_size=200, hidden_size=400, num_layers=2)
     return LanguageModelScorer(network, Vocabulary(tokens[1:] + tokens[:1], tokens[-1]), tokens).eval()
 
 
 def measured(function: Callable, device: str) -> tuple[float, Any]:
-    """Seconds that a function takes, and what it gives."""
+    """Seconds that a function takes, and its result."""
     on_gpu = torch.device(device).type == "cuda"
     clock = time.monotonic if on_gpu else time.process_time
     if on_gpu:
@@ -191,7 +190,7 @@ def compare(case: str, config: DecodeConfig, arguments: argparse.Namespace) -> N
 
     stock.recognize(features[0]), ours.recognize(features[0])  # warm
     espnet, single, texts, one_by_one = 0.0, 0.0, [], []
-    for each in features:  # in turn, for the machine's speed drifts
+    for each in features:  # in turn, because the machine's speed drifts
         seconds, found = measured(lambda: stock.recognize(each), arguments.device)  # noqa: B023
         espnet += seconds
         texts.append(found)

@@ -1,13 +1,13 @@
-"""Time a training step of AWD-LSTM beside that of a plain LSTM of the same size.
+"""Compare the time of a training step of AWD-LSTM with that of a plain LSTM of the same size.
 
     python bench/bench_language_model.py [--threads 1] [--batch 80] [--bptt 70] [--device cuda]
 
 The size is the published one for WikiText-2: 3 x 1150 (the last layer 400), embedding
 400, vocabulary 33,278, B = 80 columns of 70 tokens. A step is forward, backward,
 clipping and SGD. The plain model has the same tied embedding, softmax and cross
-entropy, and three ``nn.LSTM`` without any dropout or penalty. Both run in one process,
-alternating; the table shows the fastest of each, on a CPU in CPU seconds, which other
-programs on the machine still disturb: measure on an idle one.
+entropy, and three ``nn.LSTM`` without any dropout or penalty. Both run alternately in one
+process; the table shows the fastest step of each, on a CPU in CPU seconds. Other programs
+still disturb these, so measure on an idle machine.
 """
 
 from __future__ import annotations

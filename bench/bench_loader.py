@@ -1,10 +1,10 @@
-"""How fast batches are read, beside the steps that they are for.
+"""How fast batches are read, for comparison with training steps.
 
     python bench/bench_loader.py [--utterances 2000] [--workers 0,1]
 
-Utterances of 200 to 400 frames of 80 features in one archive of float32, in batches of
-some 8 x 400 frames. The second epoch is timed, when the system has the archive in memory;
-``a batch`` is what a training step with as many frames must take for loading to keep up.
+Utterances of 200 to 400 frames of 80 features in one float32 archive, in batches of about
+8 x 400 frames. The second epoch is timed, when the archive is in the system's memory; the
+time per batch is what a training step with as many frames must take for loading to keep up.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Stage 2 and the start of a training with as many utterances as Switchboard's: time, memory.
+"""Time and memory of stage 2 and the start of training, with as many utterances as Switchboard.
 
     python bench/bench_manifest.py [--utterances 600000] [--token-type bpe]
 
-The tables are synthetic (words by Zipf's law, durations by a gamma law with
+The tables are synthetic (words by Zipf's law, durations by a gamma distribution with
 Switchboard's mean of 4 s); one real archive stands for all features. Every step is a
-process of its own, as in a recipe.
+separate process, as in a recipe.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ print(json.dumps([time.process_time() - began, peak]), file=sys.stderr)
 
 
 def make_dump(folder: Path, utterances: int, seed: int = 0) -> None:
-    """What stage 1 leaves, with a dev set of 4000 utterances."""
+    """Make the output of stage 1, with a dev set of 4000 utterances."""
     random = np.random.default_rng(seed)
     letters = list("abcdefghijklmnopqrstuvwxyz")
     words = ["".join(random.choice(letters, 1 + random.poisson(4))) for _ in range(WORDS)]

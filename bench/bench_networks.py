@@ -3,12 +3,13 @@
     python bench/bench_networks.py [--threads 1] [--only vgg_rnn,rnn_decoder]
     python bench/bench_networks.py --device cuda --batch 32 --frames 1500
 
-Both run on the same weights and the same padded batch, one after the other in
-one process, alternating; the table shows the fastest of each, on a CPU in CPU
-seconds, which other programs disturb less. The utterances of a batch have half of its frames
-up to all; without other options it is 12 of 1.6 to 3.3 seconds. ``peak`` is the share of the rate of a large matrix product,
-measured on the same threads, at which ours does its matrix products, convolutions and LSTM
-layers: what is left to gain lies above it. (No share on a GPU, whose LSTM is not counted.)
+Both run with the same weights on the same padded batch, alternately in one process;
+the table shows the fastest run of each, on a CPU in CPU seconds, which other programs
+disturb less. Utterances have from half to all of the batch's frames; by default there
+are 12 of 1.6 to 3.3 seconds. ``peak`` is the rate at which ours computes its matrix
+products, convolutions and LSTM layers, relative to a large matrix product measured on
+the same threads; the rest is what could still be gained. (There is no such share on a
+GPU, whose LSTM is not counted.)
 """
 
 from __future__ import annotations
@@ -103,9 +104,9 @@ def main() -> None:
 
 
 def matmul_rate(device: str) -> float:
-    """Operations a second of the product of two 2048 x 2048 matrices.
+    """Operations per second of the product of two 2048 x 2048 matrices.
 
-    On a CPU that is a second of processor time, as everything in this file.
+    On a CPU seconds are processor time, as everywhere in this file.
     """
     size = 2048
     left, right = torch.randn(2, size, size, device=device)
@@ -114,7 +115,7 @@ def matmul_rate(device: str) -> float:
 
 
 def flops_of(function: Callable) -> int:
-    """Floating-point operations of matrix products, convolutions and LSTM layers in it."""
+    """Floating-point operations of a function's matrix products, convolutions and LSTM layers."""
     product = torch.ops.mkldnn._linear_pointwise
     rnn = torch.ops.aten.mkldnn_rnn_layer
     backward = torch.ops.aten.mkldnn_rnn_layer_backward

@@ -4,9 +4,9 @@
 
 All three score the same random set with ASR-like errors (20% of the words).
 sclite and this package write all reports (.sys .raw .pra .dtl); jiwer only
-counts. Each tool runs in a process of its own, in turn, so that the machine's
-load hits all of them alike; the best of the repetitions counts. CPU seconds are
-user and system time of the process, peak memory is its maximum resident set.
+counts. The tools run in turn, each in a separate process, so that the machine's
+load affects all of them alike; the best repetition counts. CPU seconds are user
+and system time of the process, peak memory is its maximum resident set.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ print(output.substitutions, output.deletions, output.insertions)
 
 
 def write_set(folder: Path, utterances: int, words: int) -> None:
-    """Write ref.trn and hyp.trn, Zipf-like words, the same on every machine."""
+    """Write ref.trn and hyp.trn with Zipf-like words, the same on every machine."""
     draw = random.Random(0)
     vocabulary = [f"w{number}" for number in range(VOCABULARY)]
     weights = [1.0 / (rank + 1) for rank in range(VOCABULARY)]
@@ -72,7 +72,7 @@ def run(command: list[str], folder: Path) -> tuple[float, float, float]:
 
 
 def commands() -> dict[str, list[str]]:
-    """What is compared."""
+    """The commands to compare."""
     sclite = [SCLITE, "-r", "ref.trn", "trn", "-h", "hyp.trn", "trn", "-i", "rm", "-O", "real"]
     ours = [sys.executable, "-m", "cascade_asr.cli.score", "--outdir", "ours"]
     return {

@@ -1,18 +1,18 @@
-"""Time whole training steps beside ESPnet's: encoder, decoder, CTC, clipping, optimizer.
+"""Compare whole training steps with ESPnet's: encoder, decoder, CTC, clipping, optimizer.
 
     python bench/bench_step.py [--threads 1,2] [--only vgg,conformer] [--repetitions 5]
 
-Both train on the same weights and the same batch of 8 utterances of 400 frames (80
-features, 40 tokens), in one process, alternating. The table shows the fastest step of
-each in seconds of processor time, which other programs disturb less than the time that
-passes; with several threads it counts those of all. ``spread`` is the slowest ratio of a
-single repetition and the fastest. ESPnet's step is its ``ESPnetASRModel`` with clipping and
-Adam as its trainer calls them.
+Both train with the same weights on the same batch of 8 utterances of 400 frames (80
+features, 40 tokens), alternately in one process. The table shows the fastest step of
+each in seconds of processor time, which other programs disturb less than elapsed time;
+with several threads it is the sum over all of them. ``spread`` gives the smallest and the
+largest ratio of a single repetition. ESPnet's step is its ``ESPnetASRModel`` with clipping
+and Adam as its trainer calls them.
 
-``--unequal sorted`` takes utterances of 360 to 400 frames, as batches of a corpus sorted
-by length have, ``--unequal mixed`` of 60 to 400. ``--frozen`` times our step with
-the upper half of the encoder and the classifier frozen, and with all below frozen, beside
-the step that trains everything, and the latter from outputs that are kept on disk
+``--unequal sorted`` takes utterances of 360 to 400 frames, as in batches of a corpus sorted
+by length, ``--unequal mixed`` of 60 to 400. ``--frozen`` compares the step that trains
+everything with steps in which the upper half of the encoder and the classifier are frozen,
+or everything below them is, and the latter also from outputs kept on disk
 (``cache_frozen``).
 """
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", default="", help="parts of names, separated by commas")
     parser.add_argument("--unequal", choices=list(SHORTEST), help="lengths of the utterances")
-    parser.add_argument("--frozen", action="store_true", help="frozen halves beside a full step")
+    parser.add_argument("--frozen", action="store_true", help="compare frozen halves with a full step")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_flush_denormal(True)
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def print_ratio(name: str, batch: Batch, threads: int, repetitions: int) -> None:
-    """ESPnet's step and ours."""
+    """Print the time of ESPnet's step and of ours."""
     ours, theirs = our_model(name), espnet_model(name)
     theirs.load_state_dict(ours.state_dict())
     times = alternate([espnet_step(theirs, batch), our_step(ours, batch)], repetitions)
@@ -110,7 +110,7 @@ def print_ratio(name: str, batch: Batch, threads: int, repetitions: int) -> None
 
 
 def print_frozen(name: str, batch: Batch, threads: int, repetitions: int) -> None:
-    """Our full step, the lower half of the encoder alone, all above it alone, and that kept."""
+    """Print our full step, and steps that train only the lower half or only the rest."""
     steps = []
     temporary = tempfile.TemporaryDirectory()
     for trained in ("all", "lower half", "upper half", "kept"):

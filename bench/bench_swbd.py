@@ -1,10 +1,10 @@
-"""Stage 0 of egs/swbd on corpora of the real size: processor time and memory.
+"""Stage 0 of egs/swbd on corpora of realistic size: processor time and memory.
 
     python bench/bench_swbd.py [--sides 4870] [--fisher-files 11699]
 
-Transcripts have as many segments as LDC's, with words at random from a Zipf law of
-20,000 and one in twenty marked. Recordings are headers with holes behind them, so that
-the tree takes 0.2 GB. A file server adds its own time.
+Transcripts have as many segments as LDC's, with random words from a Zipf distribution
+over 20,000, one in twenty of them marked. Recordings are headers followed by holes, so
+that the tree takes 0.2 GB. A file server adds its own time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SEGMENTS = 264333  # of 4870 sides
 RATE = 8000
 CALL_S = 390  # with silence
 WORDS = 20000
-MARKED = 0.05  # of the words
+MARKED = 0.05  # share of the words
 WORDS_A_SEGMENT = 11.5  # 3.1 million words
-FISHER_LINES = 190  # of a conversation: 2.2 million in 11,699
+FISHER_LINES = 190  # per conversation: 2.2 million in 11,699
 MARKS = ("[laughter-{}]", "{}_1", "[{}/or]", "-[a]{}", "{}[b]-", "{{{}}}")
 
 

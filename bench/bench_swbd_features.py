@@ -2,9 +2,9 @@
 
     python bench/bench_swbd_features.py [--sides 8]
 
-Features of some conversation sides of 385 s with 54 segments of 4.3 s each, the means of
-Switchboard, in one process; the start of Python is subtracted. Times are those of the
-processor, which a busy machine does not change much; a file server adds its own.
+Features of some conversation sides of 385 s with 54 segments of 4.3 s each, which are
+Switchboard's means, in one process; the start of Python is subtracted. Times are processor
+times, which change little on a busy machine; a file server adds its own time.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def print_projection(results: dict[str, float], sides: int, bytes_a_side: float) -> None:
-    """Stage 1 of the whole corpus."""
+    """Print the projected time of stage 1 for the whole corpus."""
 
     def a_side(what: str) -> float:
         few, many = (results[what.format(count)] for count in (1, 1 + sides))

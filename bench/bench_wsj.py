@@ -1,10 +1,10 @@
-"""Stages 0 and 1 of egs/wsj on a corpus of the real size: processor time, projected.
+"""Stages 0 and 1 of egs/wsj on a corpus of realistic size: processor time, projected.
 
     python bench/bench_wsj.py [--files 37416] [--extracted 150]
 
 Stage 0 runs on discs with as many utterances as LDC's (all are links to one file of
-7.8 s, the mean of WSJ). Stage 1 runs on some of them, in one process. Times are those
-of the processor, which a busy machine does not change much; a file server adds its own.
+7.8 s, WSJ's mean). Stage 1 runs on some of them, in one process. Times are processor
+times, which change little on a busy machine; a file server adds its own time.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def measured(what: str, results: dict[str, float]) -> Iterator[None]:
-    """Processor seconds of the commands inside, with those that they start."""
+    """Measure the processor seconds of commands run inside, including their child processes."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     yield
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -38,7 +38,7 @@ def browser(dark: bool = False) -> Iterator:
 
 
 def open_page(driver, path: Path, width: int = 1280, height: int = 900) -> None:
-    """Open a report in a window of that width and wait until its script is through."""
+    """Open a report in a window of that width and wait until its script has finished."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -1,4 +1,4 @@
-"""What several tests share: a corpus of seconds, and commands run as users run them."""
+"""Shared by several tests: a corpus of seconds, and commands run as users run them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_here(name: str, *words: object) -> None:
 
 @pytest.fixture
 def run_command():
-    """`run_here`, for tests that need nothing else of this file."""
+    """`run_here`, for tests that need nothing else from this file."""
     return run_here
 
 

@@ -1,4 +1,4 @@
-"""Commands of the package, each in a process of its own that has PyTorch already.
+"""Commands of the package, each in a separate process that has already imported PyTorch.
 
 Importing PyTorch takes three seconds of processor time, which a hundred tests of commands
 would spend a hundred times. A server that has imported it, and done nothing else, forks a
@@ -33,9 +33,9 @@ def run(
 
     Args:
         words: module and arguments.
-        environment: of the process; that of the first command decides what is read only
-            when Python starts or PyTorch is imported, such as ``OMP_NUM_THREADS``.
-        folder: in which it runs.
+        environment: environment of the process; that of the first command decides what is
+            read only when Python starts or PyTorch is imported, such as ``OMP_NUM_THREADS``.
+        folder: folder in which it runs.
         timeout: seconds.
 
     Raises:
@@ -55,7 +55,7 @@ def run(
 def _start(
     words: Sequence[str], environment: Mapping[str, str], folder: Path, place: str
 ) -> multiprocessing.process.BaseProcess:
-    """Start the process; the server, which starts with the first, has its environment."""
+    """Start the process; the server, which starts with the first one, has its environment."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(environment)

@@ -1,4 +1,4 @@
-"""Write NIST SPHERE files for tests, as the discs of LDC hold them.
+"""Write NIST SPHERE files for tests, as on LDC's discs.
 
 The shorten encoder follows Robinson's report (CUED/F-INFENG/TR.156): blocks of 256
 samples, polynomial predictors of order 0 to 3, Rice codes. It is lossless.
@@ -17,7 +17,7 @@ TYPE_INT16_LOW_FIRST = 5
 
 
 class _Bits:
-    """Unary-and-binary codes, collected and packed at once."""
+    """Unary-and-binary codes, collected and packed together."""
 
     def __init__(self) -> None:
         self.zeros: list[np.ndarray] = []
@@ -32,13 +32,13 @@ class _Bits:
         self.widths.append(np.full(len(values), width))
 
     def put_long(self, value: int) -> None:
-        """A number whose width is written in front of it."""
+        """A number preceded by its width."""
         width = int(value).bit_length()
         self.put(width, LONG_BITS)
         self.put(value, width)
 
     def packed(self) -> bytes:
-        """All codes, high bit first, filled up to words of 32 bits."""
+        """All codes, high bit first, padded to words of 32 bits."""
         zeros, values, widths = map(np.concatenate, (self.zeros, self.values, self.widths))
         ends = np.cumsum(zeros + 1 + widths)
         bits = np.zeros(-(-int(ends[-1]) // 32) * 32, np.uint8)
@@ -70,7 +70,7 @@ def shorten(samples: np.ndarray) -> bytes:
 
 
 def _put_block(bits: _Bits, samples: np.ndarray) -> None:
-    """One block of one channel, behind the three samples in front of it."""
+    """One block of one channel, given the three samples before it."""
     if not samples[3:].any():
         bits.put(ZERO, COMMAND_BITS)
         return
@@ -103,7 +103,7 @@ def sphere_bytes(
         samples: for ``ulaw`` and ``alaw`` the codes themselves, uint8.
         rate: in Hz.
         coding: as ``sample_coding`` writes it.
-        changes: header fields that tell something else; None leaves one out.
+        changes: header fields with other values; None leaves one out.
     """
     samples = samples[:, None] if samples.ndim == 1 else samples
     order = changes.get("sample_byte_format", "01")
@@ -130,7 +130,7 @@ def sphere_bytes(
 
 
 def write_sphere(path: Path, samples: np.ndarray, *arguments, **changes) -> Path:
-    """Write `sphere_bytes` to a file, and its folder where there is none."""
+    """Write `sphere_bytes` to a file, and make its folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(sphere_bytes(samples, *arguments, **changes))
     return path

@@ -1,8 +1,8 @@
 """What is said in the miniature calls of Switchboard, eval2000, rt03 and Fisher.
 
 The calls of Switchboard are as in the transcripts of 1998 (start, end and words of each
-segment), but for the ids and the silence in between, which `swbd_tree` adds. They hold
-every odd form of words that the transcripts have. Sentences are our own.
+segment), except for the ids and the silence in between, which `swbd_tree` adds. They
+contain every odd word form that the transcripts have. Sentences are our own.
 """
 
 from __future__ import annotations

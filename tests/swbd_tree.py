@@ -3,10 +3,10 @@
     python tests/swbd_tree.py FOLDER [plain|discs]
 
 makes 6 conversations of Switchboard with 154 segments of speech, 4 of eval2000, 2 of
-rt03 and 3 Fisher transcripts, with every odd case that the corpora hold, the same bytes
-at every run. Speech is tones: each letter has its own two frequencies, so that even a
+rt03 and 3 Fisher transcripts, with every odd case that the corpora contain, the same bytes
+in every run. Speech is tones: each letter has its own two frequencies, so that even a
 tiny model learns something. ``discs`` is the release on 23 discs, in upper case, with
-the transcripts in a folder of their own.
+the transcripts in a separate folder.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _files() -> dict[str, bytes]:
 
 
 def make_tree(folder: Path, variant: str = "plain") -> SwbdTree:
-    """Write the tree and tell where its parts are."""
+    """Write the tree and return where its parts are."""
     assert variant in VARIANTS
     for path, content in _files().items():
         if variant == "discs" and path.startswith("LDC97S62/"):

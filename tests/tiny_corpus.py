@@ -1,4 +1,4 @@
-"""A corpus that is learnt in seconds, and a network for it; needs nothing of the tests."""
+"""A corpus that is learnt in seconds, and a network for it; needs nothing from the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe egs/wikitext2 with a network of seconds, in a copy of its own."""
+"""The recipe egs/wikitext2 with a network that trains in seconds, in a separate copy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CASCADE = {"tying": "untie", "cuts": ["softmax", "rnn.1"], "train": {"max_epoch"
 
 
 def make_corpus(folder: Path, names: tuple[str, str, str], lines: int = 400) -> Path:
-    """Sentences in which each word follows from the one before, and blank lines."""
+    """Sentences in which each word follows from the previous one, and blank lines."""
     folder.mkdir()
     random = np.random.default_rng(1)
     words = ["the", "cat", "<unk>", "sat", "on", "a", "mat", "today"]

@@ -2,8 +2,8 @@
 
     python tests/wsj_tree.py FOLDER [plain|upper|underscores|cstr]
 
-makes 59 utterances of 10 speakers with every odd case that the discs hold, the same
-bytes at every run. Speech is tones: each letter has its own two frequencies, so that
+makes 59 utterances of 10 speakers with every odd case that the discs contain, the same
+bytes in every run. Speech is tones: each letter has its own two frequencies, so that
 even a tiny model learns something. Sentences are our own.
 """
 

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
               "have; the original tables are kept in its folder .backup.", "data/train")  # fmt: skip
     for kind, whose in (("utt", "utterance"), ("spk", "speaker")):
         sub.add_argument(f"--{kind}-extra-files", metavar="'NAME ...'", default="",
-                         help=f"further tables by {whose}, where the folder has them")  # fmt: skip
+                         help=f"further tables by {whose}, if the folder has them")  # fmt: skip
     sub.add_argument("folder", type=Path)
 
     sub = add("tidy", _tidy, "Sort tables and make spk2utt from utt2spk where nothing can get "

@@ -169,7 +169,7 @@ def test_what_only_the_work_can_tell_is_noted_after_it():
 
 
 def test_the_digests_are_those_of_the_tools_of_the_shell(tmp_path: Path):
-    """What was done before the answer came from Python is still done."""
+    """Work done before the answer came from Python still counts as done."""
     folder = tmp_path / "corpus"
     (folder / "a b").mkdir(parents=True)
     for name in ("a b/text", "ä", "back\\slash", "line\nfeed", "a-b", "a"):
@@ -274,7 +274,7 @@ def test_an_edited_corpus_is_read_again(recipe, tmp_path: Path, name, option, ed
 
 
 def test_digits_follow_the_corpus_that_there_is(recipe, tmp_path: Path):
-    """Voices made without a network give way to real ones, which then stay."""
+    """Voices made without a network are replaced by real ones, which are then kept."""
     voices = tmp_path / "downloads/synthetic_digits"
     voices.mkdir(parents=True)
     (tmp_path / "data").mkdir()
@@ -297,7 +297,7 @@ def test_digits_follow_the_corpus_that_there_is(recipe, tmp_path: Path):
 
 
 def test_interrupted_work_is_never_fresh():
-    """The marker goes before the work starts and comes after it has ended."""
+    """The marker is removed before the work starts and written after it has ended."""
     work()
     Marker(Path("work.done")).begin(described(["lr=0.2"]))
     assert checked() == "stale:"
@@ -359,7 +359,7 @@ def run_stage(bash, tmp_path: Path, body: str) -> subprocess.CompletedProcess:
 
 
 def test_an_input_that_changes_while_a_stage_runs_makes_it_stale(bash, tmp_path: Path):
-    """Who edits a configuration during hours of training has not trained with it."""
+    """A configuration that is edited during hours of training is not the one trained with."""
     (tmp_path / "conf.yaml").write_text("max_epoch: 5\n")
     done = run_stage(bash, tmp_path, "cp conf.yaml data/test/text; echo max_epoch: 9 >conf.yaml")
     assert done.returncode == 0, done.stderr

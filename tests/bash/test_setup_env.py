@@ -40,7 +40,7 @@ BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
 
 @pytest.fixture
 def clone(tmp_path) -> Path:
-    """The scripts of set-up in a folder of their own, with empty lists of packages."""
+    """The set-up scripts in a separate folder, with empty lists of packages."""
     root = tmp_path / "clone"
     for name in COPIED:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def test_without_a_source_of_the_cpu_build_cuda_is_not_taken_instead(clone):
 
 
 def interrupted(clone: Path, until: str, **variables: str) -> None:
-    """Start set-up and end it with TERM once it has logged a certain step."""
+    """Start set-up and stop it with TERM once it has logged a certain step."""
     process = subprocess.Popen(
         [str(clone / "utils/setup_env.sh")],
         stderr=subprocess.PIPE, text=True, env=environment(clone, **variables),
@@ -173,7 +173,7 @@ def interrupted(clone: Path, until: str, **variables: str) -> None:
 
 
 def test_set_up_survives_an_interruption_and_then_only_looks(clone):
-    """A real virtual environment, in which the packages of others are empty."""
+    """A real virtual environment, with empty third-party packages."""
     add_command(clone, "sox")
     (clone / "sitecustomize.py").write_text(EMPTY_PACKAGES)
     variables = {
@@ -237,7 +237,7 @@ def test_run_passes_options_on_and_keeps_paths(clone, tmp_path):
 
 
 def linked(clone: Path, tmp_path: Path) -> Path:
-    """An environment of somebody else's, with empty packages, as .venv of the clone."""
+    """Another user's environment, with empty packages, as the clone's .venv."""
     add_command(clone, "sox")
     (clone / "sitecustomize.py").write_text(EMPTY_PACKAGES)
     environment_of_others = tmp_path / "theirs"

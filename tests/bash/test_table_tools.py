@@ -1,4 +1,4 @@
-"""Drives the tools on tables and data folders that recipes of Kaldi's bring along."""
+"""Drives the tools for tables and data folders that Kaldi's recipes use."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Each pair mixes options and odd cases: alternates, null words, optional words,
 fragments, tags, upper case, UTF-8, empty utterances, comments, long lines,
-wide titles, speakers without reference words. Left out is only what makes
-sclite itself crash or misread (docs/scoring.md lists it); those cases have
+wide titles, speakers without reference words. Only cases that make sclite
+itself crash or misread (listed in docs/scoring.md) are left out; they have
 their own tests in tests/unit/test_scoring_defects.py.
 """
 
@@ -36,7 +36,7 @@ PAIRS, PAIRS_PER_TEST = 400, 20
 MISSING = "real sclite not found: THE SCORER IS NOT CHECKED AGAINST IT; apt-get install sctk"
 pytestmark = pytest.mark.skipif(SCLITE is None, reason=MISSING)
 if SCLITE is None:
-    # A skip alone is easily overlooked; a warning stands in every summary.
+    # A skip alone is easily overlooked; a warning appears in every summary.
     warnings.warn(MISSING, stacklevel=1)
 
 ASCII_WORDS = "a b c d A B the The cat CAT don't x-ray well-known 'n 100% _ / - -- to be".split()
@@ -48,7 +48,7 @@ FRAGMENTS = ["th-", "-at", "c-", "-", "--", "-a", "TH-", "-x-", "ca-"]
 
 @dataclass(frozen=True)
 class Case:
-    """One random pair of files and how sclite is to be called."""
+    """One random pair of files and how to call sclite."""
 
     options: ScoringOptions
     title: str
@@ -281,7 +281,7 @@ def test_braces_equal_sclite(seed: int, tmp_path: Path) -> None:
 
 
 def is_read_by_sclite(text: str) -> bool:
-    """Whether each ``{`` begins a word, has its partner and words on the way to it."""
+    """Whether each ``{`` begins a word, is matched, and encloses words."""
     if re.search(r"[^\s{/]\{", text):
         return False
     depth = 0

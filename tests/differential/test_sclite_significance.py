@@ -25,7 +25,7 @@ RESULT = re.compile(
 MISSING = "real sc_stats not found: MAPSSWE IS NOT CHECKED AGAINST IT; apt-get install sctk"
 pytestmark = pytest.mark.skipif(SCLITE is None, reason=MISSING)
 if SCLITE is None:
-    # A skip alone is easily overlooked; a warning stands in every summary.
+    # A skip alone is easily overlooked; a warning appears in every summary.
     warnings.warn(MISSING, stacklevel=1)
 
 

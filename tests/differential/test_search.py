@@ -43,7 +43,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def model_of(tokenizer: Tokenizer, decoder: str, seed: int) -> ASRModel:
-    """A network whose scores are as far apart as a trained one's, and that ends its texts."""
+    """A network with scores as far apart as a trained one's, which ends its texts."""
     config = TrainConfig(
         encoder="transformer",
         encoder_conf={"output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
@@ -106,7 +106,7 @@ def espnet_hypotheses(
 
 
 def compare(ours: list[Hypothesis], theirs: list, weights_case: str) -> int:
-    """Both lists in order but for near ties; returns how many were compared."""
+    """Compare both lists in order, except near ties; return how many were compared."""
     theirs = [(each.yseq[1:].tolist(), float(each.score), each.scores) for each in theirs]
     theirs = [each for each in theirs if each[1] > JUNK]
     ours = [each for each in ours if each.score > JUNK]

@@ -174,7 +174,7 @@ sw04940-B
 001955-002012 19.545 20.121 bye bye
 """
 
-# With the times to decode; those of the evaluation are behind the id.
+# With the times to decode; those of the evaluation follow the id.
 EVAL2000 = """\
 en_4156-A
 000005-000125 0.0 1.25 he is a cook

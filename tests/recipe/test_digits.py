@@ -36,7 +36,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def fsdd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FSDD where it is at hand, else a few synthetic takes of the same layout."""
+    """FSDD if available, else a few synthetic takes in the same layout."""
     archive = Path(os.environ.get("CORPORA", "/nowhere")) / "free-spoken-digit-dataset.tar.gz"
     if archive.is_file():
         return archive

@@ -127,7 +127,7 @@ def test_every_fault_of_a_part_is_told(tmp_path: Path):
 
 
 class Ranges(http.server.BaseHTTPRequestHandler):
-    """Serves files of a folder, or the rest of them; the first request breaks off."""
+    """Serves files of a folder, or the rest of them; the first request is cut off."""
 
     folder = Path()
     requests: list[tuple[str, str | None]] = []

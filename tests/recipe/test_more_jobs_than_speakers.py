@@ -11,7 +11,7 @@ from cascade_asr.data.kaldi.tables import read_table
 
 
 def test_features_of_a_set_with_fewer_speakers_than_jobs(tmp_path: Path):
-    """eval2000 has 80 sides; --nj is by default the number of processors."""
+    """eval2000 has 80 sides; by default --nj is the number of processors."""
     tree = swbd_tree.make_tree(tmp_path / "corpora")
     (tmp_path / "project").mkdir()
     recipe = make_recipe(tmp_path / "project")

@@ -1,4 +1,4 @@
-"""Mistakes in options and their files are told before the first stage, all at once."""
+"""Mistakes in options and their files are reported all at once, before the first stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conftest import copy_recipe, environment, write_yaml
 
 
 def refused(recipe: Path, *words: str) -> str:
-    """What run.sh says when it refuses its options; nothing is begun then."""
+    """What run.sh says when it refuses its options; nothing is then begun."""
     before = sorted(path.name for path in recipe.iterdir())
     done = subprocess.run(
         ["./run.sh", *words], cwd=recipe, env=environment(), capture_output=True, text=True,

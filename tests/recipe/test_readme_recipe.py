@@ -1,4 +1,4 @@
-"""The recipe of 20 lines in the README, as it stands there."""
+"""The recipe of 20 lines in the README, exactly as printed."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Corpora:
         path.write_bytes(content.replace(old, new, 1).encode(encoding))
 
     def audio(self, name: str, rate: int = 8000, channels: int = 2, **changes: str | int) -> None:
-        """Half a minute of silence with another header."""
+        """Half a minute of silence with a different header."""
         codes = swbd_tree.ulaw(swbd_tree.side([], 30 * 8000, 1))[:, None].repeat(channels, axis=1)
         self.find(name).write_bytes(sphere_bytes(codes, rate, "ulaw", **changes))
 
@@ -133,7 +133,7 @@ BROKEN: dict[str, tuple[Callable[[Corpora], object] | str, ...]] = {
     ),
     "unknown bracket": (
         lambda corpora: corpora.change(TRANS, "it rains", "[cough] rains"),
-        f"/{TRANS}:19: '[cough]': a bracket that is no marker; correct the transcript",
+        f"/{TRANS}:19: '[cough]': a bracket that is not a marker; correct the transcript",
     ),
     "unknown brackets": (many_brackets, "sw2006A-ms98-a-trans.text:7: '[x': a bracket"),
     "two transcripts": (
@@ -276,7 +276,7 @@ def test_what_can_be_done_without(corpora: Corpora, tmp_path: Path):
         "; left out: sw02005\n",
         "eval2000: 1 of 4 files missing, first: en_4910.sph (",
         f"/{TRANS}:4: not UTF-8; read as latin-1",
-        "14 transcripts are there twice, such as 'sw03001-A_0000",
+        "14 transcripts occur twice, such as 'sw03001-A_0000",
         "en20000405_hub5.glm: Windows line ends",
         "/sw_45097.stm:10: no word: [MUSIC]",
         "sw02006 ends at 22.26 s (1 of 125 segments end so); left out",

@@ -72,8 +72,8 @@ def test_text_of_fisher(data: Path):
         "WARNING: Fisher: 3 transcripts (LDC's corpus: 11699)",
         "sw2005B-ms98-a-trans.text: Windows line ends; read without the carriage returns",
         "1 files whose sample_count is the total of both channels, such as",
-        "1 segments end up to 0.1 s behind their recording and were clipped: sw03001-A_002014-0020",
-        "2 of 11 sides are not in the table of callers; each stays a speaker: sw03001-A sw03001-B",
+        "1 segments end up to 0.1 s after their recording and were clipped: sw03001-A_002014-0020",
+        "2 of 11 sides are not in the table of callers; each remains a separate speaker: sw03001-A sw03001-B",
         "rt03: 1 segments without words, such as fsh_60262-A_000355-000420",
         "Fisher: utterances with unknown markers left out: [[skip]] 1, [german] 1",
     ],
@@ -102,7 +102,7 @@ def test_utterances_are_what_was_said(data: Path):
         samples, rate = reader.read(utterance, tables.segment(utterance))
         assert rate == 8000
         assert len(samples) == round(float(each.end) * 8000) - round(float(each.start) * 8000)
-        # side and time are right: letters begin 64 ms behind the start
+        # side and time are right: letters begin 64 ms after the start
         assert abs(samples[:500]).max() < 100 and abs(samples[540:1500]).max() > 1000
         checked += 1
     assert checked > 100

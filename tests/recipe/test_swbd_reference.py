@@ -1,4 +1,4 @@
-"""Stage 0 of egs/swbd scores each evaluation's reference by itself, with the real hubscr.pl."""
+"""Stage 0 of egs/swbd scores each evaluation's reference against itself, with the real hubscr.pl."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ except ConfigError as error:
 
 
 def stage_0(tmp_path: Path, old: str, new: str):
-    """Run it on a tree of which a line of the reference is changed."""
+    """Run it on a tree with a changed line in the reference."""
     tree = swbd_tree.make_tree(tmp_path / "corpora")
     (path,) = (tmp_path / "corpora").rglob("hub5e00.english.000405.stm")
     assert old in path.read_text()

@@ -31,7 +31,7 @@ class Discs:
         path.write_bytes(content.replace(old, new).encode(encoding))
 
     def audio(self, name: str, **changes) -> None:
-        """Another header, or another file."""
+        """A different header, or a different file."""
         path = self.find(name)
         samples = wsj_tree.tones("nothing", "46ac0201")
         path.write_bytes(sphere_bytes(samples, **changes))
@@ -134,7 +134,7 @@ BROKEN = {
          "is scored must be complete"),
     ),
     "test set without words": (
-        no_words, "test_eval92: 1 utterances whose transcript holds no word: 440c0202"),
+        no_words, "test_eval92: 1 utterances whose transcript contains no words: 440c0202"),
 }  # fmt: skip
 
 
@@ -163,9 +163,9 @@ def test_what_a_training_set_can_do_without(discs: Discs, tmp_path: Path):
     for message in (
         "1 of 35 files missing, first: 13-1.1/wsj1/si_tr_s/46a/46ac0203.wv1 (si_tr_s.ndx:4); left",
         "2 utterances without a transcript: 47bc0301 47bc0302; left out",
-        "1 utterances whose transcript holds no word: 4a8c0205; left out",
+        "1 utterances whose transcript contains no words: 4a8c0205; left out",
         "46ac0200.dot:1: not UTF-8; read as latin-1",
-        "7 transcripts are there twice, such as '46ac020",
+        "7 transcripts occur twice, such as '46ac020",
     ):
         assert message in done.stderr, done.stderr
     texts = rows(tmp_path / "data/train_si284/text")

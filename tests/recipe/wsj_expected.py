@@ -1,7 +1,7 @@
 """What stage 0 of egs/wsj must make of the miniature tree; written by hand.
 
-Each line is an utterance and its text; the speaker is written above. Of the plain
-normalisation, and of `CLEAN` the texts that --clean-words changes.
+Each line is an utterance and its text, below the speaker. The texts have the plain
+normalisation; `CLEAN` has those that --clean-words changes.
 """
 
 SI84 = """\

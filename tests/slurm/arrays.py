@@ -1,4 +1,4 @@
-"""slurm.pl as a process that tests start, look at and stop."""
+"""slurm.pl as a process that tests start, observe and stop."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def line_with(process: subprocess.Popen, text: str) -> str:
 
 
 def check_cause(runner: subprocess.Popen, cause: str, log: Path) -> None:
-    """slurm.pl fails within 15 s from now and tells the cause, as its log does."""
+    """slurm.pl fails within 15 s and reports the cause, as does its log."""
     _, message = runner.communicate(timeout=15)
     assert runner.returncode == 1, message
     assert f"the command failed: {cause}" in message, message

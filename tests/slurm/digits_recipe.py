@@ -1,4 +1,4 @@
-"""egs/digits on a handful of strings, in a copy of its own.
+"""egs/digits on a handful of strings, in a separate copy.
 
 PYTEST_DONT_REWRITE: a plugin that tests import too.
 """
@@ -24,7 +24,7 @@ SIZES = ("--train-strings", "20", "--dev-strings", "6", "--test-strings", "4")
 
 @dataclass
 class DigitsRun:
-    """A call of run.sh that goes on while tests do other things.
+    """A call of run.sh that continues while tests do other things.
 
     Attributes:
         recipe: folder of the recipe.
@@ -44,7 +44,7 @@ class DigitsRun:
         return printed
 
     def stop(self) -> None:
-        """End it with all that it has started, where a test has failed before its end."""
+        """Stop it with everything that it has started, if a test has failed before its end."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait()
@@ -77,7 +77,7 @@ def start(recipe: Path, corpus: Path, *more: str, **changes: str) -> DigitsRun:
 
 @pytest.fixture(scope="session")
 def digits_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FSDD where it is at hand, else a few synthetic takes of the same layout."""
+    """FSDD if available, else a few synthetic takes in the same layout."""
     archive = Path(os.environ.get("CORPORA", "/nowhere")) / "free-spoken-digit-dataset.tar.gz"
     if archive.is_file():
         return archive
@@ -104,7 +104,7 @@ def local_digits(
 def detached_digits(
     cluster: PrivateSlurm, digits_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DigitsRun]:
-    """Stages 0 to 4 with Slurm; the trainings go on when run.sh has ended."""
+    """Stages 0 to 4 with Slurm; the trainings continue after run.sh has ended."""
     recipe = make_recipe(tmp_path_factory.mktemp("detached_digits"))
     run = start(recipe, digits_corpus, *ON_SLURM, "--stop-stage", "4", **cluster.variables)
     yield run

@@ -1,4 +1,4 @@
-"""A Slurm of one's own: started for a test, on the loopback, ended by process id.
+"""A private Slurm: started for a test, on the loopback, stopped by process id.
 
 It needs Debian's packages slurm-wlm and munge, no configuration of the machine
 and no particular user. Everything it writes is in one folder. As a plugin of pytest
@@ -78,7 +78,7 @@ def missing_programs() -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on."""
+    """Ports of the loopback that nothing listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -87,7 +87,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_alive(process: int) -> bool:
-    """Does a process exist and run, and is not just a zombie?"""
+    """Whether a process exists and runs, and is not just a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
@@ -125,7 +125,7 @@ class PrivateSlurm:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What makes Slurm's commands speak to this cluster."""
+        """The environment that makes Slurm's commands use this cluster."""
         return {"SLURM_CONF": self.environment["SLURM_CONF"]}
 
     def _write_configuration(self, cpus: int, memory_mb: int) -> None:
@@ -201,7 +201,7 @@ class PrivateSlurm:
         path.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Cancel all jobs, end the daemons, remove the folder."""
+        """Cancel all jobs, stop the daemons, remove the folder."""
         with suppress(AssertionError, subprocess.TimeoutExpired):
             self.run("scancel", "--full", "--signal=KILL", *self.job_ids(), check=False)
             self.run("scancel", *self.job_ids(), check=False)
@@ -269,5 +269,5 @@ def cluster() -> Iterator[PrivateSlurm]:
 
 @pytest.fixture(scope="session")
 def two_nodes() -> Iterator[PrivateSlurm]:
-    """Another cluster, where the controller and nodes may be lost, and jobs be preempted."""
+    """Another cluster, where the controller and nodes may be lost and jobs may be preempted."""
     yield from started(nodes=2, cpus=2, memory_mb=3000)

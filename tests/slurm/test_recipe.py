@@ -1,4 +1,4 @@
-"""egs/digits from corpus to report with --cmd slurm, beside the same run without it."""
+"""egs/digits from corpus to report with --cmd slurm, compared with the same run without it."""
 
 from __future__ import annotations
 

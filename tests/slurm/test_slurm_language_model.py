@@ -1,4 +1,4 @@
-"""egs/wikitext2 with every control as jobs, beside the same run without Slurm."""
+"""egs/wikitext2 with every control as jobs, compared with the same run without Slurm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens at time limits; the jobs have been running beside all other tests."""
+"""What happens at time limits; the jobs have been running during all other tests."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Recipe:
             os.chdir(place)
 
     def adopt(self, other: Recipe, *names: str) -> Recipe:
-        """Take over the plan of the same experiment elsewhere, and what it has trained."""
+        """Copy the plan of the same experiment from elsewhere, and what it has trained."""
         self.exp.mkdir(parents=True)
         shutil.copy(other.exp / "plan.json", self.exp)
         for name in names:
@@ -141,7 +141,7 @@ class Recipe:
         looked: tuple[float, int] = (0.0, 0)
 
         def seen() -> str:
-            """Asks when the job has said something, else every other second."""
+            """Asks when the job has printed something, else every other second."""
             nonlocal looked
             written = said.stat().st_mtime_ns if said.is_file() else 0
             if looked[1] == written and time.monotonic() < looked[0] + 2:
@@ -221,7 +221,7 @@ def local(tmp_path_factory, cluster, dump) -> Recipe:
 
 
 def release(process: int) -> None:
-    """Let a process that is held go on."""
+    """Let a held process continue."""
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGCONT)
 

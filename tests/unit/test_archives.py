@@ -1,4 +1,4 @@
-"""Archives are unpacked into their folder and nowhere else, by old and new Pythons."""
+"""Archives are unpacked into their folder and nowhere else, by old and new versions of Python."""
 
 from __future__ import annotations
 

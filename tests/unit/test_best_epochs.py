@@ -22,7 +22,7 @@ def test_the_best_are_kept_and_averaged(tmp_path: Path):
         if among:
             best.save(epoch, weights(float(epoch)))
     assert ranked == [[3.0, 2], [3.0, 4]] and best.epochs == [2, 4]
-    assert len(list(tmp_path.iterdir())) == 4  # a killed training still finds those of before
+    assert len(list(tmp_path.iterdir())) == 4  # a killed training still finds the earlier ones
     best.remove_dropped()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch2.pth", "epoch4.pth"]
     averaged = best.average({"frozen.weight"})

@@ -38,7 +38,7 @@ def experiment(
 ) -> Path:
     """An experiment whose cascade selected stage1; test WER is dev WER plus one.
 
-    ``updates`` are those of each control's own training, beside the cascade's 150.
+    ``updates`` are those of each control's own training; the cascade has 150.
     """
     entries = [
         training(folder, "full", full, full + 1, 100),
@@ -126,7 +126,7 @@ def test_where_there_is_no_gain_nothing_is_said_of_attributing_it(tmp_path: Path
 
 
 def test_a_control_that_stopped_early_is_no_equal_compute(tmp_path: Path):
-    """13,000 updates beside 70,000: beaten, and no proof of anything."""
+    """13,000 updates against 70,000: beaten, but no proof of anything."""
     text = headline([read_experiment(won(tmp_path / "short", updates=28))])
     assert "equal compute" not in text and "beat" not in text
     assert "longer 11.00 (0.19 times the updates, 0.19 times the frames)" in text

@@ -102,7 +102,7 @@ def tensors_of(stage: StagePlan, part: str) -> set[str]:
 
 
 def is_counter_or_matrix(name: str, tensor: torch.Tensor) -> bool:
-    """Vectors may have no gradient at all: a bias in front of a normalisation or softmax."""
+    """Vectors may have no gradient at all: a bias before a normalisation or softmax."""
     return tensor.dim() > 1 or "running_" in name or "num_batches" in name
 
 

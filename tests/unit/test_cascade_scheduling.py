@@ -29,7 +29,7 @@ from cascade_asr.training.interruption import Interrupted, Interruption
 
 
 class StopAfter(Interruption):
-    """As if a signal came between two updates, after so many looks."""
+    """As if a signal arrived between two updates, after a number of checks."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def in_one_go(task: SpeechTask, plan: Plan) -> None:
 
 
 def shuffled_and_interrupted(task: SpeechTask, plan: Plan, order: random.Random) -> int:
-    """Every training as a job of its own, many of them stopped; how many were."""
+    """Run every training as a separate job, and stop many of them; return how many."""
     stopped = 0
 
     def attempt(start) -> None:

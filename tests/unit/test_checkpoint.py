@@ -27,7 +27,7 @@ ROOT = str(Path(__file__).resolve().parents[2])
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """A limit on the size of files stands for a disk that is full."""
+    """A file size limit stands for a full disk."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
@@ -50,7 +50,7 @@ def test_the_average_is_the_mean_in_double_precision():
 
 
 def test_frozen_tensors_are_copied_where_a_float32_mean_differs():
-    """The trap: the mean of equal float32 tensors is another tensor."""
+    """The trap: the mean of equal float32 tensors is a different tensor."""
     frozen = torch.rand(1000, generator=torch.Generator().manual_seed(0))
     differing = {}
     for count in (3, 5, 7):

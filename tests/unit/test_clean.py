@@ -72,7 +72,7 @@ def files(recipe: Path) -> set[str]:
 
 
 def rows(text: str) -> dict[str, tuple[str, str, str]]:
-    """What is listed: kind, size and whether it goes, by name."""
+    """What is listed: kind, size and whether it is removed, by name."""
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     return {line[1]: (line[0], line[2], line[3]) for line in lines[2:] if len(line) == 4}
 

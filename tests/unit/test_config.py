@@ -1,4 +1,4 @@
-"""Configurations: ESPnet2's files work, and every mistake is told with its line."""
+"""Configurations: ESPnet2's files work, and every mistake is reported with its line."""
 
 from __future__ import annotations
 

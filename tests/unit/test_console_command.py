@@ -1,4 +1,4 @@
-"""The console command: it finds its sub-commands, and those that look show what is there."""
+"""The console command: it finds its sub-commands, and those that inspect show what is there."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_training_says_where_it_stands_until_it_ends(tmp_path):
 
 
 def test_names_with_accents_work_in_an_ascii_locale(tmp_path: Path):
-    """Python then knows no UTF-8, and is started again with it."""
+    """Python then does not use UTF-8, and is restarted with it."""
     folder = tmp_path / "données"
     folder.mkdir()
     for name in ("text", "utt2spk"):

@@ -38,7 +38,7 @@ def wer_options(margin: float | None = 0.5, epochs: int = 2, mode: str = "min") 
         ([20.0, 10.0, 9.6, 9.4], 2, False, 0.6),
         ([20.0, 10.0, 9.4, 12.0], 2, False, 0.6),  # the best of the two counts, not the last
         ([9.0, 20.0, 12.0, 11.0], 2, True, -2.0),  # against the best of all before
-        ([20.0, 10.0, 10.0, 10.0], 1, False, 0.0),  # one epoch alone is after the schedule
+        ([20.0, 10.0, 10.0, 10.0], 1, False, 0.0),  # only one epoch is after the schedule
         ([20.0, 10.0, 10.0, 10.0], 0, False, 0.0),
         ([10.0, 10.0, math.nan, math.nan], 2, False, None),  # it went astray
         ([10.0, 10.0, math.nan, 10.0], 2, True, 0.0),
@@ -76,7 +76,7 @@ def test_what_ranks_epochs_is_watched_unless_another_metric_is_named():
 
 
 def ended_after(steps: int, when: str, optim: str = "sgd", **scheduler) -> list[bool]:
-    """Whether the schedule has ended, at the start and after each of so many steps."""
+    """Whether the schedule has ended, at the start and after each step."""
     weight = nn.Parameter(torch.zeros(1))
     optimizer = build_optimizer([weight], optim, {"lr": 1.0})
     name = scheduler.pop("scheduler", None)

@@ -19,7 +19,7 @@ CODES = np.full((1000, 2), 255, np.uint8)
 
 @pytest.fixture(autouse=True)
 def forget_warnings():
-    """Each test begins as a new process does."""
+    """Each test starts like a new process."""
     corpus_files._warned.clear()
 
 

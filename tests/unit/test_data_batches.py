@@ -142,7 +142,7 @@ def test_small_batches_are_joined_no_more_than_needed(sizes, smallest):
     merged = merge_small(batches, smallest)
     assert np.concatenate(merged).tolist() == list(range(ends[-1]))
     assert all(len(batch) >= smallest for batch in merged)
-    # a batch grows by one neighbour at a time, and the last by the rest of fewer than smallest
+    # a batch grows by one neighbour at a time, and the last by a remainder smaller than smallest
     assert all(len(batch) < smallest + max(sizes) for batch in merged[:-1])
     assert len(merged[-1]) < 2 * smallest + max(sizes)
     if smallest == 1:

@@ -146,7 +146,7 @@ def test_every_job_leaves_espnet2s_layout(trained, tmp_path: Path, expected):
 
 
 def test_words_and_tokens_have_the_times_of_the_ctc_path(trained, expected):
-    """20 ms a frame, two feature frames an encoder frame."""
+    """20 ms per frame, two feature frames per encoder frame."""
     rows: dict[str, list[list[str]]] = {}
     for line in expected["ctm"].decode().splitlines():
         rows.setdefault(line.split()[0], []).append(line.split()[1:])
@@ -272,7 +272,7 @@ def test_wherever_the_last_line_is_cut_the_bytes_are_the_same(trained, tmp_path:
 
 
 def test_a_job_takes_what_other_jobs_left(trained, tmp_path: Path, expected, monkeypatch):
-    """After 3 jobs that were killed, 2 go on, and load no model where nothing is left."""
+    """After 3 killed jobs, 2 continue, and load no model if nothing is left to do."""
     model, dump = trained
     for job in (1, 2, 3):
         decode_share(Decoding(model, dump / "test", tmp_path / "out"), CONFIG, job, 3)
@@ -357,7 +357,7 @@ def test_progress_is_counted_while_jobs_write(tmp_path: Path):
     assert counter.count() == (3, 6.5)
     for job in jobs:
         job.close()
-    PartialResults(tmp_path, 2, {"a": 2}).close()  # of other options: begun anew
+    PartialResults(tmp_path, 2, {"a": 2}).close()  # from other options: started afresh
     assert counter.count() == (0, 2.5)
 
 

@@ -1,4 +1,4 @@
-"""Two runs of one training give the same bits, with several threads too."""
+"""Two runs of the same training give the same bits, also with several threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""egs/digits: the corpus, the sets made from it, and what faulty corpora are told."""
+"""egs/digits: the corpus, the sets made from it, and the messages about faulty corpora."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Call the command as the recipe does, in a shell of its own."""
+    """Call the command as the recipe does, in a separate shell."""
     command = [sys.executable, str(LOCAL / "prepare_digits.py"), *map(str, arguments)]
     variables = {key: value for key, value in os.environ.items() if key != "CORPORA"}
     variables |= {"PYTHONPATH": str(ROOT)} | environment
@@ -288,7 +288,7 @@ def test_the_real_corpus_is_the_pinned_release() -> None:
     ("name", "expected"),
     [
         ("nowhere", "no such folder or archive"),
-        ("empty", "holds no recordings"),
+        ("empty", "contains no recordings"),
         ("notes.txt", "neither a folder nor an archive"),
         ("damaged.tar.gz", "damaged or truncated archive"),
         ("damaged.zip", "damaged or truncated archive"),
@@ -322,7 +322,7 @@ def test_truncated_archive(corpus: Path, tmp_path: Path) -> None:
         (lambda path: os.truncate(path, 1544), "header says 800 samples, found 750"),
         (lambda path: os.truncate(path, 0), "not a readable wav file (the header is cut off)"),
         (lambda path: path.write_bytes(b"RIFX" * 9), "not a readable wav file (file does not"),
-        (lambda path: write_wav(path, samples=0), "holds no samples"),
+        (lambda path: write_wav(path, samples=0), "contains no samples"),
         (lambda path: write_wav(path, rate=16000), "16000 Hz, recipe expects 8000"),
         (lambda path: write_wav(path, channels=2), "2 channels of 16 bit, recipe expects 1 of 16"),
     ],

@@ -1,4 +1,4 @@
-"""The documentation: it builds without a warning, and what it says of the code is so."""
+"""The documentation: it builds without a warning, and what it says about the code is true."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def documented_messages() -> list[str]:
 
 
 def messages_of_python() -> list[str]:
-    """Every text of the package, what changes in it as `PLACE`."""
+    """Every text in the package, with its variable parts as `PLACE`."""
     found = []
     for path in (ROOT / "cascade_asr").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -54,7 +54,7 @@ def messages_of_bash() -> list[str]:
 
 
 def occurs(message: str, sources: list[str]) -> bool:
-    """Whether one source has all fixed words of a message, in their order."""
+    """Whether one source has all fixed words of a message, in order."""
     parts = message.split(PLACE)
     return any(in_order(parts, source) for source in sources if max(parts, key=len) in source)
 

@@ -36,7 +36,7 @@ PAPER_NETWORKS = [NAMED[0], NAMED[3], NAMED[4], NAMED[12], NAMED[14]]
 
 
 def build(name: str, conf: dict) -> nn.Module:
-    """An encoder whose every weight matters: no unit scales, no zero biases."""
+    """An encoder in which every weight matters: no unit scales, no zero biases."""
     torch.manual_seed(1)
     encoder = build_encoder(name, WIDTH, conf)
     for parameter in encoder.parameters():

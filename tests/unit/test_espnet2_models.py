@@ -1,4 +1,4 @@
-"""ESPnet2's format: out and in again, ESPnet's own outputs, and whatever cannot be had."""
+"""ESPnet2's format: export and import, ESPnet's own outputs, and whatever is not supported."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def trained(dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It in ESPnet2's format."""
+    """The same in ESPnet2's format."""
     return export_model(trained, tmp_path_factory.mktemp("exported") / "out").folder
 
 

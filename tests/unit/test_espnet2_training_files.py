@@ -1,4 +1,4 @@
-"""Training files in the manner of ESPnet2's recipes: taken, taken with a note, or refused by name."""
+"""Training files like those of ESPnet2's recipes: accepted, accepted with a note, or refused by name."""
 
 from __future__ import annotations
 

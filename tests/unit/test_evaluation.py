@@ -1,4 +1,4 @@
-"""Stage 6 on a set that hubscr.pl scores beside one that is scored by its text."""
+"""Stage 6 on a set that hubscr.pl scores and one that is scored against its text."""
 
 from __future__ import annotations
 

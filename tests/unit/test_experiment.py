@@ -99,7 +99,7 @@ def test_an_experiment_keeps_its_own_tokens(dump: Path, tmp_path: Path):
 
 
 def test_what_earlier_tokens_left_behind_locks_nobody_out(dump: Path, tmp_path: Path):
-    """Folders where pieces were tried before had their model beside the characters."""
+    """Folders in which pieces had been tried before had their model beside the characters."""
     own = tmp_path / "dump"
     shutil.copytree(dump / "tokens", own / "tokens")
     experiment = Experiment(tmp_path / "exp", own, "train", "dev")
@@ -139,7 +139,7 @@ def test_trainings_of_one_experiment_may_start_at_the_same_moment(dump: Path, tm
 
 
 def test_another_piece_model_with_the_same_list_is_another(dump: Path, tmp_path: Path):
-    """Two models may have the same pieces with other scores: texts are then split otherwise."""
+    """Two models may have the same pieces with different scores, and then split texts differently."""
     own = tmp_path / "dump"
     shutil.copytree(dump / "tokens", own / "tokens")
     (own / "tokens/bpe.model").write_bytes(b"scores")
@@ -168,14 +168,14 @@ def test_the_data_digest_sees_texts_and_features(tmp_path: Path, dump: Path):
 
 
 class Halving:
-    """An encoder of which only the lengths matter."""
+    """An encoder whose lengths are all that matters."""
 
     def output_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         return lengths // 2
 
 
 class Network:
-    """A model of which only encoder and CTC matter here."""
+    """A model whose encoder and CTC are all that matters here."""
 
     encoder = Halving()
 
@@ -346,7 +346,7 @@ def test_without_normalisation_features_arrive_as_they_are(experiment, tokenizer
 def test_a_model_carries_its_own_global_statistics(
     experiment, tokenizer, dump: Path, tmp_path: Path
 ):
-    """Decoding loads them from model.pth, whatever cmvn.npz holds by then."""
+    """Decoding loads them from model.pth, whatever cmvn.npz contains by then."""
     config = config_of(normalize="global_mvn")
     model = built(experiment, tokenizer, config)
     checkpoint.save(tmp_path / "model.pth", model.state_dict())

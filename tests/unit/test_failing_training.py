@@ -127,7 +127,7 @@ def test_the_workers_of_a_killed_training_die_with_it(dump: Path, tmp_path: Path
 
 
 def test_a_failed_training_can_be_ended_by_a_signal(dump: Path, tmp_path: Path):
-    """Between the failure and the end of the process TERM means what it always means."""
+    """Between the failure and the end of the process, TERM has its usual effect."""
     fault = (
         "import atexit, os, signal; interruption.release(); "
         "print('now', flush=True); os.kill(os.getpid(), signal.SIGTERM)"

@@ -1,4 +1,4 @@
-"""Fast operations beside their plain references: the same outputs and gradients."""
+"""Fast operations against their plain references: the same outputs and gradients."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_cell_is_pytorchs() -> None:
 
 
 def operations(output: torch.Tensor) -> set[str]:
-    """Names of all that a graph computes backward."""
+    """Names of everything that a graph computes backward."""
     found, waiting = set(), [output.grad_fn]
     while waiting:
         node = waiting.pop()

@@ -216,7 +216,7 @@ def test_truncation_is_seen_through_a_pipe_and_in_rf64(wav: Path, tmp_path: Path
 
 
 def speed(path: Path, factor: float = 0.9) -> np.ndarray:
-    """An audio file at another speed, as its perturbed wav.scp has it."""
+    """An audio file at another speed, as read through its perturbed wav.scp."""
     data = DataDir(path.parent, {"utt2spk": {"a": "s"}, "wav.scp": {"a": str(path)}})
     (entry,) = perturb_speed(data, factor).tables["wav.scp"].values()
     return read_audio(entry)[0]

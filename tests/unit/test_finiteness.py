@@ -1,6 +1,6 @@
-"""Losses and gradients that are not finite, told at once on a CPU and without waiting on a GPU.
+"""Losses and gradients that are not finite, reported at once on a CPU and without waiting on a GPU.
 
-The GPU's way runs here on the CPU: it is the same code, whose reads are counted.
+The GPU's code path runs here on the CPU, and its reads are counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ READ_LIST = torch.Tensor.tolist
 
 
 class CountedReads(TorchDispatchMode):
-    """Counts numbers that are read from tensors; lengths (int64) always are on the CPU."""
+    """Counts numbers read from tensors; lengths (int64) are always on the CPU."""
 
     count = 0
 
@@ -33,7 +33,7 @@ class CountedReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
     def tolist(self, tensor: torch.Tensor) -> list:
-        """It is no operation that is dispatched."""
+        """It is not a dispatched operation."""
         self.count += tensor.dtype != torch.int64
         return READ_LIST(tensor)
 

@@ -1,4 +1,4 @@
-"""Corpora in other programs' forms as Kaldi data folders, from real files of audio."""
+"""Corpora in other programs' formats as Kaldi data folders, from real audio files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tone(path: Path, seconds: float = 1.0, rate: int = 16000, channels: int = 1,
 
 
 def encode(path: Path, *options: str) -> Path:
-    """A second of sound in a format of ffmpeg's."""
+    """A second of sound in one of ffmpeg's formats."""
     path.parent.mkdir(parents=True, exist_ok=True)
     source = ["-f", "lavfi", "-i", "sine=frequency=440:duration=1:sample_rate=48000"]
     subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *options, str(path)], check=True)
@@ -41,7 +41,7 @@ def encode(path: Path, *options: str) -> Path:
 
 
 def imported(kind: str, source: Path, folder: Path, *options: str) -> SimpleNamespace:
-    """The command in this process, with its status and what it tells."""
+    """The command in this process, with its status and output."""
     told = io.StringIO()
     handler, logger = logging.StreamHandler(told), logging.getLogger()
     logger.addHandler(handler)
@@ -97,7 +97,7 @@ def test_a_csv_with_odd_names_becomes_a_data_folder(tmp_path: Path):
 
 @pytest.fixture(autouse=True)
 def informed():
-    """Notes are logged too, as by the command."""
+    """Also log notes, as the command does."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -247,7 +247,7 @@ def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     missing = imported("auto", language / "dev.tsv", tmp_path / "out")
     assert missing.returncode == 1
     assert f"{language}/dev.tsv:2: no such audio file: {language}/clips/none.mp3" in missing.stderr
-    assert len(tables(tmp_path / "out")["text"]) == 2  # the folder of before is whole
+    assert len(tables(tmp_path / "out")["text"]) == 2  # the previous folder is intact
 
 
 def recording(path: str, name: str = "r1", **more) -> dict:

@@ -1,4 +1,4 @@
-"""What the report says of weights, outputs and alignments, against what it must be."""
+"""What the report says about weights, outputs and alignments, against what it must say."""
 
 from __future__ import annotations
 

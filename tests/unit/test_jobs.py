@@ -1,4 +1,4 @@
-"""Cascade stages as jobs, as far as no Slurm is needed: options, chains, files on disk."""
+"""Cascade stages as jobs, as far as possible without Slurm: options, chains, files on disk."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def test_jobs_are_listed_branch_by_branch_in_the_order_of_their_chains(tmp_path)
 
 @pytest.fixture
 def waiting(tmp_path, monkeypatch) -> JobFolder:
-    """A job of stage 2, which waits for no file system to catch up."""
+    """A job of stage 2, which does not wait for a file system to catch up."""
     monkeypatch.setattr(attempt, "MARKER_DELAY_S", 0)
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     return make_job(tmp_path, "stage2", after=["full", "stage1"])

@@ -157,7 +157,7 @@ def test_lengths_are_drawn_as_published():
     short = [length for length in lengths if length < 52]
     long = np.array([length for length in lengths if length >= 52])
     assert 0.04 < len(short) / len(lengths) < 0.06
-    assert 69 < long.mean() < 70 and 4.8 < long.std() < 5.2  # int() takes half a token
+    assert 69 < long.mean() < 70 and 4.8 < long.std() < 5.2  # int() cuts off half a token on average
     assert 33.5 < np.mean(short) < 35.5
     assert min(sequence_lengths(100_000, bptt=8, seed=1, epoch=1)[:-1]) == 5
 

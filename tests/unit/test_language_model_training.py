@@ -40,7 +40,7 @@ SMALL = {
 
 
 def make_text(length: int, seed: int) -> np.ndarray:
-    """A text in which each token mostly follows from the one before."""
+    """A text in which each token mostly follows from the previous one."""
     random = np.random.default_rng(seed)
     tokens = [1]
     for _ in range(length - 1):
@@ -285,7 +285,7 @@ def test_controls_train_from_tied_to_tied_or_untied_models(task, tying):
     full, bottom_up = weights(task, "full"), weights(task, "bottom-up1")
     assert torch.equal(bottom_up["rnn.0.weight_hh_l0"], full["rnn.0.weight_hh_l0"])
     kept = torch.equal(bottom_up["embedding.weight"], full["embedding.weight"])
-    assert kept == (tying != "freeze")  # with freeze it goes with the softmax, which starts anew
+    assert kept == (tying != "freeze")  # with freeze it belongs to the softmax, which starts from new weights
     tied = torch.equal(bottom_up["softmax.weight"], bottom_up["embedding.weight"])
     assert tied == (tying != "untie")
     warm = weights(task, "keep1")

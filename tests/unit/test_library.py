@@ -1,4 +1,4 @@
-"""A third task: cascades of one's own module on vectors, through `cascade_asr.Cascade`."""
+"""A third task: cascades of a user's module on vectors, through `cascade_asr.Cascade`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def measure(network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> 
 
 
 def points(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points of the plane, and whether both coordinates have one sign."""
+    """Points in the plane, and whether both coordinates have the same sign."""
     inputs = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
     return inputs, (inputs[:, 0] * inputs[:, 1] > 0).long()
 

@@ -1,4 +1,4 @@
-"""The example of docs/library.md runs as it stands there."""
+"""The example in docs/library.md runs exactly as printed."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def workers() -> list[int]:
 
 
 def test_a_signal_to_the_whole_job_leaves_the_workers_reading(manifest: Manifest):
-    """Slurm and Ctrl-C signal every process; the training process alone decides to stop."""
+    """Slurm and Ctrl-C signal every process; only the training process decides to stop."""
     batches = loader_of(manifest, num_workers=1).epoch(1)
     first = next(batches)
     for pid in workers():

@@ -1,4 +1,4 @@
-"""Features of ESPnet2's default frontend, against numbers of ESPnet 202511 with librosa 0.11."""
+"""Features of ESPnet2's default frontend, against numbers from ESPnet 202511 with librosa 0.11."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hybrid model: its ends agree, its losses are the textbook's, padding changes nothing."""
+"""The hybrid model: its extremes agree, its losses are the textbook's, padding changes nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_loss_is_the_weighted_sum_of_both(tokenizer, weight: float):
 
 
 def test_pure_ctc_and_pure_attention_are_the_ends_of_the_hybrid(tokenizer):
-    """With the same weights each end gives its part of the hybrid loss."""
+    """With the same weights each extreme gives its part of the hybrid loss."""
     hybrid, batch = model_of(tokenizer).eval(), some_batch()
     parts = values(hybrid(batch)[1])
     for weight, name, absent in ((1.0, "loss_ctc", "decoder."), (0.0, "loss_att", "ctc.")):

@@ -1,4 +1,4 @@
-"""Values that no option can have are told with file, line and what was expected."""
+"""Values that no option can have are reported with file, line and what was expected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cascade_asr.yaml_file import read_yaml
 
 
 def refusal(tmp_path: Path, text: str, kind: str = "speech") -> str:
-    """What is said of a configuration of two lines or more, without the folder."""
+    """What is said about a configuration of two lines or more, without the folder."""
     path = tmp_path / "f.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:

@@ -1,4 +1,4 @@
-"""A wheel of the project brings all that recipes need, and its command runs outside a clone."""
+"""A wheel of the project contains all that recipes need, and its command runs outside a clone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, built as a wheel from a copy and installed into a folder of its own."""
+    """The project, built as a wheel from a copy and installed into a separate folder."""
     source = tmp_path_factory.mktemp("source")
     for name in ("cascade_asr", "utils", "conf", "egs/TEMPLATE"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))

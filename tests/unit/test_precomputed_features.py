@@ -1,4 +1,4 @@
-"""Deltas, splicing, and features that a data folder brings."""
+"""Deltas, splicing, and features that a data folder already has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_deltas_by_hand():
     np.testing.assert_array_equal(result[:, 0], features[:, 0])
     # frame 3: (-2*0 - 0 + 4 + 2*9) / 10; frame 0: (-0 - 0 + 0 + 0) / 10
     assert result[3, 1] == pytest.approx(2.2) and result[0, 1] == 0.0
-    # frame 6: the last frame goes on: (-2*4 - 9 + 9 + 2*9) / 10
+    # frame 6: the last frame is repeated: (-2*4 - 9 + 9 + 2*9) / 10
     assert result[6, 1] == pytest.approx(1.0)
     # weights of order 2 over 100: 4 4 1 -4 -10 -4 1 4 4, on frame 3 of x[-1]=0 … x[7]=9
     expected = (4 * 0 + 4 * 0 + 1 * 0 - 4 * 0 - 10 * 1 - 4 * 4 + 1 * 9 + 4 * 9 + 4 * 9) / 100

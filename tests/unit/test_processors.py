@@ -155,7 +155,7 @@ def test_a_submission_takes_nothing_over_from_the_job_around_it():
 
 @pytest.fixture
 def threads_of_its_own(monkeypatch: pytest.MonkeyPatch):
-    """Three processors, no variable of the user's; all is as before afterwards."""
+    """Three processors and no variable set by the user; everything is restored afterwards."""
     before = torch.get_num_threads()
     for name in ("OMP_NUM_THREADS", device.FITTED, device.MOST_THREADS):
         monkeypatch.delenv(name, raising=False)

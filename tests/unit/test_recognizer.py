@@ -1,4 +1,4 @@
-"""Beam search: the best text of all, whatever the beam; ends of the hybrid; short utterances."""
+"""Beam search: the best text of all, whatever the beam; extremes of the hybrid; short utterances."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def features_of(seed: int, frames: int = FRAMES) -> torch.Tensor:
 
 @torch.no_grad()
 def best_of_all(model: ASRModel, features: torch.Tensor) -> tuple[list[int], float]:
-    """The likeliest token sequence under CTC, by the sum over all of its paths."""
+    """The most likely token sequence under CTC, by the sum over all of its paths."""
     encoded, _ = model.encode(features[None], torch.tensor([len(features)]))
     probability = model.ctc.ctc_lo(encoded)[0].double().softmax(dim=1).tolist()
     total: dict[tuple[int, ...], float] = {}

@@ -20,7 +20,7 @@ from cascade_asr.results.views import write_views
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five trainings that were decoded, of them one of a control, with two sets of 60."""
+    """Five decoded trainings, one of them a control's, with two sets of 60."""
     root = tmp_path_factory.mktemp("report")
     sets = make_experiment(root, utterances=60)
     results = collect(root / "exp", root / "dump", sets)

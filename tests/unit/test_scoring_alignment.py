@@ -1,4 +1,4 @@
-"""The alignment: hand-made cases, and the fast way against the plain recursion."""
+"""The alignment: hand-made cases, and the fast method against the plain recursion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def operations(reference: str, hypothesis: str, options: ScoringOptions = Scorin
 
 
 def textbook(reference: list[bytes], hypothesis: list[bytes]) -> bytes:
-    """Costs 4, 3, 3 and sclite's ties, one cell after the other."""
+    """Costs 4, 3, 3 and sclite's ties, one cell at a time."""
     cost = {(0, 0): 0}
     move = {}
     for i in range(len(reference) + 1):

@@ -1,7 +1,7 @@
-"""A step of the beam search asks the device for values once: each time it must wait for it.
+"""A step of the beam search asks the device for values once, because each time it must wait.
 
-There need be no device: tensors that it would hold are told from those of the host by where
-they come from, and the search takes the way that it takes there.
+No device is needed: tensors that it would hold are distinguished from those of the host by
+where they come from, and the search takes the same path as on a device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Waits(TorchFunctionMode):
     """Counts how often values of the device are asked for.
 
     Attributes:
-        count: so far.
+        count: the number so far.
     """
 
     def __init__(self, host: list[torch.Tensor]) -> None:
@@ -79,7 +79,7 @@ def waits_of_steps(
     with_language_model: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[int]:
-    """How often each step of a search asks, what it does with its answer included."""
+    """How often each step of a search asks, including what it does with the answer."""
     monkeypatch.setattr(masking, "is_on_host", lambda tensor: False)
     model = model_of(tokenizer, 0.5, 1, decoder=decoder)
     language_model = None

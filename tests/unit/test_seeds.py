@@ -17,7 +17,7 @@ OPTIONS = {"encoder": "rnn", "encoder_conf": {"hidden_size": 320}, "max_epoch": 
 
 
 def seed(folder: Path, number: int, full: dict | None = None, **identity) -> Path:
-    """An experiment with the files that tell what it is."""
+    """An experiment with the files that describe it."""
     experiment(folder, 12.0, 10.0)
     for name in ("full", "stage1"):
         options = {**OPTIONS, "seed": number, **(full or {})}

@@ -61,7 +61,7 @@ def done(values: list[float]) -> dict[int, DoneStage]:
         ([20.0, 18.0, 19.0, 17.0, 17.0], "min", [0, 1, 3], 3, 1),
         ([0.5, 0.6, 0.4, 0.6], "max", [0, 1], 1, 2),
         ([20.0, 25.0, 22.0, 21.0], "min", [0], 0, 3),  # better than before is not better than best
-        ([20.0, 20.0], "min", [0], 0, 1),  # as good is no improvement
+        ([20.0, 20.0], "min", [0], 0, 1),  # equally good is not an improvement
         ([NAN, 90.0, NAN], "min", [0, 1], 1, 1),
         ([50.0, NAN], "max", [0], 0, 1),
         ([NAN, NAN], "min", [0], 0, 1),
@@ -167,7 +167,7 @@ def test_the_record_tells_device_ranks_and_what_was_computed(engine_of):
 
 
 def test_stages_of_a_full_training_that_was_replaced_do_not_count(engine_of):
-    """Its seed or options changed: what was built on it is of another experiment."""
+    """Its seed or options changed: what was built on it belongs to another experiment."""
     again = engine_of(seed=4)
     again.train_full()
     assert [stage["name"] for stage in selection(again)["stages"]] == ["full"]
@@ -271,7 +271,7 @@ def test_a_damaged_source_is_not_used(engine_of):
 
 
 def test_a_stage_is_recorded_where_there_is_no_git(monkeypatch, tmp_path: Path):
-    """Computing nodes often have none, and a stage is recorded after hours of training."""
+    """Compute nodes often have none, and a stage is recorded after hours of training."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert code_version()
 

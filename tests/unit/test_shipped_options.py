@@ -1,4 +1,4 @@
-"""Every option that is accepted acts; every shipped configuration uses such options alone."""
+"""Every accepted option has an effect; every shipped configuration uses only such options."""
 
 from __future__ import annotations
 

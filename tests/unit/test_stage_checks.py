@@ -1,4 +1,4 @@
-"""What would stop a stage, or change it silently, is told before anything is trained."""
+"""What would stop a stage, or change it silently, is reported before anything is trained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def experiment(dump: Path, tmp_path_factory: pytest.TempPathFactory) -> Experime
 
 
 def refusal(experiment: Experiment, folder: Path, content: dict = HEADS, **cascade) -> str:
-    """What planning says against a cascade; empty where it accepts it."""
+    """Planning's objection to a cascade; empty if it is accepted."""
     config, _ = load_train_config(write_yaml(folder / "train.yaml", content))
     options = CascadeConfig(**{"cuts": ["decoder", "encoder.block1"]} | cascade)
     try:
@@ -100,7 +100,7 @@ def test_a_transferred_classifier_must_compute_the_same(
     engine = make_engine(experiment, cuts, encoder_conf=two["encoder_conf"])
     with pytest.raises(ConfigError, match="attention_heads: the model has 1, not 2"):
         engine.run([1])
-    # features that are normalised otherwise reach new layers alone
+    # differently normalised features reach only new layers
     speaker = plain | {"normalize": "speaker_mvn"}
     assert refusal(experiment, tmp_path, speaker, **cuts) == ""
     told = refusal(experiment, tmp_path, speaker, **cuts, below="keep")
@@ -137,7 +137,7 @@ nested = st.dictionaries(st.sampled_from("abcd"), blocks, max_size=4)
 
 
 def leaves(block: dict, path: tuple = ()) -> dict[tuple, Any]:
-    """Every value that is no block, or an empty one, by its path."""
+    """Every value that is not a block, or an empty block, by its path."""
     found = {}
     for key, value in block.items():
         if isinstance(value, dict) and value:

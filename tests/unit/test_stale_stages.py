@@ -1,4 +1,4 @@
-"""A change of options is noticed, told by name, and no trained model is lost."""
+"""A change of options is noticed and reported by name, and no trained model is lost."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def engine_of(finished: Path, dump: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def made(folder: Path) -> dict[str, int]:
-    """When each model was written: equal where nothing was trained again."""
+    """When each model was written: equal if nothing was trained again."""
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/model.pth")}
 
 
 def forget_names(folder: Path) -> None:
-    """Make identities what they were when they held a hash of the options alone."""
+    """Make identities what they were when they had only a hash of the options."""
     for path in folder.glob("*/identity.json"):
         content = json.loads(path.read_text())
         del content["options"]
@@ -107,7 +107,7 @@ def test_experiments_with_hashes_alone_are_recognised(engine_of):
 
 
 def test_an_option_that_is_new_in_the_program_changes_nothing(engine_of):
-    """Its hash is another one then, and every training would be made again."""
+    """Its hash is then different, and every training would be repeated."""
     engine = engine_of()
     folder = engine.runner.task.directory
     before = made(folder)

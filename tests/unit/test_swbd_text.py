@@ -124,7 +124,7 @@ def test_acronyms_of_the_dictionary():
 
 
 def test_a_dictionary_without_words():
-    with pytest.raises(DataError, match="dict: holds no word"):
+    with pytest.raises(DataError, match="dict: contains no words"):
         read_acronyms(["# nothing", ""], "dict")
 
 
@@ -132,7 +132,7 @@ def test_a_dictionary_without_words():
     "raw", ["[cough]", "a [cough]", "[laughter-a", "a]", "{a", "<x>", "(a)", "[a[b]", "[[noise]]x]"]
 )
 def test_brackets_that_are_left(raw: str):
-    with pytest.raises(ValueError, match="a bracket that is no marker"):
+    with pytest.raises(ValueError, match="a bracket that is not a marker"):
         WordMap({})(raw)
 
 
@@ -321,7 +321,7 @@ def test_fisher_takes_the_final_transcripts(tmp_path: Path):
 
 
 def write_transcripts(folder: Path, count: int, flaws: dict[int, str]) -> list[Path]:
-    """One side of a conversation of many lines, some of which hold other words."""
+    """One side of a conversation of many lines, some of which have other words."""
     lines = [
         f"sw2001A-ms98-a-{number:04d} {number}.0 {number}.9 {flaws.get(number, 'well yeah')}"
         for number in range(count)
@@ -340,7 +340,7 @@ def test_a_few_unknown_markers_cost_their_segments_and_are_told(tmp_path: Path, 
     told = "\n".join(record.getMessage() for record in caplog.records)
     for place in (f"{paths[0]}:8: '[laughter-]'", f"{paths[0]}:2501: '{{x'"):
         assert place in told
-    assert "2 segments left out for markers that are not known" in told
+    assert "2 segments left out because of unknown markers" in told
     with pytest.raises(DataError, match=":8: "):
         read_transcripts(paths, strict=True)
     ordered = sorted(found)
@@ -353,4 +353,4 @@ def test_too_many_unknown_markers_stop(tmp_path: Path):
     paths = write_transcripts(tmp_path, 3000, dict.fromkeys(range(4), "[laughter-]"))
     with pytest.raises(DataError) as caught:
         read_transcripts(paths)
-    assert str(caught.value).count("a bracket that is no marker") == 4
+    assert str(caught.value).count("a bracket that is not a marker") == 4

@@ -1,4 +1,4 @@
-"""What a terminal shows and a log does not; a stop that was asked for is no error."""
+"""What a terminal shows and a log does not; a requested stop is not an error."""
 
 from __future__ import annotations
 

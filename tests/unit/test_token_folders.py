@@ -1,4 +1,4 @@
-"""Where the tokens of a recipe stand: the first in dump, others beside them."""
+"""Where the tokens of a recipe are kept: the first in dump, others beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 def folder(where: Path, **options: str) -> str:
-    """The folder, and what joins the name of the experiment."""
+    """The folder, and what is added to the name of the experiment."""
     values = [f"{name}={value}" for name, value in (OPTIONS | options).items()]
     done = subprocess.run(
         ["python", "-m", "cascade_asr.cli.recipe_stage", "names", "--kind", "speech",
@@ -91,7 +91,7 @@ def test_stage_2_is_run_again_for_other_pieces_alone():
 
 
 def test_a_folder_of_an_older_version_stays_where_it_is(recipe: Path):
-    """Its marker tells the options; experiments that lost their place in dump keep their names."""
+    """Its marker has the options; experiments that lost their place in dump keep their names."""
     marker = recipe / "dump/.stage2.done"
     marker.write_text("input token_type=bpe\ninput vocabulary_size=30\ninput a.txt=ab12\n")
     assert folder(recipe, **BPE) == "dump"

@@ -225,7 +225,7 @@ NOT_NORMALISED = ["cafe\u0301 noir", "\uff11\uff12 uhr", "\ufb01nal cut", "\u00b
 
 
 def test_pieces_spell_the_text_as_it_is_written(tmp_path: Path, caplog):
-    """Neither accents nor digits, ligatures and fractions become others."""
+    """Accents, digits, ligatures and fractions are not changed."""
     texts = [*NOT_NORMALISED, *sentences(), "x\u00a0y"]
     tokenizer = write_token_directory(tmp_path, texts, "bpe", 60)
     for text in texts:

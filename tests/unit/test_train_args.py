@@ -1,4 +1,4 @@
-"""``--train-args``: options over the YAML file, typed, recorded, and named in errors."""
+"""``--train-args``: options that override the YAML file, typed, recorded, and named in errors."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def entries(directory: Path) -> list[dict]:
 
 
 class StopAt(Interruption):
-    """A signal that comes when the model is called for the n-th time."""
+    """A signal that arrives when the model is called for the n-th time."""
 
     def __init__(self, model: nn.Module, calls: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class StopAt(Interruption):
 def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(
     loaders, tmp_path: Path, calls: int
 ):
-    """5 updates and 1 dev batch an epoch, 2 epochs, and the dev batch of the average."""
+    """5 updates and 1 dev batch per epoch, 2 epochs, and the dev batch of the average."""
     whole = MeanModel()
     result = trainer_of(tmp_path / "whole").fit(whole, *loaders)
     folder = tmp_path / "stopped"
@@ -211,7 +211,7 @@ EPS_DECAY = {
 
 @pytest.mark.parametrize("calls", range(2, 26, 3))
 def test_a_training_that_restores_weights_can_be_stopped_anywhere(loaders, tmp_path: Path, calls):
-    """6 calls an epoch; the learning rate is so long that epochs get worse."""
+    """6 calls per epoch; the learning rate is so large that epochs get worse."""
     whole, model, resumed = MeanModel(), MeanModel(), MeanModel()
     undisturbed = trainer_of(tmp_path / "whole", **EPS_DECAY)
     undisturbed.fit(whole, *loaders)
@@ -252,7 +252,7 @@ def test_processor_time_is_that_of_all_ranks(loaders, tmp_path: Path):
     assert result.cpu_seconds == pytest.approx(2 * own, abs=0.06)
     saved = torch.load(tmp_path / "checkpoint.pt")["position"]["cpu_seconds"]
     assert saved == pytest.approx(2 * own)
-    # the first rank goes on with the sum
+    # the first rank continues with the sum
     again = trainer_of(tmp_path)
     again.fit(MeanModel(), *loaders)
     assert again.position.cpu_seconds == pytest.approx(2 * own)
@@ -278,7 +278,7 @@ def test_what_was_computed_is_estimated_from_parameters_frames_and_what_is_froze
 
 @pytest.mark.parametrize("grad_clip", [5.0, 0.0])
 def test_an_update_without_a_finite_gradient_is_skipped(loaders, tmp_path: Path, grad_clip: float):
-    """Also where the gradient is not clipped: one NaN would spoil all weights for good."""
+    """Also if the gradient is not clipped: one NaN would spoil all weights for good."""
     gradients = []
 
     def spoil(gradient: torch.Tensor) -> torch.Tensor:
@@ -312,7 +312,7 @@ def test_many_bad_gradients_in_a_row_stop_the_training(loaders, tmp_path: Path):
 
 
 def test_what_a_killed_training_left_half_written_is_removed(loaders, tmp_path: Path):
-    """Each kill in the middle of a checkpoint would else leave a gigabyte for ever."""
+    """Otherwise each kill in the middle of a checkpoint would leave a gigabyte behind forever."""
     for name in (".checkpoint.pt.123.tmp", ".epoch3.pth.99.tmp"):
         (tmp_path / name).write_text("half")
     trainer_of(tmp_path).fit(MeanModel(), *loaders)

@@ -34,7 +34,7 @@ def run(dump: Path, run_command, *options: str) -> dict[str, list[str]]:
 def test_only_training_utterances_are_left_out(dump, run_command):
     limits = ("--min-frames", "11", "--max-frames", "1999", "--max-characters", "9")
     assert run(dump, run_command, *limits) == {"train": ["b", "c"], "dev": list("abcde")}
-    # each limit alone, and the ends included
+    # each limit by itself, ends included
     assert run(dump, run_command, "--min-frames", "11")["train"] == list("bcde")
     assert run(dump, run_command, "--max-frames", "1999")["train"] == list("abce")
     assert run(dump, run_command, "--max-characters", "10")["train"] == list("abcde")

@@ -1,4 +1,4 @@
-"""Recordings of any kind to text: what a model takes with it, and what comes out."""
+"""Recordings of any kind to text: what belongs to a model, and what it outputs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def sound(seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def dump_with(tmp_path_factory):
-    """Makes a dump folder whose features are said to be of these options."""
+    """Makes a dump folder whose features are said to have these options."""
 
     def make(options: str) -> Path:
         folder = make_dump(tmp_path_factory.mktemp("corpus") / "dump", train=12, dev=4)
@@ -127,7 +127,7 @@ def test_a_model_is_the_same_wherever_it_is(experiments, tmp_path: Path, name: s
 
 
 def test_a_zip_of_an_experiment_is_a_model(experiments, tmp_path: Path, monkeypatch):
-    """Whole, or with one stage; a stage alone lacks its tokens, and that is told."""
+    """Whole, or with one stage; a stage alone lacks its tokens, and this is reported."""
     copy = Path(shutil.copytree(experiments["fbank"], tmp_path / "exp/rnn"))
     shutil.copytree(copy / "full", copy / "stage1")
     samples = sound(1.2)
@@ -237,7 +237,7 @@ def test_containers_rates_and_types_give_the_same_text(model, tmp_path: Path):
 
 @pytest.mark.parametrize("rate", [11025, 16000, 44100, 48000])
 def test_resampling_keeps_what_the_model_hears(rate: int):
-    """A tone keeps its height and level; what the lower rate cannot hold is gone."""
+    """A tone keeps its pitch and level; what the lower rate cannot represent is gone."""
     times = np.arange(rate) / rate
     tones = np.sin(2 * np.pi * 1000 * times) + (np.sin(2 * np.pi * 5000 * times) if rate > 12000 else 0)
     found = read_any((0.25 * tones).astype(np.float32), RATE, "tone", rate)
@@ -416,7 +416,7 @@ def test_the_alignment_is_the_best_of_all_paths(seed: int):
 
 
 def test_a_long_text_is_aligned():
-    """More states than 8 bits count."""
+    """More states than 8 bits can count."""
     tokens = [1, 2] * 200
     scores = np.log(np.eye(3)[tokens] * 0.97 + 0.01)
     found = align(scores, tokens)
@@ -509,7 +509,7 @@ def make_talkative(stage: Path) -> None:
 
 
 def test_the_commands_of_the_documentation(experiments, tmp_path: Path):
-    """All of docs/transcribe.md as it stands there, in one process for the time it takes to start."""
+    """All of docs/transcribe.md exactly as printed, in one process because starting takes time."""
     shutil.copytree(experiments["fbank"], tmp_path / "exp/rnn")
     make_talkative(tmp_path / "exp/rnn/full")
     shutil.copytree(tmp_path / "exp/rnn/full", tmp_path / "exp/rnn/stage1")
@@ -594,7 +594,7 @@ def test_real_recordings(model, tmp_path: Path):
 
 
 def test_features_are_those_of_the_archives(model):
-    """8 bits a value, as stage 1 stores them."""
+    """8 bits per value, as stage 1 stores them."""
     features = model.trained.features.compute(sound(1).astype(np.float32))
     stream = io.BytesIO()
     kaldiio.save_ark(stream, {"u": features}, compression_method=2)

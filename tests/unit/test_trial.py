@@ -1,4 +1,4 @@
-"""What a training will do is tried before it: networks, optimizers and schedules."""
+"""What a training will do is tried beforehand: networks, optimizers and schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisation of WSJ's transcripts, word by word, and finding files of any case."""
+"""Normalisation of WSJ's transcripts, word by word, and finding files in any case."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """CMU AN4: where to find it, and how to read its layout.
 
-AN4 (Carnegie Mellon University, 1991; free for any use with its notice) holds 948
-utterances to train on and 130 to test on, 16 kHz, by 84 people who spell names and
+AN4 (Carnegie Mellon University, 1991; free for any use with its notice) has 948
+training and 130 test utterances, 16 kHz, by 84 people who spell names and
 say dates and commands. ``etc/an4_{train,test}.transcription`` has lines
 ``WORDS (an251-fash-b)``; the audio is ``wav/{an4_clstk,an4test_clstk}/SPEAKER/ID.sph``
-(or ``.raw``: the samples alone, in the byte order of the archive's name), the cepstra of
-another archive ``feat/{an4_clstk,an4test_clstk}/SPEAKER/ID.mfc``.
+(or ``.raw``: only samples, in the byte order of the archive's name); the cepstra of
+another archive are ``feat/{an4_clstk,an4test_clstk}/SPEAKER/ID.mfc``.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Utterance:
     """One utterance of the corpus.
 
     Attributes:
-        corpus_id: CMU's, such as ``an251-fash-b``.
+        corpus_id: CMU's id, such as ``an251-fash-b``.
         speaker: such as ``fash``.
-        words: as they are written there, without the marks of sentence ends.
+        words: the words as transcribed, without sentence-end marks.
     """
 
     corpus_id: str
@@ -62,7 +62,7 @@ def find_root(folder: Path) -> Path:
     """The folder of the corpus that has ``etc/an4_train.transcription``.
 
     Raises:
-        DataError: if neither ``folder`` nor one that lies in it has it.
+        DataError: if neither ``folder`` nor a folder in it has it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder or archive; give the folder of AN4, with etc/ in it")
@@ -72,12 +72,12 @@ def find_root(folder: Path) -> Path:
     found = ", ".join(sorted(each.name for each in folder.iterdir())[:8]) or "nothing"
     raise DataError(
         f"{folder} has no etc/an4_train.transcription: is this AN4 (an4_sphere.tar.gz from CMU)? "
-        f"It holds {found}"
+        f"It contains {found}"
     )
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack an archive of the corpus into ``folder``, unless that was done before.
+    """Unpack an archive of the corpus into ``folder``, unless this has been done already.
 
     Returns:
         The root of the corpus.
@@ -106,8 +106,8 @@ def read_transcription(path: Path) -> list[Utterance]:
     """Utterances of a transcription, in its order.
 
     Raises:
-        DataError: naming file and line of what is no ``WORDS (id)``, of an id whose
-            speaker cannot be told, of an id that stands there twice, and of a line
+        DataError: naming file and line of anything other than ``WORDS (id)``, of an id
+            that does not show its speaker, of an id that occurs twice, and of a line
             without words.
     """
     if not path.is_file():
@@ -136,7 +136,7 @@ def read_transcription(path: Path) -> list[Utterance]:
 
 
 def find_by_id(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files below ``root/folder`` by the utterance that they are named after.
+    """Files below ``root/folder``, by the utterance that they are named after.
 
     Raises:
         DataError: if there are none.
@@ -146,7 +146,7 @@ def find_by_id(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, 
     found: dict[str, Path] = {}
     for path in sorted((root / folder).rglob("*")):
         if path.suffix.lower() in suffixes:
-            # the same utterance as .sph and .raw: SPHERE tells more of itself
+            # the same utterance as .sph and .raw: prefer SPHERE, which has a header
             if path.stem not in found or suffixes.index(path.suffix.lower()) == 0:
                 found[path.stem] = path
     if not found:
@@ -163,7 +163,7 @@ def roughness(samples: np.ndarray) -> float:
 def check_byte_order(paths: list[Path], stated: str) -> str:
     """The byte order of headerless files: ``big`` or ``little``.
 
-    Speech changes little from sample to sample; with its bytes exchanged it is noise.
+    Speech changes little from sample to sample; with its bytes swapped it is noise.
 
     Args:
         paths: .raw files.
@@ -177,7 +177,7 @@ def check_byte_order(paths: list[Path], stated: str) -> str:
     for path in paths:
         content = path.read_bytes()
         if not content or len(content) % 2:
-            raise DataError(f"{path}: {len(content)} bytes are no samples of 16 bit")
+            raise DataError(f"{path}: {len(content)} bytes are not 16-bit samples")
         orders[path] = (
             roughness(np.frombuffer(content, ">i2")),
             roughness(np.frombuffer(content, "<i2")),
@@ -221,5 +221,5 @@ def read_cepstra(path: Path) -> np.ndarray:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name is one of a tar archive."""
+    """Whether the name is that of a tar archive."""
     return PurePosixPath(path.name).name.endswith((".tar.gz", ".tgz", ".tar", ".tar.bz2"))

@@ -1,4 +1,4 @@
-"""Fetch AN4 from CMU, else from ESPnet's mirror; go on where a download was cut off."""
+"""Fetch AN4 from CMU, else from ESPnet's mirror; resume partial downloads."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cascade_asr.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# As published with NVIDIA's copy of the archive. CMU's and ESPnet's could not be compared
-# when this was written: another sum is a warning, and what counts is the content, which
-# is counted in stage 0 and compared with each file's own checksum in stage 1.
+# As published with NVIDIA's copy of the archive. CMU's and ESPnet's copies could not be
+# compared when this was written, so a different sum only gives a warning. What matters is
+# the content, which stage 0 counts and stage 1 compares with each file's own checksum.
 SHA256 = "a0525579493735d32b60fb6fa5975dd0eaacde087b0a4eeb7f13b7ef33077b12"
 CONNECT_LIMIT_S = 4.5  # for each server, from the start to the first bytes
 
@@ -27,10 +27,10 @@ CONNECT_LIMIT_S = 4.5  # for each server, from the start to the first bytes
 def download(downloads: Path, urls: tuple[str, ...] = an4.URLS) -> Path:
     """The archive in ``downloads``, fetched from the first server that answers.
 
-    What came before a download broke off is kept, and the next call goes on from there.
+    A partial download is kept, and the next call resumes from there.
 
     Raises:
-        DataError: if no server gave all of it, or what came is not AN4.
+        DataError: if no server sent all of it, or what was sent is not AN4.
     """
     archive = downloads / "an4_sphere.tar.gz"
     if archive.is_file():
@@ -56,10 +56,10 @@ def download(downloads: Path, urls: tuple[str, ...] = an4.URLS) -> Path:
 
 
 def check_archive(path: Path, url: str) -> None:
-    """Refuse what is damaged or no AN4; warn of another sum than the published one.
+    """Refuse a file that is damaged or not AN4; warn if its sum is not the published one.
 
     Raises:
-        DataError: the file is removed then.
+        DataError: after removing the file.
     """
     try:
         with tarfile.open(path) as tar:
@@ -70,7 +70,7 @@ def check_archive(path: Path, url: str) -> None:
     audio = sum(name.endswith(".sph") for name in names)
     if audio < sum(an4.UTTERANCES.values()):
         path.unlink()
-        raise DataError(f"{url}: the download holds {audio} .sph files, AN4 has 1078 or more")
+        raise DataError(f"{url}: the download contains {audio} .sph files, AN4 has 1078 or more")
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -78,5 +78,5 @@ def check_archive(path: Path, url: str) -> None:
     if digest.hexdigest() == SHA256:
         log.info("SHA-256 as published")
     else:
-        log.warning("%s: SHA-256 %s, published with another copy: %s; each file is checked by "
-                    "its own checksum", url, digest.hexdigest(), SHA256)  # fmt: skip
+        log.warning("%s: SHA-256 %s, that published with another copy is %s; each file is checked "
+                    "against its own checksum", url, digest.hexdigest(), SHA256)  # fmt: skip

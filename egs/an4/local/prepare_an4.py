@@ -27,10 +27,10 @@ AUDIO = (".sph", ".raw")
 
 
 def find_corpus(given: Path | None, outdir: Path, downloads: Path) -> Path:
-    """The root of the corpus: a folder, an archive unpacked, or a download unpacked.
+    """The root of the corpus: a folder, an unpacked archive, or an unpacked download.
 
     Raises:
-        DataError: if there is none, or it is not usable.
+        DataError: if there is none, or it is unusable.
     """
     if given is None:
         given = download_an4.download(downloads)
@@ -56,8 +56,8 @@ def split_sets(
         raise DataError(f"{len(both)} utterances are in training and test: {shown(sorted(both))}")
     if len(train) <= dev_utterances:
         raise DataError(
-            f"the corpus has {len(train)} training utterances, of which {dev_utterances} are to be "
-            "train_dev: none would be left to train on (--dev-utterances)"
+            f"the corpus has {len(train)} training utterances, of which train_dev would take "
+            f"{dev_utterances}: none would be left to train on (--dev-utterances)"
         )
     ordered = sorted(train, key=lambda each: each.identifier)
     return {
@@ -70,7 +70,7 @@ def split_sets(
 def find_all(
     root: Path, folder: str, suffixes: tuple[str, ...], utterances: list[Utterance]
 ) -> dict[str, Path]:
-    """The file of each utterance.
+    """The file for each utterance.
 
     Raises:
         DataError: naming the first utterances without one.
@@ -89,7 +89,7 @@ def find_all(
 
 
 def audio_table(files: dict[str, Path], raw_byte_order: str) -> dict[str, str]:
-    """A wav.scp entry for the file of each utterance; SPHERE headers are checked."""
+    """A wav.scp entry for each utterance's file; SPHERE headers are checked."""
     sphere = [path for path in files.values() if path.suffix.lower() == ".sph"]
     if sphere:
         read_headers(sphere, an4.SAMPLE_RATE, 1)
@@ -111,7 +111,7 @@ def audio_table(files: dict[str, Path], raw_byte_order: str) -> dict[str, str]:
 def write_cepstra(
     files: dict[str, Path], sets: dict[str, list[Utterance]], outdir: Path
 ) -> dict[str, str]:
-    """Write the cepstra of each set to an archive; returns feats.scp entries by CMU's id."""
+    """Write the cepstra of each set to an archive; return feats.scp entries by CMU's id."""
     entries = {}
     folder = (outdir / "cepstra").resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,13 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--outdir", type=Path, default=Path("data"), help="for the data folders")
-    parser.add_argument("--an4", type=Path, help="AN4: a folder or an archive; none: a download")
+    parser.add_argument("--outdir", type=Path, default=Path("data"), help="where to write the data folders")
+    parser.add_argument("--an4", type=Path, help="AN4: a folder or an archive; default: download it")
     parser.add_argument("--an4-mfcc", type=Path, help="its cepstra instead: a folder or an archive")
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="kept files")
     parser.add_argument("--dev-utterances", type=int, default=100, help="of train_dev")
     parser.add_argument("--raw-byte-order", choices=("auto", "big", "little"), default="auto",
-                        help="of .raw files; auto: as their samples tell")  # fmt: skip
+                        help="byte order of .raw files; auto: guess it from the samples")  # fmt: skip
     options = parser.parse_args()
     if options.an4 and options.an4_mfcc:
         raise ConfigError("--an4 and --an4-mfcc: give one of them")

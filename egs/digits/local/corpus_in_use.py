@@ -1,9 +1,9 @@
-"""Print the corpus that stage 0 reads, or has read, and what stands for its content.
+"""Print the corpus that stage 0 reads, or has read, and a digest of its content.
 
     python local/corpus_in_use.py [--fsdd DIR|ARCHIVE]
 
-It is chosen as prepare_digits.py chooses it; who says nothing of a corpus stays with
-the one that was used, even where that is no longer there.
+It is chosen as prepare_digits.py chooses it; if no corpus is given, the one that was
+used stays in use, even if it no longer exists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DATA, DOWNLOADS = Path("data"), Path("downloads")
 
 
 def chosen(given: Path | None, corpora: str | None) -> Path | None:
-    """The corpus that there is without making one; None where there is none yet."""
+    """The existing corpus, without making one; None if there is none yet."""
     if given is not None:
         return given
     found = fsdd.find_in(Path(corpora)) if corpora else None
@@ -46,11 +46,11 @@ def _used() -> Path | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--fsdd", type=Path, help="a folder or an archive (default: what there is)")
+    parser.add_argument("--fsdd", type=Path, help="a folder or an archive (default: the existing one)")
     source = chosen(parser.parse_args().fsdd, os.environ.get("CORPORA"))
     if source is not None and source.exists():
         print(f"{source.resolve()} ({tree_digest(source)})")
-    else:  # it is no longer there, and nothing else is
+    else:  # it no longer exists, and neither does another
         recorded = Marker(marker_path(0, {})).recorded().get("source", "")
         print(recorded or source or "")
 

@@ -1,8 +1,8 @@
-"""Strings of connected digits, put together from recordings of single digits.
+"""Strings of connected digits, assembled from recordings of single digits.
 
-Which recording belongs to which set is decided by speaker and take alone, so no
-recording is ever in two sets. Everything random follows from the seed, and from
-nothing else: not from the order of files, not from Python's hash seed.
+Speaker and take alone decide which set a recording belongs to, so no recording is
+ever in two sets. Everything random depends only on the seed, not on the order of
+files or on Python's hash seed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cascade_asr.errors import DataError
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SETS = ("train", "dev", "test_seen", "test_unseen")
 SPEECH_LEVEL_DBFS = -24.0  # RMS of a recording after levelling
-LEVEL_SPREAD_DB = 3.0  # it is then moved by up to this much, up or down
+LEVEL_SPREAD_DB = 3.0  # by which the level is then raised or lowered at most
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Mixing:
 
 @dataclass(frozen=True)
 class DigitString:
-    """One utterance to be: who says what, from which recordings."""
+    """A planned utterance: who says what, from which recordings."""
 
     utterance: str
     recordings: tuple[Recording, ...]
 
     @property
     def speaker(self) -> str:
-        """All recordings of a string are by one speaker."""
+        """The speaker, who is the same for all recordings of a string."""
         return self.recordings[0].speaker
 
     @property
@@ -63,7 +63,7 @@ def set_of(recording: Recording, unseen_speakers: tuple[str, ...]) -> str:
 def split(
     recordings: list[Recording], unseen_speakers: tuple[str, ...]
 ) -> dict[str, dict[str, list[Recording]]]:
-    """Sort recordings into sets, and in each set by speaker.
+    """Sort recordings into sets, and within each set by speaker.
 
     Raises:
         DataError: if a speaker has no recording of some digit in some set.
@@ -90,7 +90,7 @@ def deal(
 ) -> list[DigitString]:
     """Draw the strings of one set.
 
-    Speakers take turns. Each has a deck of all own recordings, shuffled anew when
+    Speakers take turns. Each has a deck of all his or her recordings, reshuffled when
     it is used up, so that all recordings are used equally often (to within one).
 
     Raises:
@@ -122,9 +122,9 @@ def mix(
 ) -> np.ndarray:
     """Concatenate the recordings of a string, with pauses and background noise.
 
-    Recordings are brought to one level first (their own differ by 35 dB, and some
-    would drown), then moved by up to `LEVEL_SPREAD_DB`. The noise has a constant
-    level and a random spectral tilt.
+    Recordings are first brought to the same level (their original levels differ by
+    35 dB, and some would be lost in the noise), then changed by up to
+    `LEVEL_SPREAD_DB`. The noise has a constant level and a random spectral tilt.
 
     Returns:
         (samples,) int16 at `fsdd.SAMPLE_RATE`.
@@ -150,7 +150,7 @@ def _pause(generator: np.random.Generator, mixing: Mixing) -> np.ndarray:
 
 def _levelled(samples: np.ndarray, level_db: float) -> np.ndarray:
     """(samples,) int16 to float64 with the given RMS in dBFS; silence stays silence."""
-    # Summed in integers: exact, hence the same on every machine.
+    # Summed in integers, which is exact and hence the same on every machine.
     energy = int(np.sum(samples.astype(np.int64) ** 2))
     if energy == 0:
         return samples.astype(np.float64)

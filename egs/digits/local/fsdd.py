@@ -1,7 +1,7 @@
 """The Free Spoken Digit Dataset (FSDD): where to find it, and how to read it.
 
 FSDD v1.0.10 (CC BY-SA 4.0, https://github.com/Jakobovski/free-spoken-digit-dataset)
-holds 3000 recordings of English digits, 8 kHz, 16 bit, mono: 10 digits, 6 male
+has 3000 recordings of English digits, 8 kHz, 16 bit, mono: 10 digits, 6 male
 speakers, 50 takes each, named ``recordings/{digit}_{speaker}_{take}.wav``.
 An archive is read in memory and never unpacked.
 """
@@ -35,20 +35,20 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 DIGITS = 10
 TAKES = 50
 SAMPLE_RATE = 8000  # Hz
-ARCHIVE = "free-spoken-digit-dataset-1.0.10.tar.gz"  # as a download is kept
+ARCHIVE = "free-spoken-digit-dataset-1.0.10.tar.gz"  # name of a kept download
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
 # `content_digest` of the 3000 recordings of v1.0.10.
 DIGEST = "dbd573d7cafe79c4b49f65718115e1304e24e067fa39eff18a660dc6cb9c360f"
 
-CONNECT_LIMIT_S = 8.0  # from the start to the first bytes: no network
-STALL_LIMIT_S = 8.0  # between two blocks: a network that went away
+CONNECT_LIMIT_S = 8.0  # from the start to the first bytes, before giving up on the network
+STALL_LIMIT_S = 8.0  # between two blocks, before the network counts as lost
 _FILE_NAME = re.compile(r"(\d)_([a-z0-9]+)_(\d+)\.wav")
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 @dataclass(frozen=True, order=True)
 class Recording:
-    """One spoken digit, known by its file name."""
+    """One spoken digit, identified by its file name."""
 
     speaker: str
     digit: int
@@ -61,7 +61,7 @@ class Recording:
 
     @classmethod
     def from_file_name(cls, file_name: str) -> Recording | None:
-        """The recording of that name, or None where it does not follow the layout."""
+        """The recording of that name, or None if it does not follow the layout."""
         match = _FILE_NAME.fullmatch(file_name)
         if match is None:
             return None
@@ -89,7 +89,7 @@ def read_files(source: Path) -> dict[str, bytes]:
         The content of each wav file by file name, sorted by name.
 
     Raises:
-        DataError: if ``source`` does not exist, is damaged or holds no recordings.
+        DataError: if ``source`` does not exist, is damaged or contains no recordings.
     """
     if source.is_dir():
         files = _read_folder(source)
@@ -99,7 +99,7 @@ def read_files(source: Path) -> dict[str, bytes]:
         raise DataError(f"{source}: no such folder or archive; give the one of FSDD, from {URL}")
     if not files:
         raise DataError(
-            f"{source}: holds no recordings ({{digit}}_{{speaker}}_{{take}}.wav in a folder "
+            f"{source}: contains no recordings ({{digit}}_{{speaker}}_{{take}}.wav in a folder "
             f"'recordings'); is it FSDD? Get it from {URL}"
         )
     return dict(sorted(files.items()))
@@ -153,14 +153,14 @@ def _read_zip(archive: Path) -> dict[str, bytes]:
 def content_digest(files: dict[str, bytes]) -> str:
     """SHA-256 over the sorted lines ``file name, SHA-256 of its content``.
 
-    It is the same for a folder, for GitHub's archive and for one packed anew.
+    It is the same for a folder, for GitHub's archive and for a repacked one.
     """
     lines = (f"{name} {hashlib.sha256(files[name]).hexdigest()}\n" for name in sorted(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def differences(files: dict[str, bytes], speakers: tuple[str, ...] = SPEAKERS) -> str:
-    """Say which files a corpus lacks, and which it has beyond the layout."""
+    """Describe which files a corpus lacks, and which it has in addition to the layout."""
     expected = complete_set(speakers)
     parts = []
     for what, names in (("missing", expected - set(files)), ("extra", set(files) - expected)):
@@ -171,7 +171,7 @@ def differences(files: dict[str, bytes], speakers: tuple[str, ...] = SPEAKERS) -
 
 
 def decode(content: bytes, path: str) -> np.ndarray:
-    """Decode one recording, and check it.
+    """Decode one recording and check it.
 
     Args:
         content: a wav file.
@@ -181,7 +181,7 @@ def decode(content: bytes, path: str) -> np.ndarray:
         (samples,) int16 at `SAMPLE_RATE`.
 
     Raises:
-        DataError: if it is no wav file, is truncated, or not 8 kHz, 16 bit, mono.
+        DataError: if it is not a wav file, is truncated, or is not 8 kHz, 16 bit, mono.
     """
     try:
         with wave.open(io.BytesIO(content)) as reader:
@@ -202,12 +202,12 @@ def decode(content: bytes, path: str) -> np.ndarray:
             f"{path}: header says {parameters.nframes} samples, found {len(found) // 2}"
         )
     if not found:
-        raise DataError(f"{path}: holds no samples")
+        raise DataError(f"{path}: contains no samples")
     return np.frombuffer(found, dtype="<i2").astype(np.int16)
 
 
 def find_in(corpora: Path) -> Path | None:
-    """FSDD in a folder of corpora: unpacked or as an archive; None if it is not there."""
+    """FSDD in a folder of corpora, unpacked or as an archive; None if it is not there."""
     names = ("free-spoken-digit-dataset*", "fsdd*", "FSDD*")
     found = [path for name in names for path in sorted(corpora.glob(name))]
     folders = [path for path in found if path.is_dir()]
@@ -216,13 +216,13 @@ def find_in(corpora: Path) -> Path | None:
 
 
 def download(downloads: Path, url: str) -> Path | None:
-    """Fetch the pinned release, unless it lies in ``downloads`` already.
+    """Fetch the pinned release, unless it is already in ``downloads``.
 
     Returns:
-        The archive, its content verified, or None without a network.
+        The archive with verified content, or None without a network.
 
     Raises:
-        DataError: if what came is not v1.0.10.
+        DataError: if what was received is not v1.0.10.
     """
     archive = downloads / ARCHIVE
     if archive.is_file():
@@ -248,10 +248,10 @@ def download(downloads: Path, url: str) -> Path | None:
 
 
 def _fetch(url: str) -> bytes | None:
-    """The content at ``url``, or None when nothing came in time.
+    """The content at ``url``, or None if nothing arrived in time.
 
-    A thread does the work because the time limits of sockets do not cover the
-    look-up of the name; a thread that hangs there is left behind.
+    A thread does the work because the timeouts of sockets do not cover the name
+    look-up; a thread that hangs there is abandoned.
     """
     blocks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
 

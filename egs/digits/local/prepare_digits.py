@@ -5,7 +5,7 @@
 The corpus is the one given with --fsdd, else one in the folder named by the
 environment variable CORPORA, else a download, else (no network) a synthetic one.
 Sets: train (4 speakers, takes 10-49), dev (the same speakers, takes 5-9),
-test_seen (takes 0-4), test_unseen (2 speakers that training never hears).
+test_seen (takes 0-4), test_unseen (2 speakers not heard in training).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cascade_asr.errors import ConfigError, DataError
 log = logging.getLogger(__name__)
 
 # A native speaker and one with a German accent, so that each has a speaker of
-# the same accent in training (jackson, lucas): what is new is the voice.
+# the same accent in training (jackson, lucas): only the voice is new.
 UNSEEN_SPEAKERS = ("theo", "yweweler")
 DEFAULT_STRINGS = {"train": 1200, "dev": 200, "test_seen": 200, "test_unseen": 200}
 
@@ -41,7 +41,7 @@ class Corpus:
     """Recordings in FSDD's layout.
 
     Attributes:
-        name: what it is, for people.
+        name: description for people.
         source: the folder or archive it was read from.
         files: content of each wav file by file name.
         speakers: all speakers.
@@ -56,10 +56,10 @@ class Corpus:
 
 
 def find_corpus(given: Path | None, corpora: str | None, downloads: Path) -> Corpus:
-    """Read the first corpus there is: given, in CORPORA, downloaded, synthesised.
+    """Read the first available corpus: given, in CORPORA, downloaded, synthesised.
 
     Raises:
-        DataError: if the corpus found is not usable; the next one is not tried then.
+        DataError: if the corpus found is unusable; the next one is not tried.
     """
     if given is not None:
         return _read_corpus(given)
@@ -67,7 +67,7 @@ def find_corpus(given: Path | None, corpora: str | None, downloads: Path) -> Cor
         found = fsdd.find_in(Path(corpora))
         if found is not None:
             return _read_corpus(found)
-        log.warning("CORPORA=%s holds no free-spoken-digit-dataset; trying a download", corpora)
+        log.warning("CORPORA=%s contains no free-spoken-digit-dataset; trying a download", corpora)
     archive = fsdd.download(downloads, fsdd.URL)
     if archive is not None:
         return _read_corpus(archive)
@@ -96,7 +96,7 @@ def decode_all(corpus: Corpus) -> dict[fsdd.Recording, np.ndarray]:
     """Decode and check the recordings of the corpus's speakers.
 
     Raises:
-        DataError: naming the first recording that cannot be used, and their number.
+        DataError: naming the first unusable recording, and the number of such recordings.
     """
     audio, faults = {}, []
     for file_name, content in corpus.files.items():
@@ -119,7 +119,7 @@ def write_data_folder(
 
     Args:
         folder: where to write.
-        final: where it will be moved to; wav.scp has absolute paths in there.
+        final: where it will be moved to; wav.scp has absolute paths to it.
         strings: utterances with their samples, (samples,) int16.
     """
     (folder / "wav").mkdir(parents=True)
@@ -138,13 +138,13 @@ def write_data_folder(
         speakers.setdefault(string.speaker, []).append(string.utterance)
     tables["spk2utt"] = [f"{name} {' '.join(sorted(ids))}" for name, ids in speakers.items()]
     for name, lines in tables.items():
-        # All ASCII: Python's order is that of LC_ALL=C.
+        # All are ASCII, so Python's order is that of LC_ALL=C.
         (folder / name).write_text("".join(f"{line}\n" for line in sorted(lines)), "utf-8")
 
 
 @contextmanager
 def replacing(outdir: Path, names: Iterable[str]) -> Iterator[Path]:
-    """A folder to fill with ``names``, moved to ``outdir`` together when all went well."""
+    """A folder to fill with ``names``, which are moved to ``outdir`` together if all goes well."""
     partial = outdir / ".prepare_digits.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -162,7 +162,7 @@ def replacing(outdir: Path, names: Iterable[str]) -> Iterator[Path]:
 def prepare(
     corpus: Corpus, outdir: Path, counts: dict[str, int], seed: int, mixing: Mixing
 ) -> None:
-    """Write the data folders of all sets, and ``corpus.txt``, which is there last."""
+    """Write the data folders of all sets, and ``corpus.txt`` last."""
     audio = decode_all(corpus)
     sets = split(list(audio), corpus.unseen_speakers)
     final = outdir.resolve()
@@ -190,8 +190,8 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog=__doc__.split("\n\n")[2],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--outdir", type=Path, default=Path("data"), help="for the data folders")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is random")
+    parser.add_argument("--outdir", type=Path, default=Path("data"), help="where to write the data folders")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument("--fsdd", type=Path, help="FSDD: a folder, or a .tar.gz or .zip archive")
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="kept files")
     for name, count in DEFAULT_STRINGS.items():
@@ -200,13 +200,13 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     mixing = Mixing()
     pair = {"nargs": 2, "metavar": ("MIN", "MAX")}
     parser.add_argument(
-        "--digits", type=int, default=mixing.digits, **pair, help="digits in a string"
+        "--digits", type=int, default=mixing.digits, **pair, help="number of digits in a string"
     )
     parser.add_argument(
-        "--pause-ms", type=float, default=mixing.pause_ms, **pair, help="around each digit"
+        "--pause-ms", type=float, default=mixing.pause_ms, **pair, help="pause around each digit"
     )
     parser.add_argument(
-        "--snr-db", type=float, default=mixing.snr_db, **pair, help="speech to background noise"
+        "--snr-db", type=float, default=mixing.snr_db, **pair, help="ratio of speech to background noise"
     )
     return parser.parse_args(arguments)
 
@@ -218,7 +218,7 @@ def main() -> None:
     wrong = [name for name, (smallest, largest) in pairs.items() if smallest > largest]
     wrong += [name for name in ("--digits", "--pause-ms") if pairs[name][0] < (name == "--digits")]
     if wrong:
-        raise ConfigError(f"{wrong[0]}: {pairs[wrong[0]]} is no range MIN MAX of allowed values")
+        raise ConfigError(f"{wrong[0]}: {pairs[wrong[0]]} is not a range MIN MAX of allowed values")
     mixing = Mixing(tuple(options.digits), tuple(options.pause_ms), tuple(options.snr_db))
     counts = {name: getattr(options, f"{name}_strings") for name in SETS}
     corpus = find_corpus(options.fsdd, os.environ.get("CORPORA"), options.downloads)

@@ -1,9 +1,9 @@
 """A stand-in for FSDD: the same layout, spoken by espeak-ng and flite.
 
-Use it where there is neither the corpus nor a network: 10 digits, 6 voices, 50
+Use it if there is neither the corpus nor a network: 10 digits, 6 voices, 50
 takes that differ in speed and pitch, 8 kHz, 16 bit, mono. The same versions of
-espeak-ng, flite and sox give the same corpus byte for byte. WERs on it say that
-the recipe works, and nothing about human speech.
+espeak-ng, flite and sox give the same corpus byte for byte. WERs on it show that
+the recipe works, but nothing about human speech.
 
     python local/synthesise_digits.py downloads/synthetic_digits
 """
@@ -83,14 +83,14 @@ def synthesise(folder: Path, jobs: int | None = None, takes: Iterable[int] = ran
 
 
 def is_complete(folder: Path) -> bool:
-    """True where an earlier run has left the whole corpus."""
+    """Whether an earlier run has made the complete corpus."""
     return complete_set(SPEAKERS) <= {path.name for path in (folder / "recordings").glob("*.wav")}
 
 
 def _speak(recording: Recording, target: Path) -> None:
-    """Synthesise one recording; take t has its own speed and pitch."""
+    """Synthesise one recording; each take has its own speed and pitch."""
     program, voice, pitch = VOICES[recording.speaker]
-    # Two steps coprime to 50: all 50 takes differ, neighbours differ in both.
+    # Two steps coprime to 50: all 50 takes differ, and neighbours differ in both.
     speed = 0.80 + 0.45 * (recording.take * 7 % TAKES) / (TAKES - 1)
     pitch = round(pitch * (0.85 + 0.30 * (recording.take * 19 % TAKES) / (TAKES - 1)))
     word = WORDS[recording.digit]

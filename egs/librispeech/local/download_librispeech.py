@@ -1,4 +1,4 @@
-"""Fetch parts of LibriSpeech from OpenSLR, go on where a download was cut off, unpack them."""
+"""Fetch parts of LibriSpeech from OpenSLR, resume partial downloads, and unpack them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cascade_asr.errors import DataError
 log = logging.getLogger(__name__)
 
 SERVERS = ("https://www.openslr.org/resources", "https://openslr.elda.org/resources")
-UNPACKED = 1.1  # times the size of the archive: FLAC does not shrink
+UNPACKED = 1.1  # unpacked size relative to the archive: FLAC does not shrink
 
 
 def download(parts: Sequence[str], folder: Path, servers: Sequence[str] = SERVERS) -> Path:
-    """The folder that has all these parts unpacked, each in ``PART/LibriSpeech/PART``.
+    """The folder with all these parts unpacked, each in ``PART/LibriSpeech/PART``.
 
     Raises:
-        DataError: if the disk is too small, no server gave all of a part, or its MD5 differs.
+        DataError: if the disk is too small, no server sent all of a part, or its MD5 differs.
     """
     missing = [part for part in parts if not (folder / part / ".complete").is_file()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def _check_space(parts: Sequence[str], folder: Path) -> None:
     free = shutil.disk_usage(folder).free / 1e9
     if needed > free:
         raise DataError(
-            f"{folder}: {', '.join(parts)} need {needed:.1f} GB there, {free:.1f} GB are free; make it a "
+            f"{folder}: {', '.join(parts)} need {needed:.1f} GB, but {free:.1f} GB are free; make it a "
             "link to a larger disk, or give the corpus with --librispeech"
         )
 
@@ -72,10 +72,10 @@ def fetch_part(part: str, folder: Path, servers: Sequence[str]) -> Path:
 
 
 def check_sum(path: Path, part: str, origin: str) -> None:
-    """Refuse a file whose MD5 is another one.
+    """Refuse a file whose MD5 differs.
 
     Raises:
-        DataError: the file is removed then.
+        DataError: after removing the file.
     """
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "md5").hexdigest()
@@ -87,10 +87,10 @@ def check_sum(path: Path, part: str, origin: str) -> None:
 
 
 def unpack(archive: Path, part: str, folder: Path) -> None:
-    """Unpack an archive into ``folder/PART``; the file ``.complete`` there tells that it is whole.
+    """Unpack an archive into ``folder/PART``; the file ``.complete`` there marks it as complete.
 
     Raises:
-        DataError: if it is damaged, or holds something else.
+        DataError: if it is damaged, or contains something else.
     """
     target = folder / part
     shutil.rmtree(target, ignore_errors=True)
@@ -101,5 +101,5 @@ def unpack(archive: Path, part: str, folder: Path) -> None:
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(f"{archive}: damaged ({error}); remove it and run again") from error
     if not (target / "LibriSpeech" / part).is_dir():
-        raise DataError(f"{archive}: holds no LibriSpeech/{part}; remove it and run again")
+        raise DataError(f"{archive}: contains no LibriSpeech/{part}; remove it and run again")
     (target / ".complete").touch()

@@ -33,8 +33,8 @@ class Part:
 
     Attributes:
         resource: number of the collection at OpenSLR.
-        md5: of the archive, as in OpenSLR's md5sum.txt.
-        utterances: their number.
+        md5: MD5 of the archive, as in OpenSLR's md5sum.txt.
+        utterances: number of utterances.
         gigabytes: size of the archive.
     """
 
@@ -59,7 +59,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance: its id, the id of its reader, its words and its FLAC file."""
+    """One utterance: its id, its reader's id, its words and its FLAC file."""
 
     identifier: str
     speaker: str
@@ -83,13 +83,13 @@ def read_part(folder: Path, name: str, strict: bool = False) -> list[Utterance]:
     """All utterances of a part, sorted by id.
 
     Args:
-        folder: of the part.
-        name: of the part, such as ``dev-clean``.
-        strict: another number of utterances than the corpus has is an error.
+        folder: folder of the part.
+        name: name of the part, such as ``dev-clean``.
+        strict: a number of utterances that differs from the corpus's is an error.
 
     Raises:
-        DataError: listing lines that are no ``ID WORDS`` or contradict their file's name,
-            ids that stand there twice, and utterances without a FLAC file.
+        DataError: listing lines that are not ``ID WORDS`` or contradict their file's name,
+            ids that occur twice, and utterances without a FLAC file.
     """
     transcripts = find_files([folder], ".trans.txt")
     if not transcripts:
@@ -101,7 +101,7 @@ def read_part(folder: Path, name: str, strict: bool = False) -> list[Utterance]:
     for chapter, _ in read:
         for each in chapter:
             if each.identifier in utterances:
-                faults.append(f"{each.audio.parent}: '{each.identifier}' stands in two chapters")
+                faults.append(f"{each.audio.parent}: '{each.identifier}' is in two chapters")
             utterances[each.identifier] = each
     if faults:
         more = f"\nand {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
@@ -149,10 +149,10 @@ def _read_chapter(path: Path) -> tuple[list[Utterance], list[str]]:
 
 
 def read_genders(path: Path) -> dict[str, str]:
-    """``m`` or ``f`` of each reader in SPEAKERS.TXT; empty where there is no such file.
+    """``m`` or ``f`` for each reader in SPEAKERS.TXT; empty if there is no such file.
 
     Raises:
-        DataError: naming a line that is no ``ID | SEX | PART | MINUTES | NAME``.
+        DataError: naming a line that is not ``ID | SEX | PART | MINUTES | NAME``.
     """
     if not path.is_file():
         log.warning("%s: missing; spk2gender is not made", path)

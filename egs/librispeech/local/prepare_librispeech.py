@@ -1,4 +1,4 @@
-"""Make data folders of LibriSpeech, each of one or several of its parts.
+"""Make data folders of LibriSpeech, each from one or several of its parts.
 
 Examples:
     prepare_librispeech.py --outdir data --librispeech /corpora/LibriSpeech \\
@@ -27,7 +27,7 @@ def parse_sets(words: list[str]) -> dict[str, list[str]]:
     """Read ``NAME=PART,PART``.
 
     Raises:
-        ConfigError: for what is no part of the corpus.
+        ConfigError: for anything that is not a part of the corpus.
     """
     sets = {}
     for word in words:
@@ -35,15 +35,15 @@ def parse_sets(words: list[str]) -> dict[str, list[str]]:
         sets[name] = parts.split(",")
         for part in sets[name]:
             if part not in PARTS:
-                raise ConfigError(f"'{part}' of '{word}' is no part of LibriSpeech{nearest(part, PARTS)}")
+                raise ConfigError(f"'{part}' in '{word}' is not a part of LibriSpeech{nearest(part, PARTS)}")
     return sets
 
 
 def find_parts(given: Path | None, downloads: Path, parts: list[str]) -> dict[str, Path]:
-    """The folder of each part, in the corpus that is given or downloaded.
+    """The folder of each part, in the given or downloaded corpus.
 
     Raises:
-        DataError: naming all parts that are not there.
+        DataError: naming all missing parts.
     """
     root = download_librispeech.download(parts, downloads) if given is None else given
     if not root.is_dir():
@@ -74,10 +74,10 @@ def write_set(name: str, utterances: list[Utterance], genders: dict[str, str], o
 
 
 def check_rate(utterance: Utterance) -> None:
-    """Refuse a corpus that somebody has resampled; the first file tells.
+    """Refuse a corpus that somebody has resampled, judging by the first file.
 
     Raises:
-        DataError: if it has another rate, or is no audio.
+        DataError: if it has a different rate, or is not audio.
     """
     try:
         rate = soundfile.info(str(utterance.audio)).samplerate
@@ -88,7 +88,7 @@ def check_rate(utterance: Utterance) -> None:
 
 
 def check_speakers(sets: dict[str, list[Utterance]], train: str) -> None:
-    """Refuse utterances to train on that are tested too.
+    """Refuse training utterances that are also in a dev or test set.
 
     Raises:
         DataError: naming some of them.
@@ -105,11 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--outdir", type=Path, default=Path("data"), help="for the data folders")
-    parser.add_argument("--librispeech", type=Path, help="the corpus; none: a download")
+    parser.add_argument("--outdir", type=Path, default=Path("data"), help="where to write the data folders")
+    parser.add_argument("--librispeech", type=Path, help="the corpus; default: download it")
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="kept files")
     parser.add_argument("--strict", action="store_true", help="stop if utterances are missing")
-    parser.add_argument("sets", nargs="+", metavar="NAME=PART[,PART]", help="the first is trained on")
+    parser.add_argument("sets", nargs="+", metavar="NAME=PART[,PART]", help="the first one is the training set")
     options = parser.parse_args()
     wanted = parse_sets(options.sets)
     parts = list(dict.fromkeys(part for each in wanted.values() for part in each))

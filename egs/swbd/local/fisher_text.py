@@ -1,4 +1,4 @@
-"""The transcripts of Fisher (LDC2004T19, LDC2005T19) as text for a language model."""
+"""Fisher's transcripts (LDC2004T19, LDC2005T19) as text for a language model."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 def find_transcripts(folders: Iterable[Path]) -> list[Path]:
-    """All transcripts below the folders, which must each have some.
+    """All transcripts below the folders, each of which must have some.
 
-    Where there are folders ``trans``, only what lies in them: BBN's originals of the
-    same conversations lie beside.
+    If there are folders ``trans``, only their files are used, because BBN's originals of
+    the same conversations are beside them.
 
     Raises:
-        DataError: for a folder without any, and a conversation that is there twice.
+        DataError: for a folder without any, and for a conversation that occurs twice.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -49,10 +49,10 @@ def find_transcripts(folders: Iterable[Path]) -> list[Path]:
 
 
 def sentences(paths: Iterable[Path]) -> Iterator[str]:
-    """Lower-case words of each utterance that is clear; conversation after conversation.
+    """Lower-case words of each clear utterance, one conversation after another.
 
     Raises:
-        DataError: for a line that is none of a transcript.
+        DataError: for a line that does not belong in a transcript.
     """
     words = WordMap({})
     unclear, unknown = 0, Counter()

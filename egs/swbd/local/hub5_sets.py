@@ -1,4 +1,4 @@
-"""The evaluations of telephone speech that NIST ran in 2000 (Hub5) and 2003 (rt03)."""
+"""NIST's evaluations of telephone speech of 2000 (Hub5) and 2003 (rt03)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cascade_asr.errors import DataError
 from cascade_asr.scoring.hub5.ctm import channel_name
 from cascade_asr.scoring.hub5.hub5 import IGNORED, Stm, read_stm
 
-EXTENSION_S = 0.1  # at both ends of a segment of eval2000, as far as there is room
+EXTENSION_S = 0.1  # added at both ends of an eval2000 segment, if there is room
 PEM, EVAL2000_STM, EVAL2000_GLM = (
     "hub5e_00.pem", "hub5e00.english.000405.stm", "en20000405_hub5.glm",
 )  # fmt: skip
@@ -36,12 +36,12 @@ _HESITATION = re.compile(r"%hesitation", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A set as its files have it.
+    """A set as described by its files.
 
     Attributes:
-        utterances: by id, with the evaluation's times.
+        utterances: utterances by id, with the evaluation's times.
         ignored: segments that are not scored.
-        genders: ``m`` or ``f`` by recording, of those with one speaker's.
+        genders: ``m`` or ``f`` by recording, for recordings of a single gender.
         stm: the reference, ready for hubscr.pl.
         glm: lines of the word mapping rules.
         recordings: audio by file name.
@@ -59,8 +59,8 @@ def read_eval2000(folders: Iterable[Path]) -> Evaluation:
     """Read eval2000 from the folders of its speech (LDC2002S09) and text (LDC2002T43).
 
     Raises:
-        DataError: for a missing or damaged file, and segments that differ between the
-            pem and the stm.
+        DataError: for a missing or damaged file, and for segments that differ between
+            the pem and the stm.
     """
     folders = list(folders)
     files = find_files(folders, (AUDIO_SUFFIX, ".pem", ".stm", ".glm"))
@@ -93,14 +93,14 @@ def extend(
     ignored: Mapping[str, Utterance],
     durations: Mapping[str, float],
 ) -> dict[str, Utterance]:
-    """Lengthen segments at both ends, by half of the gap to the next one where it is short.
+    """Lengthen segments at both ends, or by half of the gap to the next one if that is short.
 
-    Where segments overlap they stay as they are.
+    Overlapping segments stay as they are.
 
     Args:
-        utterances: by id.
-        ignored: segments that are not scored: neighbours too.
-        durations: of the recordings in seconds.
+        utterances: utterances by id.
+        ignored: segments that are not scored; they also count as neighbours.
+        durations: durations of the recordings in seconds.
     """
     sides: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for name, each in {**ignored, **utterances}.items():
@@ -168,16 +168,16 @@ def _seconds(text: str) -> float:
     """A time of an stm or a pem.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not a time.
     """
     value = float(text)
     if not 0 <= value < math.inf:
-        raise ValueError(f"'{text}' is no time")
+        raise ValueError(f"'{text}' is not a time")
     return value
 
 
 def _read_segments(path: Path, words: WordMap) -> Iterator[tuple[Utterance, list[str]]]:
-    """Utterances of an stm with the fields of their labels; gaps are passed over."""
+    """Utterances of an stm with the fields of their labels; gaps are skipped."""
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith(";;") or GAP in line.lower():
             continue
@@ -205,9 +205,9 @@ def _read_segments(path: Path, words: WordMap) -> Iterator[tuple[Utterance, list
 
 
 def _plain_words(text: str, words: WordMap) -> tuple[str, list[str]]:
-    """Lower-case words of a reference, and what is no word in it.
+    """Lower-case words of a reference, and everything in it that is not a word.
 
-    hubscr.pl reads the reference itself; these words are for what else compares texts.
+    hubscr.pl reads the reference itself; these words are for other comparisons of texts.
     """
     plain = _HESITATION.sub("uh", _NO_WORD.sub(" ", _ALTERNATIVES.sub(r"\1", text)))
     try:
@@ -217,7 +217,7 @@ def _plain_words(text: str, words: WordMap) -> tuple[str, list[str]]:
 
 
 def _join(stms: list[Stm]) -> Stm:
-    """One reference of several, sorted as a ctm is; each header line once."""
+    """Merge several references into one, sorted like a ctm, with each header line once."""
     header = dict.fromkeys(line for stm in stms for line in stm.header)
     lines = [line for stm in stms for line in stm.lines]
     lines.sort(key=lambda each: (each[0], each[1], float(each[2].split()[3])))
@@ -225,7 +225,7 @@ def _join(stms: list[Stm]) -> Stm:
 
 
 def _read_pem(path: Path) -> dict[str, str]:
-    """Ids of the segments of a pem, with file and line."""
+    """Ids of the segments in a pem, with file and line."""
     found: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith(";;"):
@@ -245,7 +245,7 @@ def _read_pem(path: Path) -> dict[str, str]:
 
 
 def _compare(pem: Path, stm: Path, listed: dict[str, str], evaluation: Evaluation) -> None:
-    """Both must have the same segments: those that are decoded are those that are scored."""
+    """Require the same segments in both, so that exactly what is decoded is scored."""
     scored = {
         name: each.shown_place
         for name, each in (evaluation.utterances | evaluation.ignored).items()

@@ -3,8 +3,8 @@
     python local/prepare_swbd.py --swbd /corpora/LDC97S62 --eval2000 \\
         "/corpora/LDC2002S09 /corpora/LDC2002T43" --outdir data
 
-Nothing is copied: wav.scp reads the discs. Where an option names several folders, they
-are one word with spaces in between. No folder is written before everything about all
+Nothing is copied: wav.scp reads the discs. If an option names several folders, they
+are one word, separated by spaces. No folder is written before everything about all
 sets has been checked.
 """
 
@@ -45,15 +45,15 @@ EVALUATIONS: dict[str, Callable[[Iterable[Path]], Evaluation]] = {
 SETS = (TRAIN, DEV, *EVALUATIONS)
 DEFAULT_SETS = (TRAIN, DEV, "eval2000")
 RECORDING = re.compile(r"sw0\d{4}")
-# What LDC's corpora hold. Of 2438 conversations that are transcribed, one release has
-# 2435; side B of 2167 is almost all silence and may have no segment.
+# Content of LDC's corpora. Of the 2438 transcribed conversations, one release has
+# 2435; side B of 2167 is almost entirely silent and may have no segment.
 SMALL_RELEASE, LARGE_RELEASE = 2435, 2438
 RELEASE = {
     "recordings": (SMALL_RELEASE, LARGE_RELEASE),
     "segments": (264333,),
     "sides": (2 * SMALL_RELEASE, 2 * SMALL_RELEASE - 1),
 }
-# How many segments the three more conversations have is not known.
+# The number of segments in the three additional conversations is not known.
 RELEASES = {LARGE_RELEASE: {"sides": (2 * LARGE_RELEASE, 2 * LARGE_RELEASE - 1)}}
 EVALUATION_COUNTS = {
     "eval2000": {"recordings": (40,), "segments": (4459,), "sides": (80,)},
@@ -69,11 +69,11 @@ class Choices:
     """What a user decides about all sets.
 
     Attributes:
-        allow_missing: go on without audio that is not there.
-        strict: stop where a count differs from LDC's.
+        allow_missing: continue without missing audio.
+        strict: stop if a count differs from LDC's.
         upsample: read all audio as 16 kHz.
-        seed: decides which of the repeated texts stay.
-        max_repeats: of a text in the training set.
+        seed: decides which of the repeated texts are kept.
+        max_repeats: largest number of repetitions of a text in the training set.
         dev_utterances: size of train_dev.
     """
 
@@ -129,7 +129,7 @@ def read_switchboard(
 def prepare_switchboard(
     folders: list[Path], names: list[str], callers: dict[str, str] | None, choices: Choices
 ) -> dict[str, PreparedSet]:
-    """The training and the development set, as far as they are wanted.
+    """The training and the development set, if wanted.
 
     Raises:
         DataError: for whatever is missing, damaged or contradicts itself.
@@ -159,12 +159,12 @@ def check_whole(name: str, utterances: Iterable[str], left_out: Mapping[str, str
     """Refuse a set that is scored without all of its segments.
 
     Args:
-        name: of the set, the first utterances of the corpus in the order of their ids.
+        name: name of the set, which has the corpus's first utterances in order of their ids.
         utterances: their ids.
         left_out: segments that could not be read, with what is wrong with them.
 
     Raises:
-        DataError: listing those that would stand among these.
+        DataError: listing those that would be among the utterances.
     """
     last = max(utterances)
     faults = [fault for key, fault in sorted(left_out.items()) if key < last]
@@ -211,10 +211,10 @@ def check_counts(
     """Compare with LDC's corpora.
 
     Args:
-        name: of the corpus or set.
-        found: numbers by what they count.
-        expected: numbers that are right, of what is known.
-        strict: whether another number stops.
+        name: name of the corpus or set.
+        found: numbers found, by what they count.
+        expected: the correct numbers, where known.
+        strict: whether a different number is an error.
 
     Raises:
         DataError: with ``--strict``, if a number differs.
@@ -236,7 +236,7 @@ def folders_of(option: str, value: str | None) -> list[Path]:
     """The folders that an option names.
 
     Raises:
-        ConfigError: where the option is missing, or a folder.
+        ConfigError: if the option or a folder is missing.
     """
     if not value or not value.strip():
         raise ConfigError(f"--{option}: where is the corpus? Expected --{option} DIR")
@@ -254,21 +254,21 @@ def parse_options() -> argparse.Namespace:
     )
     add = parser.add_argument
     defaults = Choices()
-    add("--outdir", type=Path, default=Path("data"), help="for the data folders")
+    add("--outdir", type=Path, default=Path("data"), help="where to write the data folders")
     add("--sets", nargs="+", default=list(DEFAULT_SETS), help=f"of: {', '.join(SETS)}")
-    add("--swbd", help="folders of LDC97S62 and, where elsewhere, of swb_ms98_transcriptions")
+    add("--swbd", help="folders of LDC97S62 and, if elsewhere, of swb_ms98_transcriptions")
     add("--eval2000", help="folders of LDC2002S09 (speech) and LDC2002T43 (transcripts)")
     add("--rt03", help="folder of LDC2007S10")
     add("--fisher", help="folders of LDC2004T19 and LDC2005T19: text for a language model")
-    add("--conv-tab", type=Path, help="conv_tab.csv: makes callers the speakers, not sides")
-    add("--seed", type=int, default=defaults.seed, help="decides which repeated texts stay")
+    add("--conv-tab", type=Path, help="conv_tab.csv: treat callers, not sides, as speakers")
+    add("--seed", type=int, default=defaults.seed, help="decides which repeated texts are kept")
     add("--max-repeats", type=int, default=defaults.max_repeats,
-        help="utterances of a text in train_nodup, at most (default: %(default)s)")  # fmt: skip
+        help="largest number of utterances with the same text in train_nodup (default: %(default)s)")  # fmt: skip
     add("--dev-utterances", type=int, default=defaults.dev_utterances,
         help="size of train_dev (default: %(default)s)")  # fmt: skip
     add("--upsample", action="store_true", help="read all audio as 16 kHz, through sox")
-    add("--strict", action="store_true", help="stop where a count differs from LDC's corpora")
-    add("--allow-missing", action="store_true", help="go on without audio that is not there")
+    add("--strict", action="store_true", help="stop if a count differs from LDC's corpora")
+    add("--allow-missing", action="store_true", help="continue without missing audio")
     return parser.parse_args()
 
 

@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def find_recordings(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[str, Path]:
-    """SPHERE files by lower-case name without the suffix, where that matches a pattern.
+    """SPHERE files by lower-case name without suffix, if it matches a pattern.
 
     Raises:
-        DataError: if two files have one name.
+        DataError: if two files have the same name.
     """
     found: dict[str, Path] = {}
     for path in files:
@@ -45,13 +45,13 @@ def find_recordings(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[str
 def with_audio(
     name: str, utterances: Mapping[str, Utterance], recordings: Mapping[str, Path], allowed: bool
 ) -> dict[str, Utterance]:
-    """Utterances whose recording is there.
+    """Utterances whose recording exists.
 
     Args:
-        name: of the set.
-        utterances: by id.
-        recordings: by file name.
-        allowed: whether others may be left out.
+        name: name of the set.
+        utterances: utterances by id.
+        recordings: recordings by file name.
+        allowed: whether other utterances may be left out.
 
     Raises:
         DataError: with the number of missing recordings and the first of them.
@@ -65,7 +65,7 @@ def with_audio(
             f"({first.shown_place})"
         )
         if not allowed or len(missing) == len(needed):
-            raise DataError(f"{message}; copy them, or use --allow-missing to go on without")
+            raise DataError(f"{message}; copy them, or use --allow-missing to continue without")
         log.warning("%s; left out: %s", message, shown(missing))
     lost = set(missing)
     return {key: each for key, each in utterances.items() if each.file not in lost}
@@ -75,7 +75,7 @@ def durations_of(recordings: Mapping[str, Path]) -> dict[str, float]:
     """Seconds of each recording, by its header and size.
 
     Raises:
-        DataError: naming the first file that cannot be used.
+        DataError: naming the first unusable file.
     """
     headers = read_headers(recordings.values(), SAMPLE_RATE, len(CHANNELS))
     durations, doubled = {}, []
@@ -98,7 +98,7 @@ def clip(
     durations: Mapping[str, float],
     allowed: bool | None = None,
 ) -> dict[str, Utterance]:
-    """End segments with their recordings, where they end a little behind.
+    """Clip segments that end slightly after their recordings.
 
     Args:
         name: of the set.
@@ -108,7 +108,7 @@ def clip(
             None where they must not, because all of the set is scored.
 
     Raises:
-        DataError: for a segment that ends more than 0.1 s behind, or begins there.
+        DataError: for a segment that ends more than 0.1 s after its recording, or begins there.
     """
     clipped: dict[str, Utterance] = {}
     beyond, lost = [], []
@@ -133,20 +133,20 @@ def clip(
         log.warning("%s: %s; left out", name, message)
     if beyond:
         log.warning(
-            "%s: %d segments end up to %.1f s behind their recording and were clipped: %s",
+            "%s: %d segments end up to %.1f s after their recording and were clipped: %s",
             name, len(beyond), CLIP_TOLERANCE_S, shown(beyond),
         )  # fmt: skip
     return clipped
 
 
 def wav_entry(path: Path, side: str, upsample: bool) -> str:
-    """What reads one side of a recording, for wav.scp."""
+    """The wav.scp entry that reads one side of a recording."""
     channel = CHANNELS[side]
     command = f"python -m cascade_asr.cli.sphere --channel {channel} {shlex.quote(str(path))} |"
     return f"{command} {UPSAMPLE}" if upsample else command
 
 
 def require_sox() -> None:
-    """Raise a `ConfigError` where sox, which --upsample needs, is not installed."""
+    """Raise a `ConfigError` if sox, which --upsample needs, is not installed."""
     if shutil.which("sox") is None:
         raise ConfigError("--upsample needs sox, which is not on PATH; install it")

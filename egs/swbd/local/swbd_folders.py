@@ -1,4 +1,4 @@
-"""Data folders of two-channel conversations, written all or none."""
+"""Data folders of two-channel conversations; either all or none are written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PreparedSet:
 
     Attributes:
         data: its tables.
-        files: contents of more files by their paths in the folder.
+        files: contents of further files, by their paths in the folder.
     """
 
     data: DataDir
@@ -44,12 +44,12 @@ def build(
     """The tables of one set.
 
     Args:
-        name: of the set.
-        utterances: by id.
-        speakers: by side, such as ``sw02001-A``.
+        name: name of the set.
+        utterances: utterances by id.
+        speakers: speakers by side, such as ``sw02001-A``.
         recordings: audio by file name.
         upsample: whether to read the audio as 16 kHz.
-        genders: by speaker; ``spk2gender`` is made where every speaker's is known.
+        genders: genders by speaker; ``spk2gender`` is made if all are known.
     """
     order = sorted(utterances)
     sides = {each.recording: each for each in utterances.values()}
@@ -81,7 +81,7 @@ def _segment(each: Utterance) -> str:
 
 
 def hours(utterances: Iterable[Utterance]) -> float:
-    """Length of all of them together."""
+    """Total duration in hours."""
     return sum(each.end_s - each.start_s for each in utterances) / 3600
 
 
@@ -89,8 +89,8 @@ def write_all(outdir: Path, sets: Mapping[str, PreparedSet], fisher: Iterable[st
     """Write everything under temporary names, then move it into place.
 
     Args:
-        outdir: gets a folder for each set; an old one of that name is replaced.
-        sets: by name.
+        outdir: where to write a folder for each set; an old one of that name is replaced.
+        sets: sets by name.
         fisher: sentences for ``lm/fisher.txt``.
     """
     with _staging(outdir) as staging:
@@ -126,7 +126,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> int:
 
 @contextmanager
 def _staging(outdir: Path) -> Iterator[Path]:
-    """A temporary folder in ``outdir``, which is removed again, as is what a kill left."""
+    """A temporary folder in ``outdir``; it is removed afterwards, as are leftovers of killed runs."""
     was_there = outdir.is_dir()
     folder = outdir / STAGING
     shutil.rmtree(folder, ignore_errors=True)

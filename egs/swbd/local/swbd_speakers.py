@@ -13,13 +13,14 @@ log = logging.getLogger(__name__)
 
 
 def read_callers(path: Path) -> dict[str, str]:
-    """The caller's pin by side (``sw02001-A``), from LDC's conv_tab.csv.
+    """The caller's PIN by side (``sw02001-A``), from LDC's conv_tab.csv.
 
-    A line is ``2001,Y,1020,1044,303,...``: conversation, kind, the pins of A and B.
+    A line is ``2001,Y,1020,1044,303,...``: conversation, kind, the PINs of A and B.
 
     Raises:
         ConfigError: if there is no such file.
-        DataError: for a line that is no conversation, and one with two pairs of callers.
+        DataError: for a line that is not a conversation, and for a conversation with two
+            pairs of callers.
     """
     if not path.is_file():
         raise ConfigError(f"--conv-tab {path}: no such file")
@@ -40,11 +41,11 @@ def read_callers(path: Path) -> dict[str, str]:
 
 
 def speakers_of(sides: Iterable[str], callers: dict[str, str] | None) -> dict[str, str]:
-    """The speaker of each side: its caller where known, else the side itself.
+    """The speaker of each side: its caller if known, else the side itself.
 
     Args:
         sides: such as ``sw02001-A``.
-        callers: of `read_callers`; None where the user gave no table.
+        callers: from `read_callers`; None if the user gave no table.
     """
     sides = sorted(set(sides))
     if callers is None:
@@ -52,7 +53,7 @@ def speakers_of(sides: Iterable[str], callers: dict[str, str] | None) -> dict[st
     unknown = [side for side in sides if side not in callers]
     if unknown:
         log.warning(
-            "%d of %d sides are not in the table of callers; each stays a speaker: %s",
+            "%d of %d sides are not in the table of callers; each remains a separate speaker: %s",
             len(unknown), len(sides), shown(unknown),
         )  # fmt: skip
     return {side: callers.get(side, side) for side in sides}

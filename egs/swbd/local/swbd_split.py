@@ -1,4 +1,4 @@
-"""Switchboard's development set, and its training set without too many equal texts."""
+"""Switchboard's development set, and its training set without too many identical texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cascade_asr.errors import DataError
 
 
 def split(utterances: Mapping[str, str], dev_utterances: int) -> tuple[list[str], list[str]]:
-    """The first utterances in byte order are the development set, the others train.
+    """Take the first utterances in byte order as development set, the others for training.
 
     Args:
         utterances: texts by utterance.
@@ -29,14 +29,14 @@ def split(utterances: Mapping[str, str], dev_utterances: int) -> tuple[list[str]
 
 
 def limit_repeats(texts: Mapping[str, str], limit: int, seed: int) -> list[str]:
-    """Utterances such that no text is there more than ``limit`` times; sorted.
+    """Sorted utterances among which no text occurs more than ``limit`` times.
 
-    Which ones of a frequent text (``uh-huh``) stay depends on the seed and their ids
-    alone. Kaldi's rule keeps as many on average, others at each run.
+    Which utterances of a frequent text (``uh-huh``) are kept depends only on the seed and
+    their ids. Kaldi's rule keeps as many on average, but different ones in each run.
 
     Args:
-        texts: by utterance.
-        limit: of utterances with the same text.
+        texts: texts by utterance.
+        limit: largest number of utterances with the same text.
         seed: any number.
     """
     groups: dict[str, list[str]] = defaultdict(list)

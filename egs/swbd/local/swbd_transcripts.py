@@ -1,4 +1,4 @@
-"""The transcripts of Switchboard, as corrected at Mississippi State University in 1998."""
+"""Switchboard's transcripts, as corrected at Mississippi State University in 1998."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cascade_asr.data.audio.corpus_files import THREADS, read_lines
 from cascade_asr.errors import DataError
 
 SUFFIX = "-trans.text"
-SIBLING = "swb_ms98_transcriptions"  # as OpenSLR's archive unpacks
+SIBLING = "swb_ms98_transcriptions"  # the folder that OpenSLR's archive unpacks to
 DICTIONARY = "sw-ms98-dict.text"
 SHOWN_FAULTS = 50
-MOST_FAULTS = 0.001  # of all segments; more are not slips but another kind of transcript
+MOST_FAULTS = 0.001  # share of all segments; more means a different kind of transcript
 FILE = re.compile(r"sw\d{4}[ab]-ms98-a-trans\.text", re.IGNORECASE)
 LINE = re.compile(r"sw(\d{4})([AB])-ms98-a-\w+\s+(\d+\.?\d*)\s+(\d+\.?\d*)(?:\s+(.*))?")
 
@@ -60,10 +60,10 @@ def utterance_id(recording: str, start_s: float, end_s: float) -> str:
 
 
 def check_length(recording: str, start_s: float, end_s: float, place: str) -> None:
-    """Refuse a segment that does not end behind its start.
+    """Refuse a segment that does not end after its start.
 
     Raises:
-        DataError: naming the utterance and where it stands.
+        DataError: naming the utterance and its place.
     """
     if start_s >= end_s:
         name = utterance_id(recording, start_s, end_s)
@@ -71,7 +71,7 @@ def check_length(recording: str, start_s: float, end_s: float, place: str) -> No
 
 
 def beside(folders: Iterable[Path]) -> list[Path]:
-    """Folders named ``swb_ms98_transcriptions``, in any case, next to these."""
+    """Folders named ``swb_ms98_transcriptions``, ignoring case, next to these."""
     return sorted({
         each
         for folder in folders
@@ -83,19 +83,20 @@ def beside(folders: Iterable[Path]) -> list[Path]:
 def read_transcripts(
     paths: Iterable[Path], strict: bool = False, left_out: dict[str, str] | None = None
 ) -> dict[str, Utterance]:
-    """Read all transcripts; what holds no word, such as ``[silence]``, is left out.
+    """Read all transcripts, leaving out segments without words, such as ``[silence]``.
 
     Args:
-        paths: files found below the corpus; names that are no transcript are passed over.
-        strict: whether one word with an unknown bracket stops.
-        left_out: to add the segments with such words to, their ids with what is wrong.
+        paths: files found below the corpus; those whose name is not a transcript's are skipped.
+        strict: whether a single word with an unknown bracket is an error.
+        left_out: segments with such words are added here: their ids with what is wrong.
 
     Returns:
-        Utterances by id, sorted; without segments that hold such a word.
+        Sorted utterances by id, without segments that contain such a word.
 
     Raises:
-        DataError: for a line that is none of a transcript, more than 0.1 % of segments
-            with a bracket that is not known, a segment without length, and two texts of one segment.
+        DataError: for a line that does not belong in a transcript, more than 0.1 % of
+            segments with an unknown bracket, a segment of zero length, and two texts for
+            the same segment.
     """
     paths = list(paths)
     words = WordMap(_acronyms(paths))
@@ -116,12 +117,12 @@ def read_transcripts(
                 repeated.append(places)
     _judge_faults(list(faults.values()), len(found), strict)
     if repeated:
-        log.warning("%d transcripts are there twice, such as %s", len(repeated), repeated[0])
+        log.warning("%d transcripts occur twice, such as %s", len(repeated), repeated[0])
     return {name: found[name] for name in sorted(found)}
 
 
 def _judge_faults(faults: list[str], read: int, strict: bool) -> None:
-    """Leave out a few segments that cannot be read, each named; stop for many.
+    """Leave out a few unreadable segments, naming each; stop if there are many.
 
     Raises:
         DataError: if they are more than `MOST_FAULTS` of all, or with ``strict``.
@@ -133,14 +134,14 @@ def _judge_faults(faults: list[str], read: int, strict: bool) -> None:
         raise DataError("\n".join(faults[:SHOWN_FAULTS]) + more)
     for fault in faults:
         log.warning("%s; the segment is left out", fault)
-    log.warning("Switchboard: %d segments left out for markers that are not known", len(faults))
+    log.warning("Switchboard: %d segments left out because of unknown markers", len(faults))
 
 
 def _acronyms(paths: list[Path]) -> dict[str, str] | None:
     dictionaries = [path for path in paths if path.name.lower() == DICTIONARY]
     if not dictionaries:
         log.warning(
-            "no %s beside the transcripts: every word in capitals is taken for an acronym",
+            "no %s beside the transcripts: every word in capitals is treated as an acronym",
             DICTIONARY,
         )
         return None
@@ -150,7 +151,7 @@ def _acronyms(paths: list[Path]) -> dict[str, str] | None:
 def _parse(
     path: Path, lines: Iterable[str], words: WordMap, faults: dict[str, str]
 ) -> Iterator[Utterance]:
-    """Utterances of a file; words with brackets that are not known go to the faults."""
+    """Utterances of a file; words with unknown brackets are added to the faults."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -1,8 +1,8 @@
-"""Words of the transcripts of Switchboard and Fisher as a recogniser should give them.
+"""Words of Switchboard's and Fisher's transcripts as a recogniser should output them.
 
-The transcripts mark what was laughed, mispronounced, made up or cut off inside words:
+The transcripts mark words that were laughed, mispronounced, made up or cut off:
 ``[laughter-story]``, ``[it'n/isn't]``, ``{yuppiedom}``, ``ab[solute]-``. What was heard
-stays; of the sounds, three markers.
+is kept; of the sounds, three markers are kept.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _ASIDE = re.compile(r"<[be]_aside>", re.IGNORECASE)
 _SOUND = re.compile(r"(\[(?:laughter|noise|vocalized-noise|silence)\])", re.IGNORECASE)
 _LAUGHED = re.compile(r"(-?)\[laughter-(.+)\]([^\[\]]*)", re.IGNORECASE)
 _MISPRONOUNCED = re.compile(r"(-?)\[(.+)/.+\]([^\[\]/]*)")
-# A bracket was forgotten: ex[specially]-/especially]
+# A missing bracket: ex[specially]-/especially]
 _HALF_MISPRONOUNCED = re.compile(r"([^/\[\]]+\[[^/\[\]]+\]-?)/[^/\[\]]+\]")
 _MADE_UP = re.compile(r"\{([^{}]+)\}")
 _UNSPOKEN = re.compile(r"-?\[[^\[\]]+\]-?")
 _CUTS = re.compile(r"-{2,}")
-_VARIANT = re.compile(r"_\d+")  # them_1: which of the word's pronunciations
+_VARIANT = re.compile(r"_\d+")  # them_1: number of the pronunciation variant
 _BRACKET = re.compile(r"[\[\]{}<>()]")
 
 _DOTTED = re.compile(r"((?:[a-z]\._?)+)('?s)?", re.IGNORECASE)  # i._b._m.'s
@@ -33,7 +33,7 @@ _POSSESSIVE = re.compile(r"([A-Z]{2,})('?s)|([a-z]{2,})('s)")
 _LETTERS_ALONE = re.compile(r"([A-Za-z]{2,})()")
 _LETTERS_AND_S = re.compile(r"([A-Za-z]{2,})('?s)")
 
-# How the dictionary of the transcripts writes the names of the letters.
+# The names of the letters in the transcripts' dictionary.
 _LETTERS = {
     "a": ("ey",), "b": ("b iy",), "c": ("s iy",), "d": ("d iy",), "e": ("iy",), "f": ("eh f",),
     "g": ("jh iy",), "h": ("ey ch",), "i": ("ay",), "j": ("jh ey",), "k": ("k ey",),
@@ -46,12 +46,12 @@ _LETTERS = {
 
 
 class WordMap:
-    """Maps transcripts to lower-case words; remembers each word that it has seen.
+    """Maps transcripts to lower-case words, remembering each word seen.
 
     Args:
         acronyms: words that are spoken letter by letter, with their letters (see
-            `read_acronyms`); None where no dictionary tells: then all words in
-            capitals are.
+            `read_acronyms`); None without a dictionary: then all words in capitals
+            are treated as acronyms.
 
     >>> WordMap()("[laughter-ab[solute]-] them_1 [noise]- {yuppiedom} [it'n/isn't] IBM")
     "ab- them [noise] yuppiedom it'n i b m"
@@ -62,11 +62,11 @@ class WordMap:
         self._known: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
-        """The words of a line, separated by single spaces; empty where none is left.
+        """The words of a line, separated by single spaces; empty if none are left.
 
         Raises:
-            ValueError: naming a word in which a bracket is left, for the caller to
-                add file and line.
+            ValueError: naming a word with a remaining bracket, for the caller to add
+                file and line.
         """
         words = []
         for word in _ASIDE.sub(" ", text.replace("&amp;", "&")).split():
@@ -85,13 +85,13 @@ class WordMap:
             return word.lower() if word.lower() in MARKERS else ""
         heard = _heard(word)
         if _BRACKET.search(heard):
-            raise ValueError(f"'{word}': a bracket that is no marker; correct the transcript")
+            raise ValueError(f"'{word}': a bracket that is not a marker; correct the transcript")
         if not heard.strip("-"):
             return ""
         return self._spelled(heard) or heard.lower()
 
     def _spelled(self, word: str) -> str:
-        """The letters of an acronym, separated by spaces; empty for another word."""
+        """The letters of an acronym, separated by spaces; empty for other words."""
         dotted = _DOTTED.fullmatch(word)
         if dotted:
             return " ".join(re.findall("[a-z]", dotted[1].lower())) + (dotted[2] or "").lower()
@@ -109,7 +109,7 @@ class WordMap:
 
 
 def _heard(word: str) -> str:
-    """What was spoken of a word, with ``-`` where it was cut."""
+    """The spoken part of a word, with ``-`` where it was cut off."""
     word = _MADE_UP.sub(r"\1", word)
     laughed = _LAUGHED.fullmatch(word)
     if laughed:
@@ -129,7 +129,7 @@ def _heard(word: str) -> str:
 
 
 def read_acronyms(lines: Iterable[str], place: str) -> dict[str, str]:
-    """Words of the dictionary that are spoken as their letters, with these letters.
+    """Words in the dictionary that are spoken letter by letter, with these letters.
 
     Args:
         lines: of sw-ms98-dict.text: a word and its phones; ``#`` begins a comment.
@@ -139,7 +139,7 @@ def read_acronyms(lines: Iterable[str], place: str) -> dict[str, str]:
         ``IBM`` to ``i b m``, ``BBC's`` to ``b b c's``; ``AIDS`` is a word.
 
     Raises:
-        DataError: if the dictionary holds no word.
+        DataError: if the dictionary contains no words.
     """
     acronyms: dict[str, str] = {}
     count = 0
@@ -151,12 +151,12 @@ def read_acronyms(lines: Iterable[str], place: str) -> dict[str, str]:
         for letters, ending in _readings(word, phones):
             acronyms[word] = " ".join(letters) + ending
     if not count:
-        raise DataError(f"{place}: holds no word; copy the transcripts again")
+        raise DataError(f"{place}: contains no words; copy the transcripts again")
     return acronyms
 
 
 def _readings(word: str, phones: list[str]) -> Iterator[tuple[str, str]]:
-    """Letters and ending of a word, where it sounds like the names of these letters."""
+    """Letters and ending of a word that sounds like the names of these letters."""
     for pattern, sounds in ((_LETTERS_ALONE, phones), (_LETTERS_AND_S, phones[:-1])):
         match = pattern.fullmatch(word)
         if not match or (match[2] and phones[-1] not in ("s", "z")):

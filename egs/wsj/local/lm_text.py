@@ -4,8 +4,8 @@
         --dev-set test_dev93 --outdir data/lm
 
 writes train.txt (newspapers, then the transcripts of the training set) and valid.txt (those
-of the dev set), one sentence a line, upper case. Lines with ``<`` are mark-up. The 1.6
-million lines pass through one at a time.
+of the dev set), one sentence per line, in upper case. Lines with ``<`` are mark-up. The 1.6
+million lines are processed one at a time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def newspaper_files(corpus: Corpus) -> list[Path]:
 
 
 def read_compressed(path: Path) -> Iterator[str]:
-    """Lines of a file packed by ``compress`` (LZW), which gzip reads and Python does not.
+    """Lines of a file packed by ``compress`` (LZW), which gzip can read but Python cannot.
 
     Raises:
         DataError: if the file is damaged.
@@ -82,9 +82,9 @@ def parse_options() -> argparse.Namespace:
     add_roots(parser)
     add = parser.add_argument
     add("--data", type=Path, default=Path("data"), help="data folders of stage 0")
-    add("--train-set", default="train_si284", help="whose transcripts are added")
-    add("--dev-set", default="test_dev93", help="whose transcripts are the dev text")
-    add("--outdir", type=Path, default=Path("data/lm"), help="for train.txt and valid.txt")
+    add("--train-set", default="train_si284", help="set whose transcripts are added")
+    add("--dev-set", default="test_dev93", help="set whose transcripts are the dev text")
+    add("--outdir", type=Path, default=Path("data/lm"), help="where to write train.txt and valid.txt")
     return parser.parse_args()
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     with atomic_write(options.outdir / "valid.txt") as stream:
         stream.writelines(f"{text}\n" for text in held_out)
     log.info(
-        "%s: %d sentences of %d newspaper files and %d transcripts; valid.txt: %d transcripts",
+        "%s: %d sentences from %d newspaper files and %d transcripts; valid.txt: %d transcripts",
         options.outdir / "train.txt", count, len(files), len(transcripts), len(held_out),
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ def select_entries(name: str, entries: Iterable[Entry], choices: Choices) -> dic
     """Entries by utterance, each once, all with audio.
 
     Raises:
-        DataError: for an utterance with two files, or audio that is not there.
+        DataError: for an utterance with two files, or for missing audio.
     """
     chosen: dict[str, Entry] = {}
     missing: list[Entry] = []
@@ -68,7 +68,7 @@ def select_entries(name: str, entries: Iterable[Entry], choices: Choices) -> dic
             f"({missing[0].place})"
         )
         if not choices.allow_missing or not chosen:
-            raise DataError(f"{message}; copy them, or use --allow-missing to go on without")
+            raise DataError(f"{message}; copy them, or use --allow-missing to continue without")
         log.warning("%s; left out", message)
     return chosen
 
@@ -76,10 +76,10 @@ def select_entries(name: str, entries: Iterable[Entry], choices: Choices) -> dic
 def texts_of(
     name: str, utterances: Iterable[str], transcripts: dict[str, Transcript], choices: Choices
 ) -> dict[str, str]:
-    """Normalised text by utterance; training utterances without any are left out.
+    """Normalised text by utterance; training utterances without text are left out.
 
     Raises:
-        DataError: for an utterance of another set without text.
+        DataError: for an utterance without text in any other set.
     """
     utterances = sorted(utterances)
     absent = [each for each in utterances if each not in transcripts]
@@ -91,7 +91,7 @@ def texts_of(
     empty = [each for each, text in texts.items() if not text]
     for names, what in (
         (absent, "without a transcript"),
-        (empty, "whose transcript holds no word"),
+        (empty, "whose transcript contains no words"),
     ):
         if not names:
             continue
@@ -109,7 +109,7 @@ def build(
     headers: dict[str, SphereHeader],
     genders: dict[str, str],
 ) -> DataDir:
-    """The tables of one set; ``spk2gender`` only where every speaker's is known."""
+    """The tables of one set; ``spk2gender`` only if every speaker's gender is known."""
     order = sorted(texts)
     speakers = sorted({utterance[:3] for utterance in order})
     tables = {
@@ -178,12 +178,12 @@ def parse_options() -> argparse.Namespace:
     )
     add_roots(parser)
     add = parser.add_argument
-    add("--outdir", type=Path, default=Path("data"), help="for the data folders")
+    add("--outdir", type=Path, default=Path("data"), help="where to write the data folders")
     add("--sets", nargs="+", default=list(DEFAULT_SETS), help=f"of: {', '.join(SETS)}")
     add("--wsj0-train-spkrinfo", type=Path, help="genders of si84's speakers; not on the discs")
-    add("--clean-words", action="store_true", help="remove marks such as those of *DECLINED*")
-    add("--allow-missing", action="store_true", help="go on without audio that is not there")
-    add("--strict", action="store_true", help="stop where a count differs from LDC's discs")
+    add("--clean-words", action="store_true", help="remove marks such as those in *DECLINED*")
+    add("--allow-missing", action="store_true", help="continue without missing audio")
+    add("--strict", action="store_true", help="stop if a count differs from LDC's discs")
     return parser.parse_args()
 
 
@@ -199,7 +199,7 @@ def roots_of(options: argparse.Namespace) -> dict[str, Path]:
     """The folders given, by option.
 
     Raises:
-        ConfigError: for neither --wsj nor both of the others.
+        ConfigError: if neither --wsj nor both of the others are given.
     """
     given = {f"--{name}": getattr(options, name) for name in ("wsj0", "wsj1", "wsj")}
     roots = {option: path for option, path in given.items() if path is not None}

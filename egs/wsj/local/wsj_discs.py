@@ -1,9 +1,9 @@
-"""Where the files of WSJ0 and WSJ1 are, in every layout that sites keep them in.
+"""Where the files of WSJ0 and WSJ1 are, in all layouts that sites use.
 
 LDC's discs are folders ``11-13.1``, ``13_34.1``, ``13_34_1``, ... at most three levels
-below what the user names; at CSTR there is one folder with ``wsj0`` and ``wsj1`` and no
-discs. Some discs are all in upper case: paths are resolved component by component,
-whatever their case.
+below the folder that the user names; at CSTR there is one folder with ``wsj0`` and
+``wsj1`` and no discs. Some discs are entirely in upper case, so paths are resolved
+component by component, ignoring case.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Corpus:
 
     Raises:
         ConfigError: if a folder is missing.
-        DataError: if nothing of the corpus is in them, or a disc twice.
+        DataError: if nothing of the corpus is in them, or a disc is there twice.
     """
 
     def __init__(self, roots: Mapping[str, Path]) -> None:
@@ -63,7 +63,7 @@ class Corpus:
                     raise DataError(f"WSJ disc {disc} is both {other} and {path}; name one of them")
 
     def _find_parts(self) -> None:
-        """``wsj0`` and ``wsj1`` without discs, below the given folders or themselves given."""
+        """``wsj0`` and ``wsj1`` without discs, below the given folders or given themselves."""
         for root in self.roots:
             for part, _ in CATALOGUE.values():
                 if root.name.lower() == part:
@@ -73,15 +73,15 @@ class Corpus:
         if not self._part_roots:
             raise DataError(
                 f"{self._shown_roots()}: neither disc folders such as 11-13.1 nor a folder wsj0 or "
-                "wsj1 in there: is this LDC93S6 or LDC94S13?"
+                "wsj1 inside: is this LDC93S6 or LDC94S13?"
             )
 
     def find(self, disc: str, path: str, needed_by: str) -> Path | None:
-        """A file of a disc, or None where the disc has no such file.
+        """A file of a disc, or None if the disc has no such file.
 
         Args:
             disc: such as ``13-34.1``.
-            path: on that disc, beginning with ``wsj0/`` or ``wsj1/``; any case.
+            path: path on that disc, beginning with ``wsj0/`` or ``wsj1/``, in any case.
             needed_by: file and line that name it.
 
         Raises:
@@ -98,13 +98,13 @@ class Corpus:
         return None if root is None else self._files.resolve(root, path)
 
     def find_if_there(self, disc: str, path: str) -> Path | None:
-        """As `find`, for files that a user can do without; their disc may be missing too."""
+        """As `find`, for files that are not essential; their disc may be missing too."""
         if self._discs and disc not in self._discs:
             return None
         return self.find(disc, path, path)
 
     def require(self, disc: str, path: str, needed_by: str) -> Path:
-        """As `find`, for files without which this is another corpus."""
+        """As `find`, for files without which this would be a different corpus."""
         part, catalogue = CATALOGUE[disc[:2]]
         wrong = not any(name.startswith(disc[:2]) for name in self._discs) and (
             part not in self._part_roots
@@ -116,7 +116,7 @@ class Corpus:
         return found
 
     def find_all(self, suffix: str) -> list[Path]:
-        """All files that end so, in any case, at any depth; sorted."""
+        """All files with this suffix, ignoring case, at any depth; sorted."""
         if self._discs:
             folders = sorted(self._discs.values())
         else:
@@ -125,7 +125,7 @@ class Corpus:
         return find_files(folders, suffix)
 
     def files_in(self, disc: str, path: str, suffix: str) -> list[Path]:
-        """The files below a folder of a disc that end so; none where there is no folder."""
+        """Files with this suffix below a folder of a disc; none if there is no such folder."""
         folder = self.find(disc, path, path)
         return [] if folder is None else find_files([folder], suffix)
 

@@ -1,4 +1,4 @@
-"""The sets of WSJ: which index files list them, and what these get wrong."""
+"""The sets of WSJ: the index files that list them, and the errors in these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cascade_asr.errors import DataError
 AUDIO_SUFFIX = ".wv1"  # the first microphone; .wv2 is the second
 ENTRY = re.compile(r"(\d+)[-_](\d+)[-_.](\d+)\s*:\s*/*(\S.*?)\s*")
 UTTERANCE = re.compile(r"[0-9a-z]{8}")
-# Listed in tr_s_wv1.ndx, but the disc does not have this speaker.
+# Listed in tr_s_wv1.ndx, but this speaker is not on the disc.
 ABSENT_SPEAKER = ("11-2.1", "wsj0/si_tr_s/401/")
 
 
@@ -28,7 +28,7 @@ class Index(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A folder whose audio is a set, on a disc."""
+    """A folder on a disc whose audio is a set."""
 
     disc: str
     path: str
@@ -39,10 +39,10 @@ class SetDefinition:
     """How a set is made.
 
     Attributes:
-        sources: where its utterances are listed, or are.
-        expected: utterances on LDC's discs.
-        is_training: utterances without text are dropped, not an error.
-        moved: discs that an index names wrongly, and those they really are.
+        sources: where its utterances are listed, or where they are.
+        expected: number of utterances on LDC's discs.
+        is_training: utterances without text are dropped instead of being an error.
+        moved: discs that an index names wrongly, and the correct ones.
     """
 
     sources: tuple[Index | Folder, ...]
@@ -80,8 +80,8 @@ class Entry(NamedTuple):
 
     Attributes:
         utterance: its id: speaker (3), type (1), session (2) and utterance (2).
-        audio: the file, or None where the disc does not have it.
-        name: disc and path as the index has them.
+        audio: the file, or None if the disc does not have it.
+        name: disc and path as in the index.
         place: file and line that list it.
     """
 
@@ -92,10 +92,10 @@ class Entry(NamedTuple):
 
 
 def read_set(corpus: Corpus, name: str) -> Iterator[Entry]:
-    """List the utterances of a set, those without audio too.
+    """List the utterances of a set, including those without audio.
 
     Raises:
-        DataError: for a missing disc or index, and a line that is no entry of one.
+        DataError: for a missing disc or index, and for a line that is not an index entry.
     """
     definition = SETS[name]
     for source in definition.sources:
@@ -137,5 +137,5 @@ def _read_index(
 def _utterance_of(file_name: str, place: str) -> str:
     utterance = file_name.lower().removesuffix(AUDIO_SUFFIX)
     if not UTTERANCE.fullmatch(utterance):
-        raise DataError(f"{place}: '{utterance}' is no utterance id; expected 8 letters and digits")
+        raise DataError(f"{place}: '{utterance}' is not an utterance id; expected 8 letters and digits")
     return utterance

@@ -1,4 +1,4 @@
-"""Gender of WSJ's speakers, as far as the discs tell."""
+"""Gender of WSJ's speakers, as far as it is on the discs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTS = (
 
 
 def read_genders(corpus: Corpus, more: Path | None) -> dict[str, str]:
-    """``m`` or ``f`` by lower-case speaker, from all lists there are.
+    """``m`` or ``f`` by lower-case speaker, from all available lists.
 
     Raises:
         ConfigError: if the list that the user adds is missing.

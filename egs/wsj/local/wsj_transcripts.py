@@ -1,4 +1,4 @@
-"""Transcripts of WSJ (``.dot`` files) and their normalisation."""
+"""WSJ's transcripts (``.dot`` files) and their normalisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cascade_asr.errors import DataError
 NOISE = "<NOISE>"
 LINE = re.compile(r"(.*)\((\w{8})\)\s*")
 
-# What is not a word of the transcript: it began or ended elsewhere, or is a pause.
+# Marks that are not words: noises that begin or end elsewhere, and pauses.
 _DROPPED = re.compile(r"\[<\w+\]|\[\w+>\]|.*\[\w+/\]|.*\[/\w+\]|~|\.")
 _NOISE_INSIDE = re.compile(r"\[\w+\]")
 _VERBAL_DELETION = re.compile(r"<([\w']+)>")
@@ -41,12 +41,12 @@ class Transcript(NamedTuple):
 
 
 def normalise(text: str, clean_words: bool = False) -> str:
-    """The words that a recogniser should give for a transcript.
+    """The words that a recogniser should output for a transcript.
 
     Args:
-        text: as the ``.dot`` file has it.
+        text: the text as in the ``.dot`` file.
         clean_words: also remove the marks of verbalised punctuation, stress,
-            lengthening, mispronunciation and of word parts that were not spoken.
+            lengthening, mispronunciation and unspoken word parts.
 
     >>> normalise(r'\\"DOUBLE-QUOTE [cough] he <the> *fell* --dash . ten %percent')
     '"DOUBLE-QUOTE <NOISE> HE THE *FELL* -DASH TEN PERCENT'
@@ -69,7 +69,7 @@ def _normalise_word(word: str) -> str:
 
 
 def _clean(word: str) -> str:
-    """Letters, apostrophes, and hyphens and dots inside or behind letters.
+    """Letters, apostrophes, and hyphens and dots inside or after letters.
 
     ``,COMMA`` is COMMA, ``*DECLINED*`` DECLINED, ``SECURI:TY`` SECURITY, ``!BUT``
     BUT, ``-(RE)PORTED`` PORTED, ``IN-`` IN; ``~~`` is nothing.
@@ -91,7 +91,7 @@ def read_transcripts(paths: Iterable[Path], wanted: set[str]) -> dict[str, Trans
         Transcripts by lower-case utterance id; ids without one are left out.
 
     Raises:
-        DataError: for a line without an id, or two different lines with one id.
+        DataError: for a line without an id, or two different lines with the same id.
     """
     sessions = {name[:6] for name in wanted}
     chosen = [path for path in paths if path.name.lower()[:6] in sessions]
@@ -108,7 +108,7 @@ def read_transcripts(paths: Iterable[Path], wanted: set[str]) -> dict[str, Trans
                     raise DataError(f"{places} with different texts; remove the line that is wrong")
                 repeated.append(places)
     if repeated:
-        log.warning("%d transcripts are there twice, such as %s", len(repeated), repeated[0])
+        log.warning("%d transcripts occur twice, such as %s", len(repeated), repeated[0])
     return {name: found[name] for name in wanted if name in found}
 
 
