@@ -257,7 +257,7 @@ def _texts(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
             nats = (before["log_probability"] - after["log_probability"]) / after["tokens"]
             sentences.append(
                 f"{each.name} against {systems[0].name} on {name}: {change:+.1f} % perplexity, "
-                f"{nats / math.log(2):+.4f} bits a token"
+                f"{nats / math.log(2):+.4f} bits per token"
             )
     header = [*_FIRST, *(f"{name} perplexity" for name in names), *_LAST]
     notes = ["no significance test: only totals are recorded, and one text is one sample"]

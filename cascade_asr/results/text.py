@@ -61,7 +61,7 @@ def comparison_lines(results: TextResults) -> list[str]:
             nats = (before["log_probability"] - after["log_probability"]) / after["tokens"]
             lines.append(
                 f"{stage.name} against full training on {name}: {change:+.1f} % perplexity, "
-                f"{nats / math.log(2):+.4f} bits a token"
+                f"{nats / math.log(2):+.4f} bits per token"
             )
     return lines
 
@@ -124,7 +124,7 @@ def _differences(results: TextResults) -> list[Difference]:
     first = results.stages[0].name
     return [
         Difference(
-            training, first, name, "bits a token",
+            training, first, name, "bits per token",
             (full[name]["log_probability"] / full[name]["tokens"]
              - texts[name]["log_probability"] / texts[name]["tokens"]) / math.log(2),
         )

@@ -171,7 +171,7 @@ def test_language_models_by_perplexity_and_bits(recipe):
         write_json(recipe / f"exp/{tag}/stage1/perplexity.json", {"texts": texts})
     found = compared(recipe / "exp/a", recipe / "exp/b")
     assert [row[2] for row in found.rows] == ["100.00", "50.00"]
-    assert found.sentences[0].endswith("on test: -50.0 % perplexity, -1.0000 bits a token")
+    assert found.sentences[0].endswith("on test: -50.0 % perplexity, -1.0000 bits per token")
     assert "is a language model and" in refusal(recipe / "exp/a", recipe / "exp/b/full")
     texts["test"]["tokens"] = 1001
     write_json(recipe / "exp/b/stage1/perplexity.json", {"texts": texts})

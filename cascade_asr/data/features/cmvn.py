@@ -117,10 +117,9 @@ class SpeakerMVN:
         if speaker not in self.statistics:
             raise DataError(f"speaker '{speaker}' has no CMVN statistics; run stage 1 again")
         mean, deviation = self.statistics[speaker]
-        if self.norm_vars:
-            centred = features - mean
-            return (centred if self.norm_means else centred + 0) / deviation                 if self.norm_means else features / deviation
-        return features - mean if self.norm_means else features
+        if self.norm_means:
+            features = features - mean
+        return features / deviation if self.norm_vars else features
 
 
 def read_speaker_statistics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
