@@ -15,6 +15,7 @@ from cascade_asr.files import read_json
 from cascade_asr.results import compute
 from cascade_asr.results.columns import table
 from cascade_asr.results.convergence import how_many_converged
+from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.results.measures import shown
 from cascade_asr.training.convergence import in_words, is_converged
 
@@ -80,6 +81,7 @@ class ExperimentResult:
         metric, mode: the dev metric used for model selection; ``min`` or ``max``.
         full: full training by itself.
         branches: the cascade first, then the controls.
+        dev_set: name of the dev set, which may be scored like a test set; empty if unknown.
     """
 
     directory: Path
@@ -87,6 +89,7 @@ class ExperimentResult:
     mode: str
     full: BranchResult
     branches: list[BranchResult]
+    dev_set: str = ""
 
     @property
     def rows(self) -> list[BranchResult]:
@@ -120,6 +123,7 @@ def read_experiment(directory: Path) -> ExperimentResult:
         selection["mode"],
         _branch(directory, "full", full),
         branches,
+        str(read_if_whole(directory / "arguments.json").get("dev_set", "")),
     )
 
 

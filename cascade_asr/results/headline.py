@@ -15,7 +15,7 @@ from cascade_asr.results.branches import (
     values_of,
 )
 from cascade_asr.results.convergence import convergence_sentences
-from cascade_asr.results.measures import is_less_better, shown
+from cascade_asr.results.measures import divide_name, is_less_better, shown
 
 NOT_ATTRIBUTED = "A gain is not attributed to the cascade: "
 EQUAL = 0.05  # relative difference in updates and frames up to which compute counts as equal
@@ -133,7 +133,9 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
     """The same comparison on sets that were not used for selection."""
     metrics = _test_metrics(results)
     if not metrics:
-        some = any(row.scores for each in results for row in each.rows)
+        dev = results[0].dev_set
+        scored = {name for each in results for row in each.rows for name in row.scores}
+        some = any(divide_name(name)[0] != dev for name in scored)
         missing = "not every branch has test scores yet" if some else "no test scores yet"
         return f"Dev was also used for selection, which favours the cascade's many trainings; {missing}."
     parts = [
@@ -148,8 +150,11 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
 
 
 def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:
-    """Scores on test sets; character error rates only if there are no others."""
-    metrics = [metric for metric in common_metrics(results) if metric is not None]
+    """Scores on sets other than dev; character error rates only if there are no others."""
+    dev = results[0].dev_set
+    metrics = [
+        metric for metric in common_metrics(results) if metric and divide_name(metric)[0] != dev
+    ]
     return [metric for metric in metrics if not metric.endswith(" CER")] or metrics
 
 

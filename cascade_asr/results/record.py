@@ -55,7 +55,7 @@ def experiment_record(directory: Path, measured: Measured) -> dict[str, Any]:
         "mode": experiment.mode,
         "selected": experiment.branches[0].selected,
         "headline": headline([experiment]),
-        "remarks": better_on_test(measured, experiment.branches[0].selected),
+        "remarks": better_on_test(measured, experiment.branches[0].selected, experiment.dev_set),
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": platform.node(),
         "command": whole_recipe(os.environ.get("CASCADE_ASR_COMMAND", "")),
@@ -102,7 +102,7 @@ def whole_recipe(command: str) -> str:
     return shlex.join(kept)
 
 
-def better_on_test(measured: Measured, selected: str) -> list[str]:
+def better_on_test(measured: Measured, selected: str, dev_set: str = "") -> list[str]:
     """Where another training was better than the selected one on a test set.
 
     Character error rates are left out if the set has word error rates.
@@ -113,6 +113,8 @@ def better_on_test(measured: Measured, selected: str) -> list[str]:
         own = values.get((selected, each.set, each.metric))
         both = each.metric == "CER" and (selected, each.set, "WER") in values
         if own is None or each.training == selected or both or each.less_is_better is None:
+            continue
+        if each.set == dev_set:  # scored like a test set, but it has selected already
             continue
         gain = own.value - each.value if each.less_is_better else each.value - own.value
         if gain > 0:

@@ -179,6 +179,20 @@ def test_more_accuracy_is_better_on_test_sets_too(tmp_path: Path):
         assert "one seed is no proof" in text and f"test f1: full {value:g}, cascade 90," in text
 
 
+def test_a_dev_set_that_is_scored_is_no_test_set(tmp_path: Path):
+    folder = won(tmp_path)
+    (folder / "arguments.json").write_text(json.dumps({"dev_set": "train_dev"}))
+    for path in folder.glob("*/scores.json"):  # worse than every rival there
+        worse = 50.0 if path.parent.name == "stage1" else 10.0
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"train_dev WER": worse}))
+    text = headline([read_experiment(folder)])
+    assert "The cascade beat longer, continue, best-of-n; one seed is no proof." in text
+    assert "train_dev" not in text and "test WER: full 13.00" in text
+    for path in folder.glob("*/scores.json"):
+        path.write_text(json.dumps({"train_dev WER": 10.0}))
+    assert headline([read_experiment(folder)]).endswith("no test scores yet.")
+
+
 def test_an_accuracy_between_0_and_1_keeps_its_digits(tmp_path: Path):
     path = experiment(tmp_path, 0.9825, 0.985, longer=0.98) / "selection.json"
     selection = json.loads(path.read_text())
