@@ -19,6 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import istft, lfilter, stft
 
+from cascade_asr import command
+from cascade_asr.errors import ConfigError
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "egs/an4/local"))
 
@@ -74,17 +77,23 @@ def main(words: list[str]) -> None:
     parser.add_argument("archive", type=Path, help="an4_mfcc.tar.gz")
     parser.add_argument("folder", type=Path, help="new folder for the corpus")
     arguments = parser.parse_args(words)
-    arguments.folder.mkdir(parents=True)
-    root = an4.unpack(arguments.archive, arguments.folder / "cepstra")
-    shutil.copytree(root / "etc", arguments.folder / "etc")
+    if not arguments.archive.is_file():
+        raise ConfigError(f"{arguments.archive}: no such file; give an4_mfcc.tar.gz")
+    if arguments.folder.exists():
+        raise ConfigError(f"{arguments.folder}: exists already; name a new folder")
+    partial = arguments.folder.with_name(f"{arguments.folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    root = an4.unpack(arguments.archive, partial / "cepstra")
+    shutil.copytree(root / "etc", partial / "etc")
     for path in sorted((root / "feat").rglob("*.mfc")):
         seed = zlib.crc32(path.stem.encode())
         pitch = 90 + zlib.crc32(path.parent.name.encode()) % 120
-        target = arguments.folder / "wav" / path.parent.relative_to(root / "feat") / f"{path.stem}.raw"
+        target = partial / "wav" / path.parent.relative_to(root / "feat") / f"{path.stem}.raw"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(speak(an4.read_cepstra(path), pitch, seed).tobytes())
-    shutil.rmtree(arguments.folder / "cepstra")
+    shutil.rmtree(partial / "cepstra")
+    partial.rename(arguments.folder)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command.run(lambda: main(sys.argv[1:]))
