@@ -100,12 +100,21 @@ def write_set(
         logger.info("%s: %d utterances are beyond the limits and left out", directory, beyond)
     if not rows:
         raise DataError(f"{directory}: no utterance is left of {len(tables['feats.scp'])}")
+    _warn_of_tokens(directory, len(rows), with_unknown, unknown, changed)
+    write_manifest(directory / "manifest.tsv", rows)
+    logger.info("%s/manifest.tsv: %d utterances", directory, len(rows))
+
+
+def _warn_of_tokens(
+    directory: Path, count: int, with_unknown: int, unknown: Counter[str], changed: list[str]
+) -> None:
+    """Warn of texts that the tokens do not spell; ``count`` is the number of utterances."""
     if with_unknown:
         logger.warning(
             "%s: %d of %d utterances have tokens that the token list lacks; %d tokens become <unk>%s",
             directory,
             with_unknown,
-            len(rows),
+            count,
             unknown.total(),
             _shown(unknown),
         )
@@ -113,10 +122,8 @@ def write_set(
         logger.warning(
             "%s: %d of %d texts differ from what their tokens spell, such as that of %s (perhaps "
             "its model normalises text); they can never be recognised without errors",
-            directory, len(changed), len(rows), changed[0],
+            directory, len(changed), count, changed[0],
         )  # fmt: skip
-    write_manifest(directory / "manifest.tsv", rows)
-    logger.info("%s/manifest.tsv: %d utterances", directory, len(rows))
 
 
 def _shown(unknown: Counter[str]) -> str:

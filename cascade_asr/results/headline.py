@@ -133,9 +133,8 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
     """The same comparison on sets that were not used for selection."""
     metrics = _test_metrics(results)
     if not metrics:
-        dev = results[0].dev_set
         scored = {name for each in results for row in each.rows for name in row.scores}
-        some = any(divide_name(name)[0] != dev for name in scored)
+        some = any(not _is_of_dev(results, name) for name in scored)
         missing = "not every branch has test scores yet" if some else "no test scores yet"
         return f"Dev was also used for selection, which favours the cascade's many trainings; {missing}."
     parts = [
@@ -151,11 +150,15 @@ def _test_sentence(results: Sequence[ExperimentResult], names: Sequence[str]) ->
 
 def _test_metrics(results: Sequence[ExperimentResult]) -> list[str]:
     """Scores on sets other than dev; character error rates only if there are no others."""
-    dev = results[0].dev_set
     metrics = [
-        metric for metric in common_metrics(results) if metric and divide_name(metric)[0] != dev
+        metric for metric in common_metrics(results) if metric and not _is_of_dev(results, metric)
     ]
     return [metric for metric in metrics if not metric.endswith(" CER")] or metrics
+
+
+def _is_of_dev(results: Sequence[ExperimentResult], score: str) -> bool:
+    """Whether a score is of the dev set, which may be scored like a test set."""
+    return divide_name(score)[0] == results[0].dev_set
 
 
 def _ratios(results: Sequence[ExperimentResult], name: str) -> tuple[float, float]:

@@ -56,20 +56,7 @@ def fix(
         for name in (*utterance_files, *speaker_files)
         if name not in TABLES and (path / name).is_file()
     }
-    hopeless = [
-        fault
-        for table in (*scanned.values(), *extra.values())
-        for fault in table.faults
-        if fault in table.conflicts or "not UTF-8" in fault
-    ]
-    hopeless += [
-        f"{path}/utt2spk:{line}: expected 'utterance speaker', found {len(words(speaker)) + 1} "
-        f"words for '{name}'"
-        for (name, speaker), line in zip(
-            scanned["utt2spk"].values.items(), scanned["utt2spk"].line_numbers, strict=True
-        )
-        if len(words(speaker)) != 1
-    ]
+    hopeless = _hopeless(path, scanned, extra)
     if hopeless:
         raise DataError("\n".join(hopeless))
     before = {name: table.path.read_bytes() for name, table in (scanned | extra).items()}
@@ -103,6 +90,25 @@ def fix(
             notes.append(f"wrote {path}/{name}: {len(fixed.tables.get(name, ()))} lines"
                          if name in fixed.tables else f"wrote {path}/{name}")  # fmt: skip
     return notes
+
+
+def _hopeless(path: Path, scanned: dict[str, Table], extra: dict[str, Table]) -> list[str]:
+    """List the faults that only a person can repair."""
+    faults = [
+        fault
+        for table in (*scanned.values(), *extra.values())
+        for fault in table.faults
+        if fault in table.conflicts or "not UTF-8" in fault
+    ]
+    speakers = scanned["utt2spk"]
+    return faults + [
+        f"{path}/utt2spk:{line}: expected 'utterance speaker', found {len(words(speaker)) + 1} "
+        f"words for '{name}'"
+        for (name, speaker), line in zip(
+            speakers.values.items(), speakers.line_numbers, strict=True
+        )
+        if len(words(speaker)) != 1
+    ]
 
 
 def _drop_bad_segments(scanned: dict[str, Table], notes: list[str]) -> None:
