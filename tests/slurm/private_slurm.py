@@ -210,6 +210,18 @@ class PrivateSlurm:
             self.kill(name)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def save_state(self, job: str) -> None:
+        """Wait until the controller has saved a job as it is now.
+
+        A controller that is killed before forgets the job and gives its number to another;
+        a node that still knows the number then refuses that one and is drained.
+        """
+        mark, path = secrets.token_hex(8), self.folder / "state" / "job_state"
+        self.run("scontrol", "update", f"jobid={job}", f"comment={mark}")
+        wait_until(
+            lambda: path.is_file() and mark.encode() in path.read_bytes(), 30, "the saved state"
+        )
+
     def forget_all_jobs(self) -> None:
         """What a controller does, by and by, with each job that has ended."""
         self.kill("slurmctld")

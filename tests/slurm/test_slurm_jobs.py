@@ -121,6 +121,7 @@ def test_a_controller_killed_changes_nothing(endangered, two_nodes, local):
     recipe = endangered
     recipe.queue("full")
     process = recipe.hold("full")
+    two_nodes.save_state(recipe.job("full"))
     two_nodes.kill("slurmctld", signal.SIGKILL)
     assert recipe.status()["full"] == "running (Slurm does not answer)"
     two_nodes.start_controller()
