@@ -152,37 +152,51 @@ def test_without_a_source_of_the_cpu_build_cuda_is_not_taken_instead(clone):
     assert call.endswith("torch==2.11.0")
 
 
-def interrupted(clone: Path, until: str, **variables: str) -> None:
-    """Start set-up and stop it with TERM once it has logged a certain step."""
+# A step that stays half done until it is interrupted: the environment without its pip, or
+# a list of packages of which none is installed.
+HELD_STEP = """
+import os, sys, time, venv
+
+step = os.environ.get("STEP_TO_HOLD")
+if step and step in sys.orig_argv:
+    if step == "venv":
+        venv.create(sys.orig_argv[-1], with_pip=False)
+    open(os.environ["STEP_IS_HELD"], "x").close()
+    time.sleep(120)
+"""
+
+
+def interrupted(clone: Path, step: str, **variables: str) -> str:
+    """Start set-up, stop it with TERM in the middle of a step; returns what it logged."""
+    held = clone / "held"
     process = subprocess.Popen(
-        [str(clone / "utils/setup_env.sh")],
-        stderr=subprocess.PIPE, text=True, env=environment(clone, **variables),
+        [str(clone / "utils/setup_env.sh")], stderr=subprocess.PIPE, text=True,
+        env=environment(clone, STEP_TO_HOLD=step, STEP_IS_HELD=str(held), **variables),
     )  # fmt: skip
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if until in line:
-            time.sleep(0.3)
-            process.send_signal(signal.SIGTERM)
-            break
-    else:
-        pytest.fail("never came to: " + until + "".join(lines))
-    _, rest = process.communicate(timeout=20)
+    deadline = time.monotonic() + 60
+    while not held.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    held.unlink()
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "interrupted; start it again to continue" in rest
+    assert logged.endswith("interrupted; start it again to continue\n")
+    return logged
 
 
 def test_set_up_survives_an_interruption_and_then_only_looks(clone):
     """A real virtual environment, with empty third-party packages."""
     add_command(clone, "sox")
-    (clone / "sitecustomize.py").write_text(EMPTY_PACKAGES)
+    (clone / "sitecustomize.py").write_text(EMPTY_PACKAGES + HELD_STEP)
     variables = {
         "CASCADE_ASR_PYTHON": BASE_PYTHON,
         "CASCADE_ASR_TORCH": "pip",  # is there already: no network is needed
         "PYTHONPATH": str(clone),
     }
     state = clone / ".venv/.cascade_asr"
-    interrupted(clone, "making", **variables)
+    assert "making" in interrupted(clone, "venv", **variables)
     assert state.read_text() == "building\n"
 
     result = set_up(clone, **variables)
@@ -199,7 +213,8 @@ def test_set_up_survives_an_interruption_and_then_only_looks(clone):
     assert "installing the packages of the tests" in result.stderr
 
     (clone / "conf/requirements.txt").write_text("# another list\n")
-    interrupted(clone, "installing the packages of conf/requirements.txt", **variables)
+    logged = interrupted(clone, str(clone / "conf/requirements.txt"), **variables)
+    assert "installing the packages of conf/requirements.txt" in logged
     assert state.read_text() == "building\n"
 
 
