@@ -56,28 +56,42 @@ check_kind_options() {
     die "--non-linguistic-symbols $non_linguistic_symbols: no such file"
   [[ $add_deltas =~ ^(true|false)$ ]] || die "--add-deltas $add_deltas: expected true or false"
   [[ -z $token_list || -e $token_list ]] || die "--token-list $token_list: no such file or folder"
+  [[ $dumpdir =~ ^[A-Za-z0-9._+/-]+$ ]] ||
+    die "--dumpdir $dumpdir: expected letters, digits and . _ + - / only"
+  while [[ $dumpdir == ?*/ ]]; do dumpdir=${dumpdir%/}; done
+  [[ ! ${dumpdir##*/} =~ ^(|\.|\.\.)$ && ! $dumpdir =~ ^(\./)*(data|exp|conf|local)(/|$) ]] ||
+    die "--dumpdir $dumpdir: expected a folder of its own, such as dump_bpe"
+  check_speed_factors
+}
+
+# Leave out 1, which is the data themselves: ESPnet users write "0.9 1.0 1.1".
+check_speed_factors() {
+  local factor number
+  local -a words others=()
+  read -ra words <<<"${speed_perturb_factors//,/ }"
+  for factor in ${words[@]+"${words[@]}"}; do
+    [[ $factor =~ ^(0\.[5-9][0-9]*|1(\.[0-9]+)?|2(\.0+)?)$ ]] ||
+      die "--speed-perturb-factors: '$factor'; expected speeds from 0.5 to 2, such as \"0.9 1.1\""
+    number=$factor
+    while [[ $number == *.*0 ]]; do number=${number%0}; done
+    number=${number%.}
+    [[ " ${others[*]-} " != *" $number "* ]] || die "--speed-perturb-factors: $factor is given twice"
+    [[ $number == 1 ]] || others+=("$number")
+  done
+  speed_perturb_factors=${others[*]-}
 }
 
 declare_kind_paths() {
   sets=("$train_set" "$dev_set")
-  local name factor
+  local name
   for name in $test_sets; do # the dev set may be scored too
     [[ " ${sets[*]} " == *" $name "* ]] || sets+=("$name")
   done
   original_train_set=$train_set
-  local -a others=() # without 1, which is the data themselves: ESPnet users write "0.9 1.0 1.1"
-  for factor in $speed_perturb_factors; do
-    [[ $factor =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--speed-perturb-factors: '$factor' is not a number"
-    [[ $factor =~ ^1(\.0+)?$ ]] || others+=("$factor")
-  done
-  speed_perturb_factors=${others[*]-}
   if [[ -n $speed_perturb_factors ]]; then
     train_set=${train_set}_sp
     sets=("$train_set" "${sets[@]:1}")
   fi
-  [[ $dumpdir =~ ^[A-Za-z0-9._+/-]+$ ]] ||
-    die "--dumpdir $dumpdir: expected letters, digits and . _ + - / only"
-  dumpdir=${dumpdir%/}
 }
 
 features_of() {

@@ -146,7 +146,8 @@ check_stage_options() {
   local word='^[[:space:]]*[A-Za-z_][A-Za-z0-9_.]*='
   [[ -z $train_args || $train_args =~ $word ]] ||
     die "--train-args $train_args: expected KEY=VALUE such as optim_conf.lr=3e-3"
-  [[ $tag =~ ^[A-Za-z0-9._+-]*$ ]] || die "--tag $tag: expected letters, digits and . _ + - only"
+  [[ $tag =~ ^([A-Za-z0-9_][A-Za-z0-9._+-]*)?$ ]] ||
+    die "--tag $tag: expected letters, digits and . _ + - only, and a letter, digit or _ first"
   check_kind_options
 }
 

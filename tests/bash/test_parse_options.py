@@ -356,6 +356,10 @@ def test_help_does_not_show_how_bounds_are_written(script):
         ("digits", "--ngpu=-1", "option --ngpu"),
         ("digits", "--seeds=1,08", "--seeds 1,08"),
         ("digits", "--nodes=2", "--nodes 2 needs --cmd slurm"),
+        *[("digits", f"--tag={value}", f"--tag {value}: ") for value in ("..", ".", "-x", "a/b", "a b")],
+        *[("digits", f"--dumpdir={value}", "--dumpdir ") for value in ("..", "/", "data", "./exp/x", "a b", "")],
+        *[("an4", f"--speed-perturb-factors={value}", "--speed-perturb-factors: ")
+          for value in ("0", "90 110", "1.1x", "-1", "0.4", "2.1", "0.9 0.90", "*")],
         ("swbd", "--max-repeats=0", "option --max-repeats"),
         ("wikitext2", "--min-count=0", "option --min-count"),
     ],
@@ -367,3 +371,13 @@ def test_recipes_check_values_of_stages_that_are_skipped(recipe, arguments, mess
         env={**os.environ, "CASCADE_ASR_CHECK_OPTIONS": "true"},
     )  # fmt: skip
     assert result.returncode == 1 and message in result.stderr
+
+
+def test_recipes_take_speeds_as_espnet_users_write_them():
+    for factors in ("0.9 1.0 1.1", "0.9,1.1", "", "1", "0.90 2"):
+        result = subprocess.run(
+            [str(ROOT / "egs/an4/run.sh"), "--speed-perturb-factors", factors, "--dumpdir", "./dump2//"],
+            capture_output=True, text=True, timeout=20,
+            env={**os.environ, "CASCADE_ASR_CHECK_OPTIONS": "true"},
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
