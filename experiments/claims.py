@@ -29,6 +29,8 @@ CLAIMS = {
     "f": "pure CTC gains more than CTC/attention",
     "g": "the gain grows with depth",
 }
+# Of these, the one that comes closest to the cascade, or beats it by most, is compared with it.
+RIVALS = ("longer", "continue", "best-of-n")
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 
 
@@ -102,7 +104,7 @@ def _claims_of(task: str, condition: str, seeds: Seeds, measure: str) -> Iterato
     cascade = seeds.selected("cascade")
     each = found("c", "selected of top-down - full", cascade, full)
     yield Finding(*each, verdict(is_less(each[-1]), is_more(each[-1])))
-    rivals = [name for name in ("longer", "continue") if name in seeds.branches]
+    rivals = [name for name in RIVALS if name in seeds.branches]
     if rivals:
         name = min(rivals, key=lambda name: -compare(cascade, seeds.selected(name), measure).mean)
         each = found("d", f"selected of top-down - {name}", cascade, seeds.selected(name))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cascade_asr.errors import DataError
 from cascade_asr.files import read_json
 from cascade_asr.training.finished import code_version
 
@@ -26,19 +27,43 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known = {_key(each) for each in read_lines(path)} if path.is_file() else set()
+        self._known: dict[tuple, list[dict[str, Any]]] = {}
+        self._remember(read_lines(path) if path.is_file() else [])
 
     def has(self, key: dict[str, Any]) -> bool:
-        """Whether the file has the results of an experiment."""
+        """Whether the file has results of an experiment."""
         return _key(key) in self._known
 
+    def missing(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those lines of an experiment whose trainings the file does not have yet.
+
+        Raises:
+            DataError: if it has a training of that name with another dev metric.
+        """
+        missing = []
+        for line in found:
+            same = [each for each in self._known.get(_key(line), []) if each["training"] == line["training"]]
+            if not same:
+                missing.append(line)
+            elif same[0]["dev"] != line["dev"]:
+                raise DataError(
+                    f"{self.path}: {line['training']} of {line['condition']}, seed {line['seed']}, has "
+                    f"{same[0]['dev']} on dev, but {line['dev']} in the folder given; these are two "
+                    "experiments, which need two names of conditions"
+                )
+        return missing
+
     def add(self, found: list[dict[str, Any]]) -> None:
-        """Append all results of one experiment at once."""
+        """Append results of one experiment at once."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in found)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(text)
-        self._known |= {_key(each) for each in found}
+        self._remember(found)
+
+    def _remember(self, lines: list[dict[str, Any]]) -> None:
+        for each in lines:
+            self._known.setdefault(_key(each), []).append(each)
 
 
 def _key(line: dict[str, Any]) -> tuple:

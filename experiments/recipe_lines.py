@@ -4,7 +4,8 @@
 
 Nothing is trained. The script reads what ``./run.sh`` wrote to the folder: dev metric and
 convergence verdict of every training, and error rates or perplexities of those that stages 5
-and 6 have scored. An experiment that is already in the file is not added again.
+and 6 have scored. Trainings that are already in the file are not added again; those of a branch
+that was trained later are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from lines import Lines, training_line
 
+from cascade_asr.errors import CascadeError
 from cascade_asr.files import read_json
 from cascade_asr.training.history import read_history
 
@@ -73,7 +75,7 @@ def _test(folder: Path) -> dict[str, float]:
 
 
 def main(words: list[str]) -> None:
-    """Append the experiment unless it is already there."""
+    """Append the trainings that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", help="name of the file in results/")
     parser.add_argument("condition", help="what is particular about this experiment")
@@ -83,10 +85,13 @@ def main(words: list[str]) -> None:
     arguments = parser.parse_args(words)
     lines = Lines(arguments.results or HERE.parent / f"results/{arguments.task}.jsonl")
     key = {name: getattr(arguments, name) for name in ("task", "condition", "seed")}
-    if lines.has(key):
-        print(f"{lines.path}: has seed {arguments.seed} of {arguments.condition} already")
-        return
-    lines.add([key | each for each in experiment_lines(arguments.directory)])
+    try:
+        missing = lines.missing([key | each for each in experiment_lines(arguments.directory)])
+    except CascadeError as error:
+        raise SystemExit(f"recipe_lines.py: error: {error}") from None
+    lines.add(missing)
+    names = ", ".join(each["training"] for each in missing)
+    print(f"{lines.path}: seed {arguments.seed} of {arguments.condition}: added {names or 'nothing'}")
 
 
 if __name__ == "__main__":

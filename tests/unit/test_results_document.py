@@ -13,6 +13,9 @@ sys.path.insert(0, str(ROOT / "experiments"))
 from claims import findings  # noqa: E402
 from comparison import paired  # noqa: E402
 from document import page  # noqa: E402
+from lines import Lines, read_lines  # noqa: E402
+
+from cascade_asr.errors import DataError  # noqa: E402
 
 
 def line(branch: str, training: str, seed: int, dev: float, test: float) -> dict:
@@ -52,6 +55,30 @@ def test_a_claim_is_supported_contradicted_or_undecided_over_seeds():
     assert {each.claim: each.verdict for each in findings(lines)} == {
         "a": "undecided", "b": "supported", "c": "supported", "d": "contradicted",
     }  # fmt: skip
+
+
+def test_equal_compute_is_the_hardest_of_the_rivals():
+    lines = []
+    for seed in (1, 2, 3):
+        lines += [line("full", "full", seed, 10, 10 + seed / 10),
+                  line("cascade", "stage1", seed, 8, 8 + seed / 20),
+                  line("longer", "longer1", seed, 12, 12 + seed / 30),
+                  line("best-of-n", "best-of-n1", seed, 9, 9 + seed / 10)]  # fmt: skip
+    (found,) = [each for each in findings(lines) if each.claim == "d"]
+    assert found.compared == "selected of top-down - best-of-n" and found.verdict == "supported"
+    assert found.difference.mean == pytest.approx(-1.1)
+
+
+def test_trainings_of_a_later_branch_are_added_and_others_left(tmp_path):
+    path = tmp_path / "t.jsonl"
+    old = [line("full", "full", 1, 10, 10), line("cascade", "stage1", 1, 8, 8)]
+    new = line("longer", "longer1", 1, 7, 7)
+    Lines(path).add(old)
+    lines = Lines(path)
+    lines.add(lines.missing([*old, new]))
+    assert read_lines(path) == [*old, new] and lines.missing([*old, new]) == []
+    with pytest.raises(DataError, match="full of plain, seed 1, has 10 on dev, but 11"):
+        lines.missing([old[0] | {"dev": 11}])
 
 
 def test_the_gain_of_ctc_alone_is_compared_with_that_of_attention_by_seed():
