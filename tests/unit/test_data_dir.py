@@ -379,6 +379,22 @@ def test_a_write_leaves_no_table_of_an_earlier_set(folder, segmented, tmp_path):
     }
 
 
+def test_the_frame_shift_goes_with_the_features(folder, tmp_path):
+    """Word times would be computed with the usual 10 ms otherwise."""
+    (folder / "frame_shift").write_text("0.0125\n")
+    fix(folder)
+    part = split(folder, 2) / "1"
+    load_data_dir(folder).select(["a-1"]).write(tmp_path / "few")
+    combine([folder, part]).write(tmp_path / "both")
+    for path in (folder, part, tmp_path / "few", tmp_path / "both"):
+        assert (path / "frame_shift").read_text() == "0.0125\n"
+    perturb_speed(load_data_dir(folder), 0.9).write(tmp_path / "few")
+    assert not (tmp_path / "few/frame_shift").exists()
+    (part / "frame_shift").unlink()
+    with pytest.raises(DataError, match=r"split2/1: features have a frame shift of 0.01 s, but of 0.0125 s in"):
+        combine([folder, part])
+
+
 def test_combine_unites_and_reports_contradictions(folder, segmented, tmp_path, caplog):
     other = write(
         tmp_path / "other", wav_scp="c-1 true |\nc-2 true |\n", text="c-1 X\nc-2 X\n",

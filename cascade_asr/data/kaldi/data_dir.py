@@ -17,6 +17,7 @@ from pathlib import Path
 from cascade_asr.data.kaldi.blanks import first_word
 from cascade_asr.data.kaldi.tables import Segment, invert, parse_segment, scan_table, write_table
 from cascade_asr.errors import DataError
+from cascade_asr.files import atomic_write
 
 UTTERANCE_TABLES = (
     "utt2spk", "text", "segments", "feats.scp", "utt2num_frames", "utt2dur",
@@ -29,6 +30,7 @@ SPEAKER_TABLES = ("spk2gender", "cmvn.scp")
 DERIVED_TABLES = ("utt2num_frames", "utt2dur", "reco2dur")
 # spk2utt is utt2spk inverted: it is read only to be checked, and written anew each time.
 TABLES = (*UTTERANCE_TABLES, *RECORDING_TABLES, *SPEAKER_TABLES)
+FRAME_SHIFT = "frame_shift"
 
 
 @dataclass
@@ -38,10 +40,13 @@ class DataDir:
     Attributes:
         path: the folder, for messages.
         tables: for each file present (of `TABLES`), a mapping from id to value.
+        frame_shift: of the features, in seconds, as the file ``frame_shift`` has it; empty
+            if there is none.
     """
 
     path: Path
     tables: dict[str, dict[str, str]]
+    frame_shift: str = ""
 
     @property
     def utterances(self) -> list[str]:
@@ -103,7 +108,7 @@ class DataDir:
                     f"{len(chosen)} utterances chosen, such as '{chosen[0]}'; run "
                     f"utils/validate_data_dir.sh {self.path}"
                 )
-        return DataDir(self.path, tables)
+        return DataDir(self.path, tables, self.frame_shift)
 
     def write(self, path: Path | str) -> None:
         """Write all tables and spk2utt to a folder, replacing those it holds.
@@ -116,6 +121,11 @@ class DataDir:
         path.mkdir(parents=True, exist_ok=True)
         for name in {"utt2spk", "spk2utt", *TABLES} - (self.tables.keys() - {"utt2spk"}):
             (path / name).unlink(missing_ok=True)
+        if self.frame_shift:
+            with atomic_write(path / FRAME_SHIFT) as file:
+                file.write(f"{self.frame_shift}\n")
+        else:
+            (path / FRAME_SHIFT).unlink(missing_ok=True)
         for name, table in self.tables.items():
             if name != "utt2spk":
                 write_table(path / name, table)
@@ -141,4 +151,13 @@ def load_data_dir(path: Path | str) -> DataDir:
         raise DataError("\n".join(faults))
     if not scanned["utt2spk"].values:
         raise DataError(f"{path}/utt2spk: empty")
-    return DataDir(path, {name: table.values for name, table in scanned.items()})
+    tables = {name: table.values for name, table in scanned.items()}
+    return DataDir(path, tables, read_frame_shift(path))
+
+
+def read_frame_shift(path: Path) -> str:
+    """What a folder's file ``frame_shift`` says; empty if there is none."""
+    try:
+        return (path / FRAME_SHIFT).read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return ""

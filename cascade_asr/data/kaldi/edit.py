@@ -15,9 +15,10 @@ from cascade_asr.data.kaldi.data_dir import (
     UTTERANCE_TABLES,
     DataDir,
     load_data_dir,
+    read_frame_shift,
 )
 from cascade_asr.data.kaldi.tables import Table, parse_segment, read_table, scan_table
-from cascade_asr.data.kaldi.validate import value_fault
+from cascade_asr.data.kaldi.validate import DEFAULT_FRAME_SHIFT_S, value_fault
 from cascade_asr.errors import DataError, nearest
 from cascade_asr.files import temporary_beside
 
@@ -65,7 +66,8 @@ def fix(
 
     notes = [f"dropped {len(table.faults)} malformed or repeated lines of {table.path}"
              for table in (*scanned.values(), *extra.values()) if table.faults]  # fmt: skip
-    data = DataDir(path, {name: table.values for name, table in scanned.items()})
+    tables = {name: table.values for name, table in scanned.items()}
+    data = DataDir(path, tables, read_frame_shift(path))
     _drop_bad_segments(scanned, notes)
     common = _common_utterances(data, notes)
     _drop_unusable_tables(data, common, notes)
@@ -290,9 +292,22 @@ def combine(sources: Sequence[Path | str], extra: Sequence[str] = ()) -> DataDir
                         f"{data.path}/{name}: '{key}' has the value '{value}', but "
                         f"'{united[key]}' in another folder"
                     )
+    frame_shift = _common_frame_shift(folders, conflicts) if "feats.scp" in tables else ""
     if conflicts:
         raise DataError("\n".join(conflicts))
-    return DataDir(folders[0].path, tables)
+    return DataDir(folders[0].path, tables, frame_shift)
+
+
+def _common_frame_shift(folders: Sequence[DataDir], conflicts: list[str]) -> str:
+    """The frame shift of all folders; a folder that tells none has the default."""
+    first = folders[0].frame_shift or str(DEFAULT_FRAME_SHIFT_S)
+    conflicts += [
+        f"{data.path}: features have a frame shift of {data.frame_shift or DEFAULT_FRAME_SHIFT_S} s, "
+        f"but of {first} s in {folders[0].path} (file frame_shift)"
+        for data in folders[1:]
+        if (data.frame_shift or str(DEFAULT_FRAME_SHIFT_S)) != first
+    ]
+    return next((data.frame_shift for data in folders if data.frame_shift), "")
 
 
 def _whole_recordings(data: DataDir) -> dict[str, str]:
