@@ -48,10 +48,11 @@ my ($table, @parts) = @ARGV;
 
 sub lines_of {
     my ($path) = @_;
-    return <STDIN> if $path eq '-';
-    open my $file, '<', $path or fail("cannot read $path: $!");
+    my $file = \*STDIN;
+    if ($path ne '-') { open $file, '<', $path or fail("cannot read $path: $!") }
     my @lines = <$file>;
     close $file or fail("cannot read $path: $!");
+    $lines[-1] =~ s/\n?\z/\n/ if @lines;    # by speaker, it may go before others
     return @lines;
 }
 

@@ -79,6 +79,16 @@ def chosen_speakers(part: str, speakers: str) -> str:
     return "".join(speakers[int(line.split()[0][1:])] for line in part.splitlines())
 
 
+def test_a_last_line_without_its_end_stays_a_line(run, tmp_path):
+    for seed in range(9):  # it comes first for some of them
+        result = run("shuffle_list.pl", "--srand", seed, stdin="a\nb\nc")
+        assert sorted(result.stdout.split("\n")) == ["", "a", "b", "c"]
+    (tmp_path / "t").write_text("u0 x\nu1 y\nu2 z")
+    (tmp_path / "utt2spk").write_text("u0 a\nu1 b\nu2 a\n")
+    assert run("split_scp.pl", "--utt2spk=utt2spk", "t", "1").returncode == 0
+    assert (tmp_path / "1").read_text() == "u0 x\nu2 z\nu1 y\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
