@@ -369,6 +369,10 @@ def test_lists_of_utterances_and_speakers(folder, tmp_path):
         listed_utterances(data, tmp_path / "list")
     assert "list:2: utterance 'b-11' is not in" in str(caught.value)
     assert "did you mean 'b-1'?" in str(caught.value)
+    (tmp_path / "list").write_text("\n")
+    for speakers in (False, True):
+        with pytest.raises(DataError, match="list: empty; expected an id on each line"):
+            listed_utterances(data, tmp_path / "list", speakers)
 
 
 def test_a_write_leaves_no_table_of_an_earlier_set(folder, segmented, tmp_path):

@@ -234,9 +234,12 @@ def listed_utterances(data: DataDir, list_path: Path | str, speakers: bool = Fal
     """Utterances whose id, or whose speaker's id, is the first word of a line in a file.
 
     Raises:
-        DataError: naming file and line of ids that the folder does not have.
+        DataError: naming file and line of ids that the folder does not have, or if there
+            are no ids.
     """
     listed = scan_table(Path(list_path))
+    if not listed.values:
+        raise DataError(f"{list_path}: empty; expected an id on each line")
     known = set(data.tables["utt2spk"].values()) if speakers else set(data.utterances)
     kind = "speaker" if speakers else "utterance"
     faults = [
