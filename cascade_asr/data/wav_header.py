@@ -12,7 +12,9 @@ import struct
 from dataclasses import dataclass
 from typing import IO
 
-SMALLEST_UNKNOWN = 0x7FFFF000  # as sox writes it; from here on, a length that does not fit means unknown
+# As sox writes it, less what is no whole frame (sox leaves that out); from here on, a length
+# that does not fit means unknown.
+SMALLEST_UNKNOWN = 0x7FFFF000
 _AFTER_EMPTY_DATA = (b"LIST", b"id3 ", b"ID3 ", b"PEAK", b"bext", b"cue ", b"fact", b"iXML")
 
 
@@ -54,7 +56,7 @@ def read_wav_header(stream: IO[bytes]) -> WavHeader | None:
         if chunk == b"data":
             found = size - start
             declared = long_length if is_rf64 and length == 0xFFFFFFFF else length
-            if _is_unknown(declared, found, stream.read(4)):
+            if _is_unknown(declared, found, frame_bytes, stream.read(4)):
                 declared = None
             return WavHeader(is_rf64, start, declared, found, frame_bytes)
         if chunk == b"ds64" and len(lengths := stream.read(16)) == 16:
@@ -65,11 +67,11 @@ def read_wav_header(stream: IO[bytes]) -> WavHeader | None:
     return WavHeader(is_rf64, None, None, 0, frame_bytes)
 
 
-def _is_unknown(declared: int, found: int, beginning: bytes) -> bool:
+def _is_unknown(declared: int, found: int, frame_bytes: int, beginning: bytes) -> bool:
     if declared == 0:
         return found > 0 and beginning not in _AFTER_EMPTY_DATA
-    return declared > found and declared >= SMALLEST_UNKNOWN and declared < 1 << 32 \
-        or declared == (1 << 64) - 1  # fmt: skip
+    smallest = SMALLEST_UNKNOWN // frame_bytes * frame_bytes
+    return declared > found and smallest <= declared < 1 << 32 or declared == (1 << 64) - 1
 
 
 def with_true_length(content: bytes, header: WavHeader) -> bytes:

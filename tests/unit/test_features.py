@@ -52,6 +52,16 @@ def test_a_pipe_gives_what_the_file_holds(wav: Path):
     np.testing.assert_array_equal(direct, piped)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_24_bits_through_a_pipe_of_sox(channels: int, wav: Path):
+    """The length that sox writes instead of an unknown one is a multiple of a frame's bytes."""
+    direct, _ = read_audio(str(wav))
+    pipe = f"sox {wav} -b 24 -t wav - remix {' 1' * channels} trim 0 |"
+    for entry in (pipe, f"{pipe} sox -R -D -t wav - -t wav - |"):
+        piped, _ = read_audio(entry)
+        np.testing.assert_array_equal(piped, np.tile(direct[:, None], channels).squeeze())
+
+
 @pytest.mark.parametrize("command", ["false | cat {} |", "sox {}.no -t wav - |", "exit 3 |"])
 def test_a_fault_in_any_part_of_a_pipe_counts(command: str, wav: Path):
     with pytest.raises(DataError, match="ended with status"):
