@@ -220,6 +220,18 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, content: str, options: tupl
     assert message in done.stderr and not (tmp_path / "out").exists()
 
 
+def test_a_row_with_faulty_quotes_costs_no_other_row(tmp_path: Path):
+    tone(tmp_path / "a.wav")
+    rows = ["path,text", "a.wav,one", 'a.wav,"two" more', "a.wav,three", 'a.wav,"four', "a.wav,five"]
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    done = imported("manifest", tmp_path / "m.csv", tmp_path / "out")
+    assert "m.csv:3: quotes that do not end" in done.stderr
+    assert "m.csv:5: quotes that do not end" in done.stderr and "2 faults" in done.stderr
+    done = imported("manifest", tmp_path / "m.csv", tmp_path / "out", "--skip-faults")
+    assert done.returncode == 0 and "2 faulty lines left out, 3 utterances kept" in done.stderr
+    assert sorted(tables(tmp_path / "out")["text"].values()) == ["five", "one", "three"]
+
+
 def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     language = tmp_path / "cv-corpus/cy"
     encode(language / "clips/common_voice_cy_1.mp3")

@@ -8,6 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -107,21 +108,25 @@ def _json_rows(path: Path, faults: Faults) -> Iterator[tuple[str, Row]]:
 
 
 def _quoted_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    """Rows with the line where each begins; after a faulty one, reading goes on in the next line."""
+    lines = list(io.StringIO(text, newline=""))
+    number, header_read = 1, False
     while True:
-        line = reader.line_num + 1
+        before = number - 1
+        reader = csv.reader(islice(lines, before, None), delimiter=delimiter, strict=True)
         try:
-            fields = next(reader)
-        except StopIteration:
+            for fields in reader:
+                if any(field.strip() for field in fields):
+                    yield number, fields
+                    header_read = True
+                number = before + reader.line_num + 1
             return
         except csv.Error as error:
-            faults.add(
-                f"{path}:{line}",
-                f"quotes that do not end ({error}); '--quoting none' treats quotes as characters",
-            )
-            return
-        if any(field.strip() for field in fields):
-            yield line, fields
+            what = f"quotes that do not end ({error}); '--quoting none' treats quotes as characters"
+            if not header_read:
+                raise DataError(f"{path}:{number}: {what}") from error
+            faults.add(f"{path}:{number}", what)
+            number += 1
 
 
 def _plain_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
