@@ -232,6 +232,16 @@ def test_a_row_with_faulty_quotes_costs_no_other_row(tmp_path: Path):
     assert sorted(tables(tmp_path / "out")["text"].values()) == ["five", "one", "three"]
 
 
+def test_half_a_character_is_told_with_its_line(tmp_path: Path):
+    """JSON may contain single UTF-16 surrogates, which no file can hold."""
+    tone(tmp_path / "a.wav")
+    for field, what in (("text", "text"), ("speaker", "speaker"), ("id", "id")):
+        row = {"path": "a.wav", "text": "one", field: "x\ud83d"}
+        manifest = write_json_lines(tmp_path / "m.jsonl", [row])
+        done = imported("manifest", manifest, tmp_path / "out")
+        assert f"m.jsonl:1: the {what} 'x\\ud83d' has half a character (U+D83D)" in done.stderr
+
+
 def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     language = tmp_path / "cv-corpus/cy"
     encode(language / "clips/common_voice_cy_1.mp3")

@@ -124,7 +124,21 @@ def clean_text(text: object) -> str:
     odd = odd_character(cleaned)
     if odd:
         raise Fault(f"{odd} of the text, which is invisible; remove it")
+    refuse_half_characters(cleaned, "text")
     return cleaned
+
+
+def refuse_half_characters(text: str, what: str) -> None:
+    """Refuse single UTF-16 surrogates, which JSON may contain and UTF-8 cannot.
+
+    Raises:
+        Fault: naming the first.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ord(text[error.start])
+        raise Fault(f"the {what} {text!r} has half a character (U+{half:04X}); remove it") from None
 
 
 def seconds(value: object, what: str) -> float | None:

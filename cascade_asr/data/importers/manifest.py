@@ -11,6 +11,7 @@ from cascade_asr.data.importers.entries import (
     Faults,
     clean_text,
     existing,
+    refuse_half_characters,
     resolve_audio,
     times,
 )
@@ -130,18 +131,20 @@ def _entry(
         start_s, end_s, is_part = 0.0, None, False  # a duration alone is that of the file
     audio = resolve_audio(find(path or ""), folders)
     return Entry(
-        place, audio, text, _label(given("speaker")), _label(given("id")), start_s, end_s,
+        place, audio, text, _label(given("speaker"), "speaker"), _label(given("id"), "id"), start_s, end_s,
         _channel(given("channel")), is_part,
     )  # fmt: skip
 
 
-def _label(value: object) -> str | None:
+def _label(value: object, what: str) -> str | None:
     """A speaker or an id, from a string or a whole number."""
     if value is None or isinstance(value, (dict, list, bool)):
         if value is None:
             return None
         raise Fault(f"a speaker or an id must be a string or a number, not {value!r}")
-    return str(value).strip() or None
+    label = str(value).strip()
+    refuse_half_characters(label, what)
+    return label or None
 
 
 def _channel(value: object) -> int | None:
