@@ -18,7 +18,8 @@ def durations_s(data: DataDir) -> dict[str, float]:
     A command in wav.scp is run, and the samples that it prints are counted.
 
     Raises:
-        DataError: naming the first recordings that cannot be read, or if wav.scp is missing.
+        DataError: naming the first recordings that cannot be read, or an utterance that
+            begins after its recording's end, or if wav.scp is missing.
     """
     segments = {name: data.segment(name) for name in data.utterances}
     open_ended = sorted({each.recording for each in segments.values() if each.end_s is None})
@@ -31,10 +32,18 @@ def durations_s(data: DataDir) -> dict[str, float]:
     faults = [f"{data.path}/wav.scp: '{name}': {told}" for name, told in read.items() if isinstance(told, str)]
     if faults:
         raise DataError("\n".join(faults[:20]))
-    return {
+    seconds = {
         name: (read[each.recording] if each.end_s is None else each.end_s) - each.start_s
         for name, each in segments.items()
     }
+    beyond = [name for name, length in seconds.items() if length <= 0]
+    if beyond:
+        each = segments[beyond[0]]
+        raise DataError(
+            f"{data.path}/segments: {len(beyond)} utterances begin after the end of their recording, "
+            f"such as '{beyond[0]}', at {each.start_s:g} s of {read[each.recording]:.2f} s of '{each.recording}'"
+        )
+    return seconds
 
 
 def _length(entry: str) -> float | str:

@@ -244,3 +244,11 @@ def test_durations_and_three_speeds(tmp_path):
     assert ids["all"] == [*copies[:2], "sp1.0-a-1", "sp1.0-a-2", *copies[2:]]
     assert "sp0.9-a-1 1.111111" in (tmp_path / "sp/utt2dur").read_text()
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_segment_behind_its_recording_has_no_duration(folder, tmp_path):
+    (folder / "utt2spk").write_text("a-1 a\n")
+    (folder / "segments").write_text("a-1 a-1 3 -1\n")
+    done = subprocess.run([ROOT / "utils/get_utt2dur.sh", folder], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "such as 'a-1', at 3 s of 1.00 s of 'a-1'" in done.stderr
+    assert not (folder / "utt2dur").exists()
