@@ -216,7 +216,7 @@ stage_5() {
   require_file "$exp/selection.json" 3
   about_recipe same-features
   require_scorer
-  local models model name output jobs most=0 reads
+  local models model name output jobs most=0 reads frame_shift
   local -a pending=() places=() outputs=()
   models=$(python -m cascade_asr.cli.stages "$exp")
   reads=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
@@ -224,9 +224,11 @@ stage_5() {
     for name in $test_sets; do
       require_file "$dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
+      frame_shift=''
+      if [[ -f data/$name/feats.scp ]]; then frame_shift=@$dump/$name/frame_shift; fi
       # shellcheck disable=SC2086 # a list of files
       if work_is_done "$output/.done" "@$exp/$model/done.json" $reads \
-        "@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz"; then
+        "@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz" ${frame_shift:+"$frame_shift"}; then
         log "$model on $name: already decoded"
         continue
       fi

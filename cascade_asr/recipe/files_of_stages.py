@@ -115,10 +115,15 @@ def _speech_features(values: Mapping[str, str]) -> Files:
         inputs.append(f"splice={values['splice']}")
     for name in _prepared_sets(values):
         files = ["wav.scp", "text", "utt2spk", "segments"]
-        if Path(f"data/{name}/feats.scp").is_file():
-            files.append("feats.scp")
+        if _has_own_features(name):
+            files += ["feats.scp", "frame_shift"]
         inputs += [f"@data/{name}/{file}" for file in files]
     return inputs, [f"{values['dumpdir']}/{name}/feats.scp" for name in values["sets"].split()]
+
+
+def _has_own_features(name: str) -> bool:
+    """Whether a set brings its features, whose frame shift only a user can tell, even later."""
+    return Path(f"data/{name}/feats.scp").is_file()
 
 
 def _speech_tokens(values: Mapping[str, str]) -> Files:
@@ -153,6 +158,8 @@ def _speech_decoding(values: Mapping[str, str]) -> Files:
     outputs = []
     for name in sets:
         inputs += [f"@{values['dump']}/{name}/manifest.tsv", f"@{values['dump']}/{name}/cmvn.npz"]
+        if _has_own_features(name):
+            inputs.append(f"@{values['dump']}/{name}/frame_shift")
         outputs += _of_all(experiment, f"decode_{name}/text")
     return inputs, outputs
 

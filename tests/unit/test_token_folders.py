@@ -125,3 +125,24 @@ def test_features_that_were_written_after_their_manifest_are_refused(recipe: Pat
     feats.write_text("u1 dump/dev/fbank.1.ark:17\n")
     with pytest.raises(ConfigError, match=r"dump/dev/feats.scp has changed since dump/dev/manifest"):
         require_same_features({"dump": "dump"})
+
+
+def test_the_frame_shift_of_a_set_with_its_own_features_counts(tmp_path: Path, monkeypatch):
+    """A user may tell it after decoding, when its absence was reported; times depend on it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "decode.yaml").write_text("beam_size: 4\n")
+    (tmp_path / "data/test").mkdir(parents=True)
+    values = OPTIONS | {
+        "dump": "dump", "exp": "exp", "sets": "train test", "test_sets": "test", "splice": "0",
+        "original_train_set": "train", "fbank_config": "fbank.conf", "speed_perturb_factors": "",
+        "add_deltas": "false", "decode_config": "decode.yaml",
+    }  # fmt: skip
+    files = ["@data/test/frame_shift", "@dump/test/frame_shift"]
+
+    def counted() -> list[bool]:
+        inputs = [files_of_stage("speech", stage, values)[0] for stage in (1, 5)]
+        return [file in each for file, each in zip(files, inputs, strict=True)]
+
+    assert counted() == [False, False]
+    (tmp_path / "data/test/feats.scp").write_text("a b.ark:1\n")
+    assert counted() == [True, True]
