@@ -22,6 +22,11 @@ from cascade_asr.scoring.words import (
     tokens,
 )
 
+_SPACE = Word(SPACE, SPACE)
+_OPTIONAL_SPACE = Word(b"(" + SPACE + b")", SPACE, optional=True)
+# what comes before a node: no word, only words that may be missing, or others
+_BEFORE = _NO_WORD, _OPTIONAL_WORDS, _WORDS = range(3)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -74,6 +79,8 @@ def read_network(
         DataError: if a brace of a reference is never closed.
     """
     start, stop = _graph(text, options, where, report, recognised)
+    if options.spaces:
+        start, stop = _with_spaces(start, stop)
     if options.characters:
         _expand_characters(start, options)
     return _flatten(start, stop)
@@ -83,11 +90,7 @@ def _graph(
     text: bytes, options: ScoringOptions, where: str, report: Report, recognised: bool
 ) -> tuple[_Node, _Node]:
     start = node = _Node()
-    for position, token in enumerate(tokens(text, where, report, recognised)):
-        if options.spaces and position:
-            space = _Node()
-            _Arc(Word(SPACE, SPACE), node, space)
-            node = space
+    for token in tokens(text, where, report, recognised):
         following = _Node()
         if isinstance(token, bytes):
             _Arc(make_word(clean(token), options), node, following)
@@ -107,6 +110,41 @@ def _join(branch: tuple[_Node, _Node], source: _Node, target: _Node) -> None:
     for arc in stop.incoming:
         arc.target = target
         target.incoming.append(arc)
+
+
+def _with_spaces(start: _Node, stop: _Node) -> tuple[_Node, _Node]:
+    """The same paths, in the same order, with a space between two words.
+
+    A null word has none, and that of an optional word is optional. Nodes are copied,
+    because it depends on the words before a node whether a space follows.
+    """
+    end = _Node()
+    copies: dict[tuple[int, int], _Node] = {(id(stop), before): end for before in _BEFORE}
+    order: dict[int, tuple[int, int]] = {}
+    waiting = deque([(start, _NO_WORD)])
+    first = copies.setdefault((id(start), _NO_WORD), _Node())
+    while waiting:
+        node, before = waiting.popleft()
+        behind: dict[Word | None, _Node] = {None: copies[id(node), before]}
+        for arc in node.outgoing:
+            space, after = None, before
+            if not arc.word.null:
+                after = max(before, _OPTIONAL_WORDS if arc.word.optional else _WORDS)
+                if before != _NO_WORD:
+                    optional = arc.word.optional or before == _OPTIONAL_WORDS
+                    space = _OPTIONAL_SPACE if optional else _SPACE
+            if space not in behind:
+                behind[space] = _Node()
+                _Arc(space, behind[None], behind[space])
+            key = (id(arc.target), after)
+            if key not in copies:
+                copies[key] = _Node()
+                waiting.append((arc.target, after))
+            copied = _Arc(arc.word, behind[space], copies[key])
+            order[id(copied)] = (arc.target.incoming.index(arc), before)
+    for copy in copies.values():
+        copy.incoming.sort(key=lambda arc: order[id(arc)])
+    return first, end
 
 
 def _expand_characters(start: _Node, options: ScoringOptions) -> None:
@@ -129,7 +167,7 @@ def _expand_characters(start: _Node, options: ScoringOptions) -> None:
 
 def _expand_arc(arc: _Arc, options: ScoringOptions) -> None:
     word = arc.word
-    if len(word.value) <= 1 or (options.spaces and word.value == SPACE):
+    if len(word.value) <= 1 or (options.spaces and word.match == SPACE):
         return
     pieces = _pieces(word, options)
     if pieces == [word.value]:

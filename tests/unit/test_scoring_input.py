@@ -194,3 +194,30 @@ def test_characters_with_and_without_spaces(sides: Sides, spaces: bool, counts: 
     assert result.utterances[0].counts == counts
     result = sides.score("the { cat / dog } (s-1)\n", "the dog (s-1)\n", options)
     assert result.utterances[0].counts == (6 + spaces, 0, 0, 0)
+
+
+@pytest.mark.parametrize("optional_deletable", [False, True])
+@pytest.mark.parametrize(
+    ("reference", "hypothesis"),
+    [
+        ("a { uh / @ } b", "a b"),
+        ("a { uh / @ } b", "a uh b"),
+        ("{ uh / { er / @ } } b", "b"),
+        ("a { uh / @ }", "a"),
+        ("{ uh / @ } { um / @ }", "um"),
+        ("a @ b", "@ a b"),
+        ("a (uh) b", "a b"),
+        ("(uh) (um) b", "um b"),
+        ("(uh) (um) b (uh)", "b"),
+        ("a (uh) b", "a uh b"),
+    ],
+)
+def test_a_word_that_may_be_missing_takes_its_space_along(
+    sides: Sides, reference: str, hypothesis: str, optional_deletable: bool
+) -> None:
+    if "(" in reference and not optional_deletable:
+        pytest.skip("parentheses are characters")
+    options = ScoringOptions(characters=True, spaces=True, optional_deletable=optional_deletable)
+    result = sides.score(f"{reference} (s-1)\n", f"{hypothesis} (s-1)\n", options)
+    assert result.total.errors == 0 < result.total.correct
+    assert sides.score(f"{reference} (s-1)\n", f"{hypothesis} b (s-1)\n", options).total.errors > 0
