@@ -105,6 +105,11 @@ def read_transcripts(
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         report(f"{path}: the last line has no newline; it counts here (sclite drops it)")
+    if content.startswith(b"\xef\xbb\xbf"):
+        report(
+            f"{path}:1: the file begins with a byte order mark, which counts as part of the first "
+            "word or id, as in sclite; save it without one"
+        )
     rows = list(_rows(path, content, options))
     if not rows:
         raise DataError(f"{path}: contains no utterance; was the decoding interrupted?")

@@ -170,6 +170,12 @@ def test_an_open_brace_of_a_hypothesis_is_told(sides: Sides) -> None:
     assert "hyp:1: '{' in '{' opens no alternates; it is a word" in sides.warnings[0]
 
 
+def test_a_byte_order_mark_is_told(sides: Sides) -> None:
+    result = sides.score("\ufeffa b (s-1)\n", "a b (s-1)\n")
+    assert result.total.substitutions == 1  # as sclite counts
+    assert "ref:1: the file begins with a byte order mark" in sides.warnings[0]
+
+
 def test_ids_that_differ_only_by_case_are_two(tmp_path: Path) -> None:
     reference = {"U1": ["a"], "u1": ["b"]}
     result = score_texts(reference, {"u1": ["b"], "U1": ["a"]}, {"u1": "s", "U1": "s"})
