@@ -308,6 +308,7 @@ def test_fix_repairs_what_validate_says_it_repairs(segmented):
     assert "no 'r9' in wav.scp" in notes
     assert "removed the incomplete" in notes and not (segmented / "utt2dur").exists()
     assert fix(segmented) == []
+    assert (segmented / ".backup" / "text").read_text() == before  # not the repaired one
 
 
 @pytest.mark.parametrize(

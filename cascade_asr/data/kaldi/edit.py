@@ -17,7 +17,14 @@ from cascade_asr.data.kaldi.data_dir import (
     load_data_dir,
     read_frame_shift,
 )
-from cascade_asr.data.kaldi.tables import Table, parse_segment, read_table, scan_table
+from cascade_asr.data.kaldi.tables import (
+    Table,
+    invert,
+    parse_segment,
+    read_table,
+    scan_table,
+    table_lines,
+)
 from cascade_asr.data.kaldi.validate import DEFAULT_FRAME_SHIFT_S, value_fault
 from cascade_asr.errors import DataError, nearest
 from cascade_asr.files import temporary_beside
@@ -27,6 +34,8 @@ def fix(
     path: Path | str, utterance_files: Sequence[str] = (), speaker_files: Sequence[str] = ()
 ) -> list[str]:
     """Repair a data folder in place, after copying it to its folder ``.backup``.
+
+    A folder with nothing to repair is left as it is, and so is an earlier copy.
 
     Sorts tables, drops blank and repeated lines, segments that are malformed or whose
     recording is missing, and utterances that not all tables have; writes spk2utt.
@@ -82,13 +91,19 @@ def fix(
                 f"{'speakers' if name in speaker_files else 'utterances'} that stay"
             )
 
+    after = {
+        name: "".join(table_lines(table)).encode()
+        for name, table in (*fixed.tables.items(), ("spk2utt", invert(fixed.tables["utt2spk"])))
+    }
+    if after == before:
+        return notes
     backup = path / ".backup"
     backup.mkdir(exist_ok=True)
     for name, content in before.items():
         (backup / name).write_bytes(content)
     fixed.write(path)
-    for name in [*fixed.tables, "spk2utt"]:
-        if (path / name).read_bytes() != before.get(name):
+    for name, content in after.items():
+        if content != before.get(name):
             notes.append(f"wrote {path}/{name}: {len(fixed.tables.get(name, ()))} lines"
                          if name in fixed.tables else f"wrote {path}/{name}")  # fmt: skip
     return notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -131,7 +131,12 @@ def read_table(path: Path | str) -> dict[str, str]:
 def write_table(path: Path | str, values: Mapping[str, str]) -> None:
     """Write a table sorted by id, under a temporary name first."""
     with atomic_write(Path(path)) as file:
-        file.writelines(f"{key} {values[key]}".rstrip(" ") + "\n" for key in sorted(values))
+        file.writelines(table_lines(values))
+
+
+def table_lines(values: Mapping[str, str]) -> Iterator[str]:
+    """The lines of a table, sorted by id."""
+    return (f"{key} {values[key]}".rstrip(" ") + "\n" for key in sorted(values))
 
 
 def parse_segment(value: str) -> Segment:
