@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cascade_asr.data.kaldi.blanks import BLANKS, words
 from cascade_asr.data.tokens import BLANK_ID
 
 
@@ -190,12 +191,12 @@ def _words_of(
     before = ""
     for number in range(len(tokens)):
         text = decode(tokens[: number + 1])
-        stripped = text.strip()
-        count = len(stripped.split())
+        stripped = text.strip(BLANKS)
+        count = len(words(stripped))
         if count > len(places):
             places += [[number] for _ in range(count - len(places))]
         elif stripped != before and places:
             places[-1].append(number)
         before = stripped
-    words = before.split()
-    return list(zip(words, places[: len(words)], strict=True))
+    found = words(before)
+    return list(zip(found, places[: len(found)], strict=True))

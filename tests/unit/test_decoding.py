@@ -184,6 +184,15 @@ def test_without_ctc_times_are_spread_and_without_confidence():
     assert {each.confidence for each in (*tokens, *words)} == {None}
 
 
+def test_a_word_of_the_ctm_ends_at_an_ascii_blank_alone():
+    """As in the text and in sclite; another model's tokens may contain other blanks."""
+    names = ["1", "\u00a0", "0", " ", "\u3000", "b"]
+    _, words = token_and_word_times(
+        range(6), names, lambda ids: "".join(names[each] for each in ids), None, 3.0
+    )
+    assert [word.text for word in words] == ["1\u00a00", "\u3000b"]
+
+
 def test_the_best_path_is_written_the_same_way(trained, tmp_path: Path):
     config = DecodeConfig(search="ctc_best_path", batch_frames=400)
     found = decoded(trained, tmp_path / "out", config)
