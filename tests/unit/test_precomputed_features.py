@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import command
 
+from cascade_asr.data.features.cmvn import load_features
 from cascade_asr.data.features.context import Context, add_deltas, splice_frames
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.errors import ConfigError
@@ -106,6 +107,18 @@ def test_features_are_taken_as_they_are(tmp_path: Path, features):
     together = np.concatenate(list(features.values())).astype(np.float64)
     np.testing.assert_allclose(statistics["sum"], together.sum(axis=0), rtol=1e-9)
     assert not (tmp_path / "dump/fbank.conf").exists() and not list(tmp_path.glob("dump/*.1.ark"))
+
+
+def test_archives_of_doubles_are_read_as_floats(tmp_path: Path, features):
+    """Networks are of floats: some refused the others, after hours of training."""
+    doubles = {name: each.astype(np.float64) for name, each in features.items()}
+    folder = make_folder(tmp_path / "data", doubles)
+    assert kaldiio.load_mat(read_table(folder / "feats.scp")["s-0"]).dtype == np.float64
+    assert extract(folder, tmp_path / "dump").returncode == 0
+    for name, entry in read_table(tmp_path / "dump/feats.scp").items():
+        loaded = load_features(entry, name)
+        assert loaded.dtype == np.float32
+        np.testing.assert_array_equal(loaded, features[name])
 
 
 def test_features_with_context(tmp_path: Path, features):

@@ -72,7 +72,7 @@ def load_features(entry: str, utterance: str) -> np.ndarray:
         raise DataError(
             f"utterance '{utterance}': features {entry} are NaN or infinite; run stage 1 again"
         )
-    return features
+    return features.astype(np.float32, copy=False)  # an archive may hold doubles
 
 
 def write_global_statistics(path: Path, statistics: FeatureStatistics) -> None:
