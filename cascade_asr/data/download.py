@@ -51,6 +51,8 @@ def fetch(url: str, partial: Path, connect_limit_s: float = CONNECT_LIMIT_S) -> 
     try:
         first = blocks.get(timeout=connect_limit_s)
         if isinstance(first, urllib.error.HTTPError) and first.code == 416:  # no such range
+            if first.headers.get("Content-Range") == f"bytes */{have}":
+                return ""  # all of it had arrived, and the process ended before it was checked
             partial.unlink(missing_ok=True)
             return "the file on the server is shorter than what was received before; start again"
         if isinstance(first, Exception):

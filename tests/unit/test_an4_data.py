@@ -20,6 +20,7 @@ import pytest
 from conftest import ROOT, environment
 
 from cascade_asr.data.audio.audio import SegmentReader
+from cascade_asr.data.download import fetch
 from cascade_asr.data.kaldi.tables import Segment, read_table
 from cascade_asr.errors import DataError
 
@@ -282,6 +283,28 @@ def test_a_download_that_broke_off_goes_on(tmp_path: Path, monkeypatch: pytest.M
         assert requests == [None, f"bytes={len(content) // 2}-"]
         assert [path.name for path in (tmp_path / "d").iterdir()] == ["an4_sphere.tar.gz"]
         server.shutdown()
+
+
+@pytest.mark.parametrize("size", [1000, 900])
+def test_a_download_that_had_arrived_is_kept(tmp_path: Path, size: int):
+    """It may take minutes to check, and a process may be stopped meanwhile."""
+
+    class Short(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.end_headers()
+
+        def log_message(self, *arguments) -> None:
+            pass
+
+    partial = tmp_path / "partial"
+    partial.write_bytes(bytes(1000))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Short) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        reason = fetch(f"http://127.0.0.1:{server.server_port}/x", partial)
+        server.shutdown()
+    assert partial.exists() == (size == 1000) == (reason == "")
 
 
 def test_something_else_is_refused(tmp_path: Path):
