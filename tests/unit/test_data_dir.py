@@ -120,6 +120,17 @@ def test_windows_line_ends_are_dropped_with_a_warning(tmp_path, caplog):
     assert f"{path}: Windows line ends" in caplog.text
 
 
+@pytest.mark.parametrize("content", ["a-1 a\r\na-2 a\r", "a-1 a\r\r\na-2 a\r\r\n", "a-1 a\na-2 a\r"])
+def test_a_carriage_return_at_any_end_makes_no_other_speaker(tmp_path, content):
+    """It did at the end of a file without line end, and where a file had two."""
+    folder = write(tmp_path / "d", utt2spk="")
+    (folder / "utt2spk").write_bytes(content.encode())
+    tidy(folder)
+    assert (folder / "spk2utt").read_text() == "a a-1 a-2\n"
+    fix(folder)
+    assert (folder / "utt2spk").read_bytes() == b"a-1 a\na-2 a\n" and fix(folder) == []
+
+
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1)
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r")).map(
     lambda text: text.strip(" \t")

@@ -86,9 +86,11 @@ def _decode(data: bytes, table: Table) -> list[str]:
     if data.startswith(b"\xef\xbb\xbf"):
         table.faults.append(f"{table.path}:1: the file begins with a byte order mark")
         data = data[3:]
-    if b"\r\n" in data:
+    if b"\r\n" in data or data.endswith(b"\r"):
         logging.warning("%s: Windows line ends; read without the carriage returns", table.path)
-        data = data.replace(b"\r\n", b"\n")
+        while b"\r\n" in data:  # a file that was converted twice has two
+            data = data.replace(b"\r\n", b"\n")
+        data = data.rstrip(b"\r")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
