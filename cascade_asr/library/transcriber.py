@@ -147,9 +147,9 @@ class Transcriber:
                 pending.features = [normalise(each) for each in pending.features]
             waiting.append(pending)
             if sum(each.frames for each in waiting) >= GATHERED_FRAMES:
-                yield from self._decode(waiting, on_progress)
+                yield from self._decode(waiting, channel, on_progress)
                 waiting = []
-        yield from self._decode(waiting, on_progress)
+        yield from self._decode(waiting, channel, on_progress)
 
     def _prepare(self, recording: Recording, channel: int | None) -> _Pending:
         rate, name = self.sampling_rate, recording.name
@@ -208,7 +208,7 @@ class Transcriber:
         return lambda features: (features - mean) / deviation
 
     def _decode(
-        self, waiting: Sequence[_Pending], on_progress: OnProgress | None
+        self, waiting: Sequence[_Pending], channel: int | None, on_progress: OnProgress | None
     ) -> Iterator[Transcription]:
         """Decode what was collected, in batches of similar lengths."""
         places = [(one, two) for one, each in enumerate(waiting) for two in range(len(each.features))]
@@ -231,7 +231,7 @@ class Transcriber:
                 or Stretch(each.starts_s[two], each.ends_s[two], [Choice("", 0.0, {})], [])
                 for two in range(len(each.features))
             ]
-            yield Transcription(each.name, each.seconds, segments)
+            yield Transcription(each.name, each.seconds, segments, channel)
 
     def _stretch(self, start: float, end: float, hypotheses: list, ctc: Any) -> Stretch:
         recognizer, edge = self._recognizer, self.trained.model.sentence_edge

@@ -51,11 +51,13 @@ class Transcription:
         name: name of the recording.
         seconds: its duration.
         segments: one, or several for a long recording.
+        channel: channel of the recording that was asked for, counted from 1; None for all.
     """
 
     name: str
     seconds: float
     segments: list[Stretch] = field(default_factory=list)
+    channel: int | None = None
 
     @property
     def text(self) -> str:
@@ -109,7 +111,8 @@ class Transcription:
     def _ctm(self) -> str:
         """Kaldi's ctm: recording, channel, start, duration, word, confidence."""
         name = "_".join(self.name.split()) or "_"
-        return "".join(f"{ctm_line(name, word)}\n" for word in self.words)
+        channel = str(self.channel or 1)
+        return "".join(f"{ctm_line(name, word, channel)}\n" for word in self.words)
 
     def _srt(self) -> str:
         blocks = [

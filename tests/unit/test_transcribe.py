@@ -232,7 +232,9 @@ def test_containers_rates_and_types_give_the_same_text(model, tmp_path: Path):
     for array in (samples.astype(np.float32) / 32768, samples.astype(np.float64) / 32768,
                   samples.astype(np.int32) * 65536, samples[:, None]):  # fmt: skip
         assert plain(model.transcribe(array, RATE)) == expected
-    assert plain(model.transcribe(tmp_path / "other.wav", channel=2)) == expected
+    second = model.transcribe(tmp_path / "other.wav", channel=2)
+    assert plain(second) == expected
+    assert {line.split()[1] for line in second.formatted("ctm").splitlines()} == {"2"}
 
 
 @pytest.mark.parametrize("rate", [11025, 16000, 44100, 48000])
