@@ -104,7 +104,8 @@ features_of() {
     log "features of $name"
   fi
   local jobs
-  jobs=$(wc -l <"data/$name/spk2utt") # a speaker's utterances stay together
+  # a speaker's utterances stay together; wc does not count a last line without line end
+  jobs=$(grep -c '' "data/$name/spk2utt")
   jobs=$((jobs < nj ? jobs : nj))
   split_data.sh "data/$name" "$jobs"
   # shellcheck disable=SC2086 # a command of several words
