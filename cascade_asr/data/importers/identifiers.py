@@ -26,6 +26,7 @@ class Names:
     def __init__(self) -> None:
         self._given: dict[object, str] = {}
         self._taken: set[str] = set()
+        self._next: dict[str, int] = {}  # number to try first: there may be a million files audio.wav
         self.changed = 0  # number of names that another thing already had
 
     def of(self, thing: object, wanted: str) -> str:
@@ -33,10 +34,11 @@ class Names:
         if thing in self._given:
             return self._given[thing]
         base = name = safe(wanted)
-        number = 2
+        number = self._next.get(base.lower(), 2)
         while name.lower() in self._taken:
             name = f"{base}_{number}"
             number += 1
+        self._next[base.lower()] = number
         self.changed += name != base
         self._taken.add(name.lower())
         self._given[thing] = name
