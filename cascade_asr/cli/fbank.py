@@ -120,8 +120,8 @@ def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[
 
 def copy_with_context(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[str, int]:
     """Write a folder's existing features with their context, uncompressed."""
+    entries = read_precomputed(arguments.data, ark.parent)
     ark.with_name("fbank.conf").unlink(missing_ok=True)
-    entries = read_precomputed(arguments.data)
 
     def write_frames(writer: kaldiio.WriteHelper) -> dict[str, int]:
         def write(utterance: str, features: np.ndarray) -> None:
@@ -134,8 +134,8 @@ def copy_with_context(arguments: argparse.Namespace, ark: Path, context: Context
 
 def take_as_they_are(arguments: argparse.Namespace, ark: Path) -> dict[str, int]:
     """Check a folder's existing features and point to them."""
+    entries = read_precomputed(arguments.data, ark.parent)
     ark.with_name("fbank.conf").unlink(missing_ok=True)
-    entries = read_precomputed(arguments.data)
     frames = check_all(arguments.data / "feats.scp", entries, lambda utterance, features: None)
     ark.unlink(missing_ok=True)
     lengths = {name: str(count) for name, count in frames.items()}

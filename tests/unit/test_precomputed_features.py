@@ -109,6 +109,19 @@ def test_features_are_taken_as_they_are(tmp_path: Path, features):
     assert not (tmp_path / "dump/fbank.conf").exists() and not list(tmp_path.glob("dump/*.1.ark"))
 
 
+@pytest.mark.parametrize("options", [(), ("--add-deltas", "true")])
+def test_archives_that_stage_1_wrote_are_not_lost(tmp_path: Path, features, options: tuple[str, ...]):
+    """A user copies dump/train/feats.scp to data/train, where Kaldi keeps it."""
+    dump = tmp_path / "dump"
+    folder = make_folder(tmp_path / "data", features)
+    dump.mkdir()
+    kaldiio.save_ark(str(dump / "fbank.1.ark"), features, scp=str(folder / "feats.scp"))
+    before = (dump / "fbank.1.ark").read_bytes()
+    done = extract(folder, dump, *options)
+    assert done.returncode == 1 and "fbank.1.ark, which stage 1 writes itself; copy them" in done.stderr
+    assert (dump / "fbank.1.ark").read_bytes() == before
+
+
 def test_archives_of_doubles_are_read_as_floats(tmp_path: Path, features):
     """Networks are of floats: some refused the others, after hours of training."""
     doubles = {name: each.astype(np.float64) for name, each in features.items()}

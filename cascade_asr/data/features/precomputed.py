@@ -11,17 +11,23 @@ import numpy as np
 
 from cascade_asr.data.features.extraction import SHOWN_FAULTS
 from cascade_asr.data.kaldi.tables import read_table
+from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY
 from cascade_asr.errors import DataError
 
+_WRITTEN = re.compile(r"fbank\.\d+\.ark")
 _RANGE = re.compile(r"\[[\d:,]*\]$")
 
 
-def read_precomputed(directory: Path) -> dict[str, str]:
+def read_precomputed(directory: Path, output: Path) -> dict[str, str]:
     """Entries of a folder's feats.scp with absolute paths, valid wherever a program runs.
 
+    Args:
+        directory: data folder.
+        output: folder in which stage 1 writes ``fbank.JOB.ark``, and removes earlier ones.
+
     Raises:
-        DataError: naming the utterances of ``utt2spk`` without an entry, and entries that
-            are commands.
+        DataError: naming the utterances of ``utt2spk`` without an entry, entries that
+            are commands, and those in archives that stage 1 would replace or remove.
     """
     path = directory / "feats.scp"
     entries = read_table(path)
@@ -38,8 +44,27 @@ def read_precomputed(directory: Path) -> dict[str, str]:
             )
         elif not entry:
             faults.append(f"{path}: utterance '{name}' has no file")
+    absolute = {name: _absolute(entry) for name, entry in entries.items()}
+    archives = {name: _archive(entry) for name, entry in absolute.items()}
+    written = {each for each in set(archives.values()) if _is_written(Path(each), output)}
+    faults += [
+        f"{path}: the features of utterance '{name}' are in {archive}, which stage 1 writes itself; "
+        "copy them to another folder (copy-feats), or remove this feats.scp to have them computed"
+        for name, archive in archives.items()
+        if archive in written
+    ]
     _raise(path, faults, len(entries))
-    return {name: _absolute(entry) for name, entry in entries.items()}
+    return absolute
+
+
+def _archive(entry: str) -> str:
+    """The file of an entry."""
+    found = ARCHIVE_ENTRY.match(entry)
+    return found["path"] if found else entry
+
+
+def _is_written(archive: Path, output: Path) -> bool:
+    return bool(_WRITTEN.fullmatch(archive.name)) and archive.parent.resolve() == output.resolve()
 
 
 def _absolute(entry: str) -> str:
