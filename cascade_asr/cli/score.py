@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from cascade_asr import command
-from cascade_asr.errors import DataError
+from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.scoring.changes import changes, write_changes
 from cascade_asr.scoring.options import ENCODINGS, ID_TYPES, ScoringOptions
 from cascade_asr.scoring.output import result_record, write_record, write_reports
@@ -88,6 +88,8 @@ def main() -> None:
         other = score_transcripts(
             reference, reader.read(arguments.compare), options, str(arguments.compare)
         )
+    inputs = [arguments.ref, arguments.hyp, *filter(None, [arguments.compare])]
+    _require_other_files(outdir, reference, hypothesis, inputs)
     outdir.mkdir(parents=True, exist_ok=True)
     _write(outdir, reference, hypothesis, result, other, arguments)
     for warning in (*result.warnings, *(other.warnings if other else ())):
@@ -117,6 +119,16 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     return path
+
+
+def _require_other_files(
+    outdir: Path, reference: Transcripts, hypothesis: Transcripts, inputs: list[Path]
+) -> None:
+    """Refuse to overwrite an input with anything else; the folder may be that of an earlier scoring."""
+    for name, side in (("ref.trn", reference), ("hyp.trn", hypothesis)):
+        output = outdir / name
+        if output.is_file() and any(map(output.samefile, inputs)) and output.read_bytes() != side.trn():
+            raise ConfigError(f"{output}: is read, and would be overwritten; give another --outdir")
 
 
 def _write(

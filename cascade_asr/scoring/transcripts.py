@@ -67,14 +67,19 @@ class Transcripts:
         }
         return Transcripts(self.source, kept)
 
+    def trn(self) -> bytes:
+        """The utterances as trn, with a newline after each line."""
+        return b"".join(map(_trn_line, self.lines.values()))
+
     def write_trn(self, path: Path) -> None:
-        """Write the utterances as trn, with a newline after each line."""
-        with path.open("wb") as file:
-            for line in self.lines.values():
-                text = line.text.strip()
-                # Without the space, a first word such as '**' would make it a comment.
-                space = b" " * text.startswith(COMMENTS)
-                file.write(space + text + b"\t" + line.identifier + b"\n")
+        """Write the utterances as trn."""
+        path.write_bytes(self.trn())
+
+
+def _trn_line(line: Line) -> bytes:
+    text = line.text.strip()
+    # Without the space, a first word such as '**' would make it a comment.
+    return b" " * text.startswith(COMMENTS) + text + b"\t" + line.identifier + b"\n"
 
 
 def read_transcripts(

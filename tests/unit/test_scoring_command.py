@@ -88,6 +88,18 @@ def test_characters_and_scoring_a_folder_onto_itself(folder: Path) -> None:
     assert (folder / "d/hyp.trn").read_text() == "a x c d\t(s1-1)\nthe cat\t(s2-1)\n"
 
 
+def test_no_input_is_overwritten(folder: Path) -> None:
+    (folder / "ref.trn").write_text(";; notes\n" + REF)
+    (folder / "hyp.trn").write_text(HYP)
+    inputs = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for words in (["--hyp", "hyp.trn"], ["--hyp", "h", "--remove", "cat"], ["--hyp", "o", "--compare", "hyp.trn"]):
+        done = run(folder, "--ref", "ref.trn", *words, "--outdir", ".")
+        assert done.returncode == 1 and "ref.trn: is read, and would be overwritten" in done.stderr
+    done = run(folder, "--ref", "r", "--hyp", "o", "--compare", "hyp.trn", "--outdir", ".")
+    assert "hyp.trn: is read, and would be overwritten; give another --outdir" in done.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == inputs
+
+
 def test_shell_script_scores_words_and_characters(tmp_path: Path) -> None:
     for folder in ("data", "decode"):
         (tmp_path / folder).mkdir()
