@@ -388,6 +388,7 @@ def test_nbest_is_checked(tmp_path: Path):
 
 def test_the_frame_shift_of_a_set(tmp_path: Path, caplog):
     assert frame_shift_s(tmp_path) == 0.01 and "the frame shift is unknown" in caplog.text
+    assert f"to data/{tmp_path.name}/frame_shift, and run stage 1 again" in caplog.text  # which keeps it
     (tmp_path / "fbank.conf").write_text("--frame-shift=8\n")
     assert frame_shift_s(tmp_path) == 0.008
     (tmp_path / "fbank.conf").write_text("--feature-type=espnet2\n--fs=16000\n--hop-length=256\n")

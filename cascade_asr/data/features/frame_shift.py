@@ -64,7 +64,7 @@ def frame_shift_s(directory: Path) -> float:
         return shift_of_options_s(directory / "fbank.conf")
     logger.warning(
         "%s: the frame shift is unknown; times assume %g s per frame; if it is different, "
-        "write it in seconds to %s/%s",
-        directory, DEFAULT_S, directory, FRAME_SHIFT,
+        "write it in seconds to data/%s/%s, and run stage 1 again",
+        directory, DEFAULT_S, directory.name, FRAME_SHIFT,
     )  # fmt: skip
     return DEFAULT_S
