@@ -59,7 +59,7 @@ check_kind_options() {
   [[ $dumpdir =~ ^[A-Za-z0-9._+/-]+$ ]] ||
     die "--dumpdir $dumpdir: expected letters, digits and . _ + - / only"
   while [[ $dumpdir == ?*/ ]]; do dumpdir=${dumpdir%/}; done
-  [[ ! ${dumpdir##*/} =~ ^(|\.|\.\.)$ && ! $dumpdir =~ ^(\./)*(data|exp|conf|local)(/|$) ]] ||
+  [[ ! ${dumpdir##*/} =~ ^(|\.|\.\.)$ && ! $dumpdir =~ ^(\./)*(data|exp|conf|local)(/|$) && ! $dumpdir -ef data ]] ||
     die "--dumpdir $dumpdir: expected a folder of its own, such as dump_bpe"
   check_speed_factors
 }

@@ -39,6 +39,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--train-args", "max_epoch=-1"], "max_epoch is -1, expected 1 or more"),
         (["--decode-config", "beam.yaml"], "beam.yaml:2: unknown key 'ctc_wieght'"),
         (["--fbank-config", "mel.conf"], "mel.conf:2: "),
+        (["--dumpdir", "./data/"], "--dumpdir ./data: expected a folder of its own"),
     ],
 )
 def test_a_mistake_is_told_before_the_first_stage(digits: Path, words: list[str], told: str):
