@@ -433,6 +433,23 @@ def many(path: Path, speakers: dict[str, int]) -> Path:
     return write(path, utt2spk="".join(f"{name} {name[:-3]}\n" for name in names))
 
 
+def test_tables_that_are_incomplete_or_malformed_are_named(folder, segmented):
+    (folder / "utt2num_frames").unlink()
+    for content in ("a-1 1\n", "a-1 1\na-2 x\nb-1 1\nb-2 1\n"):
+        (folder / "utt2dur").write_text(content)
+        with pytest.raises(DataError, match="no utt2num_frames, utt2dur or segments to give the lengths"):
+            select_utterances(load_data_dir(folder), 2, "shortest")
+    with pytest.raises(DataError, match="train/utt2dur: 'a-2': 'x' is not a duration in seconds; run"):
+        perturb_speed(load_data_dir(folder), 0.9)
+    lines = (segmented / "segments").read_text().splitlines()
+    (segmented / "segments").write_text(f"{lines[1]}\n")
+    with pytest.raises(DataError, match="segments: no utterance 'a-1'; run utils/fix_data_dir.sh"):
+        select_utterances(load_data_dir(segmented), 1, "shortest")
+    (segmented / "segments").write_text("a-1 r1 0 x\n")
+    with pytest.raises(DataError, match="segments: 'a-1': start '0' and end 'x' must be seconds; run"):
+        perturb_speed(load_data_dir(segmented), 0.9)
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("per_utterance", [False, True])
 def test_parts_are_even_disjoint_and_whole(tmp_path, parts, per_utterance):

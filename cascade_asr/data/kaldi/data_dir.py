@@ -66,10 +66,14 @@ class DataDir:
         """Segment of an utterance; without ``segments`` it is a whole recording.
 
         Raises:
-            DataError: if the line of ``segments`` is malformed.
+            DataError: if ``segments`` does not have it, or its line is malformed.
         """
         if "segments" not in self.tables:
             return Segment(utterance, 0.0, None)
+        if utterance not in self.tables["segments"]:
+            raise DataError(
+                f"{self.path}/segments: no utterance '{utterance}'; run utils/fix_data_dir.sh {self.path}"
+            )
         try:
             return parse_segment(self.tables["segments"][utterance])
         except ValueError as error:

@@ -236,9 +236,11 @@ def _by_speaker(data: DataDir) -> dict[str, list[str]]:
 
 
 def _lengths(data: DataDir) -> dict[str, float]:
+    utterances = data.tables["utt2spk"].keys()
     for name in ("utt2num_frames", "utt2dur"):
-        if name in data.tables:
-            return {key: float(value) for key, value in data.tables[name].items()}
+        table = data.tables.get(name, {})
+        if utterances <= table.keys() and not any(value_fault(name, table[key]) for key in utterances):
+            return {key: float(table[key]) for key in utterances}
     segments = {name: data.segment(name) for name in data.utterances}
     if any(segment.end_s is None for segment in segments.values()):
         raise DataError(f"{data.path}: no utt2num_frames, utt2dur or segments to give the lengths")

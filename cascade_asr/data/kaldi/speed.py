@@ -7,7 +7,7 @@ import shlex
 
 from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.data.kaldi.tables import parse_segment
-from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY
+from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY, value_fault
 from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError
 
@@ -25,7 +25,7 @@ def perturb_speed(data: DataDir, factor: float) -> DataDir:
 
     Raises:
         DataError: for a factor that is not positive or is 1, a folder without
-            wav.scp, or audio inside an archive.
+            wav.scp, audio inside an archive, or a segment or duration that is malformed.
     """
     if not 0 < factor < 10 or factor == 1:
         raise DataError(f"cannot perturb speed by {factor:g}; expected, for example, 0.9 or 1.1")
@@ -37,6 +37,9 @@ def perturb_speed(data: DataDir, factor: float) -> DataDir:
     for name, table in data.tables.items():
         if name in ("feats.scp", "vad.scp", "cmvn.scp", "utt2num_frames", "utt2uniq"):
             continue
+        for key, value in table.items():
+            if name in ("segments", "utt2dur", "reco2dur") and (fault := value_fault(name, value)):
+                raise DataError(f"{data.path}/{name}: '{key}': {fault}; run utils/fix_data_dir.sh {data.path}")
         changed = {prefix + key: value for key, value in table.items()}
         if name == "utt2spk":
             changed = {key: prefix + speaker for key, speaker in changed.items()}
