@@ -18,6 +18,7 @@ from conftest import command, run_here
 
 from cascade_asr.data.audio.audio import SegmentReader, read_audio
 from cascade_asr.data.importers.identifiers import Names, safe
+from cascade_asr.data.importers.recordings import probe
 from cascade_asr.data.kaldi.data_dir import load_data_dir
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.kaldi.validate import validate
@@ -187,6 +188,15 @@ def test_parts_channels_and_rates(tmp_path: Path):
     data = load_data_dir(tmp_path / "out")
     part, rate = reader.read("7-call-1-0000025-0000075", data.segment("7-call-1-0000025-0000075"))
     assert len(part) == 4000
+
+
+@pytest.mark.parametrize("coding", ["signed-integer", "mu-law", "gsm-full-rate", "ima-adpcm"])
+def test_a_pipes_wav_has_its_true_duration_in_every_coding(tmp_path: Path, coding: str):
+    """Its header does not know it; codings in blocks have hundreds of samples in one."""
+    tone(tmp_path / "a.wav", 2.0, 8000)
+    command_line = f"sox {tmp_path}/a.wav -e {coding} -t wav - trim 0 2>/dev/null | cat > {tmp_path}/b.wav"
+    subprocess.run(["bash", "-c", command_line], check=True)
+    assert probe(tmp_path / "b.wav").duration_s == pytest.approx(2.0, abs=0.04)
 
 
 def test_what_only_ffmpeg_reads_becomes_a_pipe(tmp_path: Path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import soundfile
 
+from cascade_asr.data.audio.audio import read_audio_file
 from cascade_asr.data.audio.sphere import (
     MAGIC,
     frame_count,
@@ -24,6 +25,8 @@ from cascade_asr.data.importers.entries import Fault
 from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError
 
+# libsndfile's names of WAV codings that store samples one by one, not in blocks
+ONE_SAMPLE_EACH = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 THREADS = 16  # the time goes into waiting for the file system
 SOX = "sox -R -D -t wav - -t wav -"  # without dither, which is random
 AS_WAV = "python -m cascade_asr.cli.sphere"  # feature extraction reads the file itself instead
@@ -108,7 +111,10 @@ def probe(path: Path) -> Recording:
         return _with_samples(_probe_by_ffmpeg(path))
     frames = info.frames
     if wav is not None and wav.declared is None:  # written by a pipe
-        frames = wav.found // wav.frame_bytes
+        if info.subtype in ONE_SAMPLE_EACH:
+            frames = wav.found // wav.frame_bytes
+        else:
+            frames = len(read_audio_file(str(path))[0])
     return _with_samples(Recording(path, info.samplerate, info.channels, frames / info.samplerate))
 
 
