@@ -22,7 +22,7 @@ from cascade_asr.data.importers.recordings import probe
 from cascade_asr.data.kaldi.data_dir import load_data_dir
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.kaldi.validate import validate
-from cascade_asr.errors import CascadeError
+from cascade_asr.errors import CascadeError, DataError
 
 
 def tone(path: Path, seconds: float = 1.0, rate: int = 16000, channels: int = 1, pitch: float = 440) -> Path:
@@ -197,6 +197,22 @@ def test_a_pipes_wav_has_its_true_duration_in_every_coding(tmp_path: Path, codin
     command_line = f"sox {tmp_path}/a.wav -e {coding} -t wav - trim 0 2>/dev/null | cat > {tmp_path}/b.wav"
     subprocess.run(["bash", "-c", command_line], check=True)
     assert probe(tmp_path / "b.wav").duration_s == pytest.approx(2.0, abs=0.04)
+
+
+def test_a_flac_file_written_by_a_pipe_is_named(tmp_path: Path):
+    """Its header says 0 samples, which libsndfile takes for the most that there can be."""
+    tone(tmp_path / "a.wav", 2.0, 8000)
+    flac = tmp_path / "b.flac"
+    subprocess.run(["bash", "-c", f"sox {tmp_path}/a.wav -t flac - trim 0 | cat > {flac}"], check=True)
+    assert soundfile.info(flac).frames > 1 << 62
+    (tmp_path / "m.csv").write_text("path,text\nb.flac,one\n")
+    done = imported("manifest", tmp_path / "m.csv", tmp_path / "out")
+    assert f"m.csv:2: {flac}: its header does not say how long it is" in done.stderr
+    for entry in (str(flac), f"cat {flac} |"):
+        with pytest.raises(DataError, match="b.flac.*: its header does not say how long it is"):
+            read_audio(entry)
+    converted, _ = read_audio(f"ffmpeg -v error -i {flac} -f wav - |")
+    np.testing.assert_array_equal(converted, read_audio(f"{tmp_path}/a.wav")[0])
 
 
 def test_what_only_ffmpeg_reads_becomes_a_pipe(tmp_path: Path):

@@ -27,6 +27,11 @@ from cascade_asr.errors import DataError
 
 SPHERE_COMMAND = ("-m", "cascade_asr.cli.sphere")  # follows "python" in a pipe of wav.scp
 _SHELL = re.compile(r"[$`*?;&<>~()\[{]")  # what a shell would expand or act on
+UNKNOWN_FRAMES = 1 << 62  # libsndfile tells the largest number instead of an unknown one
+NO_LENGTH = (
+    "its header does not say how long it is, as when a pipe has written FLAC; write it to a file, or "
+    "as WAV: 'ffmpeg -v error -i FILE -f wav - |'"
+)
 CLIP_TOLERANCE_S = 0.1  # a segment may end this much after its recording
 
 
@@ -115,6 +120,11 @@ def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
         samples, rate = soundfile.read(stream, dtype="float32")
     except soundfile.LibsndfileError as error:
         raise UnknownFormat(f"{what}: cannot be read as audio ({error.error_string})") from error
+    except ValueError as error:  # there is no array of so many samples
+        stream.seek(0)
+        if soundfile.info(stream).frames < UNKNOWN_FRAMES:
+            raise
+        raise UnknownFormat(f"{what}: {NO_LENGTH}") from error
     if not len(samples):
         raise DataError(f"{what}: holds no samples")
     samples *= np.float32(32768.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import soundfile
 
-from cascade_asr.data.audio.audio import read_audio_file
+from cascade_asr.data.audio.audio import NO_LENGTH, UNKNOWN_FRAMES, read_audio_file
 from cascade_asr.data.audio.sphere import (
     MAGIC,
     frame_count,
@@ -115,6 +115,8 @@ def probe(path: Path) -> Recording:
             frames = wav.found // wav.frame_bytes
         else:
             frames = len(read_audio_file(str(path))[0])
+    if frames >= UNKNOWN_FRAMES:
+        raise Fault(f"{path}: {NO_LENGTH}")
     return _with_samples(Recording(path, info.samplerate, info.channels, frames / info.samplerate))
 
 
