@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cascade_asr.errors import ConfigError, TrainingError, nearest
 from cascade_asr.networks.layer import Layer
@@ -69,9 +68,9 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout: bool) -> None:
     """Put a partly frozen model into training mode.
 
-    Normalisation layers whose weights are frozen are put into evaluation mode, so that
-    their statistics stay; recurrent layers stay in training mode, because cuDNN
-    cannot run their backward pass otherwise.
+    Modules without submodules that own a frozen buffer, such as normalisation with running
+    statistics or a spectral norm, are put into evaluation mode, so that it stays; recurrent
+    layers stay in training mode, because cuDNN cannot run their backward pass otherwise.
 
     Args:
         model: changed in place.
@@ -83,7 +82,7 @@ def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout:
     for layer in frozen:
         for buffer in layer.buffers:
             owner = modules[buffer.rpartition(".")[0]]
-            if isinstance(owner, _BatchNorm):
+            if not isinstance(owner, nn.RNNBase) and not any(True for _ in owner.children()):
                 owner.eval()
         if not frozen_dropout:
             for name in layer.dropouts:

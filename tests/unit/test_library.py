@@ -195,3 +195,24 @@ def test_any_dataset_of_pairs_works(tmp_path: Path):
     cascade = cascade_in(tmp_path, train=Points(), training=OPTIONS | {"max_epoch": 1})
     plain = cascade_in(tmp_path / "b", train=points(64, 0), training=OPTIONS | {"max_epoch": 1})
     assert cascade.run().full.dev == plain.run().full.dev
+
+
+def normalised() -> nn.Module:
+    """Layers whose buffers move in training mode, not only those of BatchNorm."""
+    spectral = nn.utils.parametrizations.spectral_norm
+    return nn.Sequential(
+        nn.Linear(2, 16), nn.ReLU(), nn.Unflatten(1, (4, 4)),
+        nn.Conv1d(4, 4, 1), nn.InstanceNorm1d(4, track_running_stats=True), nn.Flatten(),
+        spectral(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 2),
+    )  # fmt: skip
+
+
+def test_running_statistics_of_every_kind_of_normalisation_stay_in_frozen_layers(tmp_path: Path):
+    cascade = cascade_asr.Cascade(
+        tmp_path, normalised, measure, points(64, 0), points(32, 1), metrics=["accuracy"],
+        training=OPTIONS | {"max_epoch": 2},
+    )  # fmt: skip
+    cascade.run()
+    before, last = (cascade.load(name).state_dict() for name in ("stage2", "stage3"))
+    moved = [name for name in last if not torch.equal(before[name], last[name])]
+    assert {name.partition(".")[0] for name in moved} == {"0"}
