@@ -105,6 +105,7 @@ def find_layers(network: nn.Module) -> list[Layer]:
             dropouts[-1].append(name)
     if not groups:
         raise ConfigError("the network has no submodule with weights; name its layers with layers=")
+    check_nothing_tied(network, groups)
     return [
         layer_of(network, owners[0], owners, dropouts=extra)
         for owners, extra in zip(groups, dropouts, strict=True)
@@ -133,16 +134,42 @@ def named_layers(network: nn.Module, names: Sequence[str | Sequence[str]]) -> li
     """
     modules = {name for name, _ in network.named_modules() if name}
     known = modules | {name for name, _ in network.named_parameters()}
-    layers = []
-    for entry in names:
-        owners = [entry] if isinstance(entry, str) else list(entry)
-        for owner in owners:
-            if owner not in known:
-                raise ConfigError(
-                    f"layers: no submodule '{owner}'; there are: {', '.join(sorted(modules))}"
-                )
-        layers.append(layer_of(network, owners[0], owners))
-    return layers
+    groups = [[entry] if isinstance(entry, str) else list(entry) for entry in names]
+    for owner in (each for owners in groups for each in owners):
+        if owner not in known:
+            raise ConfigError(
+                f"layers: no submodule '{owner}'; there are: {', '.join(sorted(modules))}"
+            )
+    check_nothing_tied(network, groups)
+    return [layer_of(network, owners[0], owners) for owners in groups]
+
+
+def check_nothing_tied(network: nn.Module, groups: Sequence[Sequence[str]]) -> None:
+    """Require that no two layers share a tensor: one could not be frozen without the other.
+
+    Args:
+        network: the user's module.
+        groups: for each layer, the submodules and parameters that it owns.
+
+    Raises:
+        ConfigError: naming the tensor and the layers.
+    """
+    names: dict[int, list[str]] = {}
+    for kind in (network.named_parameters, network.named_buffers):
+        for name, tensor in kind(remove_duplicate=False):
+            names.setdefault(id(tensor), []).append(name)
+    for same in names.values():
+        layers = [
+            owners[0]
+            for owners in groups
+            if any(f"{name}.".startswith(f"{owner}.") for owner in owners for name in same)
+        ]
+        if len(same) > 1 and len(layers) > 1:
+            raise ConfigError(
+                f"layers: {' and '.join(same)} are one tensor in the layers {' and '.join(layers)}, "
+                "which can then not be frozen one by one; untie them in build, or put both into one "
+                "layer with layers="
+            )
 
 
 def check_layers(network: nn.Module, layers: Sequence[Layer]) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 import cascade_asr
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.library.data import ItemLoader, as_dataset
-from cascade_asr.library.network import find_layers
+from cascade_asr.library.network import MeasuredNetwork, find_layers
 from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.training import checkpoint
 
@@ -170,6 +170,27 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, changes: 
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         cascade_in(tmp_path / "exp", **changes)
     assert not (tmp_path / "exp").exists()
+
+
+class Tied(nn.Module):
+    """The first and the last layer share a matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        self.last.weight = self.first.weight
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.tanh(self.middle(self.first(inputs))))
+
+
+@pytest.mark.parametrize("layers", [None, ["first", "middle", "last"]])
+def test_tied_weights_of_two_layers_are_refused(layers: list[str] | None):
+    message = "first.weight and last.weight are one tensor in the layers first and last"
+    with pytest.raises(ConfigError, match=message):
+        MeasuredNetwork(Tied(), measure, ["loss"], layers)
+    together = MeasuredNetwork(Tied(), measure, ["loss"], ["middle", ["first", "last"]])
+    assert [layer.name for layer in together.layers()] == ["middle", "first"]
 
 
 def test_a_loss_that_is_a_mean_is_refused(tmp_path: Path):
