@@ -114,6 +114,7 @@ class Cascade:
         self._ngpu = ngpu
         self._fabric = None
         self.plan: Plan = make_plan(self.task, self._options, self._cascade)
+        self._require_another_module()
 
     def run(self, controls: str = "none") -> ExperimentResult:
         """Train what is not finished: full training, all stages, and the controls.
@@ -207,6 +208,16 @@ class Cascade:
             name: self.evaluate(data, name, as_set) for name in dict.fromkeys(selected.values())
         }
         return {branch: values[name] for branch, name in selected.items()}
+
+    def _require_another_module(self) -> None:
+        """Raise ConfigError if ``build`` returns the same module again, whose weights are not new."""
+        again = self.task.build_model(self._options, self._options.seed)
+        first = {id(each) for each in self.plan.model.parameters()}
+        if any(id(each) in first for each in again.parameters()):
+            raise ConfigError(
+                "build: returns the same module at every call; it has to make a new one, because "
+                "every training starts from weights of its own"
+            )
 
     def _trained(self, name: str | None) -> Any:
         name = name or self.selected

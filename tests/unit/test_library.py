@@ -172,6 +172,13 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, changes: 
     assert not (tmp_path / "exp").exists()
 
 
+def test_a_module_that_is_made_only_once_is_refused(tmp_path: Path):
+    network = build()
+    with pytest.raises(ConfigError, match="build: returns the same module at every call"):
+        cascade_asr.Cascade(tmp_path, lambda: network, measure, points(8, 0), points(8, 1),
+                            metrics=["accuracy"])  # fmt: skip
+
+
 class Tied(nn.Module):
     """The first and the last layer share a matrix."""
 
