@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,7 +51,8 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {key: _moved(each, device) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_moved(each, device) for each in value)
+        moved = [_moved(each, device) for each in value]
+        return type(value)(*moved) if hasattr(value, "_fields") else type(value)(moved)
     return value
 
 
@@ -140,11 +141,36 @@ def digest(dataset: Dataset) -> str:
     """A hash of all items of a dataset of tensors, or of what can be read from other datasets."""
     content = hashlib.sha256()
     if isinstance(dataset, TensorDataset):
-        tensors = dataset.tensors
+        parts = dataset.tensors
     else:
-        tensors = [each for index in range(len(dataset)) for each in dataset[index]]
-    for each in tensors:
-        tensor = torch.as_tensor(each).contiguous()
-        content.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-        content.update(tensor.cpu().numpy().tobytes())
+        parts = (each for index in range(len(dataset)) for each in dataset[index])
+    for part in parts:
+        for each in _leaves(part):
+            content.update(_bytes_of(each))
     return content.hexdigest()[:16]
+
+
+def _leaves(value: Any) -> Iterator[torch.Tensor | str]:
+    """The tensors, numbers and texts of a nested input or target, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield str(key)
+            yield from _leaves(each)
+    else:
+        try:
+            yield torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            if not isinstance(value, (list, tuple)):
+                raise
+            for each in value:
+                yield from _leaves(each)
+
+
+def _bytes_of(value: torch.Tensor | str) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    tensor = value.cpu().contiguous()
+    content = tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+    return f"{tuple(tensor.shape)}{tensor.dtype}".encode() + content

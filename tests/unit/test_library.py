@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from torch.utils.data import Dataset
 
 import cascade_asr
 from cascade_asr.errors import ConfigError, DataError
-from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.data import ItemLoader, as_dataset, digest
 from cascade_asr.library.network import MeasuredNetwork, find_layers
 from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.training import checkpoint
@@ -244,3 +246,45 @@ def test_running_statistics_of_every_kind_of_normalisation_stay_in_frozen_layers
     before, last = (cascade.load(name).state_dict() for name in ("stage2", "stage3"))
     moved = [name for name in last if not torch.equal(before[name], last[name])]
     assert {name.partition(".")[0] for name in moved} == {"0"}
+
+
+class Nested(Dataset):
+    """Points whose inputs are built up by ``make``."""
+
+    def __init__(self, make: Callable[[torch.Tensor], Any], seed: int = 0) -> None:
+        self.make = make
+        self.inputs, self.targets = points(16, seed)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Any, torch.Tensor]:
+        return self.make(self.inputs[index]), self.targets[index]
+
+
+class Pair(NamedTuple):
+    left: torch.Tensor
+    right: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("make", "whole"),
+    [
+        (lambda x: {"x": x, "id": "a"}, lambda inputs: inputs["x"]),
+        (lambda x: Pair(x[:1], x[1:]), lambda inputs: torch.cat(inputs, dim=1)),
+        (lambda x: [x, {"more": (x, x)}], lambda inputs: inputs[1]["more"][0]),
+        (lambda x: x.to(torch.bfloat16), lambda inputs: inputs.float()),
+    ],
+    ids=["dict", "named tuple", "list", "bfloat16"],
+)
+def test_inputs_may_be_nested_and_of_any_type(tmp_path: Path, make: Callable, whole: Callable):
+    def nested(network: nn.Module, inputs: Any, targets: torch.Tensor) -> dict:
+        return measure(network, whole(inputs), targets)
+
+    cascade = cascade_asr.Cascade(
+        tmp_path, build, nested, Nested(make), Nested(make), metrics=["accuracy"],
+        training=OPTIONS | {"max_epoch": 1},
+    )  # fmt: skip
+    assert cascade.run().full.dev > 0
+    assert digest(Nested(make)) == digest(Nested(make))
+    assert digest(Nested(make)) != digest(Nested(make, seed=1))
