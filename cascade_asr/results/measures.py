@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,10 @@ from cascade_asr.results.inspection import Inspector
 from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
-ERRORS = ("loss", "error", "perplexity", "wer", "cer")  # less of these is better
-TWO_DECIMALS = ("perplexity", "wer", "cer")
+WITH_CACHE = "with cache"  # a perplexity: the only metric whose name has two words
+ERRORS = ("loss", "error", "perplexity", "wer", "cer", WITH_CACHE)  # less of these is better
+TWO_DECIMALS = ("perplexity", "wer", "cer", WITH_CACHE)
+WHOLE_WORDS = ("wer", "cer", "acc")  # others may be part of a word, as in "NLLLoss"
 
 
 def shown(value: float, metric: str, signed: bool = False) -> str:
@@ -22,14 +25,22 @@ def shown(value: float, metric: str, signed: bool = False) -> str:
     Perplexities and error rates in percent have two decimals; other metrics, such as an
     accuracy between 0 and 1, have four significant digits.
     """
-    form = ".2f" if any(word in metric.lower() for word in TWO_DECIMALS) else ".4g"
+    form = ".2f" if _is_among(metric, TWO_DECIMALS) else ".4g"
     return format(value, f"+{form}" if signed else form)
 
 
 def divide_name(name: str) -> tuple[str, str]:
     """Split the name of a score, such as ``test_seen WER``, into set and metric."""
+    if name.endswith(f" {WITH_CACHE}"):
+        return name.removesuffix(f" {WITH_CACHE}"), WITH_CACHE
     place, _, metric = name.rpartition(" ")
     return place or "test", metric
+
+
+def _is_among(metric: str, names: Sequence[str]) -> bool:
+    """Whether a metric is one of ``names``; ``answer_f1`` is not a ``wer``."""
+    words = re.findall("[a-z]+", metric.lower())
+    return any(each in (words if each in WHOLE_WORDS else metric.lower()) for each in names)
 
 
 def is_less_better(name: str, selected: str, mode: str) -> bool | None:
@@ -43,9 +54,9 @@ def is_less_better(name: str, selected: str, mode: str) -> bool | None:
     metric = divide_name(name)[1]
     if metric == selected:
         return mode == "min"
-    if metric.lower().startswith("acc"):
+    if _is_among(metric, ("acc", "accuracy")):
         return False
-    return True if any(word in metric.lower() for word in ERRORS) else None
+    return True if _is_among(metric, ERRORS) else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
 from cascade_asr.results.collect import Stage, read_stage
 from cascade_asr.results.inspection import Inspector
-from cascade_asr.results.measures import Column, Difference, Measured, Value
+from cascade_asr.results.measures import WITH_CACHE, Column, Difference, Measured, Value
 from cascade_asr.results.record import experiment_record
 
 
@@ -112,7 +112,7 @@ def _values(results: TextResults) -> list[Value]:
                 continue
             found = texts[name]
             tokens = {"tokens": found["tokens"]}
-            for metric, key in (("perplexity", "perplexity"), ("with cache", "cache_perplexity")):
+            for metric, key in (("perplexity", "perplexity"), (WITH_CACHE, "cache_perplexity")):
                 if key in found:
                     values.append(Value(training, name, metric, found[key], counts=tokens))
     return values

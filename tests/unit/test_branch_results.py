@@ -17,6 +17,7 @@ from cascade_asr.results.branches import (
 )
 from cascade_asr.results.compute import device_type, processor_seconds
 from cascade_asr.results.headline import headline
+from cascade_asr.results.measures import divide_name, is_less_better, shown
 from cascade_asr.results.paired_tests import paired_lines, paired_tests
 from cascade_asr.scoring.significance import shown_probability
 
@@ -191,6 +192,35 @@ def test_a_dev_set_that_is_scored_is_no_test_set(tmp_path: Path):
     for path in folder.glob("*/scores.json"):
         path.write_text(json.dumps({"train_dev WER": 10.0}))
     assert headline([read_experiment(folder)]).endswith("no test scores yet.")
+
+
+def test_perplexities_with_cache_are_of_their_set(tmp_path: Path):
+    folder = won(tmp_path)
+    (folder / "arguments.json").write_text(json.dumps({"dev_set": "valid"}))
+    for path in folder.glob("*/scores.json"):
+        own = 60.0 if path.parent.name == "stage1" else 50.0
+        path.write_text(json.dumps({"valid with cache": own, "test with cache": own}))
+    text = headline([read_experiment(folder)])
+    assert "valid" not in text and "test with cache: full 50.00, cascade 60.00" in text
+    assert "did as well or better on test with cache" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "less"),
+    [
+        ("test WER", True), ("test wer_ctc", True), ("test NLLLoss", True), ("test with cache", True),
+        ("test acc", False), ("test answer_accuracy", False), ("test accent_error", True),
+        ("test answer_f1", None), ("test certainty", None), ("test power", None),
+    ],
+)  # fmt: skip
+def test_a_name_that_contains_a_metric_is_not_that_metric(name: str, less: bool | None):
+    assert is_less_better(name, "f1", "max") == less
+    assert divide_name(name)[0] == "test"
+
+
+def test_only_rates_and_perplexities_have_two_decimals():
+    names = ("dev wer_ctc", "test WER", "test with cache", "dev power", "answer_f1")
+    assert [shown(0.98765, name) for name in names] == ["0.99"] * 3 + ["0.9877"] * 2
 
 
 def test_an_accuracy_between_0_and_1_keeps_its_digits(tmp_path: Path):
