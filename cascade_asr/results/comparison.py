@@ -198,7 +198,7 @@ def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
     scored: list[dict[str, ScoreResult]] = [{} for _ in systems]
     units, notes = {}, []
     for name in names:
-        _require_same(systems, f"{name}/text", f"the reference of {name}")
+        _require_same([each.dump / name / "text" for each in systems], f"the reference of {name}")
         test_set = open_set(name, systems[0].dump, systems[0].data)
         for each, results in zip(systems, scored, strict=True):
             _require_current(each, name)
@@ -235,15 +235,16 @@ def _rate(result: ScoreResult, unit: str) -> str:
 
 
 def _texts(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
-    _require_same(systems, "tokens/tokens.txt", "the vocabulary")
-    found = [read_json(each.directory / "perplexity.json")["texts"] for each in systems]
+    _require_same([each.directory.parent / "tokens/tokens.txt" for each in systems], "the vocabulary")
+    found = [read_json(each.directory / "perplexity.json") for each in systems]
+    digests = [each.get("texts_sha256", {}) for each in found]
+    found = [each["texts"] for each in found]
     for name in names:
         counts = {texts[name]["tokens"] for texts in found}
-        if len(counts) > 1:
-            raise DataError(
-                f"{name} has {' and '.join(map(str, sorted(counts)))} tokens: perplexities of "
-                "different texts cannot be compared"
-            )
+        if len(counts) > 1 or len({each.get(name) for each in digests}) > 1:
+            sizes = " and ".join(map(str, sorted(counts)))
+            what = f"has {sizes} tokens" if len(counts) > 1 else "is not the same text"
+            raise DataError(f"{name} {what}: perplexities of different texts cannot be compared")
     rows = [
         [*_first_cells(each), *(f"{texts[name]['perplexity']:.2f}" for name in names),
          *_last_cells(each)]
@@ -279,18 +280,17 @@ def _last_cells(system: System) -> list[str]:
     return [*("-" if each is None else f"{each:,}" for each in numbers), str(known.get("seed", "-"))]
 
 
-def _require_same(systems: Sequence[System], file: str, what: str) -> None:
+def _require_same(paths: Sequence[Path], what: str) -> None:
     """
     Raises:
-        DataError: if a file of the dump is missing, or differs between the systems.
+        DataError: if one of the files is missing, or differs from the first.
     """
-    first = systems[0].dump / file
-    for each in systems:
-        if not (each.dump / file).is_file():
-            raise DataError(f"{each.dump / file}: not found; run stages 1 and 2, or give --dump")
-        if file_digest(each.dump / file) != file_digest(first):
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: not found; run stages 1 and 2, or give --dump")
+        if file_digest(path) != file_digest(paths[0]):
             raise DataError(
-                f"{what} is not the same: {first} and {each.dump / file} differ; "
+                f"{what} is not the same: {paths[0]} and {path} differ; "
                 "systems tested on different data cannot be compared"
             )
 

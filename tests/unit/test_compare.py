@@ -164,18 +164,27 @@ def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
 
 
 def test_language_models_by_perplexity_and_bits(recipe):
-    (recipe / "dump/tokens").mkdir()
-    (recipe / "dump/tokens/tokens.txt").write_text("a\n")
-    for tag, perplexity, log_probability in (("a", 100.0, -4605.17), ("b", 50.0, -3912.02)):
+    def evaluated(tag: str, perplexity: float, log_probability: float, digest: str = "t") -> None:
         texts = {"test": {"perplexity": perplexity, "log_probability": log_probability, "tokens": 1000}}
-        write_json(recipe / f"exp/{tag}/stage1/perplexity.json", {"texts": texts})
+        content = {"texts": texts, "texts_sha256": {"test": digest}}
+        write_json(recipe / f"exp/{tag}/stage1/perplexity.json", content)
+        (recipe / f"exp/{tag}/tokens").mkdir(exist_ok=True)
+        (recipe / f"exp/{tag}/tokens/tokens.txt").write_text("a\n")
+
+    evaluated("a", 100.0, -4605.17)
+    evaluated("b", 50.0, -3912.02)
     found = compared(recipe / "exp/a", recipe / "exp/b")
     assert [row[2] for row in found.rows] == ["100.00", "50.00"]
     assert found.sentences[0].endswith("on test: -50.0 % perplexity, -1.0000 bits per token")
     assert "is a language model and" in refusal(recipe / "exp/a", recipe / "exp/b/full")
-    texts["test"]["tokens"] = 1001
-    write_json(recipe / "exp/b/stage1/perplexity.json", {"texts": texts})
-    assert "test has 1000 and 1001 tokens" in refusal(recipe / "exp/a", recipe / "exp/b")
+    evaluated("b", 50.0, -3912.02, digest="of another text")
+    assert "test is not the same text: perplexities" in refusal(recipe / "exp/a", recipe / "exp/b")
+    path = recipe / "exp/b/stage1/perplexity.json"
+    path.write_text(path.read_text().replace("1000", "1001"))
+    assert "test has 1000 and 1001 tokens: perplexities" in refusal(recipe / "exp/a", recipe / "exp/b")
+    # trained with the words that dump had then
+    (recipe / "exp/b/tokens/tokens.txt").write_text("a\nb\n")
+    assert "the vocabulary is not the same" in refusal(recipe / "exp/a", recipe / "exp/b")
 
 
 def test_seeds_are_pointed_to_their_own_test(recipe):
