@@ -44,14 +44,14 @@ class System:
     def tests(self) -> list[str]:
         """Test sets that it has decoded, or texts that it was evaluated on."""
         if self.is_text:
-            return list(read_json(self.directory / "perplexity.json")["texts"])
+            return list(read_if_whole(self.directory / "perplexity.json").get("texts", {}))
         found = self.directory.glob("decode_*/text")
         return sorted(each.parent.name.removeprefix("decode_") for each in found)
 
     @property
     def is_text(self) -> bool:
         """Whether it is a language model."""
-        return (self.directory / "perplexity.json").is_file()
+        return (self.directory / "perplexity.json").is_file() or "lm" in flat_options(self.directory)
 
 
 @dataclass
@@ -110,6 +110,8 @@ def open_system(path: Path, dump: Path | None = None, data: Path | None = None) 
 def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> ComparedSystems:
     """Compare trainings with the first one.
 
+    If one was not tested yet, only dev values and options are compared.
+
     Args:
         systems: at least two.
         sets: test sets, or texts; if empty, all that every system was tested on.
@@ -133,17 +135,18 @@ def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> Comp
             "perplexities and word error rates cannot be compared"
         )
     names = common_sets(systems, sets)
-    compared = (_texts if True in kinds else _speech)(systems, names)
+    compare_on = (_texts if True in kinds else _speech) if names else _without_tests
+    compared = compare_on(systems, names)
     compared.notes += _notes(systems)
     compared.changes = option_changes(systems)
     return compared
 
 
 def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
-    """Sets that all were tested on.
+    """Sets that all were tested on; none if one was not tested yet and no set is wanted.
 
     Raises:
-        DataError: if a wanted set is missing, or there is no common set.
+        DataError: if a wanted set is missing, or all were tested but on no common set.
     """
     for each in systems:
         missing = [name for name in wanted if name not in each.tests]
@@ -153,12 +156,13 @@ def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
                 "need those of single items; cascade.table() and cascade.report() show its branches, "
                 "'cascade-asr compare seeds' tests them over seeds"
             )
-        if missing or not each.tests:
-            what = missing[0] if missing else "any set"
+        if missing:
             raise DataError(
-                f"{each.name}: not tested on {what}; run stage 5, which tests the selected "
+                f"{each.name}: not tested on {missing[0]}; run stage 5, which tests the selected "
                 "training of each branch"
             )
+    if not all(each.tests for each in systems):
+        return []
     names = list(wanted) or [
         name for name in systems[0].tests if all(name in each.tests for each in systems)
     ]
@@ -263,6 +267,13 @@ def _texts(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
     header = [*_FIRST, *(f"{name} perplexity" for name in names), *_LAST]
     notes = ["no significance test: only totals are recorded, and one text is one sample"]
     return ComparedSystems([each.name for each in systems], header, rows, sentences, notes)
+
+
+def _without_tests(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
+    untested = ", ".join(each.name for each in systems if not each.tests)
+    note = f"no test set is compared, because these were not tested yet (stage 5): {untested}"
+    rows = [[*_first_cells(each), *_last_cells(each)] for each in systems]
+    return ComparedSystems([each.name for each in systems], [*_FIRST, *_LAST], rows, [], [note])
 
 
 _FIRST = ["training", "dev"]

@@ -18,10 +18,9 @@ SCRIPT = (
 
 def comparison_text(compared: ComparedSystems) -> str:
     """Table, tests and differences in Markdown."""
-    parts = [
-        table(compared.header, compared.rows),
-        "\n".join(f"- {each}" for each in compared.sentences),
-    ]
+    parts = [table(compared.header, compared.rows)]
+    if compared.sentences:
+        parts.append("\n".join(f"- {each}" for each in compared.sentences))
     if compared.notes:
         parts.append("\n".join(f"Note: {each}." for each in compared.notes))
     if compared.changes:

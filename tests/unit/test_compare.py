@@ -145,8 +145,30 @@ def test_what_may_not_be_compared_is_refused(recipe, tmp_path_factory):
     shutil.rmtree(b / "full/decode_other")
     shutil.rmtree(a / "stage1/decode_test")
     assert "no set that all were tested on" in refusal(a, b / "full")
-    shutil.rmtree(b / "full/decode_test")
-    assert "not tested on any set; run stage 5" in refusal(a, b / "full")
+
+
+def test_without_tests_dev_values_and_options_are_compared(recipe):
+    a, b = recipe / "exp/a", recipe / "exp/b"
+    for name in ("test", "other"):
+        shutil.rmtree(b / f"stage1/decode_{name}")
+    found = compared(a, b)
+    assert found.header == ["training", "dev", "parameters", "updates", "seed"]
+    assert [row[1] for row in found.rows] == ["wer_ctc 9", "wer_ctc 9"]
+    text = comparison_text(found)
+    assert "Note: no test set is compared, because these were not tested yet (stage 5): " in text
+    assert f"{b}/stage1." in text and f"{a}/stage1." not in text
+    assert "| encoder_conf.hidden_size | 320" in text and "\n\n\n" not in text
+    assert f"{b}/stage1: not tested on test; run stage 5" in refusal(a, b, sets=("test",))
+
+
+def test_language_models_without_tests_are_compared(recipe):
+    for tag in "ab":
+        config = recipe / f"exp/{tag}/stage1/config.yaml"
+        config.write_text(config.read_text() + "lm: awd_lstm\n")
+        texts = {"test": {"perplexity": 100.0, "log_probability": -4605.17, "tokens": 1000}}
+    write_json(recipe / "exp/a/stage1/perplexity.json", {"texts": texts})
+    found = compared(recipe / "exp/a", recipe / "exp/b")
+    assert found.header[2] == "parameters" and found.notes[0].endswith("exp/b/stage1")
 
 
 def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
