@@ -276,7 +276,9 @@ def seeds_table(results: Sequence[ExperimentResult]) -> str:
 def _mean_and_deviation(values: list[float], metric: str) -> str:
     if len(values) == 1:
         return shown(values[0], metric)
-    return f"{shown(statistics.mean(values), metric)} ± {shown(statistics.stdev(values), metric)}"
+    mean = statistics.mean(values)
+    deviation = statistics.stdev(values) if math.isfinite(mean) else math.nan
+    return f"{shown(mean, metric)} ± {shown(deviation, metric)}"
 
 
 def common_branches(results: Sequence[ExperimentResult]) -> list[str]:

@@ -18,6 +18,8 @@ from cascade_asr.results.branches import (
 from cascade_asr.results.measures import shown
 from cascade_asr.scoring.significance import shown_probability
 
+ROUNDING = 1e-12  # relative to the largest value; twenty seeds add up to less
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -27,8 +29,8 @@ class PairedTest:
         branch, metric: what is compared; metric None is the dev metric.
         difference: mean of cascade minus branch.
         low, high: its 95 % interval, by Student's t.
-        p: two-sided p-value of the paired t-test; NaN with fewer than two seeds or
-            no variance.
+        p: two-sided p-value of the paired t-test; NaN with fewer than two seeds, no
+            variance but that of rounding, or a value that is not finite.
     """
 
     branch: str
@@ -54,7 +56,7 @@ def paired_tests(results: Sequence[ExperimentResult]) -> list[PairedTest]:
 def _paired(name: str, metric: str | None, own: list[float], other: list[float]) -> PairedTest:
     differences = [a - b for a, b in zip(own, other, strict=True)]
     mean = statistics.mean(differences)
-    if len(differences) < 2 or statistics.stdev(differences) == 0:
+    if len(differences) < 2 or not math.isfinite(mean) or _are_equal(differences, own + other):
         return PairedTest(name, metric, mean, math.nan, math.nan, math.nan)
     from scipy import stats  # takes half a second to import
 
@@ -63,6 +65,11 @@ def _paired(name: str, metric: str | None, own: list[float], other: list[float])
         test = stats.ttest_rel(own, other)
         interval = test.confidence_interval(0.95)
     return PairedTest(name, metric, mean, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def _are_equal(differences: Sequence[float], values: Sequence[float]) -> bool:
+    """Whether differences of these values vary by no more than their rounding."""
+    return statistics.stdev(differences) <= ROUNDING * max(map(abs, values))
 
 
 def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
@@ -74,7 +81,8 @@ def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
             shown(each, what, signed=True) for each in (test.difference, test.low, test.high)
         )
         if math.isnan(test.p):
-            spread = "no variance over seeds: no test"
+            finite = math.isfinite(test.difference)
+            spread = f"{'no variance' if finite else 'not a number'} over seeds: no test"
         else:
             spread = f"95 % interval {low} to {high}, {shown_probability('p', test.p)}"
         lines.append(f"- cascade against {test.branch}, {what}: {difference} ({spread})")

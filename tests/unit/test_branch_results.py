@@ -398,6 +398,28 @@ def test_no_variance_gives_no_test(tmp_path: Path):
     assert test.difference == -2.0 and math.isnan(test.p)
 
 
+def test_variance_by_rounding_gives_no_test(tmp_path: Path):
+    folders = [
+        experiment(tmp_path / str(seed), full, round(full - 0.2, 1))
+        for seed, full in enumerate((15.1, 11.3, 5.7))
+    ]
+    (test,) = [each for each in paired_tests([read_experiment(each) for each in folders])
+               if each.metric is None]  # fmt: skip
+    assert test.difference == pytest.approx(-0.2) and math.isnan(test.p)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_seed_without_a_finite_value_gives_no_test(seeds, value: float):
+    path = seeds[1] / "selection.json"
+    selection = json.loads(path.read_text())
+    selection["stages"][0]["value"] = value
+    path.write_text(json.dumps(selection))
+    results = [read_experiment(each) for each in seeds]
+    assert f"| {value} ± nan" in seeds_table(results)
+    assert "- cascade against full, dev wer_ctc: " in paired_lines(results)[0]
+    assert paired_lines(results)[0].endswith("(not a number over seeds: no test)")
+
+
 def test_an_experiment_without_trainings_says_what_to_run(tmp_path: Path):
     with pytest.raises(DataError, match="selection.json: not found; run stage 3 first"):
         read_experiment(tmp_path)
