@@ -29,7 +29,35 @@ def check_training_options(config: TrainingOptions) -> list[str]:
             f"precision is '{config.precision}', expected {', '.join(PRECISIONS[:-1])} or "
             f"{PRECISIONS[-1]}"
         )
-    return problems + out_of_bounds(config)
+    return problems + _wrong_directions(config) + out_of_bounds(config)
+
+
+def _wrong_directions(config: TrainingOptions) -> list[str]:
+    """Problems if what follows ``val_scheduler_criterion`` takes an improvement for the opposite."""
+    criterion = config.val_scheduler_criterion
+    known = {
+        each[2]
+        for each in (*config.best_model_criterion, config.early_stopping_criterion)
+        if len(each) == 3 and each[:2] == criterion
+    }
+    if known not in ({"min"}, {"max"}):
+        return []
+    (mode,) = known
+    metric, better = " ".join(criterion), f"best_model_criterion or early_stopping_criterion: {mode}"
+    problems = []
+    if (config.scheduler or "").lower() in ("epsdecay", "reducelronplateau"):
+        own = config.scheduler_conf.get("mode", "min")
+        if own in ("min", "max") and own != mode:
+            problems.append(
+                f"scheduler_conf.mode is {own}, so {config.scheduler} lowers the rate when "
+                f"'{metric}' improves ({better}); set mode: {mode}"
+            )
+    if config.optim.lower() == "nt_asgd" and mode == "max":
+        problems.append(
+            f"optim nt_asgd starts to average when '{metric}' grows, which is an improvement "
+            f"({better}); let val_scheduler_criterion be a metric of which less is better"
+        )
+    return problems
 
 
 def check_criteria(config: TrainingOptions, model: CascadeModel, where: str) -> None:

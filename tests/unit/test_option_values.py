@@ -139,6 +139,21 @@ def test_merged_blocks_have_lines(tmp_path: Path) -> None:
     assert lines["decoder_conf.num_layers"] == 2 and lines["decoder_conf.dropout"] == 5
 
 
+WATCHED = "val_scheduler_criterion: [valid, acc]\nbest_model_criterion: [[valid, acc, max]]\n"
+
+
+def test_what_watches_an_improvement_knows_its_direction(tmp_path: Path) -> None:
+    text = refusal(tmp_path, f"{WATCHED}scheduler: reducelronplateau\n")
+    assert "scheduler_conf.mode is min, so reducelronplateau lowers the rate when 'valid acc'" in text
+    text = refusal(tmp_path, f"{WATCHED}optim: nt_asgd\n")
+    assert "optim nt_asgd starts to average when 'valid acc' grows" in text
+    path = tmp_path / "f.yaml"
+    for criteria, mode in ((WATCHED, "max"), (WATCHED.replace("acc", "loss_att"), "max"),
+                           (WATCHED.partition("\n")[0], "min"), ("", "min")):  # fmt: skip
+        path.write_text(f"{criteria}\nscheduler: epsdecay\nscheduler_conf: {{mode: {mode}}}\n")
+        check_config(load_train_config(path)[0], str(path))
+
+
 def test_values_that_are_meant_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("grad_clip: .inf\npatience: none\nvalid_batch_bins: null\nseed: 4294967295\n")
