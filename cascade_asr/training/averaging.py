@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cascade_asr.errors import ConfigError
+from cascade_asr.training.state import signed
 
 
 class NTASGD(Optimizer):
@@ -95,12 +96,12 @@ class NTASGD(Optimizer):
         torch._foreach_lerp_(averages, weights, 1.0 / group["averaged_updates"])
 
     def after_epoch(self, metric: float) -> bool:
-        """Take note of an epoch's dev metric, where less is better.
+        """Take note of an epoch's dev metric, where less is better and NaN is worst.
 
         Returns:
             Whether averaging begins with the next update.
         """
-        begins = False
+        begins, metric = False, signed(metric, "min")
         for group in self.param_groups:
             checks, interval = group["checks"], group["nonmonotone_interval"]
             triggered = len(checks) > interval and metric > min(checks[:-interval])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 import torch
@@ -81,6 +82,13 @@ def test_averaging_begins_where_algorithm_1_says():
         assert sum(begun) == 1 and optimizer.averaging
     never = NTASGD(make_weights(), lr=1.0, nonmonotone_interval=2)
     assert not any(never.after_epoch(1.0 / n) for n in range(1, 30))
+
+
+def test_a_metric_that_is_not_a_number_is_worse_than_any():
+    optimizer = NTASGD(make_weights(), lr=1.0, nonmonotone_interval=1)
+    begun = [optimizer.after_epoch(metric) for metric in (math.nan, 9.0, 8.0, 8.5)]
+    assert begun == [False, False, False, False]
+    assert optimizer.after_epoch(math.nan)  # worse than 8
 
 
 def test_fine_tuning_averages_from_the_first_update():
