@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.lm.perplexity import ScoredText
+from cascade_asr.lm.perplexity import ScoredText, perplexity_of
 
 BLOCK = 512  # tokens scored at a time
 
@@ -85,4 +85,4 @@ def cache_perplexity(
 ) -> float:
     """Perplexity with the cache; arguments as for `cache_log_probabilities`."""
     mixed = cache_log_probabilities(scored, tokens, window, theta, weight, device)
-    return math.exp(-float(mixed.mean()))
+    return perplexity_of(-float(mixed.mean()))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
 from cascade_asr.lm.awd_lstm import AWDLSTM, State, full_precision
 from cascade_asr.lm.batches import TextBatch, WholeText
-from cascade_asr.lm.perplexity import score_text
+from cascade_asr.lm.perplexity import perplexity_of, score_text
 from cascade_asr.networks.fast.cross_entropy import softmax_cross_entropy
 from cascade_asr.training.protocols import Statistics
 
@@ -57,7 +56,7 @@ class LanguageModel(AWDLSTM):
         """Perplexity, which is not a mean but follows from one."""
         if "loss" not in means:
             return {}
-        return {"perplexity": math.exp(min(means["loss"], 700.0))}  # float64 overflows above exp(709)
+        return {"perplexity": perplexity_of(means["loss"])}
 
     # ---- the state that is carried from batch to batch ------------------------
 

@@ -49,7 +49,12 @@ class ScoredText:
     @property
     def perplexity(self) -> float:
         """exp of the mean negative log-probability of all tokens."""
-        return math.exp(-float(self.log_probabilities.mean()))
+        return perplexity_of(-float(self.log_probabilities.mean()))
+
+
+def perplexity_of(nats: float) -> float:
+    """exp of a mean negative log-probability, which float64 could not hold above exp(709)."""
+    return math.exp(min(nats, 700.0))
 
 
 @torch.no_grad()

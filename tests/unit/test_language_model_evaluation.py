@@ -77,6 +77,14 @@ def test_perplexity_does_not_depend_on_columns_nor_pieces_when_memory_is_long():
     assert abs(math.exp(-np.mean(begun_anew)) - exact) > 1e-2
 
 
+def test_a_diverged_model_has_a_perplexity():
+    model, tokens = make_model(1e5), make_text(20)
+    scored = score_text(model, tokens, EOS, keep_hidden=True)
+    assert -scored.log_probabilities.mean() > 710  # exp of which no float64 holds
+    assert 1e300 < scored.perplexity < math.inf
+    assert 1e300 < cache_perplexity(scored, tokens, 5, 1.0, 0.0) < math.inf
+
+
 def test_evaluation_draws_no_random_numbers_and_leaves_the_weights():
     model, tokens = make_model(), make_text(50)
     model.train()
