@@ -24,8 +24,12 @@ class Task(Protocol[Options]):
     directory: Path  # exp/TAG
     kind: str  # what is trained, for messages: "speech" or "text"
 
-    def adopt(self) -> None:
-        """Copy what its models need (tokens, statistics) into the experiment."""
+    def adopt(self, update: bool = True) -> None:
+        """Copy what its models need (tokens, statistics) into the experiment.
+
+        Args:
+            update: also replace what it has by that of the data as they are now.
+        """
 
     def data_digest(self) -> str:
         """Hash of all data that a model sees in training and selection."""

@@ -144,7 +144,7 @@ def main() -> None:
     if arguments.list_controls is not None:
         print(*parse_controls(arguments.list_controls, available_controls(cascade, config)))
         return
-    task.adopt()
+    task.adopt(update=False)
     plan = make_plan(task, config, cascade)
     if arguments.layers:
         counts = ParameterCounts(task, plan)(plan.stages[-1])  # whose layers these are

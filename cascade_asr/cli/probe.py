@@ -70,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
-    task.adopt()
+    task.adopt(update=False)
     plan = make_plan(task, config, cascade)
     name = arguments.model or _selected(task.directory)
     done = require_done(task.directory / name, "the probe")

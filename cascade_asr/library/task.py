@@ -106,7 +106,7 @@ class ModuleTask:
     layer_names: Sequence[str | Sequence[str]] | None = None
     kind = "module"
 
-    def adopt(self) -> None:
+    def adopt(self, update: bool = True) -> None:
         """Make the experiment's folder; a module needs nothing else."""
         self.directory.mkdir(parents=True, exist_ok=True)
 

@@ -39,9 +39,9 @@ class TextTask:
         """``exp/TAG``."""
         return self.experiment.directory
 
-    def adopt(self) -> None:
+    def adopt(self, update: bool = True) -> None:
         """Copy the vocabulary into the experiment."""
-        self.experiment.adopt()
+        self.experiment.adopt(update)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -40,9 +40,9 @@ class SpeechTask:
         """``exp/TAG``."""
         return self.experiment.directory
 
-    def adopt(self) -> None:
+    def adopt(self, update: bool = True) -> None:
         """Copy tokens and normalisation statistics into the experiment."""
-        self.experiment.adopt()
+        self.experiment.adopt(update)
 
     def data_digest(self) -> str:
         """Hash of texts, lengths and features of both sets."""

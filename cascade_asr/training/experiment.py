@@ -47,8 +47,12 @@ class Experiment:
         """Manifest of a set."""
         return self.dump / name / "manifest.tsv"
 
-    def adopt(self) -> None:
+    def adopt(self, update: bool = True) -> None:
         """Copy tokens and statistics from ``dump`` to the experiment.
+
+        Args:
+            update: also replace statistics and options of features that it has: only
+                before a training, because they belong to the finished ones.
 
         Raises:
             ConfigError: if the experiment has models with other tokens.
@@ -66,7 +70,7 @@ class Experiment:
             )
         for name, target in (("cmvn.npz", self.global_cmvn), ("fbank.conf", self.fbank_options)):
             source = self.dump / self.train_set / name
-            if source.is_file():
+            if source.is_file() and (update or not target.is_file()):
                 with atomic_write(target, "wb") as stream:
                     stream.write(source.read_bytes())
 

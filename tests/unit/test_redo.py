@@ -66,6 +66,21 @@ def test_the_plan_needs_only_the_experiment_from_wherever_it_is_asked(recipe, tm
     assert given.returncode == 0 and "to do" in given.stdout, given.stderr
 
 
+def test_looking_at_a_plan_leaves_the_features_of_finished_models_alone(recipe):
+    """Their models are transcribed and exported with cmvn.npz and fbank.conf of the experiment."""
+    dump = (recipe / "dump").resolve()
+    (recipe / "dump").unlink()
+    shutil.copytree(dump, recipe / "dump")
+    shutil.copy(dump / "test/cmvn.npz", recipe / "dump/train/cmvn.npz")
+    (recipe / "dump/train/fbank.conf").write_text("--num-mel-bins=8\n")
+    names = ("cmvn.npz", "fbank.conf")
+    (recipe / "exp/a/fbank.conf").write_text("--num-mel-bins=9\n")
+    before = [(recipe / "exp/a" / name).read_bytes() for name in names]
+    done = command("cascade_asr.cli.plan", "--exp", "exp/a", cwd=recipe)
+    assert "done with other options" in done.stdout, done.stderr
+    assert [(recipe / "exp/a" / name).read_bytes() for name in names] == before
+
+
 def test_a_stage_is_trained_again_with_the_same_result_and_the_old_one_is_kept(recipe):
     stage = recipe / "exp/a/stage1"
     before = json.loads((stage / "done.json").read_text())
