@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade_asr.errors import DataError
 from cascade_asr.files import read_json
 from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
@@ -39,7 +40,7 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
     """Read the results of stages 3 to 5.
 
     Raises:
-        DataError: if a stage has not been evaluated.
+        DataError: if a stage has not been evaluated on all texts.
     """
     selection = read_json(directory / "selection.json")
     stages = [
@@ -47,6 +48,12 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
         for entry in selection["stages"]
     ]
     perplexities = {stage.name: read_perplexities(stage.directory) for stage in stages}
+    for stage in stages:
+        missing = [name for name in texts if name not in perplexities[stage.name]]
+        if missing:
+            raise DataError(
+                f"{stage.directory}/perplexity.json: not evaluated on {', '.join(missing)}; run stage 5"
+            )
     return TextResults(directory, selection["metric"], stages, texts, perplexities)
 
 
