@@ -85,7 +85,8 @@ def open_system(path: Path, dump: Path | None = None, data: Path | None = None) 
     """
     if not path.is_dir():
         raise ConfigError(f"{path}: no such folder; name an experiment or a training, as in exp/rnn")
-    experiment, stage = (path, "") if is_experiment(path) else (path.parent, path.name)
+    named = path if path.name not in ("", "..") else path.resolve()
+    experiment, stage = (path, "") if is_experiment(path) else (named.parent, named.name)
     selection = read_if_whole(experiment / "selection.json")
     if not stage:
         stage = str(selection.get("selected", ""))

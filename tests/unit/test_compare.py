@@ -147,6 +147,16 @@ def test_what_may_not_be_compared_is_refused(recipe, tmp_path_factory):
     assert "no set that all were tested on" in refusal(a, b / "full")
 
 
+def test_experiments_and_trainings_may_be_named_by_dots(recipe, monkeypatch):
+    (recipe / "exp/a/stage1/plots").mkdir()
+    for folder, other in ((".", "full"), ("stage1", "../full"), ("stage1/plots", "../../full")):
+        monkeypatch.chdir(recipe / "exp/a" / folder)
+        dots = "." if folder != "stage1/plots" else ".."
+        found = compared(Path(dots), Path(other))
+        assert [Path(name).name for name in found.names] == ["stage1", "full"]
+        assert len(found.sentences) == 2
+
+
 def test_without_tests_dev_values_and_options_are_compared(recipe):
     a, b = recipe / "exp/a", recipe / "exp/b"
     for name in ("test", "other"):
