@@ -18,6 +18,7 @@ from cascade_asr.results.convergence import how_many_converged
 from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.results.measures import shown
 from cascade_asr.training.convergence import in_words, is_converged
+from cascade_asr.training.finished import read_lineage
 
 MOST_NAMED = 6  # disturbed trainings that a note names
 
@@ -128,7 +129,7 @@ def read_experiment(directory: Path) -> ExperimentResult:
 
 
 def _branch(directory: Path, name: str, entry: dict) -> BranchResult:
-    records = [read_json(directory / each["name"] / "lineage.json") for each in entry["stages"]]
+    records = [read_lineage(directory / each["name"]) for each in entry["stages"]]
     chosen = next(each for each in entry["stages"] if each["name"] == entry["selected"])
     scores_path = directory / entry["selected"] / "scores.json"
     return BranchResult(

@@ -16,6 +16,7 @@ from cascade_asr.results.test_sets import (
 from cascade_asr.scoring.changes import changes, write_changes
 from cascade_asr.scoring.score import Interval, ScoreResult
 from cascade_asr.scoring.significance import Comparison, compare, interval
+from cascade_asr.training.finished import read_lineage
 
 
 @dataclass
@@ -135,7 +136,7 @@ def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:
         entry["value"],
         entry["kept"],
         is_selected,
-        read_json(folder / "lineage.json"),
+        read_lineage(folder),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cascade_asr.cascade.names import CASCADE
 from cascade_asr.files import read_json
 from cascade_asr.results import compute
-from cascade_asr.training.finished import source_within
+from cascade_asr.training.finished import read_lineage, source_within
 from cascade_asr.training.history import read_history
 
 POINTS = 400  # of a curve; longer curves are thinned evenly to this many
@@ -35,7 +35,7 @@ def read_trainings(directory: Path) -> list[dict[str, Any]]:
 
 def _training(directory: Path, branch: str, entry: dict) -> dict[str, Any]:
     name = entry["name"]
-    record = read_json(directory / name / "lineage.json")
+    record = read_lineage(directory / name)
     return {
         "name": name,
         "title": entry["title"],

@@ -140,6 +140,22 @@ def how_to_run(name: str) -> tuple[str, str]:
     return name, f"--stage 4 --controls {branch}"
 
 
+def read_lineage(directory: Path) -> dict[str, Any]:
+    """The ``lineage.json`` of a training that ``selection.json`` names.
+
+    Raises:
+        ConfigError: if it has none, because it is being trained again or was interrupted then.
+    """
+    path = directory / "lineage.json"
+    if not path.is_file():
+        what, command = how_to_run(directory.name)
+        raise ConfigError(
+            f"{directory}: {what} is not finished, although selection.json names it: it is being "
+            f"trained again, or was interrupted in that; wait for it, or run {command}"
+        )
+    return read_json(path)
+
+
 def remove_leftovers(directory: Path) -> None:
     """Remove what only an unfinished stage needs, in case it was killed before doing so."""
     for path in (*directory.glob("epoch*.pth"), *directory.glob(".*.tmp")):

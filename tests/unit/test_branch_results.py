@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.errors import DataError
+from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.results.branches import (
     branch_table,
     read_experiment,
@@ -418,6 +418,14 @@ def test_a_seed_without_a_finite_value_gives_no_test(seeds, value: float):
     assert f"| {value} ± nan" in seeds_table(results)
     assert "- cascade against full, dev wer_ctc: " in paired_lines(results)[0]
     assert paired_lines(results)[0].endswith("(not a number over seeds: no test)")
+
+
+def test_a_stage_that_is_being_trained_again_is_named(tmp_path: Path):
+    folder = experiment(tmp_path, 12.0, 10.0)
+    (folder / "stage1").rename(folder / "stage1.replaced.1")
+    (folder / "stage1").mkdir()
+    with pytest.raises(ConfigError, match="stage1: cascade stage 1 is not finished, .* or run --st"):
+        read_experiment(folder)
 
 
 def test_an_experiment_without_trainings_says_what_to_run(tmp_path: Path):
