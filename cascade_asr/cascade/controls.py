@@ -118,10 +118,12 @@ def plan_branches(
 
 def _is_the_cascade(control: str, cascade: CascadeConfig) -> bool:
     """Whether a control equals the cascade, or has no counterpart in it."""
+    freezes = bool(cascade.cuts) and cascade.direction != "reset"
     return {
-        "bottom-up": cascade.direction != "top-down",
-        "random-top": cascade.top == "random" or cascade.direction == "reset",
-        "keep": cascade.below == "keep" or cascade.direction == "reset",
+        "continue": not cascade.cuts,
+        "bottom-up": not freezes or cascade.direction != "top-down",
+        "random-top": not freezes or cascade.top == "random",
+        "keep": not freezes or cascade.below == "keep",
     }.get(control, False)
 
 

@@ -158,6 +158,8 @@ def test_the_cascade_is_not_its_own_control():
     assert "bottom-up" not in foil and "keep" in foil
     assert "keep" not in available_controls(CascadeConfig(below="keep"))
     assert available_controls(CascadeConfig()) == list(CONTROLS)
+    finetuning = branches(cuts=[], finetune=True)  # all layers from their current weights
+    assert list(finetuning) == ["cascade", "longer", "best-of-n"]
     assert "longer-early-stop" not in branches()  # it would be longer again
     without_patience = available_controls(CascadeConfig(), CONFIG)
     assert without_patience == [name for name in CONTROLS if name != "longer-early-stop"]
