@@ -20,6 +20,7 @@ from cascade_asr.results.measures import shown
 from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.finished import read_lineage
 
+DEV_SET = "dev"  # name of the dev set where it is not recorded, as for a user's own module
 MOST_NAMED = 6  # disturbed trainings that a note names
 
 
@@ -82,7 +83,7 @@ class ExperimentResult:
         metric, mode: the dev metric used for model selection; ``min`` or ``max``.
         full: full training by itself.
         branches: the cascade first, then the controls.
-        dev_set: name of the dev set, which may be scored like a test set; empty if unknown.
+        dev_set: name of the dev set, which may be scored like a test set.
     """
 
     directory: Path
@@ -90,7 +91,7 @@ class ExperimentResult:
     mode: str
     full: BranchResult
     branches: list[BranchResult]
-    dev_set: str = ""
+    dev_set: str = DEV_SET
 
     @property
     def rows(self) -> list[BranchResult]:
@@ -124,7 +125,7 @@ def read_experiment(directory: Path) -> ExperimentResult:
         selection["mode"],
         _branch(directory, "full", full),
         branches,
-        str(read_if_whole(directory / "arguments.json").get("dev_set", "")),
+        str(read_if_whole(directory / "arguments.json").get("dev_set", DEV_SET)),
     )
 
 

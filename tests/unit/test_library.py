@@ -81,6 +81,16 @@ def test_every_branch_is_tested(finished):
     assert "on sets that were not, unseen accuracy: full" in finished.table()
 
 
+def test_dev_data_that_are_evaluated_are_no_test_set(tmp_path: Path):
+    cascade = cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1})
+    cascade.run()
+    cascade.evaluate_branches(points(100, 1), as_set="dev")
+    assert "no test scores yet" in cascade.table().splitlines()[0]
+    cascade.evaluate_branches(points(100, 2))
+    assert "on sets that were not, test accuracy: full" in cascade.table()
+    assert "dev accuracy: full" not in cascade.table()
+
+
 def test_commands_for_recipes_say_what_a_module_has_instead(finished):
     done = subprocess.run(
         [sys.executable, "-m", "cascade_asr.cli.plan", "--exp", finished.directory],
