@@ -44,6 +44,7 @@ class Engine:
 
     def train_full(self) -> DoneStage:
         """Stage 0: all layers from the experiment's seed."""
+        self._read_finished()
         done = self.runner.run(self.branches[CASCADE].stages[0], None)
         self.write_selection()
         return done
@@ -52,8 +53,10 @@ class Engine:
         """Run stages of a branch by number; patience may end the branch early.
 
         Raises:
-            ConfigError: if a stage that one of them starts from is not done.
+            ConfigError: if a stage that one of them starts from is not done, or the weights
+                of any finished one are missing.
         """
+        self._read_finished()
         for number in numbers:
             plan = self.branches[branch].stages[number]
             if self._stop_before(self.branches[branch], number):
@@ -65,6 +68,11 @@ class Engine:
                 return
             self.runner.run(plan, self._source(self.branches[branch], plan))
             self.write_selection()
+
+    def _read_finished(self) -> None:
+        """Read all that is finished: what fails here would fail after hours of training."""
+        for name in self.branches:
+            self.done(name)
 
     def _source(self, branch: Branch, plan: StagePlan) -> DoneStage | None:
         """The finished stage whose weights a stage takes over; None for new weights only."""

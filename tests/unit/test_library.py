@@ -16,11 +16,15 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 import cascade_asr
+from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.library.data import ItemLoader, as_dataset, digest
 from cascade_asr.library.network import MeasuredNetwork, find_layers
 from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.training import checkpoint
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.interruption import Interruption
 
 OPTIONS = {"optim": "adam", "optim_conf": {"lr": 0.02}, "max_epoch": 6, "keep_nbest_models": 1}
 
@@ -79,6 +83,18 @@ def test_every_branch_is_tested(finished):
     selected = finished.results().rows[-1].selected
     assert values["continue"] == finished.evaluate(points(200, 2), selected)
     assert "on sets that were not, unseen accuracy: full" in finished.table()
+
+
+def test_missing_weights_are_told_before_a_control_is_trained(tmp_path: Path):
+    cascade = cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1})
+    cascade.run()
+    (tmp_path / "stage1/model.pth").unlink()
+    runner = StageRunner(cascade.task, make_fabric(0, "32-true"), Interruption())
+    engine = Engine(runner, cascade.plan.branches, cascade.plan.cascade, cascade.plan.select)
+    for train in (engine.train_full, lambda: engine.run([1], "longer")):
+        with pytest.raises(ConfigError, match="stage1/model.pth is missing although"):
+            train()
+    assert not (tmp_path / "longer1").exists()
 
 
 def test_dev_data_that_are_evaluated_are_no_test_set(tmp_path: Path):
