@@ -18,6 +18,7 @@ from pathlib import Path
 from cascade_asr import command
 from cascade_asr.jobs import status as job_status
 from cascade_asr.jobs.record import job_folders
+from cascade_asr.jobs.slurm import SlurmError
 from cascade_asr.jobs.status import JobState, job_states
 from cascade_asr.results.columns import table
 from cascade_asr.results.experiments import (
@@ -58,9 +59,12 @@ def row(training: Path, state: str, where: str, standing: Standing | None) -> li
 
 def rows_of(directory: Path, every: bool) -> list[list[str]]:
     """Rows of an experiment's trainings, with their jobs if they have any."""
-    jobs: dict[str, JobState] = {
-        each.folder.training: each for each in job_states(job_folders(directory))
-    }
+    folders = job_folders(directory)
+    try:
+        states = job_states(folders)
+    except SlurmError:  # this machine is not part of the cluster
+        states = job_states(folders, asks=False)
+    jobs: dict[str, JobState] = {each.folder.training: each for each in states}
     rows = []
     for training in survey(directory).trainings:
         job = jobs.pop(training.directory.name, None)

@@ -43,14 +43,21 @@ class JobState:
         return f"{self.state} ({self.detail})" if self.detail else self.state
 
 
-def job_states(folders: list[JobFolder]) -> list[JobState]:
+def job_states(folders: list[JobFolder], asks: bool = True) -> list[JobState]:
     """State of each job, in order, with a single query to the controller.
 
     A training counts as blocked when one that it waits for has failed, so the
     folders must be in the order in which the trainings run.
+
+    Args:
+        folders: the jobs.
+        asks: query the controller; if not, as if it did not answer.
+
+    Raises:
+        SlurmError: if this machine has no Slurm to ask.
     """
     records = [folder.read() for folder in folders]
-    entries = slurm.queue([record.name for record in records if record])
+    entries = slurm.queue([record.name for record in records if record]) if asks else None
     states: dict[str, JobState] = {}
     for folder, record in zip(folders, records, strict=True):
         states[folder.training] = _state(folder, record, entries, states)

@@ -390,6 +390,20 @@ def test_where_there_is_no_slurm_status_says_so(tmp_path):
     assert "squeue: not found; is this a login node of a cluster?" in shown.stderr
 
 
+def test_where_there_is_no_slurm_local_trainings_are_still_shown(tmp_path):
+    make_job(tmp_path / "exp/x", "full", "full")
+    (tmp_path / "exp/x/plan.json").write_text("{}")
+    (tmp_path / "exp/y/full").mkdir(parents=True)
+    (tmp_path / "exp/y/full/checkpoint.pt").touch()
+    shown = subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.status"], cwd=tmp_path,
+        env=environment(PATH=str(tmp_path)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert "exp/x/full | unknown (Slurm does not answer)" in shown.stdout
+    assert "exp/y/full | stopped (run the same command again to resume)" in shown.stdout
+
+
 def test_several_experiments_have_to_be_named(tmp_path):
     for name in ("a", "b"):
         make_job(tmp_path / "exp" / name, "full", "full")
