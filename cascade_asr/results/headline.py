@@ -35,8 +35,9 @@ def headline(results: Sequence[ExperimentResult]) -> str:
     full, cascade = (_mean_of(results, name, None) for name in ("full", CASCADE))
     improved = _beats(results, "full", None)
     seeds = f" (means of {len(results)} seeds)" if len(results) > 1 else ""
+    state = "" if everywhere(results, CASCADE) else ", which is not complete,"
     parts = [
-        f"The cascade {'improved' if improved else 'did not improve'} on full training: dev "
+        f"The cascade{state} {'improved' if improved else 'did not improve'} on full training: dev "
         f"{metric} {shown(full, metric)} -> {shown(cascade, metric)}{seeds}.",
         *_compute_sentences(results, names),
         *_network_sentences(results, names),

@@ -420,6 +420,16 @@ def test_a_seed_without_a_finite_value_gives_no_test(seeds, value: float):
     assert paired_lines(results)[0].endswith("(not a number over seeds: no test)")
 
 
+def test_a_cascade_that_is_not_complete_is_not_judged_as_if_it_were(tmp_path: Path):
+    path = experiment(tmp_path, 12.0, 10.0) / "selection.json"
+    assert headline([read_experiment(tmp_path)]).startswith("The cascade improved on full")
+    selection = json.loads(path.read_text())
+    selection |= {"complete": False, "stages": selection["stages"][:1], "selected": "full"}
+    path.write_text(json.dumps(selection))  # after stage 3
+    text = headline([read_experiment(tmp_path)])
+    assert text.startswith("The cascade, which is not complete, did not improve on full training")
+
+
 def test_a_stage_that_is_being_trained_again_is_named(tmp_path: Path):
     folder = experiment(tmp_path, 12.0, 10.0)
     (folder / "stage1").rename(folder / "stage1.replaced.1")
