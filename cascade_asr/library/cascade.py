@@ -115,6 +115,7 @@ class Cascade:
         self._fabric = None
         self.plan: Plan = make_plan(self.task, self._options, self._cascade)
         self._require_another_module()
+        self._require_something_to_train([CASCADE])
 
     def run(self, controls: str = "none") -> ExperimentResult:
         """Train what is not finished: full training, all stages, and the controls.
@@ -128,6 +129,7 @@ class Cascade:
         """
         known = [name for name in self.plan.branches if name != CASCADE]
         chosen = parse_controls(controls, known)
+        self._require_something_to_train(chosen)
         self.task.adopt()
         write_plan(self.directory / "plan.json", self.plan)
         runner = StageRunner(self.task, self._device(), Interruption())
@@ -218,6 +220,19 @@ class Cascade:
                 "build: returns the same module at every call; it has to make a new one, because "
                 "every training starts from weights of its own"
             )
+
+    def _require_something_to_train(self, branches: Sequence[str]) -> None:
+        """Raise ConfigError for a stage that would train only what ``build`` has frozen."""
+        trainable = {
+            name for name, each in self.plan.model.named_parameters() if each.requires_grad
+        }
+        for stage in [each for name in branches for each in self.plan.branches[name].stages]:
+            names = {name for layer in stage.trained for name in layer.parameters}
+            if not names & trainable:
+                raise ConfigError(
+                    f"{stage.title}: trains {', '.join(layer.name for layer in stage.trained)}, "
+                    "where build leaves no parameter with requires_grad; choose other cuts"
+                )
 
     def _trained(self, name: str | None) -> Any:
         name = name or self.selected

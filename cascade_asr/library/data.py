@@ -134,6 +134,12 @@ def as_dataset(data: Any, name: str) -> Dataset:
         raise ConfigError(f"{name}: expected a dataset of (input, target) pairs, or two tensors")
     if not len(data):
         raise ConfigError(f"{name}: no items")
+    first = data[0]
+    if not isinstance(first, (tuple, list)) or len(first) != 2:
+        size = f" of {len(first)}" if isinstance(first, (tuple, list)) else ""
+        raise ConfigError(
+            f"{name}: its first item is a {type(first).__name__}{size}, expected a pair: input, target"
+        )
     return data
 
 

@@ -13,7 +13,7 @@ import torch
 from conftest import environment
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 import cascade_asr
 from cascade_asr.cascade.engine import Engine
@@ -189,6 +189,7 @@ def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
         ({"select": ("accuracy", "best")}, "select: expected a metric and min or max"),
         ({"train": (torch.zeros(3, 2), torch.zeros(2))}, "train: 3 inputs but 2 targets"),
         ({"dev": (torch.zeros(0, 2), torch.zeros(0))}, "dev: no items"),
+        ({"dev": TensorDataset(*points(5, 0), torch.ones(5))}, "dev: its first item is a tuple of 3"),
         ({"layers": ["0", "4"]}, "1.weight.*6.bias.*in no layer"),
         ({"layers": ["0", "1", "4", "6", "6"]}, "in more than one layer"),
         ({"layers": ["first"]}, "no submodule 'first'; there are: 0, 1"),
@@ -205,6 +206,26 @@ def test_a_module_that_is_made_only_once_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="build: returns the same module at every call"):
         cascade_asr.Cascade(tmp_path, lambda: network, measure, points(8, 0), points(8, 1),
                             metrics=["accuracy"])  # fmt: skip
+
+
+def test_a_stage_of_what_the_module_freezes_itself_is_refused(tmp_path: Path):
+    def pretrained() -> nn.Module:
+        network = build()
+        network[frozen].requires_grad_(False)
+        return network
+
+    def cascade(**options) -> cascade_asr.Cascade:
+        return cascade_asr.Cascade(tmp_path, pretrained, measure, points(8, 0), points(8, 1),
+                                   metrics=["accuracy"], cascade=options)  # fmt: skip
+
+    frozen = slice(2)
+    with pytest.raises(ConfigError, match="stage 2: 6, 4 frozen: trains 0, where build leaves no"):
+        cascade()
+    assert [each.name for each in cascade(cuts=["6"]).plan.stages] == ["full", "stage1"]
+    frozen = slice(6, 7)
+    with pytest.raises(ConfigError, match="bottom-up 2: 4, 0 frozen: trains 6, where build"):
+        cascade().run(controls="bottom-up")
+    assert not (tmp_path / "full").exists()
 
 
 class Tied(nn.Module):
