@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -67,7 +66,9 @@ class ItemLoader:
         dataset: dataset of pairs, with a length.
         batch_size: items per batch.
         seed: seed of the order; None keeps the dataset's.
-        rank, world_size: define this process's share of the batches.
+        rank, world_size: define this process's share of the batches. What is left at the end
+            for fewer items than processes belongs to the last full batch, so that no item
+            counts twice.
     """
 
     def __init__(
@@ -85,7 +86,8 @@ class ItemLoader:
 
     def __len__(self) -> int:
         """Number of batches per epoch, the same for each rank."""
-        return math.ceil(len(self._dataset) / (self._batch_size * self._world_size))
+        full, rest = divmod(len(self._dataset), self._batch_size * self._world_size)
+        return full + (rest >= self._world_size or not full)
 
     def batches_of(self, epoch: int) -> int:
         """Number of batches in an epoch, the same for all epochs."""
@@ -105,8 +107,9 @@ class ItemLoader:
             order = torch.randperm(total, generator=generator)
         step = self._batch_size * self._world_size
         for number in range(start, len(self)):
-            chosen = order[number * step : (number + 1) * step][self._rank :: self._world_size]
-            if not len(chosen):  # every rank takes part in every update
+            end = total if number == len(self) - 1 else (number + 1) * step
+            chosen = order[number * step : end][self._rank :: self._world_size]
+            if not len(chosen):  # fewer items in all than ranks, each of which takes part
                 chosen = order[:1]
             yield self._batch(chosen)
 

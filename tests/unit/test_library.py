@@ -176,6 +176,12 @@ def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
     assert torch.equal(torch.cat([b.inputs for b in loader.epoch(1, start=2)]), first[8:])
     shares = [[len(b) for b in ItemLoader(dataset, 4, 3, rank, 2).epoch(1)] for rank in (0, 1)]
     assert shares == [[4, 1], [4, 1]]
+    for count in range(3, 20):  # every item once, over all ranks
+        dataset = as_dataset(points(count, 0), "dev")
+        seen = [batch.inputs for rank in range(3) for batch in ItemLoader(dataset, 2, None, rank, 3).epoch(1)]
+        assert torch.equal(torch.cat(seen).sort(0).values, points(count, 0)[0].sort(0).values)
+    alone = [len(batch) for batch in ItemLoader(as_dataset(points(9, 0), "dev"), 4).epoch(1)]
+    assert alone == [4, 4, 1]
 
 
 @pytest.mark.parametrize(
