@@ -110,11 +110,7 @@ def collect(
         read_stage(directory, entry, entry["name"] == selection["selected"])
         for entry in selection["stages"]
     ]
-    chosen = []
-    for control in selection.get("controls", {}).values():
-        entry = next(each for each in control["stages"] if each["name"] == control["selected"])
-        if entry["name"] not in {each.name for each in (*stages, *chosen)}:
-            chosen.append(read_stage(directory, entry, False))
+    chosen = selected_controls(directory, selection)
     opened = {name: open_set(name, dump, data, sctk) for name in sets}
     for name, each in opened.items():
         _score_set(name, each, [*stages, *chosen])
@@ -124,6 +120,23 @@ def collect(
     notes = [each.note for each in opened.values() if each.note]
     names = {column: each.names() for each in opened.values() for column in each.columns}
     return Results(directory, selection["metric"], stages, columns, chosen, notes, names)
+
+
+def selected_controls(directory: Path, selection: dict) -> list[Stage]:
+    """What each control selected, unless the cascade has it too; not scored yet.
+
+    Args:
+        directory: ``exp/TAG``.
+        selection: content of its ``selection.json``.
+    """
+    known = {each["name"] for each in selection["stages"]}
+    entries = {
+        each["name"]: each
+        for control in selection.get("controls", {}).values()
+        for each in control["stages"]
+        if each["name"] == control["selected"] and each["name"] not in known
+    }
+    return [read_stage(directory, entry, False) for entry in entries.values()]
 
 
 def read_stage(directory: Path, entry: dict, is_selected: bool) -> Stage:

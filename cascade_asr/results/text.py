@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from cascade_asr.errors import DataError
 from cascade_asr.files import read_json
 from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
-from cascade_asr.results.collect import Stage, read_stage
+from cascade_asr.results.collect import Stage, read_stage, selected_controls
 from cascade_asr.results.inspection import Inspector
 from cascade_asr.results.measures import WITH_CACHE, Column, Difference, Measured, Value
 from cascade_asr.results.record import experiment_record
@@ -27,6 +27,7 @@ class TextResults:
         stages: full training and the cascade's stages.
         texts: names of the evaluated texts.
         perplexities: by name of the stage, then by text (see `evaluate_text`).
+        controls: the selected training of each control that was run.
     """
 
     directory: Path
@@ -34,6 +35,7 @@ class TextResults:
     stages: list[Stage]
     texts: list[str]
     perplexities: dict[str, dict[str, dict[str, Any]]]
+    controls: list[Stage] = field(default_factory=list)
 
 
 def collect_texts(directory: Path, texts: list[str]) -> TextResults:
@@ -54,7 +56,8 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
             raise DataError(
                 f"{stage.directory}/perplexity.json: not evaluated on {', '.join(missing)}; run stage 5"
             )
-    return TextResults(directory, selection["metric"], stages, texts, perplexities)
+    controls = selected_controls(directory, selection)
+    return TextResults(directory, selection["metric"], stages, texts, perplexities, controls)
 
 
 def comparison_lines(results: TextResults) -> list[str]:
@@ -85,6 +88,7 @@ def measured(
     return Measured(
         kind="text",
         stages=results.stages,
+        controls=results.controls,
         columns=[
             Column(name, metric, f"{name} {metric}") for metric in metrics for name in results.texts
         ],
@@ -104,10 +108,9 @@ def measured(
 def _evaluated(results: TextResults) -> dict[str, dict[str, dict[str, Any]]]:
     """Perplexities of all evaluated trainings, including the controls."""
     found = dict(results.perplexities)
-    for control in read_json(results.directory / "selection.json").get("controls", {}).values():
-        name = control["selected"]
-        if name not in found and (results.directory / name / "perplexity.json").is_file():
-            found[name] = read_perplexities(results.directory / name)
+    for control in results.controls:
+        if (control.directory / "perplexity.json").is_file():
+            found[control.name] = read_perplexities(control.directory)
     return found
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from cascade_asr.errors import DataError
 from cascade_asr.files import write_json
-from cascade_asr.results.text import collect_texts, comparison_lines
+from cascade_asr.results.provenance import provenance_lines
+from cascade_asr.results.text import collect_texts, comparison_lines, measured
 
 
 def evaluated(folder: Path, name: str, **perplexities: float) -> dict:
@@ -29,3 +30,19 @@ def test_a_text_that_was_not_evaluated_is_named(tmp_path: Path):
     assert line.startswith("stage1 against full training on test: -10.0 % perplexity")
     with pytest.raises(DataError, match="stage1/perplexity.json: not evaluated on valid; run stage 5"):
         collect_texts(tmp_path, ["valid", "test"])
+
+
+def test_controls_are_among_what_results_were_computed_from(tmp_path: Path):
+    stages = [evaluated(tmp_path, "full", test=10.0), evaluated(tmp_path, "stage1", test=9.0)]
+    longer = [evaluated(tmp_path, f"longer{number}", test=8.0) for number in (1, 2)]
+    controls = {
+        "longer": {"title": "", "selected": "longer1", "stages": longer},
+        "continue": {"title": "", "selected": "full", "stages": [stages[0]]},
+    }
+    write_json(tmp_path / "selection.json", {
+        "metric": "perplexity", "selected": "full", "stages": stages, "controls": controls,
+    })  # fmt: skip
+    found = measured(collect_texts(tmp_path, ["test"]))
+    lines = provenance_lines([*found.stages, *found.controls])
+    assert [line.split(":")[0] for line in lines[2:]] == ["- full", "- stage1", "- longer1"]
+    assert [each.training for each in found.values] == ["full", "stage1", "longer1"]
