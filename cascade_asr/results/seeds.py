@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import read_json
+from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.training.identity import changed_keys
 
 SHOWN = 12  # how many differences a message lists
@@ -22,7 +23,7 @@ def check_seeds(directories: Sequence[Path]) -> None:
     """Require that experiments differ only in their seeds.
 
     This compares the plans, and the options, frozen layers and data of every training
-    that two experiments share. It compares neither the device, which tables mark, nor
+    that two experiments share, and the references of their test sets. It compares neither the device, which tables mark, nor
     which stages exist: patience may end the cascade of one seed earlier.
 
     Raises:
@@ -63,7 +64,22 @@ def _differences(one: Path, other: Path) -> list[str]:
                 for each in (one, other)
             ]
             found += [f"{name}: {each}" for each in changed_keys(*contents)]
+    tested = [_tested_on(each / "full") for each in (one, other)]
+    found += [
+        f"test set {name}: its texts are not the same; run stages 5 and 6 of both again"
+        for name in sorted(tested[0].keys() & tested[1].keys())
+        if tested[0][name] != tested[1][name]
+    ]
     return found
+
+
+def _tested_on(training: Path) -> dict[str, str]:
+    """Digests of the references, or of the texts, that a training was scored on, by set."""
+    references = {
+        path.parent.parent.name.removeprefix("decode_"): file_digest(path)
+        for path in sorted(training.glob("decode_*/score_wer/ref.trn"))
+    }
+    return references | read_if_whole(training / "perplexity.json").get("texts_sha256", {})
 
 
 def _trainings(directory: Path) -> list[str]:

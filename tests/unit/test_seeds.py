@@ -76,6 +76,19 @@ def test_other_plans_and_metrics_are_refused(tmp_path: Path):
     assert "selection: metric: wer_ctc -> acc" in refusal(train, third)
 
 
+def test_test_sets_that_have_changed_between_two_seeds_are_refused(tmp_path: Path):
+    folders = [seed(tmp_path / str(number), number) for number in (1, 2)]
+    for folder in folders:
+        (folder / "full/decode_test/score_wer").mkdir(parents=True)
+        (folder / "full/decode_test/score_wer/ref.trn").write_text("one two (a-1)\n")
+        (folder / "full/perplexity.json").write_text(json.dumps({"texts_sha256": {"valid": "v"}}))
+    check_seeds(folders)
+    (folders[1] / "full/perplexity.json").write_text(json.dumps({"texts_sha256": {"valid": "w"}}))
+    assert "\n  test set valid: its texts are not the same; run stages 5 and 6" in refusal(*folders)
+    (folders[1] / "full/decode_test/score_wer/ref.trn").write_text("one three (a-1)\n")
+    assert "\n  test set test: its texts are not the same" in refusal(*folders)
+
+
 def test_the_same_seed_twice_is_refused(tmp_path: Path):
     one, other = seed(tmp_path / "one", 7), seed(tmp_path / "other", 7)
     assert refusal(one, other) == (
