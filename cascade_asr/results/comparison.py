@@ -101,11 +101,17 @@ def open_system(path: Path, dump: Path | None = None, data: Path | None = None) 
     values = {
         each["name"]: each["value"] for branch in branches for each in branch.get("stages", [])
     }
-    recipe = experiment.resolve().parent.parent
+    recipe = _recipe_of(experiment)
     return System(
         str(experiment / stage), directory, dump or recipe / "dump", data or recipe / "data",
         str(selection.get("metric", "")), values.get(stage),
     )  # fmt: skip
+
+
+def _recipe_of(experiment: Path) -> Path:
+    """The recipe's folder; ``exp`` or the experiment may be a link to another file system."""
+    places = [each.parent.parent for each in (experiment.absolute(), experiment.resolve())]
+    return next((each for each in places if (each / "dump").is_dir()), places[0])
 
 
 def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> ComparedSystems:

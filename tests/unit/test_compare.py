@@ -157,6 +157,14 @@ def test_experiments_and_trainings_may_be_named_by_dots(recipe, monkeypatch):
         assert len(found.sentences) == 2
 
 
+def test_experiments_may_be_links_to_another_place(recipe, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("scratch")
+    for old, new in (("exp", scratch / "folder"), ("exp/b", scratch / "b")):
+        (recipe / old).rename(new)
+        (recipe / old).symlink_to(new)
+    assert len(compared(recipe / "exp/a", recipe / "exp/b").sentences) == 2
+
+
 def test_without_tests_dev_values_and_options_are_compared(recipe):
     a, b = recipe / "exp/a", recipe / "exp/b"
     for name in ("test", "other"):
