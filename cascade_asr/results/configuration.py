@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.yaml_file import read_yaml
 
 
 def differences_to(
@@ -42,11 +41,17 @@ def _changed(own: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]
 
 def flat_options(training: Path) -> dict[str, Any]:
     """The options of a training by dotted key; empty if none are recorded."""
+    return dict(_flatten(recorded_options(training)))
+
+
+def recorded_options(training: Path) -> dict[str, Any]:
+    """The options of a training; empty if none are recorded.
+
+    Raises:
+        ConfigError: if its ``config.yaml`` is damaged.
+    """
     path = training / "config.yaml"
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8") as stream:
-        return dict(_flatten(yaml.safe_load(stream) or {}))
+    return read_yaml(path)[0] if path.is_file() else {}
 
 
 def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.results.configuration import recorded_options
 from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.training.identity import changed_keys
 
@@ -41,7 +40,7 @@ def check_seeds(directories: Sequence[Path]) -> None:
                 f"the seed:{listing}{f'{chr(10)}  and {more} more' if more > 0 else ''}\n"
                 "compare them with: cascade-asr compare EXP EXP"
             )
-        seed = _options(directory / "full").get("seed")
+        seed = recorded_options(directory / "full").get("seed")
         if seed is not None and seed in seeds:
             raise ConfigError(
                 f"{seeds[seed]} and {directory} have the same seed, {seed}: give each seed once"
@@ -93,12 +92,7 @@ def _trainings(directory: Path) -> list[str]:
 def _without_seed(training: Path) -> dict[str, Any]:
     """Its options, without the seed and the options that do not affect results."""
     ignored = ("seed", *TrainingOptions.without_effect)
-    return {key: value for key, value in _options(training).items() if key not in ignored}
-
-
-def _options(training: Path) -> dict[str, Any]:
-    path = training / "config.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {key: value for key, value in recorded_options(training).items() if key not in ignored}
 
 
 def _json(path: Path, keys: Sequence[str]) -> dict[str, Any]:

@@ -89,6 +89,13 @@ def test_test_sets_that_have_changed_between_two_seeds_are_refused(tmp_path: Pat
     assert "\n  test set test: its texts are not the same" in refusal(*folders)
 
 
+@pytest.mark.parametrize("damage", ["seed: 1\nencoder_conf: {hid", "seed: 1\nval_", "[]", "\0"])
+def test_damaged_options_are_named(tmp_path: Path, damage: str):
+    folders = [seed(tmp_path / str(number), number) for number in (1, 2)]
+    (folders[1] / "full/config.yaml").write_text(damage)
+    assert f"{folders[1]}/full/config.yaml" in refusal(*folders)
+
+
 def test_the_same_seed_twice_is_refused(tmp_path: Path):
     one, other = seed(tmp_path / "one", 7), seed(tmp_path / "other", 7)
     assert refusal(one, other) == (
