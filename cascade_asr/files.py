@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,6 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from cascade_asr.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system that has none
 
 
 def temporary_beside(path: Path) -> Path:
@@ -46,10 +52,18 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; other processes on the same file system wait."""
+    """Hold an exclusive lock on ``path``; other processes on the same file system wait.
+
+    On a file system without locks, such as Lustre mounted without ``flock``, nobody waits.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            logger.warning("%s: cannot be locked (%s); going on without", path, error.strerror)
         yield
 
 

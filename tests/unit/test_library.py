@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,6 +85,17 @@ def test_every_branch_is_tested(finished):
     selected = finished.results().rows[-1].selected
     assert values["continue"] == finished.evaluate(points(200, 2), selected)
     assert "on sets that were not, unseen accuracy: full" in finished.table()
+
+
+def test_a_file_system_without_locks_does_not_end_a_training(tmp_path: Path, monkeypatch, caplog):
+    def missing(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    cascade = cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1})
+    cascade.run()
+    assert len(cascade.results().branches) == 1 and cascade.selected
+    assert "cannot be locked (Function not implemented); going on without" in caplog.text
 
 
 def test_missing_weights_are_told_before_a_control_is_trained(tmp_path: Path):
