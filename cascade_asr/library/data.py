@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,10 @@ import torch
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from cascade_asr.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+TRIED = 20  # items that are read twice, to see whether they are random
 
 
 @dataclass
@@ -146,13 +151,28 @@ def as_dataset(data: Any, name: str) -> Dataset:
     return data
 
 
-def digest(dataset: Dataset) -> str:
-    """A hash of all items of a dataset of tensors, or of what can be read from other datasets."""
-    content = hashlib.sha256()
+def digest(dataset: Dataset, name: str = "data") -> str:
+    """A hash of all items of a dataset; of random ones, such as augmented images, of their number.
+
+    Args:
+        dataset: dataset of pairs.
+        name: its name, for a warning that its items are random.
+    """
     if isinstance(dataset, TensorDataset):
-        parts = dataset.tensors
-    else:
-        parts = (each for index in range(len(dataset)) for each in dataset[index])
+        return _hash(dataset.tensors)
+    tried = range(min(len(dataset), TRIED))
+    once, again = ([_hash(dataset[index]) for index in tried] for _ in range(2))
+    if once != again:
+        logger.warning(
+            "%s: its items differ each time they are read; other data of the same number will "
+            "count as the same", name,
+        )  # fmt: skip
+        return _hash(["random", len(dataset)])
+    return _hash(each for index in range(len(dataset)) for each in dataset[index])
+
+
+def _hash(parts: Iterable[Any]) -> str:
+    content = hashlib.sha256()
     for part in parts:
         for each in _leaves(part):
             content.update(_bytes_of(each))

@@ -112,7 +112,7 @@ class ModuleTask:
 
     @cached_property
     def _digest(self) -> str:
-        return f"{digest(self.train)}-{digest(self.dev)}"
+        return f"{digest(self.train, 'train')}-{digest(self.dev, 'dev')}"
 
     def data_digest(self) -> str:
         """Hash of all items of both datasets."""

@@ -328,6 +328,21 @@ class Nested(Dataset):
         return self.make(self.inputs[index]), self.targets[index]
 
 
+def test_a_training_on_randomly_augmented_items_is_found_done(tmp_path: Path, caplog):
+    def noisy(inputs: torch.Tensor) -> torch.Tensor:
+        return inputs + 0.1 * torch.randn(2)
+
+    def cascade(data: Dataset) -> cascade_asr.Cascade:
+        return cascade_in(tmp_path, train=data, training=OPTIONS | {"max_epoch": 1})
+
+    first = cascade(Nested(noisy)).run()
+    assert "train: its items differ each time they are read" in caplog.text
+    assert cascade(Nested(noisy)).run() == first
+    assert not list(tmp_path.glob("*.replaced.1"))
+    cascade(Nested(lambda inputs: inputs)).run()
+    assert list(tmp_path.glob("full.replaced.1"))
+
+
 class Pair(NamedTuple):
     left: torch.Tensor
     right: torch.Tensor
