@@ -346,6 +346,11 @@ def _notes(systems: Sequence[System]) -> list[str]:
     data = {read_if_whole(each.directory / "identity.json").get("data") for each in systems}
     if len(data) > 1:
         notes.append("training or dev data differ: dev values may not be comparable")
+    elif len({_left_out(each.directory) for each in systems}) > 1:
+        notes.append(
+            "the networks leave out different utterances as too short for their text "
+            "(dropped_SET.tsv): dev values may not be comparable"
+        )
     used = {
         tuple(sorted(value for file, value in decoding_inputs(each, name).items()
                      if not file.startswith("dump/") and not file.startswith(f"exp/{_tag(each)}")))
@@ -365,6 +370,16 @@ def _notes(systems: Sequence[System]) -> list[str]:
                 "cascade-asr compare seeds --outdir FOLDER EXP..."
             )
     return notes
+
+
+def _left_out(training: Path) -> frozenset[str]:
+    """Utterances of the training and dev set that a training left out."""
+    lines = [
+        line
+        for path in training.glob("dropped_*.tsv")
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()[1:]
+    ]
+    return frozenset(line.partition("\t")[0] for line in lines)
 
 
 def _tag(system: System) -> str:

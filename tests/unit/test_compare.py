@@ -165,6 +165,17 @@ def test_experiments_may_be_links_to_another_place(recipe, tmp_path_factory):
     assert len(compared(recipe / "exp/a", recipe / "exp/b").sentences) == 2
 
 
+def test_dev_values_without_the_same_utterances_have_a_note(recipe):
+    header = "utterance\tencoder_frames\tframes_needed\n"
+    for tag, frames in (("a", 3), ("b", 2)):
+        path = recipe / f"exp/{tag}/stage1/dropped_dev.tsv"
+        path.write_text(f"{header}s1-u01\t{frames}\t5\n")
+    assert not any("leave out" in each for each in compared(recipe / "exp/a", recipe / "exp/b").notes)
+    path.write_text(path.read_text() + "s1-u03\t2\t3\n")
+    notes = compared(recipe / "exp/a", recipe / "exp/b").notes
+    assert any("leave out different utterances as too short" in each for each in notes)
+
+
 def test_without_tests_dev_values_and_options_are_compared(recipe):
     a, b = recipe / "exp/a", recipe / "exp/b"
     for name in ("test", "other"):
