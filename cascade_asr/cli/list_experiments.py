@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,16 @@ def as_json(experiment: ExperimentFolder) -> dict[str, Any]:
         "replaced": [each.name for each in experiment.replaced],
         "selected": experiment.selected or None,
         "metric": experiment.metric or None,
-        "dev": experiment.dev,
-        "test": experiment.scores,
+        "dev": _finite(experiment.dev),
+        "test": {name: _finite(value) for name, value in experiment.scores.items()},
         "changed": experiment.changed,
         "bytes": experiment.size,
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def main() -> None:

@@ -136,6 +136,15 @@ def test_list_as_json_for_experiments_exp_folders_and_recipes(experiment):
     assert shown[0] == shown[1] == shown[2]
 
 
+def test_list_as_json_has_no_numbers_that_json_lacks(experiment):
+    path = experiment / "selection.json"
+    write(path, path.read_text().replace("8.5", "NaN"))
+    write(experiment / "full/scores.json", '{"test perplexity": Infinity}')
+    text = cascade_asr("list", "--json", experiment)
+    (shown,) = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert shown["dev"] is None and shown["test"] == {"test perplexity": None}
+
+
 def test_list_of_damaged_files_and_of_nothing(experiment, tmp_path):
     write(experiment / "selection.json", '{"metric": ')
     write(experiment / "full/scores.json", "[")
