@@ -128,6 +128,26 @@ def tensor_digest(tensor: torch.Tensor) -> str:
     return content.hexdigest()
 
 
+def check_buffers(model: nn.Module, before: Mapping[str, str]) -> None:
+    """Fail after an update that has changed a frozen buffer, not only at the end of the stage.
+
+    Args:
+        model: the model after the update.
+        before: fingerprints of its frozen buffers before.
+
+    Raises:
+        TrainingError: naming every buffer that differs.
+    """
+    buffers = dict(model.named_buffers())
+    moved = [name for name, digest in before.items() if tensor_digest(buffers[name]) != digest]
+    if moved:
+        raise TrainingError(
+            f"the first update changed buffers of frozen layers: {', '.join(moved)}; their module "
+            "updates them in training mode although it has submodules: let it update them in a "
+            "module of their own, which is then in evaluation mode"
+        )
+
+
 def check_unchanged(before: dict[str, str], after: dict[str, str]) -> None:
     """Fail if a frozen parameter or buffer has changed.
 

@@ -36,7 +36,7 @@ from cascade_asr.training.convergence import (
 from cascade_asr.training.evaluate import evaluate, means_over_ranks, sum_over_ranks
 from cascade_asr.training.fencing import may_always_write
 from cascade_asr.training.finiteness import Finiteness, can_skip
-from cascade_asr.training.freezing import trainable_parameters
+from cascade_asr.training.freezing import check_buffers, tensor_digest, trainable_parameters
 from cascade_asr.training.history import History, Progress
 from cascade_asr.training.interruption import Interrupted, Interruption
 from cascade_asr.training.optimization import (
@@ -116,8 +116,8 @@ class Trainer:
             valid: batches of the dev set.
 
         Raises:
-            TrainingError: on a NaN loss (naming the utterances) or a full disk;
-                the last checkpoint is kept.
+            TrainingError: on a NaN loss (naming the utterances), a full disk, or a frozen
+                buffer that the first update changes; the last checkpoint is kept.
             ConfigError: if the checkpoint is of another architecture, or a
                 criterion names a metric that is not logged.
             DataError: if features cannot be read, or a process that reads them died.
@@ -140,6 +140,9 @@ class Trainer:
         self.position.after_schedule = self.schedule.ended
         self._resume()
         self._finiteness = Finiteness(self.position, self._checkpoint_path, self._defers())
+        self._frozen_buffers = {
+            name: tensor_digest(each) for name, each in model.named_buffers() if name in self.frozen
+        }
         self.fabric.barrier()
         is_first_rank = self.fabric.is_global_zero
         self.history = (
@@ -185,6 +188,9 @@ class Trainer:
         with closing(batches):  # a traceback would keep its processes alive
             while group := list(islice(batches, self.config.accum_grad)):
                 statistics = self._update(group)
+                if self._frozen_buffers:  # once: what moves then does so in every update
+                    check_buffers(self.model, self._frozen_buffers)
+                    self._frozen_buffers = {}
                 self.position.batch += len(group)
                 self._add(statistics)
                 self._log_update()

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, TensorDataset
 import cascade_asr
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.stage import StageRunner
-from cascade_asr.errors import ConfigError, DataError
+from cascade_asr.errors import ConfigError, DataError, TrainingError
 from cascade_asr.library.data import ItemLoader, as_dataset, digest
 from cascade_asr.library.network import MeasuredNetwork, find_layers
 from cascade_asr.results.comparison import compare_systems, open_system
@@ -312,6 +312,32 @@ def test_running_statistics_of_every_kind_of_normalisation_stay_in_frozen_layers
     before, last = (cascade.load(name).state_dict() for name in ("stage2", "stage3"))
     moved = [name for name in last if not torch.equal(before[name], last[name])]
     assert {name.partition(".")[0] for name in moved} == {"0"}
+
+
+class Centred(nn.Module):
+    """Moves its buffer in training mode, and has a submodule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 16)
+        self.register_buffer("mean", torch.zeros(16))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.mean.lerp_(inputs.detach().mean(dim=0), 0.1)
+        return self.linear(inputs - self.mean)
+
+
+def test_a_frozen_buffer_that_moves_is_told_after_the_first_update(tmp_path: Path):
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), Centred(), nn.ReLU(), nn.Linear(16, 2))
+
+    cascade = cascade_asr.Cascade(tmp_path, network, measure, points(64, 0), points(32, 1),
+                                  metrics=["accuracy"], training=OPTIONS)  # fmt: skip
+    with pytest.raises(TrainingError, match="first update changed .* frozen layers: network.2.mean"):
+        cascade.run()
+    assert (tmp_path / "stage1/done.json").is_file()
+    assert not list((tmp_path / "stage2").glob("epoch*.pth"))
 
 
 class Nested(Dataset):
