@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import Dataset
 
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.names import CASCADE, parse_controls
@@ -15,7 +16,7 @@ from cascade_asr.cascade.planning import Plan, make_plan, write_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json, write_json
-from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.data import ItemLoader, as_dataset, digest
 from cascade_asr.library.models import ModuleModels
 from cascade_asr.library.network import Measure
 from cascade_asr.library.task import ModuleOptions, ModuleTask
@@ -182,11 +183,16 @@ class Cascade:
             name: name of the training; None is the selected one.
             as_set: a name for these data, such as ``test``: the metrics are then recorded
                 and become columns of `table`.
+
+        Raises:
+            ConfigError: if other data have been evaluated under that name.
         """
         chosen = name or self.selected
+        dataset = as_dataset(data, as_set or "data")
+        if as_set:
+            self._require_same_set(dataset, as_set)
         model = self._device().to_device(self._trained(chosen))
-        loader = ItemLoader(as_dataset(data, as_set or "data"), self._options.batch_size)
-        values = evaluate_batches(self._device(), model, loader)
+        values = evaluate_batches(self._device(), model, ItemLoader(dataset, self._options.batch_size))
         if as_set:
             path = self.directory / chosen / "scores.json"
             kept = read_json(path) if path.is_file() else {}
@@ -210,6 +216,19 @@ class Cascade:
             name: self.evaluate(data, name, as_set) for name in dict.fromkeys(selected.values())
         }
         return {branch: values[name] for branch, name in selected.items()}
+
+    def _require_same_set(self, dataset: Dataset, name: str) -> None:
+        """Raise ConfigError if other data have been evaluated under this name."""
+        path = self.directory / "evaluated_sets.json"
+        known = read_json(path) if path.is_file() else {}
+        found = digest(dataset, name)
+        if known.setdefault(name, found) != found:
+            raise ConfigError(
+                f"as_set='{name}': other data were evaluated under this name, and their metrics would "
+                f"be compared with these; give another name, or remove {path} and "
+                f"{self.directory}/*/scores.json"
+            )
+        write_json(path, known)
 
     def _require_another_module(self) -> None:
         """Raise ConfigError if ``build`` returns the same module again, whose weights are not new."""

@@ -87,6 +87,19 @@ def test_every_branch_is_tested(finished):
     assert "on sets that were not, unseen accuracy: full" in finished.table()
 
 
+def test_other_data_under_the_same_name_are_refused(tmp_path: Path):
+    cascade = cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1})
+    cascade.run()
+    cascade.evaluate(points(100, 1), "full", as_set="test")
+    scores = tmp_path / "stage1/scores.json"
+    with pytest.raises(ConfigError, match="as_set='test': other data were evaluated under this name"):
+        cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1}).evaluate(points(100, 2), "stage1", as_set="test")
+    cascade.evaluate(points(100, 2), "stage1")  # is not recorded
+    assert not scores.exists()
+    cascade.evaluate(points(100, 1), "stage1", as_set="test")
+    assert "test accuracy" in scores.read_text()
+
+
 def test_a_file_system_without_locks_does_not_end_a_training(tmp_path: Path, monkeypatch, caplog):
     def missing(*_: Any) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
