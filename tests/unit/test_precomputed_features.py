@@ -11,8 +11,9 @@ from conftest import command
 
 from cascade_asr.data.features.cmvn import load_features
 from cascade_asr.data.features.context import Context, add_deltas, splice_frames
+from cascade_asr.data.features.precomputed import check_all
 from cascade_asr.data.kaldi.tables import read_table
-from cascade_asr.errors import ConfigError
+from cascade_asr.errors import ConfigError, DataError
 
 RAMP = np.arange(10, dtype=np.float32)[:, None]
 
@@ -179,6 +180,27 @@ def test_bad_entries_are_refused_by_name(tmp_path: Path, features, line: str, me
         assert done.returncode == 1 and message in done.stderr and "s-2" in done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "dump/fbank.1.scp").exists()
+
+
+@pytest.mark.parametrize(
+    ("span", "fault"),
+    [
+        ("[1:6]", ""),  # three frames too many, as Kaldi allows
+        ("[1:7]", "ends beyond its matrix, which has 4 frames"),
+        ("[0:2,0:3]", "ends beyond its matrix, which has 3 dimensions"),
+        ("[4:5]", "has no frames"),
+    ],
+)
+def test_ranges_beyond_the_matrix_are_refused(tmp_path: Path, span: str, fault: str):
+    """NumPy cuts them off silently."""
+    kaldiio.save_ark(str(tmp_path / "a.ark"), {"u": np.ones((4, 3), np.float32)}, scp=str(tmp_path / "a.scp"))
+    entry = read_table(tmp_path / "a.scp")["u"] + span
+    if not fault:
+        assert check_all(tmp_path, {"u": entry}, lambda *_: None) == {"u": 3}
+        return
+    with pytest.raises(DataError) as caught:
+        check_all(tmp_path, {"u": entry}, lambda *_: None)
+    assert fault in str(caught.value)
 
 
 @pytest.mark.parametrize(

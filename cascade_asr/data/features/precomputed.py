@@ -16,6 +16,7 @@ from cascade_asr.errors import DataError
 
 _WRITTEN = re.compile(r"fbank\.\d+\.ark")
 _RANGE = re.compile(r"\[[\d:,]*\]$")
+SPARE_FRAMES = 3  # a range may end this much after its matrix, as in Kaldi
 
 
 def read_precomputed(directory: Path, output: Path) -> dict[str, str]:
@@ -128,11 +129,26 @@ def _read(entries: dict[str, str]) -> Iterator[tuple[str, np.ndarray, str]]:
             yield name, empty, f"{entry} is not a matrix of frames and dimensions"
         elif not features.size:
             yield name, empty, f"{entry} has no frames"
+        elif beyond := _beyond_matrix(entry, features):
+            yield name, empty, f"{entry} {beyond}"
         elif not np.isfinite(features).all():
             frame = int(np.argwhere(~np.isfinite(features).all(axis=1))[0, 0])
             yield name, empty, f"{entry} is not finite (NaN or infinity) in frame {frame}"
         else:
             yield name, features.astype(np.float32), ""
+
+
+def _beyond_matrix(entry: str, features: np.ndarray) -> str:
+    """What is wrong with an entry's range, ``[first:last,first:last]``, of which NumPy gives what there is."""
+    found = _RANGE.search(entry)
+    ranges = found[0][1:-1].split(",") if found else []
+    for each, what, count, spare in zip(
+        ranges, ("frames", "dimensions"), features.shape, (SPARE_FRAMES, 0), strict=False
+    ):
+        first, _, last = each.partition(":")
+        if first.isdecimal() and last.isdecimal() and count + spare < int(last) - int(first) + 1:
+            return f"ends beyond its matrix, which has {int(first) + count} {what}"
+    return ""
 
 
 def _raise(path: Path, faults: list[str], total: int) -> None:
