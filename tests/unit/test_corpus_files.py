@@ -49,6 +49,14 @@ def test_files_at_any_depth(tmp_path: Path):
     assert find_files([tmp_path / "a/b", tmp_path / "c"], ".sph") == [tmp_path / "a/b/c/1.SPH"]
 
 
+def test_links_to_a_folder_above_are_not_followed(tmp_path: Path):
+    make(tmp_path, "a/1.sph", "b/2.sph")
+    (tmp_path / "a/up").symlink_to("..")
+    (tmp_path / "c").symlink_to("b")
+    found = [str(path.relative_to(tmp_path)) for path in find_files([tmp_path], ".sph")]
+    assert found == ["a/1.sph", "b/2.sph", "c/2.sph"]
+
+
 def test_lines_of_old_files(tmp_path: Path, caplog):
     path = tmp_path / "text"
     path.write_bytes("é\nb".encode())

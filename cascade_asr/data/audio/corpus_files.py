@@ -57,26 +57,39 @@ class AnyCase:
 
 
 def find_files(folders: Iterable[Path], suffixes: str | tuple[str, ...]) -> list[Path]:
-    """All files below these folders with one of the suffixes, ignoring case; sorted."""
-    folders = sorted(folders)
+    """All files below these folders with one of the suffixes, ignoring case; sorted.
+
+    Links are followed, but not to a folder that the search has come through.
+    """
+    branches: list[_Branch] = [(folder, frozenset()) for folder in folders]
     found: list[Path] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        while folders:
-            below: list[Path] = []
-            for subfolders, files in pool.map(lambda each: _scan(each, suffixes), folders):
+        while branches:
+            below: list[_Branch] = []
+            for subfolders, files in pool.map(lambda each: _scan(*each, suffixes), branches):
                 below += subfolders
                 found += files
-            folders = below
+            branches = below
     return sorted(found)
 
 
-def _scan(folder: Path, suffixes: str | tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+_Branch = tuple[Path, frozenset[tuple[int, int]]]  # a folder, and the identities of those above it
+
+
+def _scan(
+    folder: Path, above: frozenset[tuple[int, int]], suffixes: str | tuple[str, ...]
+) -> tuple[list[_Branch], list[Path]]:
     """Subfolders of one folder, and its files with one of the suffixes."""
-    subfolders, files = [], []
+    subfolders: list[_Branch] = []
+    files: list[Path] = []
+    status = folder.stat()
+    identity = status.st_dev, status.st_ino
+    if identity in above:
+        return subfolders, files
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
-                subfolders.append(Path(entry.path))
+                subfolders.append((Path(entry.path), above | {identity}))
             elif entry.name.lower().endswith(suffixes):
                 files.append(Path(entry.path))
     return subfolders, files
