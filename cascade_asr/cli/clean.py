@@ -12,7 +12,8 @@ What can be removed:
                 epochs), and temporary files of killed processes
     state       checkpoints of unfinished trainings, which then cannot resume but start
                 from scratch
-    features    feature archives in dump/: stage 1 computes them again
+    features    feature archives in dump/: stage 1 computes them again; those that a data
+                folder names in its own feats.scp stay
 
 A model.pth is removed only with a replaced folder; models in use, records, scores and reports
 stay. Running trainings are not touched, nor is the state of those whose jobs are waiting, nor

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_asr.data.kaldi.tables import scan_table
 from cascade_asr.results.experiments import (
     DONE,
     RUNNING,
@@ -119,7 +120,10 @@ def _changed(path: Path) -> float:
 
 
 def _features(recipe: Path, in_use: Callable[[Path], bool]) -> Iterator[Item]:
-    """Archives of a recipe's dump, unless an experiment of the recipe is running or has jobs."""
+    """Archives of a recipe's dump, unless an experiment of the recipe is running or has jobs.
+
+    Those that a data folder names as features that it was given stay: no stage computes them.
+    """
     dump = recipe / "dump"
     if not dump.is_dir() or dump.is_symlink():  # behind a link, others may read it too
         return
@@ -127,14 +131,27 @@ def _features(recipe: Path, in_use: Callable[[Path], bool]) -> Iterator[Item]:
         if folder.is_dir() and is_experiment(folder):
             if in_use(folder) or any(map(is_running, survey(folder).trainings)):
                 return
+    given = _archives_of_data(recipe)
     for folder in sorted(dump.iterdir()):
         if folder.is_symlink() or not folder.is_dir():
             continue
         archives = [path for path in sorted(folder.iterdir()) if _ARCHIVE.match(path.name)]
+        if given.intersection(path.resolve() for path in archives):
+            continue
         if any(path.suffix == ".ark" for path in archives):
             table = folder / "feats.scp"
             paths = (*archives, *([table] if table.is_file() else []))
             yield Item(FEATURES, f"{folder}: {len(paths)} files", paths)
+
+
+def _archives_of_data(recipe: Path) -> set[Path]:
+    """Archives in the feats.scp of data folders, of this recipe and of those beside it."""
+    found = set()
+    for path in recipe.parent.glob("*/data/*/feats.scp"):
+        entries = scan_table(path).values.values() if path.is_file() else ()
+        archives = {entry.rpartition(":")[0] for entry in entries}
+        found |= {(path.parents[2] / each).resolve() for each in archives}
+    return found
 
 
 def is_running(training: TrainingFolder) -> bool:

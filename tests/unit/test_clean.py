@@ -127,6 +127,18 @@ def test_all_removes_state_and_features_too_and_one_kind_only_itself(recipe):
     assert clean(recipe) == "nothing can go\n"
 
 
+@pytest.mark.parametrize("reader", ["data/noisy", "../{other}/data/train"])
+def test_features_that_a_data_folder_was_given_stay(recipe, reader):
+    """A user copied feats.scp: no stage would compute these features again."""
+    own = reader == "data/noisy"
+    path = "dump/train/fbank.1.ark" if own else recipe / "dump/train/fbank.1.ark"
+    folder = recipe / reader.format(other=f"{recipe.name}-other")
+    write(folder / "feats.scp", f"u1 {path}:5\nu2 {path}:99\n")
+    write(recipe / "dump/dev/fbank.1.ark")
+    listed = rows(clean(recipe, "--dry-run", "--what", "features"))
+    assert f"{recipe}/dump/train: 3 files" not in listed and f"{recipe}/dump/dev: 1 files" in listed
+
+
 def test_what_runs_is_not_touched(recipe):
     progress = {
         "host": socket.gethostname(), "pid": os.getpid(), "epoch": 2, "update": 30,
