@@ -126,7 +126,7 @@ def notice_s(time: str | None) -> int:
     If the limit is short, this is a quarter of it, so that there is time to train.
     """
     seconds = limit_s(time) if time else None
-    return NOTICE_S if seconds is None else max(1, min(NOTICE_S, seconds // 4))
+    return max(1, min(NOTICE_S, seconds // 4)) if seconds else NOTICE_S  # 0 is no limit
 
 
 def limit_s(time: str) -> int | None:

@@ -180,9 +180,9 @@ def accounting(job: str) -> str | None:
         return None
     for source in ([], ["--completion"]):
         done = _run(["sacct", *source, "-X", "-n", "-P", "-o", "State", "-j", job])
-        states = done.stdout.split()
+        states = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
         if done.returncode == 0 and states:
-            return states[-1]
+            return states[-1]  # of "CANCELLED by 1000" the first word
     return None
 
 

@@ -114,10 +114,11 @@ def submit_record(folder: JobFolder, record: JobRecord) -> JobRecord:
     script = write_script(folder, record)
     folder.write(record)  # the name is on disk before the job exists
     log = os.path.abspath(folder.log).replace("%", "%%")
+    conf = SlurmConf.read(Path(record.slurm_conf))
     words = [
-        *SlurmConf.read(Path(record.slurm_conf)).submission_words(record.options),
+        *conf.submission_words(record.options),
         "--parsable", "--requeue", "--open-mode=append", "--kill-on-invalid-dep=no",
-        f"--signal=USR2@{notice_s(record.options.get('time'))}",
+        f"--signal=USR2@{notice_s({**conf.defaults, **record.options}.get('time'))}",
         f"--job-name={record.name}", f"--output={log}",
     ]  # fmt: skip
     if dependency:

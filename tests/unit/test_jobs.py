@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, command, environment
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.jobs import attempt
+from cascade_asr.jobs import attempt, slurm
 from cascade_asr.jobs.attempt import NotReady, begin, cause_of
 from cascade_asr.jobs.options import (
     SlurmConf,
@@ -24,7 +24,7 @@ from cascade_asr.jobs.options import (
     parse_job_options,
 )
 from cascade_asr.jobs.record import JobFolder, JobRecord, find_folder, job_folders
-from cascade_asr.jobs.submission import resubmit
+from cascade_asr.jobs.submission import resubmit, submit_record
 from cascade_asr.jobs.tasks import Training, branch_tasks, full_task, planned_tasks, with_devices
 
 COMMAND = ("python", "-m", "cascade_asr.cli.training", "--exp", "exp/x")
@@ -69,8 +69,8 @@ def test_time_limits_are_those_of_slurm(time, seconds):
 
 
 def test_the_warning_comes_five_minutes_before_or_at_three_quarters_of_a_short_limit():
-    assert [notice_s(time) for time in ("8:00:00", "20", "2", "0:02", "infinite", None)] == [
-        300, 300, 30, 1, 300, 300,
+    assert [notice_s(time) for time in ("8:00:00", "20", "2", "0:02", "infinite", "0", None)] == [
+        300, 300, 30, 1, 300, 300, 300,
     ]  # fmt: skip
 
 
@@ -338,6 +338,31 @@ def test_a_resubmission_does_not_ask_for_gpus_that_nobody_would_use(tmp_path):
     folder = make_job(tmp_path, "full", "full", command=[*COMMAND, "--ngpu", "0"])
     with pytest.raises(ConfigError, match="--gpu 2: full was submitted with --ngpu 0"):
         resubmit(folder, {"gpu": "2"})
+
+
+@pytest.mark.parametrize(("options", "notice"), [({}, 30), ({"time": "8:00:00"}, 300)])
+def test_the_warning_fits_the_default_time_limit_of_the_configuration(
+    tmp_path, monkeypatch, options, notice
+):
+    conf = write_conf(tmp_path, "command sbatch\noption time=* --time=$0\ndefault time=2\n")
+    folder = make_job(tmp_path, "full", "full", slurm_conf=str(conf), options=options)
+    submitted = []
+    monkeypatch.setattr(slurm, "submit", lambda words, name: submitted.append(words) or "8")
+    submit_record(folder, folder.read())
+    assert f"--signal=USR2@{notice}" in submitted[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ("CANCELLED by 1000\n", "CANCELLED"), ("NODE_FAIL\nCOMPLETED\n", "COMPLETED"), ("\n", None),
+    ],
+)  # fmt: skip
+def test_the_state_that_accounting_tells_is_a_single_word(monkeypatch, answer, state):
+    """sacct adds who cancelled a job."""
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+    monkeypatch.setattr(slurm, "_run", lambda words: subprocess.CompletedProcess(words, 0, answer, ""))
+    assert slurm.accounting("7") == state
 
 
 @pytest.mark.parametrize(
