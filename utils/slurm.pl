@@ -177,10 +177,10 @@ sub capture {
 # has accepted the job, which is then found by its name.
 sub submit {
     my ($name, $folder, @words) = @_;
-    my $path = $ARGV[0] =~ m{^/} ? $ARGV[0] : getcwd() . "/$ARGV[0]";
-    $path =~ s/%/%%/g;
+    my ($place, $path) = ($ARGV[0] =~ m{^/} ? '' : getcwd() . '/', $ARGV[0]);
+    s/%/%%/g for $place, $path;
     $path =~ s/\Q$job_name\E/%a/g if defined $job_name;
-    push @words, '--parsable', "--job-name=$name", '--open-mode=append', "--output=$path";
+    push @words, '--parsable', "--job-name=$name", '--open-mode=append', "--output=$place$path";
     my @numbers = job_numbers();
     push @words, "--array=$numbers[0]-$numbers[-1]" . (defined $max_jobs_run ? "%$max_jobs_run" : '')
         if defined $job_name;

@@ -42,6 +42,16 @@ def test_one_array_with_numbers_in_log_and_command(run, tmp_path):
     assert lines[-1].startswith("# Ended (code 0) at 20")
 
 
+def test_the_word_for_the_number_may_be_in_the_name_of_the_working_folder(cluster, tmp_path):
+    """Slurm could not open a log in a folder that does not exist, and the jobs failed without one."""
+    folder = tmp_path / "MYJOBS"
+    folder.mkdir()
+    command = [SLURM_PL, "JOB=1:2", "log/x.JOB.log", "echo", "JOB"]
+    result = cluster.run(*command, check=False, cwd=folder, timeout=90)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert output(folder / "log/x.2.log") == "2\n"
+
+
 def test_arguments_reach_the_command_intact(run, tmp_path):
     words = ["test JOB != 3", "a  b", "it's", '"q"', "$HOME", "`id`", "a|b", "*", "",
              "two\nlines", "\\", "<unk>", "100%", "é"]  # fmt: skip
