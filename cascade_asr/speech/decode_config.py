@@ -48,6 +48,14 @@ def _relations(config: DecodeConfig) -> list[str]:
         problems.append("lm_weight needs a search: write search: beam, or leave lm_weight out")
     if config.search == "ctc_best_path" and config.nbest > 1:
         problems.append("nbest needs a search: ctc_best_path finds one text; write search: beam")
+    for name, ratio in (("maxlenratio", config.maxlenratio), ("minlenratio", config.minlenratio)):
+        if -1.0 < ratio < 0.0:
+            problems.append(f"{name} is {ratio:g}, but a negative one is a number of tokens: -1, -2 and so on")
+    if int(config.minlenratio) <= int(config.maxlenratio) < 0:
+        problems.append(
+            f"minlenratio is {config.minlenratio:g} and maxlenratio {config.maxlenratio:g}: the fewest tokens "
+            "must be fewer than the most, or no text is found"
+        )
     if config.lm_weight > 0.0 and not config.lm:
         problems.append("lm_weight needs lm: the folder of a language model, such as exp/lm/full")
     return problems

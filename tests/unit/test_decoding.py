@@ -386,6 +386,22 @@ def test_nbest_is_checked(tmp_path: Path):
     assert load_decode_config(path).nbest == 30
 
 
+def test_bounds_that_no_text_fits_are_refused(tmp_path: Path):
+    """Every text would be empty, as in ESPnet."""
+    path = tmp_path / "decode.yaml"
+    for content, message in (
+        ("maxlenratio: -0.5\n", "1: maxlenratio is -0.5, but a negative one is a number of tokens"),
+        ("minlenratio: -0.5\n", "1: minlenratio is -0.5, but a negative one is a number of tokens"),
+        ("maxlenratio: -4\nminlenratio: -9\n", "minlenratio is -9 and maxlenratio -4: the fewest tokens"),
+        ("maxlenratio: -4\nminlenratio: -4\n", "minlenratio is -4 and maxlenratio -4: the fewest tokens"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=message):
+            load_decode_config(path)
+    path.write_text("maxlenratio: -4\nminlenratio: -3\n")
+    assert load_decode_config(path).minlenratio == -3
+
+
 def test_the_frame_shift_of_a_set(tmp_path: Path, caplog):
     assert frame_shift_s(tmp_path) == 0.01 and "the frame shift is unknown" in caplog.text
     assert f"to data/{tmp_path.name}/frame_shift, and run stage 1 again" in caplog.text  # which keeps it
