@@ -250,6 +250,15 @@ def test_a_rule_that_is_not_closed(files: Path) -> None:
                     for number in (11, 12)]  # fmt: skip
 
 
+def test_only_ascii_blanks_and_line_feeds_separate_hypotheses(files: Path) -> None:
+    """As in sclite; Python also breaks lines at U+0085 and U+2028."""
+    (files / "text").write_bytes(TEXT.replace("oh this", "oh\u00a0this\u2028so\u0085").encode() + b"\n")
+    assert read_hypotheses(files / "text")["en_4156-B_1"] == ["oh\u00a0this\u2028so\u0085", "3", "cats", "um"]
+    (files / "text").write_bytes(b"a b\nc caf\xe9\n")
+    with pytest.raises(DataError, match=r"text: not UTF-8 \(byte offset 9\)"):
+        read_hypotheses(files / "text")
+
+
 def test_damaged_alignments_are_named(tmp_path: Path) -> None:
     report = tmp_path / "x.sgml"
     path = '<SPEAKER id="a">\n<PATH id="(a-000)" word_cnt="1">\n'

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cascade_asr.errors import DataError
-from cascade_asr.scoring.words import Report
+from cascade_asr.scoring.words import Report, ascii_words
 
 # Words that the Hub5 rules do not count, matched as whole tokens: the real word
 # "laughter" stays, the marker "[laughter]" is removed.
@@ -119,9 +119,13 @@ def _read_sides(path: Path) -> dict[str, tuple[str, str]]:
 def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if line.strip():
-            yield number, line.split()
+    try:
+        content = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte offset {error.start}); convert it") from error
+    for number, line in enumerate(content.split("\n"), 1):
+        if fields := ascii_words(line):
+            yield number, fields
 
 
 def read_hypotheses(path: Path) -> dict[str, list[str]]:
