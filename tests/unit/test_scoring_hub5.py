@@ -259,6 +259,16 @@ def test_only_ascii_blanks_and_line_feeds_separate_hypotheses(files: Path) -> No
         read_hypotheses(files / "text")
 
 
+@pytest.mark.skipif(SCTK is None, reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_a_hypothesis_may_have_quotes(files: Path) -> None:
+    (files / "text").write_text(TEXT.replace("oh this", '"oh" th"is').replace("went", '","'))
+    reference = Hub5Reference.read("eval2000", files / "segments", files / "stm", files / "glm")
+    result = score_hub5(SCTK, reference, files / "text", files / "d", lambda _: None, strict=True)["all"]
+    found = [word for each in result.utterances for word in each.alignment.hypothesis]
+    assert {b'"oh"', b'th"is', b'","'} <= set(found)
+    assert result.total.substitutions == 2  # "oh" and ","; th"is matches the fragment TH-
+
+
 def test_damaged_alignments_are_named(tmp_path: Path) -> None:
     report = tmp_path / "x.sgml"
     path = '<SPEAKER id="a">\n<PATH id="(a-000)" word_cnt="1">\n'

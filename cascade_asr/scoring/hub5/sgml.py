@@ -12,8 +12,9 @@ from cascade_asr.scoring.score import ScoreResult, Utterance
 
 _SPEAKER = re.compile(rb'<SPEAKER id="([^"]*)">')
 _PATH = re.compile(rb'<PATH id="([^"]*)"')
-# operation, reference word, hypothesis word, times; a gap has no word, not even an empty one
-_COLUMN = re.compile(rb'([CSDI]),(?:"([^"]*)")?,(?:"([^"]*)")?,([0-9.+-]*)(?::|$)')
+# operation, reference word, hypothesis word, times; a gap has no word, not even an empty one;
+# quotes that belong to a word are written as they are
+_COLUMN = re.compile(rb'([CSDI]),(?:"(.*?)")?,(?:"(.*?)")?,([0-9.+-]*)(?::|$)')
 
 
 def read_sgml(path: Path, title: str) -> ScoreResult:
