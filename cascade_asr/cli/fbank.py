@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 
 from cascade_asr import command
 from cascade_asr.data.audio.audio import ALLOWED, Pipes
+from cascade_asr.data.features.archive import ArchiveWriter
 from cascade_asr.data.features.context import Context
 from cascade_asr.data.features.extraction import (
     SPEECH_FEATURE,
@@ -102,7 +102,7 @@ def compute(arguments: argparse.Namespace, ark: Path, context: Context) -> dict[
     recordings = read_table(arguments.data / "wav.scp")
     segments = read_segments(arguments.data, recordings)
 
-    def write_frames(writer: kaldiio.WriteHelper) -> dict[str, int]:
+    def write_frames(writer: ArchiveWriter) -> dict[str, int]:
         def write(utterance: str, features: np.ndarray) -> None:
             writer(utterance, context(features))
 
@@ -123,7 +123,7 @@ def copy_with_context(arguments: argparse.Namespace, ark: Path, context: Context
     entries = read_precomputed(arguments.data, ark.parent)
     ark.with_name("fbank.conf").unlink(missing_ok=True)
 
-    def write_frames(writer: kaldiio.WriteHelper) -> dict[str, int]:
+    def write_frames(writer: ArchiveWriter) -> dict[str, int]:
         def write(utterance: str, features: np.ndarray) -> None:
             writer(utterance, context(features))
 
@@ -148,14 +148,12 @@ def write_archive(
     ark: Path,
     output: Path,
     compression: int | None,
-    write_frames: Callable[[kaldiio.WriteHelper], dict[str, int]],
+    write_frames: Callable[[ArchiveWriter], dict[str, int]],
 ) -> dict[str, int]:
     """Let ``write_frames`` fill an archive, which gets its final name once it is complete."""
     temporary = ark.with_name(f".{ark.name}.partial")
     try:
-        with kaldiio.WriteHelper(
-            f"ark,scp:{temporary},{temporary}.scp", compression_method=compression
-        ) as writer:
+        with ArchiveWriter(temporary, Path(f"{temporary}.scp"), compression) as writer:
             frames = write_frames(writer)
         finish(temporary, ark, output, frames)
     finally:

@@ -123,6 +123,19 @@ def test_archives_that_stage_1_wrote_are_not_lost(tmp_path: Path, features, opti
     assert (dump / "fbank.1.ark").read_bytes() == before
 
 
+def test_a_comma_in_the_path_of_an_archive(tmp_path: Path, features):
+    """kaldiio's writer took it for the end of the path, and emptied the file of that name."""
+    (tmp_path / "exp").write_text("kept")
+    folder = make_folder(tmp_path / "exp,2 of 3" / "data", features)
+    done = extract(folder, tmp_path / "exp,2 of 3" / "dump", "--add-deltas", "true")
+    assert done.returncode == 0, done.stderr
+    entries = read_table(tmp_path / "exp,2 of 3/dump/feats.scp")
+    assert {name: load_features(entry, name).shape for name, entry in entries.items()} == {
+        name: (len(each), 9) for name, each in features.items()
+    }
+    assert (tmp_path / "exp").read_text() == "kept"
+
+
 def test_archives_of_doubles_are_read_as_floats(tmp_path: Path, features):
     """Networks are of floats: some refused the others, after hours of training."""
     doubles = {name: each.astype(np.float64) for name, each in features.items()}

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import an4
 import download_an4
-import kaldiio
 from an4 import Utterance
 
 from cascade_asr import command
 from cascade_asr.data.audio.corpus_files import read_headers, shown
+from cascade_asr.data.features.archive import ArchiveWriter
 from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.errors import ConfigError, DataError
 
@@ -117,7 +117,7 @@ def write_cepstra(
     folder.mkdir(parents=True, exist_ok=True)
     for name, utterances in sets.items():
         ark, table = folder / f"{name}.ark", folder / f"{name}.scp"
-        with kaldiio.WriteHelper(f"ark,scp:{ark},{table}") as writer:
+        with ArchiveWriter(ark, table) as writer:
             for each in utterances:
                 writer(each.corpus_id, an4.read_cepstra(files[each.corpus_id]))
         entries |= dict(line.split(None, 1) for line in table.read_text("utf-8").splitlines())
