@@ -26,7 +26,7 @@ from cascade_asr.data.features.extraction import read_extractor
 from cascade_asr.data.features.fbank import compute_fbank, option_faults, read_fbank_options
 from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.data.kaldi.speed import perturb_speed
-from cascade_asr.data.kaldi.tables import Segment
+from cascade_asr.data.kaldi.tables import Segment, parse_segment
 from cascade_asr.errors import ConfigError, DataError
 
 RATE = 8000
@@ -99,6 +99,18 @@ def test_segments_are_cut_clipped_and_checked(wav: Path):
     ):
         with pytest.raises(DataError, match=message):
             reader.read("u", segment)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1])
+def test_a_segment_that_is_clipped_is_clipped_at_every_speed(tmp_path: Path, wav: Path, factor: float):
+    """What stage 1 accepted at speed 1 it refused at 0.9."""
+    tables = {"wav.scp": {"a": str(wav)}, "utt2spk": {"u": "s"}, "segments": {"u": "a 0.5 1.098"}}
+    perturbed = perturb_speed(DataDir(tmp_path, tables), factor)
+    reader = SegmentReader(perturbed.tables["wav.scp"])
+    samples, rate = reader.read("u", parse_segment(perturbed.tables["segments"][f"sp{factor:g}-u"]))
+    assert len(samples) / rate == pytest.approx(0.5 / factor, abs=0.001)
+    with pytest.raises(DataError, match="ends at"):
+        reader.read("u", Segment(f"sp{factor:g}-a", 0.0, 1.12 / min(factor, 1.0)))
 
 
 def test_two_channels_are_told_with_the_remedy(tmp_path: Path):

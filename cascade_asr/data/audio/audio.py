@@ -33,6 +33,7 @@ NO_LENGTH = (
     "as WAV: 'ffmpeg -v error -i FILE -f wav - |'"
 )
 CLIP_TOLERANCE_S = 0.1  # a segment may end this much after its recording
+_SPEED = re.compile(r"\bspeed (\d+\.?\d*) \|$")  # how entries of a perturbed data folder end
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,8 @@ class SegmentReader:
     def read(self, utterance: str, segment: Segment) -> tuple[np.ndarray, int]:
         """Samples, shape (frames,), and rate in Hz of one utterance.
 
-        A segment that ends up to 0.1 s after its recording is clipped.
+        A segment that ends up to 0.1 s after its recording is clipped; where the speed was
+        perturbed, 0.1 s of the original.
 
         Raises:
             DataError: naming the utterance, for a missing recording or one that
@@ -251,7 +253,9 @@ class SegmentReader:
             raise DataError(
                 f"{utterance}: zero/negative length {segment.start_s:.2f}-{min(end_s, length_s):.2f}"
             )
-        if end_s > length_s + CLIP_TOLERANCE_S:
+        speed = _SPEED.search(self.recordings[segment.recording])
+        tolerance_s = CLIP_TOLERANCE_S / min(1.0, float(speed[1]) if speed else 1.0)
+        if end_s > length_s + tolerance_s:
             raise DataError(
                 f"{utterance}: ends at {end_s:.2f} s but recording '{segment.recording}' ends at "
                 f"{length_s:.2f} s"
