@@ -277,6 +277,16 @@ def test_all_faults_come_at_once(folder):
     assert "text:2: not UTF-8 (byte 0xe9 in column 8)" in found[1]
 
 
+def test_audio_inside_an_archive_is_refused(folder, tmp_path):
+    """As in an ESPnet2 dump; stage 1 did not find the file."""
+    (tmp_path / "audio.ark").write_bytes(b"a-1 AUDIO")
+    write(folder, wav_scp=f"a-1 {tmp_path}/audio.ark:4\na-2 true |\nb-1 true |\nb-2 true |\n")
+    assert validate(folder) == [
+        f"{folder}/wav.scp:1: 'a-1': audio inside an archive is not read: {tmp_path}/audio.ark; write each "
+        "recording to a file"
+    ]
+
+
 def test_a_truncated_archive_of_features_is_found(folder, tmp_path):
     (tmp_path / "fbank.ark").write_bytes(bytes(25))
     assert validate(folder) == [

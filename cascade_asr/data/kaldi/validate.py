@@ -273,6 +273,9 @@ def _audio_fault(value: str) -> str:
     try:
         status = os.stat(value)
     except OSError:
+        match = ARCHIVE_ENTRY.match(value)
+        if match and _file_size(match["path"]):
+            return f"audio inside an archive is not read: {match['path']}; write each recording to a file"
         return _archive_fault(value, missing="no such audio file")
     return "" if status.st_size else f"empty audio file: {value}"
 
