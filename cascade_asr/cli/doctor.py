@@ -24,6 +24,7 @@ from pathlib import Path
 from cascade_asr import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import toolkit_folder
+from cascade_asr.scoring.hub5.hub5 import DEBIAN_FOLDER
 from cascade_asr.version import PIP_LINE, TORCH, __version__
 
 OK, NOTE, MISSING = "ok", "note", "MISSING"
@@ -65,7 +66,7 @@ def output_of(words: list[str]) -> str:
 def tools() -> Iterator[Finding]:
     """External programs."""
     for name, option, purpose, needed in TOOLS:
-        path = shutil.which(name)
+        path = shutil.which(name) or shutil.which(name, path=DEBIAN_FOLDER)  # as scoring finds it
         if path is None:
             advice = f"sudo apt-get install {name}" if needed else ""
             if name in ("sclite", "hubscr.pl"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cascade_asr.scoring.hub5.hub5 import DEBIAN_FOLDER
 from cascade_asr.training.history import Progress
 from cascade_asr.training.standing import process_started, read_standing
 
@@ -199,6 +200,17 @@ def test_a_training_says_where_it_stands_until_it_ends(tmp_path):
     assert found.seconds_left is not None
     progress.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="hubscr.pl NOT FOUND; apt-get install sctk")
+def test_doctor_finds_nists_tools_where_scoring_does():
+    """Debian's package puts them into a folder that is not on PATH."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cascade_asr.cli.doctor"], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**os.environ, "PATH": "/nowhere"},
+    )  # fmt: skip
+    assert f"ok      hubscr.pl    {DEBIAN_FOLDER}/hubscr.pl\n" in done.stdout
+    assert f"ok      sclite       {DEBIAN_FOLDER}/sclite\n" in done.stdout
 
 
 def test_names_with_accents_work_in_an_ascii_locale(tmp_path: Path):
