@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr import command
+from cascade_asr.errors import ConfigError
 from cascade_asr.files import file_digest, read_json, write_json
+from cascade_asr.lm.corpus import Vocabulary
 from cascade_asr.lm.evaluate import (
     evaluate_text,
     load_language_model,
@@ -57,6 +59,7 @@ def evaluate(directory: Path, arguments: argparse.Namespace, config: EvaluationC
         logger.info("%s: already evaluated", directory)
         return
     model, vocabulary = load_language_model(directory)
+    _require_same_tokens(vocabulary, directory, arguments.dump)
     model.to(pick_device(arguments.ngpu))
     results = {}
     for name in arguments.texts:
@@ -77,6 +80,20 @@ def evaluate(directory: Path, arguments: argparse.Namespace, config: EvaluationC
     }
     write_json(directory / "scores.json", scores)
     write_json(path, {**identity, "texts": results})
+
+
+def _require_same_tokens(vocabulary: Vocabulary, directory: Path, dump: Path) -> None:
+    """Require that the ids in ``dump`` are of the model's tokens: stage 1 may have run again since.
+
+    Raises:
+        ConfigError: if they are not.
+    """
+    path = dump / "tokens" / "tokens.txt"
+    if path.is_file() and Vocabulary.read(path).tokens != vocabulary.tokens:
+        raise ConfigError(
+            f"{path}: {len(Vocabulary.read(path))} tokens, but {directory} was trained with others "
+            f"({len(vocabulary)}); run stages 1 and 2 with the options of that training, such as --min-count"
+        )
 
 
 def main() -> None:

@@ -8,14 +8,17 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.awd_lstm import AWDLSTM
 from cascade_asr.lm.cache import cache_log_probabilities, cache_perplexity
 from cascade_asr.lm.corpus import Vocabulary
+from cascade_asr.lm.evaluate import read_perplexities
 from cascade_asr.lm.perplexity import score_text
 from cascade_asr.lm.scorer import IMPOSSIBLE, LanguageModelScorer
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.training import checkpoint
 
 V, EOS = 13, 0
 
@@ -209,3 +212,25 @@ def test_a_model_of_other_tokens_is_refused():
     model = make_model(vocabulary_size=3)
     with pytest.raises(ConfigError, match=r"does not know 2 of 6 tokens .* \(b <space>\)"):
         LanguageModelScorer(model, Vocabulary(["<eos>", "<unk>", "a"]), TOKENS)
+
+
+def test_texts_in_other_tokens_are_refused(tmp_path, run_command, monkeypatch):
+    """Stage 1 ran again with another --min-count: the ids in dump are not those of the model."""
+    monkeypatch.chdir(tmp_path)
+    words = [f"w{number}" for number in range(V - 2)]
+    experiment = tmp_path / "exp/rnn"
+    (experiment / "full").mkdir(parents=True)
+    size = {"embedding_size": 6, "hidden_size": 8, "num_layers": 2}
+    (experiment / "full/config.yaml").write_text(yaml.safe_dump({"lm_conf": size}))
+    checkpoint.save(experiment / "full/model.pth", make_model().state_dict())
+    Vocabulary(["<eos>", "<unk>", *words]).write(experiment / "tokens/tokens.txt")
+    (tmp_path / "dump/test").mkdir(parents=True)
+    np.save(tmp_path / "dump/test/tokens.npy", make_text(20).astype(np.int32))
+    command = ("perplexity", "--exp", "exp/rnn", "--dump", "dump", "--models", "full", "--texts", "test")
+    Vocabulary(["<eos>", "<unk>", *words[::-1]]).write(tmp_path / "dump/tokens/tokens.txt")
+    with pytest.raises(ConfigError, match="13 tokens, but exp/rnn/full was trained with others"):
+        run_command(*command)
+    assert not (experiment / "full/perplexity.json").exists()
+    Vocabulary(["<eos>", "<unk>", *words]).write(tmp_path / "dump/tokens/tokens.txt")
+    run_command(*command)
+    assert read_perplexities(experiment / "full")["test"]["tokens"] == 20
