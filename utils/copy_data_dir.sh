@@ -44,7 +44,7 @@ mkdir -p "$destination"
 [[ ! $source -ef $destination ]] || die "$source and $destination are the same folder"
 
 by_utterance=(text utt2lang utt2dur utt2num_frames utt2warp feats.scp vad.scp segments)
-by_speaker=(spk2gender cmvn.scp)
+by_speaker=(spk2gender)
 by_recording=(wav.scp reco2dur reco2file_and_channel)
 whole=(stm glm ctm frame_shift)
 
@@ -58,6 +58,14 @@ renamed() {
     sort -k 1,1 >"$destination/$1.tmp"
   mv "$destination/$1.tmp" "$destination/$1"
 }
+
+# Statistics for CMVN are those of speakers or, as some prepare them, of utterances.
+if [[ -f $source/cmvn.scp ]] && awk 'FNR == NR { utterances[$1]; speakers[$2]; next }
+    { exit !($1 in utterances) || $1 in speakers }' "$source/utt2spk" "$source/cmvn.scp"; then
+  by_utterance+=(cmvn.scp)
+else
+  by_speaker+=(cmvn.scp)
+fi
 
 rm -rf "$destination"/split*
 # utt2spk also has the speakers' names, as the second word.

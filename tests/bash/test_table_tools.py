@@ -173,6 +173,18 @@ def test_recordings_of_segments_keep_their_ids(run, source, tmp_path):
     assert (tmp_path / "copy/segments").read_text() == "a-1-x rec 0 1\nb-1-x rec 1 2\n"
 
 
+@pytest.mark.parametrize(
+    ("keys", "copied"),
+    [(("a", "b"), ["sa", "sb"]), (("a-1", "b-1"), ["ua-1", "ub-1"])],
+)
+def test_statistics_of_speakers_or_of_utterances_keep_theirs(run, source, tmp_path, keys, copied):
+    (source / "stats").write_text("x")
+    (source / "cmvn.scp").write_text("".join(f"{key} {source}/stats\n" for key in keys))
+    result = run("copy_data_dir.sh", "--utt-prefix", "u", "--spk-prefix", "s", "data", "copy")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in (tmp_path / "copy/cmvn.scp").read_text().splitlines()] == copied
+
+
 def test_copying_refuses(run, source):
     assert "are the same folder" in run("copy_data_dir.sh", "data", "./data").stderr
     assert "expected SOURCE DESTINATION" in run("copy_data_dir.sh", "data").stderr
