@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import logging
+import math
 import subprocess
 import time
 from pathlib import Path
@@ -321,9 +322,15 @@ def test_lhotse_supervisions_with_their_recordings(tmp_path: Path):
     found = tables(tmp_path / "out")
     assert found["text"] == {"s-a": "ONE", "s-r1-b": "TWO"}
     assert found["segments"] == {"s-a": "r1 0.000000 0.900000", "s-r1-b": "r1 1.000000 2.000000"}
-    wrong = write_json_lines(tmp_path / "wrong.jsonl", [{**rows[0], "recording_id": "r9"}, {**rows[1], "text": None}])
+    wrong = write_json_lines(tmp_path / "wrong.jsonl", [
+        {**rows[0], "recording_id": "r9"}, {**rows[1], "text": None}, {**rows[1], "speaker": "s\ud83d"},
+        {**rows[1], "id": "\ud83d"}, {**rows[1], "start": math.nan},
+    ])  # fmt: skip
     told = imported("lhotse", wrong, tmp_path / "out2", "--recordings", str(recordings)).stderr
-    assert f"{wrong}:1: recording 'r9' is not in" in told and f"{wrong}:2: no text" in told
+    for number, what in ((1, "recording 'r9' is not in"), (2, "no text"), (5, "start nan and duration"),
+                         (3, "the speaker 's\\ud83d' has half a character"),
+                         (4, "the id '\\ud83d' has half a character")):  # fmt: skip
+        assert f"{wrong}:{number}: {what}" in told
 
 
 def test_lhotse_cuts(tmp_path: Path):

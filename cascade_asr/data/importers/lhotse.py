@@ -18,6 +18,7 @@ from cascade_asr.data.importers.entries import (
     Faults,
     clean_text,
     existing,
+    refuse_half_characters,
     resolve_audio,
     seconds,
 )
@@ -168,13 +169,14 @@ def _entry(place: str, row: Row, source: Source, offset_s: float) -> Entry:
         duration_s = seconds(_needed(row, "duration"), "duration") or 0.0
     except (TypeError, ValueError):
         raise Fault(f"start '{row.get('start')}': expected seconds") from None
-    if start_s < -0.001 or duration_s <= 0:
+    if not start_s >= -0.001 or duration_s <= 0:
         raise Fault(f"start {start_s:g} and duration {duration_s:g}: expected 0 or more, and above 0")
     path, channel = source.find(row.get("channel"))
-    speaker, name = row.get("speaker"), row.get("id")
+    speaker, name = (None if row.get(key) in (None, "") else str(row[key]) for key in ("speaker", "id"))
+    for label, what in ((speaker, "speaker"), (name, "id")):
+        refuse_half_characters(label or "", what)
     start_s = round(max(start_s, 0.0), 6)
     return Entry(
         place, path, text,
-        None if speaker in (None, "") else str(speaker), None if name is None else str(name),
-        start_s, round(start_s + duration_s, 6), channel, is_part=True,
+        speaker, name, start_s, round(start_s + duration_s, 6), channel, is_part=True,
     )  # fmt: skip
