@@ -26,6 +26,7 @@ from cascade_asr.scoring.hub5.hub5 import (
     find_sctk,
     read_stm,
     score_hub5,
+    without_hesitations,
 )
 from cascade_asr.scoring.hub5.sgml import read_sgml
 
@@ -309,6 +310,19 @@ def test_channels_and_hesitations_are_alike_on_both_sides(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     counts = json.loads((tmp_path / "out/result.json").read_text())["subsets"]["swbd"]
     assert (counts["errors"], counts["words"], counts["utterances"]) == (0, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{ A / B } UH { C / D } UM", "{ A / B }  { C / D } "),
+        ("UH { A / { UH / B } } UH { UM / C }", " { A / { UH / B } }  { UM / C }"),
+        ("UH { A / B", "{ A / B"),
+    ],
+)
+def test_a_hesitation_between_alternates_goes_too(text: str, expected: str) -> None:
+    """It counted as deleted, whatever was recognised: hypotheses have none."""
+    assert without_hesitations(text) == expected
 
 
 def test_a_channel_of_either_case_is_one_side(tmp_path: Path) -> None:

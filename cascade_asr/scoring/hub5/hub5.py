@@ -41,6 +41,7 @@ _ASIDE = re.compile(r"<[BE]_ASIDE>", re.IGNORECASE)
 _UNCLOSED = re.compile(r"([^=]*=>\s*)\[(\{[^{}\[\]]*\})\s*(/\s*\[[^{}]*)?")
 _ANYWHERE = "/ [ ] __ [ ]"  # a rule for whole words
 _LABEL = re.compile(r';;\s*LABEL\s+"([^"]*)"')
+_ALTERNATES = re.compile(r"(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})")
 REPORTS = ("sys", "raw", "pra", "dtl", "lur", "sgml")
 
 
@@ -152,7 +153,7 @@ def without_hesitations(text: str) -> str:
     >>> without_hesitations("<O> UH he (%HESITATION) um { uh / a } is")
     '<O> he (%HESITATION) { uh / a } is'
     """
-    parts = re.split(r"(\{.*\})", text)  # alternates stay as they are
+    parts = _ALTERNATES.split(text)  # alternates stay as they are
     for place in range(0, len(parts), 2):
         words = parts[place].split()
         if any(_is_hesitation(word) for word in words):
