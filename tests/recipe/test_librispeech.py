@@ -173,7 +173,9 @@ def test_downloads_go_on_and_are_compared_with_their_md5(tmp_path: Path, monkeyp
         digest = hashlib.md5(archive.read_bytes()).hexdigest()
         right = librispeech.Part(part.resource, digest, 8, 0.001)
         monkeypatch.setitem(librispeech.PARTS, "dev-clean-2", right)
-        assert len(librispeech.read_part(librispeech.find_part(fetch(), "dev-clean-2"), "dev-clean-2")) == 8
+        part = librispeech.find_part(fetch(), "dev-clean-2")
+        assert len(librispeech.read_part(part, "dev-clean-2")) == 8
+        assert (part.parent / "SPEAKERS.TXT").is_file()  # else spk2gender is not made
         fetch()
         assert len(handler.requests) == 3  # not asked again
         server.shutdown()

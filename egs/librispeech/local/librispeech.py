@@ -69,7 +69,8 @@ class Utterance:
 
 def find_part(root: Path, part: str) -> Path | None:
     """The folder of a part: below ``root``, ``root/LibriSpeech``, or one folder deeper."""
-    candidates = [root, root / "LibriSpeech", root / part / "LibriSpeech", root / part]
+    # a download is unpacked to PART/LibriSpeech/PART
+    candidates = [root / part / "LibriSpeech", root, root / "LibriSpeech", root / part]
     if root.is_dir():
         below = sorted(each for each in root.iterdir() if each.is_dir())
         candidates += [each / "LibriSpeech" for each in below] + below
