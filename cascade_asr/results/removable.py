@@ -165,14 +165,14 @@ def lock_of(training: Path) -> Path:
 
 
 def _sources(experiment: ExperimentFolder) -> set[Path]:
-    """Folders that trainings of an experiment name as their sources."""
-    recipe = experiment.directory.absolute().parent.parent
+    """Folders that trainings of an experiment, or of one beside it, name as their sources."""
+    beside = experiment.directory.absolute().parent
     found = set()
-    for folder in (*(each.directory for each in experiment.trainings), *experiment.replaced):
-        for name in ("lineage.json", "identity.json"):
-            source = read_if_whole(folder / name).get("source")
+    for name in ("lineage.json", "identity.json"):
+        for path in beside.glob(f"*/*/{name}"):
+            source = read_if_whole(path).get("source")
             if isinstance(source, str):
-                found |= {(place / source).resolve() for place in (recipe, Path.cwd())}
+                found |= {(place / source).resolve() for place in (beside.parent, Path.cwd())}
     return found
 
 

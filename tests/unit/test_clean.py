@@ -139,6 +139,14 @@ def test_features_that_a_data_folder_was_given_stay(recipe, reader):
     assert f"{recipe}/dump/train: 3 files" not in listed and f"{recipe}/dump/dev: 1 files" in listed
 
 
+def test_the_source_of_another_experiment_stays(recipe):
+    """A transferred classifier: the training could not be reproduced, nor compared with its source."""
+    lineage = {"source": "exp/rnn/stage2.replaced.1"}
+    write(recipe / "exp/transfer/full/lineage.json", lineage)
+    assert rows(clean(recipe, "--dry-run", "exp/rnn")).keys() >= {"exp/rnn/stage1.replaced.2"}
+    assert "exp/rnn/stage2.replaced.1" not in rows(clean(recipe, "--dry-run", "exp/rnn"))
+
+
 def test_what_runs_is_not_touched(recipe):
     progress = {
         "host": socket.gethostname(), "pid": os.getpid(), "epoch": 2, "update": 30,
