@@ -42,7 +42,8 @@ my $FIND_FOR_S     = 120;   # how long to look for a job that sbatch may have su
 my $ANSWERS_TO_BELIEVE = 7; # answers needed to believe that there is no such job
 my %STOP_SIGNALS   = (HUP => 1, INT => 2, TERM => 15);
 my %ALIVE = map { $_ => 1 } qw(PENDING RUNNING COMPLETING CONFIGURING SUSPENDED REQUEUED
-    REQUEUE_HOLD REQUEUE_FED RESIZING STAGE_OUT SIGNALING SPECIAL_EXIT STOPPED);
+    REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD RESIZING EXPEDITING POWER_UP_NODE STAGE_OUT SIGNALING
+    SPECIAL_EXIT STOPPED UPDATE_DB);
 my %CAUSE = (
     TIMEOUT       => 'time limit reached; give more with --time',
     DEADLINE      => 'deadline reached',

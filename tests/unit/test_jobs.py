@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from cascade_asr.jobs.options import (
     parse_job_options,
 )
 from cascade_asr.jobs.record import JobFolder, JobRecord, find_folder, job_folders
+from cascade_asr.jobs.status import job_states
 from cascade_asr.jobs.submission import resubmit, submit_record
 from cascade_asr.jobs.tasks import Training, branch_tasks, full_task, planned_tasks, with_devices
 
@@ -350,6 +352,23 @@ def test_the_warning_fits_the_default_time_limit_of_the_configuration(
     monkeypatch.setattr(slurm, "submit", lambda words, name: submitted.append(words) or "8")
     submit_record(folder, folder.read())
     assert f"--signal=USR2@{notice}" in submitted[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [("RESIZING", "running (on n1)"), ("POWER_UP_NODE", "running (on n1)"), ("RESV_DEL_HOLD", "queued (Hold)")],
+)
+def test_a_job_in_a_rare_state_is_not_taken_for_one_that_failed(tmp_path, monkeypatch, state, shown):
+    """It would have been submitted a second time."""
+    folder = make_job(tmp_path, "full", "full")
+    answer = f"7|x.full.1|{state}|Hold|n1\n"
+    monkeypatch.setattr(slurm, "_run", lambda words: subprocess.CompletedProcess(words, 0, answer, ""))
+    assert str(job_states([folder])[0]) == shown
+
+
+def test_both_runners_know_the_same_states():
+    known = re.search(r"%ALIVE = map .*? qw\((.*?)\)", (ROOT / "utils/slurm.pl").read_text(), re.DOTALL)
+    assert set(known[1].split()) == {*slurm.WAITING, *slurm.ACTIVE}
 
 
 @pytest.mark.parametrize(
