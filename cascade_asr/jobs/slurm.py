@@ -146,7 +146,7 @@ def find(name: str, seconds: float = 0.0) -> str | None:
     while True:
         done = _run(["squeue", "-h", "-t", "all", "-o", "%A", f"--name={name}"])
         if done.returncode == 0:
-            ids = done.stdout.split()
+            ids = re.findall(r"^\d+$", done.stdout, re.MULTILINE)
             answers += 1
             if ids or not seconds or answers >= ANSWERS_TO_BELIEVE:
                 return ids[-1] if ids else None
@@ -167,6 +167,8 @@ def queue(names: list[str]) -> dict[str, QueueEntry] | None:
         return None
     entries = {}
     for line in done.stdout.splitlines():
+        if line.count("|") < 4:  # with SLURM_CLUSTERS, a line names the cluster
+            continue
         job, name, state, reason, node = line.split("|", 4)
         reason = node if state in ACTIVE else reason
         entries[name] = QueueEntry(job, name, state, reason)

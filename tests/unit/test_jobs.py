@@ -366,6 +366,17 @@ def test_a_job_in_a_rare_state_is_not_taken_for_one_that_failed(tmp_path, monkey
     assert str(job_states([folder])[0]) == shown
 
 
+def test_squeue_may_name_the_cluster(monkeypatch):
+    """As it does with SLURM_CLUSTERS: that line is not a job."""
+    answers = ["CLUSTER: big\n7|x|RUNNING|None|n1\n", "CLUSTER: big\n7\n", "CLUSTER: big\n"]
+    monkeypatch.setattr(
+        slurm, "_run", lambda words: subprocess.CompletedProcess(words, 0, answers.pop(0), "")
+    )
+    assert {name: entry.job for name, entry in slurm.queue(["x"]).items()} == {"x": "7"}
+    assert slurm.find("x") == "7"
+    assert slurm.find("x") is None
+
+
 def test_both_runners_know_the_same_states():
     known = re.search(r"%ALIVE = map .*? qw\((.*?)\)", (ROOT / "utils/slurm.pl").read_text(), re.DOTALL)
     assert set(known[1].split()) == {*slurm.WAITING, *slurm.ACTIVE}
