@@ -300,6 +300,28 @@ def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     assert len(tables(tmp_path / "out")["text"]) == 2  # the previous folder is intact
 
 
+def test_links_of_an_audio_folder_keep_their_names_and_their_split(tmp_path: Path):
+    """A cache of Hugging Face: files of a snapshot are links to numbers in another folder."""
+    snapshot = tmp_path / "snapshot"
+    for number, name in (("0f", "train/a.wav"), ("1f", "test/b.wav")):
+        (tmp_path / "blobs").mkdir(exist_ok=True)
+        tone(tmp_path / "tone.wav").rename(tmp_path / "blobs" / number)
+        (snapshot / name).parent.mkdir(parents=True)
+        (snapshot / name).symlink_to(tmp_path / "blobs" / number)
+    tone(snapshot / "train/c.wav")
+    (snapshot / "metadata.csv").write_text("file_name,text\ntrain/a.wav,one\ntest/b.wav,two\ntrain/c.wav,six\n")
+    done = imported("audiofolder", snapshot, tmp_path / "out", "--split", "train")
+    assert done.returncode == 0, done.stderr
+    assert tables(tmp_path / "out")["text"] == {"a": "one", "c": "six"}
+    # '..' behind a link is a folder above the link's target
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("deep/er")
+    tone(tmp_path / "deep/a.wav")
+    (tmp_path / "m.csv").write_text("path,text\nlink/../a.wav,one\n")
+    assert imported("manifest", tmp_path / "m.csv", tmp_path / "out2").returncode == 0
+    assert tables(tmp_path / "out2")["wav.scp"] == {"a": f"{tmp_path}/deep/a.wav"}
+
+
 def recording(path: str, name: str = "r1", **more) -> dict:
     return {"id": name, "sources": [{"type": "file", "channels": [0], "source": path}],
             "sampling_rate": 16000, "num_samples": 32000, "duration": 2.0, **more}  # fmt: skip

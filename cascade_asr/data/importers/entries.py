@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ class Faults:
 def resolve_audio(path: str, folders: list[Path]) -> Path:
     """The file that a path names, relative to the first of these folders that has it.
 
+    A link keeps its name: that of its target may be a mere number, as in a cache of Hugging Face.
+
     Raises:
         Fault: if it is empty, missing, not a file, or not allowed in a Kaldi table.
     """
@@ -83,7 +86,10 @@ def resolve_audio(path: str, folders: list[Path]) -> Path:
         raise Fault(f"'{path}' is a URL; fetch the file and give its path")
     for folder in folders:
         try:
-            candidate = (folder / path).resolve()
+            given = folder / path
+            candidate = Path(os.path.abspath(given))
+            if given.exists() and not (candidate.exists() and candidate.samefile(given)):
+                candidate = given.resolve()  # '..' behind a link to a folder
             if candidate.is_dir():
                 raise Fault(f"{candidate}: a folder, not an audio file")
             if candidate.is_file():

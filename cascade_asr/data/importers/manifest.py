@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,5 +241,7 @@ def _read_all(
 
 
 def _is_below(entry: Entry, folder: Path, split: str) -> bool:
-    parts = entry.audio.relative_to(folder.resolve()).parts if entry.audio.is_relative_to(folder.resolve()) else ()
-    return split in parts[:2]
+    for root in (Path(os.path.abspath(folder)), folder.resolve()):
+        if entry.audio.is_relative_to(root):
+            return split in entry.audio.relative_to(root).parts[:2]
+    return False
