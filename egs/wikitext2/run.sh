@@ -30,10 +30,7 @@ corpus_identity() {
   inputs=("wikitext2=$wikitext2" "text=$text" "wikitext2_heldout=$wikitext2_heldout"
     "strict=$strict")
   local name
-  if [[ -n $text ]]; then
-    for name in train valid test; do inputs+=("@$text/$name.txt"); done
-  fi
-  for name in "$wikitext2" "$wikitext2_heldout"; do
+  for name in "$wikitext2" "$text" "$wikitext2_heldout"; do # their files may have other names
     if [[ -n $name ]]; then inputs+=("%$name"); fi
   done
 }

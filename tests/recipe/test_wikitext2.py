@@ -99,6 +99,12 @@ def test_without_a_corpus_it_says_what_works(tmp_path: Path):
     own = make_corpus(tmp_path / "own", ("train.txt", "validation.txt", "test.txt"), 40)
     done = run(fresh, "--text", own, "--stop-stage", "1", "--min-count", "2")
     assert done.returncode == 0, done.stderr
+    before = (own / "validation.txt").read_text()
+    (own / "validation.txt").write_text("the cat sat\n")
+    done = run(fresh, "--text", own, "--stop-stage", "0", "--min-count", "2")
+    assert done.returncode == 0 and "already done" not in done.stderr
+    assert (fresh / "data/valid.txt").read_text() == "the cat sat\n"
+    (own / "validation.txt").write_text(before)
     done = run(fresh, "--wikitext2-heldout", own, "--stop-stage", "0")
     assert done.returncode == 0, done.stderr
     assert (fresh / "data/train.txt").read_text().split() == (own / "test.txt").read_text().split()
