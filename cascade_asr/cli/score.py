@@ -63,8 +63,9 @@ def main() -> None:
     arguments = parser().parse_args()
     # The objects form no reference cycles; looking for some costs a tenth of the time.
     gc.disable()
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed}: expected 0 or more")
+    for name, number in (("seed", arguments.seed), ("bootstrap", arguments.bootstrap)):
+        if number < 0:
+            raise ConfigError(f"--{name} {number}: expected 0 or more")
     options = ScoringOptions(
         id_type=arguments.id_type,
         case_sensitive=arguments.case_sensitive,

@@ -78,10 +78,10 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
         ConfigError: if there is no such model, ``folder`` exists, or ESPnet's
             classes compute something different; nothing is then left behind.
     """
+    _require_new(folder)  # before it is renamed: "." has no name
     packed = folder.with_name(folder.name + ".zip") if archive else None
-    for path in (folder, packed):
-        if path and path.exists():
-            raise ConfigError(f"{path} already exists; move it away, or choose another name")
+    if packed:
+        _require_new(packed)
     if not stage.is_dir():
         raise ConfigError(f"{stage}: no such folder; expected one such as exp/TAG/stage1")
     model, content, notes = _describe(stage, folder)
@@ -102,6 +102,11 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
         shutil.rmtree(temporary, ignore_errors=True)
     from_waveforms = content["frontend"] is not None
     return Exported(folder, packed, compared, notes, model.ctc_weight, from_waveforms)
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise ConfigError(f"{path} already exists; move it away, or choose another name")
 
 
 def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list[str]]:

@@ -191,12 +191,6 @@ def accounting(job: str) -> str | None:
     return None
 
 
-def details(job: str) -> str:
-    """One line with all that the controller knows about a job; empty once it has forgotten it."""
-    done = _run(["scontrol", "-o", "show", "job", job])
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
 def cancel(job: str) -> None:
     """Cancel a job; a training saves before it ends.
 

@@ -183,6 +183,8 @@ def test_an_export_that_fails_its_check_leaves_nothing(
     (tmp_path / "out.zip").touch()
     with pytest.raises(ConfigError, match="out.zip already exists"):
         export_model(broken, tmp_path / "out", archive=True)
+    with pytest.raises(ConfigError, match="^. already exists"):
+        export_model(broken, Path(), archive=True)
     (broken.parent / "cmvn.npz").unlink()
     with pytest.raises(ConfigError, match="cmvn.npz: not found.*copy it from dump"):
         export_model(broken, tmp_path / "out")

@@ -45,9 +45,10 @@ def test_files_and_the_two_lines(folder: Path) -> None:
     assert (folder / "d/ref.trn").read_text().splitlines()[2] == "x\t(s2-2)"
 
 
-def test_negative_seed_is_refused_before_anything_is_written(folder: Path) -> None:
-    done = run(folder, "--ref", "r", "--hyp", "h", "--outdir", "d", "--seed", "-1")
-    assert done.returncode == 1 and "--seed -1: expected 0 or more" in done.stderr
+@pytest.mark.parametrize("option", ["--seed", "--bootstrap"])
+def test_a_negative_number_is_refused_before_anything_is_written(folder: Path, option: str) -> None:
+    done = run(folder, "--ref", "r", "--hyp", "h", "--outdir", "d", option, "-1")
+    assert done.returncode == 1 and f"{option} -1: expected 0 or more" in done.stderr
     assert "Traceback" not in done.stderr and not (folder / "d").exists()
 
 
