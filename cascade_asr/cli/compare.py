@@ -10,8 +10,9 @@ Every training is tested against the first one, utterance by utterance: word err
 percent, MAPSSWE, and a paired bootstrap of 1000 samples with 95 % intervals. Perplexities of
 language models are compared in percent and in bits per token. If one of them was not tested yet,
 dev values and options are compared. Results on different data or with different vocabularies are
-refused, and so is a set that was decoded before the training was replaced. "seeds" writes RESULTS.md for experiments that differ only in their seed; "models"
-prints the tests of two trainings.
+refused, and so is a set that was decoded before the training was replaced. "seeds" writes
+RESULTS.md for experiments that differ only in their seed; "models" prints the tests of two
+trainings.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ def check_seeds(directories: Sequence[Path]) -> None:
     """Require that experiments differ only in their seeds.
 
     This compares the plans, and the options, frozen layers and data of every training
-    that two experiments share, and the references of their test sets. It compares neither the device, which tables mark, nor
-    which stages exist: patience may end the cascade of one seed earlier.
+    that two experiments share, and the references of their test sets. It compares
+    neither the device, which tables mark, nor which stages exist: patience may end the
+    cascade of one seed earlier.
 
     Raises:
         ConfigError: if they differ, naming every option that differs with both values;

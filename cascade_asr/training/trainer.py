@@ -123,14 +123,11 @@ class Trainer:
             DataError: if features cannot be read, or a process that reads them died.
             Interrupted: after a signal, with the state saved.
         """
-        self.model = model
+        self.model, config = model, self.config
         optimizer = build_optimizer(
-            trainable_parameters(model),
-            self.config.optim,
-            self.config.optim_conf,
+            trainable_parameters(model), config.optim, config.optim_conf,
             in_one_pass=is_fast() and self._scaler is None,
-        )
-        config = self.config
+        )  # fmt: skip
         updates = total_updates(train, config.max_epoch, config.accum_grad)
         lasts = total_updates(train, config.schedule_epochs or config.max_epoch, config.accum_grad)
         self.schedule = Schedule(
@@ -144,24 +141,14 @@ class Trainer:
             name: tensor_digest(each) for name, each in model.named_buffers() if name in self.frozen
         }
         self.fabric.barrier()
-        is_first_rank = self.fabric.is_global_zero
+        position, is_first_rank = self.position, self.fabric.is_global_zero
         self.history = (
-            History(
-                self.directory,
-                self.position.epoch,
-                self.position.update,
-                self.config.use_tensorboard,
-            )
+            History(self.directory, position.epoch, position.update, config.use_tensorboard)
             if is_first_rank
             else None
         )
         self.progress = Progress(
-            self.title,
-            updates,
-            self.position.update,
-            self.config.log_interval,
-            is_first_rank,
-            self.directory,
+            self.title, updates, position.update, config.log_interval, is_first_rank, self.directory
         )
         try:
             with explain_lost_workers():

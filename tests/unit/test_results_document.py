@@ -45,25 +45,25 @@ def test_an_interval_and_its_p_have_the_textbook_values():
     assert (found.low, found.high) == (pytest.approx(-0.4841, abs=1e-4), pytest.approx(4.4841, abs=1e-4))
 
 
+def three_seeds(**controls: tuple[float, float]) -> list[dict]:
+    """Full training at 10 and the cascade at 8; controls at an error, which grows a little by seed."""
+    branches = {"full": (10, 1 / 10), "cascade": (8, 1 / 20), **controls}
+    return [
+        line(name.replace("_", "-"), "full" if name == "full" else f"{name}1", seed, error, error + seed * growth)
+        for seed in (1, 2, 3)
+        for name, (error, growth) in branches.items()
+    ]
+
+
 def test_a_claim_is_supported_contradicted_or_undecided_over_seeds():
-    lines = []
-    for seed in (1, 2, 3):
-        lines += [line("full", "full", seed, 10, 10 + seed / 10),
-                  line("cascade", "stage1", seed, 8, 8 + seed / 20),
-                  line("longer", "longer1", seed, 7, 7 + seed / 30),
-                  line("bottom-up", "bottom-up1", seed, 10, 10 + seed / 10)]  # fmt: skip
+    lines = three_seeds(longer=(7, 1 / 30), bottom_up=(10, 1 / 10))
     assert {each.claim: each.verdict for each in findings(lines)} == {
         "a": "undecided", "b": "supported", "c": "supported", "d": "contradicted",
     }  # fmt: skip
 
 
 def test_equal_compute_is_the_hardest_of_the_rivals():
-    lines = []
-    for seed in (1, 2, 3):
-        lines += [line("full", "full", seed, 10, 10 + seed / 10),
-                  line("cascade", "stage1", seed, 8, 8 + seed / 20),
-                  line("longer", "longer1", seed, 12, 12 + seed / 30),
-                  line("best-of-n", "best-of-n1", seed, 9, 9 + seed / 10)]  # fmt: skip
+    lines = three_seeds(longer=(12, 1 / 30), best_of_n=(9, 1 / 10))
     (found,) = [each for each in findings(lines) if each.claim == "d"]
     assert found.compared == "selected of top-down - best-of-n" and found.verdict == "supported"
     assert found.difference.mean == pytest.approx(-1.1)

@@ -91,22 +91,31 @@ def fix(
                 f"{'speakers' if name in speaker_files else 'utterances'} that stay"
             )
 
+    return notes + _write_fixed(path, fixed, before)
+
+
+def _write_fixed(path: Path, fixed: DataDir, before: dict[str, bytes]) -> list[str]:
+    """Write a repaired folder where it differs from its files ``before``, which are kept.
+
+    Returns:
+        What was written.
+    """
     after = {
         name: "".join(table_lines(table)).encode()
         for name, table in (*fixed.tables.items(), ("spk2utt", invert(fixed.tables["utt2spk"])))
     }
     if after == before:
-        return notes
+        return []
     backup = path / ".backup"
     backup.mkdir(exist_ok=True)
     for name, content in before.items():
         (backup / name).write_bytes(content)
     fixed.write(path)
-    for name, content in after.items():
-        if content != before.get(name):
-            notes.append(f"wrote {path}/{name}: {len(fixed.tables.get(name, ()))} lines"
-                         if name in fixed.tables else f"wrote {path}/{name}")  # fmt: skip
-    return notes
+    return [
+        f"wrote {path}/{name}" + (f": {len(fixed.tables[name])} lines" if name in fixed.tables else "")
+        for name, content in after.items()
+        if content != before.get(name)
+    ]
 
 
 def _hopeless(path: Path, scanned: dict[str, Table], extra: dict[str, Table]) -> list[str]:
