@@ -101,6 +101,9 @@ class Cascade:
         self._options = _training_options(training or {}, select)
         self._cascade = cascade_config_from(dict(cascade or {}), {}, "cascade")
         names = tuple(dict.fromkeys(("loss", *metrics)))
+        for each in names:
+            if len(each.split()) != 1:  # a score is called by its set and its metric, "test accuracy"
+                raise ConfigError(f"metrics: {each!r} is not one word; write, for example, top_5")
         self.task = ModuleTask(
             self.directory,
             build,

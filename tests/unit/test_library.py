@@ -87,6 +87,13 @@ def test_every_branch_is_tested(finished):
     assert "on sets that were not, unseen accuracy: full" in finished.table()
 
 
+@pytest.mark.parametrize("metric", ["top 5", "", "with cache"])
+def test_metrics_are_called_by_one_word(tmp_path: Path, metric: str):
+    with pytest.raises(ConfigError, match=f"metrics: '{metric}' is not one word"):
+        cascade_in(tmp_path, metrics=["accuracy", metric])
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_data_under_the_same_name_are_refused(tmp_path: Path):
     cascade = cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1})
     cascade.run()
