@@ -56,9 +56,9 @@ class SlurmConf:
             line = re.sub(r"(^|\s)#.*", "", line).strip()
             if not line:
                 continue
-            kind, _, rest = line.partition(" ")
-            name, equals, tail = rest.strip().partition("=")
-            value, _, words = tail.partition(" ")
+            kind, rest = _head_and_rest(line)
+            name, equals, tail = rest.partition("=")
+            value, words = _head_and_rest(tail)
             if kind == "command":
                 conf.command = shlex.split(rest)
             elif kind == "option" and equals:
@@ -91,6 +91,12 @@ class SlurmConf:
                 )
             command += [word.replace("$0", value) for word in shlex.split(words)]
         return command
+
+
+def _head_and_rest(line: str) -> tuple[str, str]:
+    """The first word and what follows, between which blanks or tabs may be, as for slurm.pl."""
+    found = re.match(r"(\S*)\s*(.*)", line)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def parse_job_options(words: list[str]) -> dict[str, str]:

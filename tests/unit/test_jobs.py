@@ -92,7 +92,7 @@ def test_a_configuration_turns_options_into_words(tmp_path):
             tmp_path,
             "# a remark\ncommand sbatch --comment='two words' # more\n\noption mem=0\n"
             "option mem=* --mem=$0\noption gpu=0\noption gpu=* --partition=gpu --gres=gpu:$0\n"
-            "option num_threads=* --cpus-per-task=$0\ndefault gpu=0\ndefault num_threads=2\n",
+            "option\tnum_threads=*\t--cpus-per-task=$0\ndefault \tgpu=0\ndefault num_threads=2\n",
         )
     )
     assert conf.submission_words({}) == ["sbatch", "--comment=two words", "--cpus-per-task=2"]

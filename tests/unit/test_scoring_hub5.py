@@ -24,6 +24,7 @@ from cascade_asr.scoring.hub5.hub5 import (
     Hub5Reference,
     check_coverage,
     find_sctk,
+    read_glm,
     read_stm,
     score_hub5,
     without_hesitations,
@@ -155,6 +156,19 @@ def test_stm_is_repaired(files: Path) -> None:
     assert "en_4156" not in stm.subset("sw_")
 
 
+@pytest.mark.parametrize("letters", ["à Å".encode(), "à…".encode("cp1252")])
+def test_letters_of_any_encoding_are_kept(tmp_path: Path, letters: bytes) -> None:
+    # in UTF-8 these letters have bytes that are a blank and a line's end in Latin-1
+    line = b"sw_1 A x 1.0 2.0 <O> voil" + letters + b" yes uh"
+    (tmp_path / "stm").write_bytes(line + b"\r\n")
+    (tmp_path / "glm").write_bytes(b"[voil" + letters + b"] => [{b / c} ;; unclosed\n")
+    stm = read_stm(tmp_path / "stm")
+    ((_, _, kept),) = stm.lines
+    assert kept.encode("ascii", "surrogateescape") == line.removesuffix(b" uh")
+    glm = read_glm(tmp_path / "glm", print).encode("ascii", "surrogateescape")
+    assert glm.startswith(b"[voil" + letters + b"] => [{b / c}] ") and glm.count(b"\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "repaired"),
     [("((A B)) C", "(A B) C"), ("((A) B", "(A) B"), ("YES ((MAYBE", "YES (MAYBE)"),
@@ -171,6 +185,8 @@ def test_parentheses_are_paired(tmp_path: Path, text: str, repaired: str) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("segments", "u r-A nan 3.0\n", r"segments:1: 'nan 3.0' are not times in seconds"),
+        ("segments", "u r-A 3.0 inf\n", r"segments:1: '3.0 inf' are not times in seconds"),
         ("segments", "u r-A 3.0 3.0\n", r"segments:1: u: zero/negative length 3.0-3.0"),
         ("segments", "u rA 1.0 3.0\n", r"segments:1: recording 'rA' does not name its channel"),
         ("text", "u1 a\nu2 (b\n", r"text:2: '\(b': NIST's filters abort at a parenthesis"),

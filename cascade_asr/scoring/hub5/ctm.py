@@ -6,6 +6,7 @@ the segment, which is enough for sclite to find each word's reference segment.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def read_segments(path: Path, recordings: Path | None = None) -> dict[str, Conve
         utterance, recording, begin, end = fields
         try:
             times = float(begin), float(end)
+            if not all(map(math.isfinite, times)):
+                raise ValueError
         except ValueError:
             raise DataError(f"{where}: '{begin} {end}' are not times in seconds") from None
         if times[0] >= times[1]:

@@ -103,7 +103,7 @@ def read_stm(path: Path) -> Stm:
     header: list[str] = []
     lines: list[tuple[str, str, str]] = []
     tags: dict[str, None] = {}
-    for number, line in enumerate(path.read_text("latin-1").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip() or "inter_segment_gap" in line.lower():
             continue
         if line.startswith(";;"):
@@ -176,7 +176,7 @@ def read_glm(path: Path, report: Report) -> str:
     Args:
         report: receives a warning for each repaired rule.
     """
-    lines = path.read_text("latin-1").splitlines()
+    lines = _lines(path)
     for number, line in enumerate(lines, 1):
         rule, comment, rest = line.partition(";;")
         unclosed = _UNCLOSED.fullmatch(rule.rstrip())
@@ -185,6 +185,11 @@ def read_glm(path: Path, report: Report) -> str:
             lines[number - 1] = f"{word}[{alternatives}] {context or _ANYWHERE} {comment}{rest}"
             report(f"{path}:{number}: unclosed bracket; read as closed")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines in any encoding; no byte beyond ASCII counts as a blank or ends a line."""
+    return path.read_text("ascii", "surrogateescape").rstrip("\n").split("\n")
 
 
 def _is_time(field: str) -> bool:
@@ -314,9 +319,9 @@ def score_subset(
     chosen = [word for word in words if word.file.startswith(prefix)]
     with tempfile.TemporaryDirectory(prefix="hub5.") as name:
         folder = Path(name)
-        (folder / "stm").write_text(stm.subset(prefix), "latin-1")
+        (folder / "stm").write_text(stm.subset(prefix), "ascii", "surrogateescape")
         (folder / "hyp.ctm").write_text("".join(f"{word}\n" for word in chosen), "utf-8")
-        (folder / "glm").write_text(glm, "latin-1")
+        (folder / "glm").write_text(glm, "ascii", "surrogateescape")
         _run_hubscr(sctk, folder)
         outdir.mkdir(parents=True, exist_ok=True)
         for kept in ("stm", "hyp.ctm", *(f"hyp.ctm.filt.{suffix}" for suffix in REPORTS)):
