@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -35,6 +37,8 @@ from cascade_asr.training.device import make_fabric
 from cascade_asr.training.evaluate import evaluate as evaluate_batches
 from cascade_asr.training.finished import require_done
 from cascade_asr.training.interruption import Interruption
+
+logger = logging.getLogger(__name__)
 
 
 class Cascade:
@@ -118,7 +122,7 @@ class Cascade:
         self._ngpu = ngpu
         self._fabric = None
         self.plan: Plan = make_plan(self.task, self._options, self._cascade)
-        self._require_another_module()
+        self._check_another_module()
         self._require_something_to_train([CASCADE])
 
     def run(self, controls: str = "none") -> ExperimentResult:
@@ -233,14 +237,24 @@ class Cascade:
             )
         write_json(path, known)
 
-    def _require_another_module(self) -> None:
-        """Raise ConfigError if ``build`` returns the same module again, whose weights are not new."""
-        again = self.task.build_model(self._options, self._options.seed)
-        first = {id(each) for each in self.plan.model.parameters()}
-        if any(id(each) in first for each in again.parameters()):
+    def _check_another_module(self) -> None:
+        """Check that a second ``build`` with another seed makes another module with other weights.
+
+        Raises:
+            ConfigError: if it returns the same module, whose weights are not new.
+        """
+        again = self.task.build_model(self._options, self._options.seed + 1)
+        first = list(self.plan.model.parameters())
+        if {id(each) for each in again.parameters()} & {id(each) for each in first}:
             raise ConfigError(
                 "build: returns the same module at every call; it has to make a new one, because "
                 "every training starts from weights of its own"
+            )
+        if all(map(torch.equal, first, again.parameters())):
+            logger.warning(
+                "build: makes the same weights whatever the seed; all trainings would start from "
+                "them, and best-of-n and other seeds repeat one training. Draw them from torch's "
+                "random state, without a seed of build's own"
             )
 
     def _require_something_to_train(self, branches: Sequence[str]) -> None:

@@ -247,6 +247,17 @@ def test_a_module_that_is_made_only_once_is_refused(tmp_path: Path):
                             metrics=["accuracy"])  # fmt: skip
 
 
+def test_a_module_with_a_seed_of_its_own_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    def seeded() -> nn.Module:
+        torch.manual_seed(0)
+        return build()
+
+    for makes, warnings in [(build, 0), (seeded, 1)]:
+        caplog.clear()
+        cascade_asr.Cascade(tmp_path, makes, measure, points(8, 0), points(8, 1), metrics=["accuracy"])
+        assert sum("same weights whatever the seed" in each for each in caplog.messages) == warnings
+
+
 def test_a_stage_of_what_the_module_freezes_itself_is_refused(tmp_path: Path):
     def pretrained() -> nn.Module:
         network = build()
