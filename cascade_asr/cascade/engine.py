@@ -52,6 +52,8 @@ class Engine:
     def run(self, numbers: Sequence[int], branch: str = CASCADE) -> None:
         """Run stages of a branch by number; patience may end the branch early.
 
+        A stage that is asked for by name (``again`` of the runner) is trained all the same.
+
         Raises:
             ConfigError: if a stage that one of them starts from is not done, or the weights
                 of any finished one are missing.
@@ -59,7 +61,8 @@ class Engine:
         self._read_finished()
         for number in numbers:
             plan = self.branches[branch].stages[number]
-            if self._stop_before(self.branches[branch], number):
+            asked_for = plan.name == self.runner.again
+            if not asked_for and self._stop_before(self.branches[branch], number):
                 logger.info(
                     "%s: not run: %d stages without improvement (stop: patience)",
                     plan.title,

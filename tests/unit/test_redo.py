@@ -12,6 +12,11 @@ from conftest import command, write_yaml
 from tiny_corpus import TINY_CONFIG
 
 CASCADE = {"cuts": ["decoder"]}
+OPTIONS = [
+    "--exp", "exp/a", "--dump", "dump", "--train-set", "train", "--dev-set", "dev",
+    "--train-config", "train.yaml", "--cascade-config", "cascade.yaml", "--train-args",
+    "max_epoch=1", "--seed", "5",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +26,9 @@ def trained(dump, tmp_path_factory) -> Path:
     write_yaml(folder / "train.yaml", {**TINY_CONFIG, "max_epoch": 2})
     write_yaml(folder / "cascade.yaml", CASCADE)
     (folder / "dump").symlink_to(dump)
-    options = [
-        "--exp", "exp/a", "--dump", "dump", "--train-set", "train", "--dev-set", "dev",
-        "--train-config", "train.yaml", "--cascade-config", "cascade.yaml", "--train-args",
-        "max_epoch=1", "--seed", "5",
-    ]  # fmt: skip
     for what in ("check", "full", "cascade"):
         resources = [] if what == "check" else ["--ngpu", "0"]
-        done = command("cascade_asr.cli.training", what, *options, *resources, cwd=folder)
+        done = command("cascade_asr.cli.training", what, *OPTIONS, *resources, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -102,6 +102,18 @@ def test_what_started_from_it_is_told_and_an_unfinished_stage_goes_on(recipe):
     (recipe / "exp/a/full/model.pth").unlink()
     redo(recipe, "exp/a/full")
     assert not (recipe / "exp/a/full.replaced.2").exists()
+
+
+def test_a_stage_that_patience_would_leave_out_is_trained_if_asked_for(recipe):
+    chain = {"cuts": ["decoder", "encoder.rnn1"], "train": {"optim_conf": {"lr": 1e-7}}}
+    write_yaml(recipe / "cascade.yaml", chain)
+    for what, resources in (("check", []), ("cascade", ["--ngpu", "0"])):
+        done = command("cascade_asr.cli.training", what, *OPTIONS, *resources, cwd=recipe)
+        assert done.returncode == 0, done.stderr
+    write_yaml(recipe / "cascade.yaml", {**chain, "stop": "patience", "patience": 1})
+    assert "it is to be trained again" in redo(recipe, "exp/a/stage2")
+    assert (recipe / "exp/a/stage2/done.json").is_file()
+    assert (recipe / "exp/a/stage2.replaced.1/done.json").is_file()
 
 
 def test_a_mistake_leaves_everything_where_it_is(recipe):
