@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from cascade_asr.training.protocols import Batches, CascadeModel, Statistics
 from cascade_asr.training.state import add_statistics
@@ -34,6 +35,7 @@ def evaluate(
         after_batch: called after each batch; may raise to stop.
     """
     model.eval()
+    take_buffers_of_first_rank(fabric, model)
     sums: Statistics = {}
     with closing(batches.epoch(1)) as all_batches:
         for batch in all_batches:
@@ -42,6 +44,21 @@ def evaluate(
             add_statistics(sums, statistics)
             after_batch()
     return means_over_ranks(fabric, model, sums)
+
+
+@torch.no_grad()
+def take_buffers_of_first_rank(fabric: Fabric, model: nn.Module) -> None:
+    """Give all ranks the buffers of the first one, whose model is saved.
+
+    Weights are equal on all ranks after an update, but running statistics, as of BatchNorm,
+    are those of each rank's own share of the last batch.
+    """
+    if fabric.world_size == 1:
+        return
+    for buffer in filter(torch.Tensor.numel, model.buffers()):
+        content = buffer.reshape(-1)
+        torch.distributed.broadcast(content.view(torch.uint8), src=0)
+        buffer.copy_(content.view_as(buffer))
 
 
 def means_over_ranks(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -361,3 +363,33 @@ def test_the_time_left_may_be_longer_than_a_day(pace: float, left: str, caplog):
     progress._shown[0] = (started - 10 * pace, update)
     progress.advance(10, 1, {"loss": 1.0})
     assert f"{pace:.2f} s/update, {left} left" in caplog.text
+
+
+STATISTICS_OF_RANKS = """
+import torch
+from torch import nn
+from cascade_asr.library.data import ItemLoader, as_dataset
+from cascade_asr.library.network import MeasuredNetwork
+from cascade_asr.training.device import make_fabric
+from cascade_asr.training.evaluate import evaluate
+
+fabric = make_fabric(0, "32-true", 2)
+model = MeasuredNetwork(
+    nn.Sequential(nn.BatchNorm1d(1)), lambda network, inputs, _: {"loss": network(inputs).squeeze(1)}, ["loss"]
+)
+model.network[0].running_mean.fill_(fabric.global_rank)  # as after a batch of its own
+items = as_dataset((torch.zeros(8, 1), torch.zeros(8)), "dev")
+found = evaluate(fabric, model, ItemLoader(items, 2, None, fabric.global_rank, 2))
+fabric.barrier()
+print(f"rank {fabric.global_rank}: loss {found['loss']:.1f}", flush=True)
+"""
+
+
+def test_all_ranks_evaluate_the_statistics_that_are_saved(tmp_path: Path):
+    script = tmp_path / "evaluate_ranks.py"
+    script.write_text(STATISTICS_OF_RANKS)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rank 0: loss 0.0" in done.stdout and "rank 1: loss 0.0" in done.stdout
