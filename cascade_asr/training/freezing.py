@@ -75,7 +75,8 @@ def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout:
     Args:
         model: changed in place.
         frozen: its frozen layers.
-        frozen_dropout: keep dropout inside frozen layers.
+        frozen_dropout: keep dropout inside frozen layers, which PyTorch's recurrent layers and
+            multi-head attention have without a submodule for it.
     """
     model.train()
     modules = dict(model.named_modules())
@@ -87,6 +88,16 @@ def set_training_mode(model: nn.Module, frozen: Iterable[Layer], frozen_dropout:
         if not frozen_dropout:
             for name in layer.dropouts:
                 modules[name].eval()
+            for name in layer.parameters:
+                _turn_off_own_dropout(modules[name.rpartition(".")[0]])
+
+
+def _turn_off_own_dropout(module: nn.Module) -> None:
+    """Turn off dropout that is a number, not a submodule; see `set_training_mode` for modes."""
+    if isinstance(module, nn.RNNBase):
+        module.dropout = 0.0
+    elif isinstance(module, nn.MultiheadAttention):
+        module.eval()
 
 
 def take_over(

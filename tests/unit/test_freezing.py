@@ -14,7 +14,7 @@ from cascade_asr.errors import ConfigError, TrainingError
 from cascade_asr.networks.ctc import CTC
 from cascade_asr.networks.decoders import build_decoder
 from cascade_asr.networks.encoders import build_encoder
-from cascade_asr.networks.layer import Layer
+from cascade_asr.networks.layer import Layer, layer_of
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training.freezing import (
     check_unchanged,
@@ -280,3 +280,37 @@ def test_a_wrong_name_lists_the_layers_that_exist_top_first(tokenizer):
         "no layer 'decodr'; did you mean 'decoder'?; this model has: classifier (= ctc + decoder), "
         "encoder.rnn1, encoder.rnn0, encoder.conv2, encoder.conv1"
     )
+
+
+class Attending(nn.Module):
+    """A user's network of PyTorch's own layers, which have dropout as a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.TransformerEncoderLayer(4, 2, 8, dropout=DROPOUT, batch_first=True)
+        self.recurrent = nn.LSTM(4, 4, num_layers=2, dropout=DROPOUT)
+        self.output = nn.Linear(4, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.output(self.recurrent(self.attention(inputs))[0])
+
+
+@pytest.mark.parametrize("first", ["attention", "recurrent"])
+def test_dropout_without_a_submodule_is_turned_off_too(first: str):
+    network = Attending()
+    part = getattr(network, first)
+    layer = layer_of(network, first, [first])
+    freeze(network, [layer])
+    inputs = torch.randn(2, 9, 4, requires_grad=True)
+
+    def outputs() -> list[torch.Tensor]:
+        return [each[0] if isinstance(each, tuple) else each for each in (part(inputs), part(inputs))]
+
+    set_training_mode(network, [layer], frozen_dropout=True)
+    one, other = outputs()
+    assert not torch.equal(one, other)
+    set_training_mode(network, [layer], frozen_dropout=False)
+    one, other = outputs()
+    assert torch.equal(one, other)
+    one.sum().backward()  # what is below can be trained
+    assert inputs.grad.abs().sum() > 0
