@@ -19,6 +19,7 @@ from cascade_asr import command
 from cascade_asr.errors import ConfigError
 from cascade_asr.scoring.hub5.hub5 import SUBSETS, Hub5Reference, find_sctk, score_hub5
 from cascade_asr.scoring.output import hub5_record, write_record
+from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.score import Counts
 
 log = logging.getLogger("score_hub5")
@@ -82,7 +83,7 @@ def main() -> None:
 
 def _line(subset: str, counts: Counts) -> str:
     return (
-        f"{subset:8} WER {counts.error_rate:5.1f} [ {counts.errors} / {counts.words}, "
+        f"{subset:8} WER {shown_rate(counts.error_rate):>5} [ {counts.errors} / {counts.words}, "
         f"{counts.insertions} ins, {counts.deletions} del, {counts.substitutions} sub ]"
     )
 

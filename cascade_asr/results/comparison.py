@@ -16,6 +16,7 @@ from cascade_asr.results.experiments import is_experiment, read_if_whole
 from cascade_asr.results.seeds import DECIDES, check_seeds
 from cascade_asr.results.speech import sentence
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set
+from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.significance import compare, interval
 from cascade_asr.training.finished import how_to_run
@@ -241,8 +242,8 @@ def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
 
 def _rate(result: ScoreResult, unit: str) -> str:
     spread = interval(result, BOOTSTRAP_SAMPLES, unit=unit)
-    around = f" ({spread.low:.1f} to {spread.high:.1f})" if spread else ""
-    return f"{result.error_rate:.1f}{around}"
+    around = f" ({shown_rate(spread.low)} to {shown_rate(spread.high)})" if spread else ""
+    return f"{shown_rate(result.error_rate)}{around}"
 
 
 def _texts(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:

@@ -10,6 +10,7 @@ from typing import Any
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.collect import Stage
 from cascade_asr.results.inspection import Inspector
+from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.training.convergence import in_words, is_converged
 from cascade_asr.training.state import duration
 
@@ -177,7 +178,11 @@ def table_rows(measured: Measured, metric: str) -> tuple[list[str], list[list[st
 
 
 def _cell(value: Value, form: str) -> str:
-    """``12.3``, or ``12.3 (11.0-13.5)``."""
+    """``12.3``, or ``12.3 (11.0-13.5)``; one decimal is sclite's."""
+
+    def shown_in_form(number: float) -> str:
+        return shown_rate(number) if form == ".1f" else format(number, form)
+
     if value.low is None or value.high is None:
-        return format(value.value, form)
-    return f"{value.value:{form}} ({value.low:{form}}-{value.high:{form}})"
+        return shown_in_form(value.value)
+    return f"{shown_in_form(value.value)} ({shown_in_form(value.low)}-{shown_in_form(value.high)})"

@@ -12,6 +12,7 @@ from cascade_asr.results.measures import Column, Difference, Measured, Value
 from cascade_asr.results.record import experiment_record
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES
 from cascade_asr.results.utterances import utterances_record
+from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.significance import Comparison, compare, shown_probability
 from cascade_asr.speech.config import TrainConfig
 
@@ -20,7 +21,8 @@ def character_lines(results: Results) -> list[str]:
     """The character error rates of all stages side by side, one line per set."""
     stages = (*results.stages, *results.controls)
     lines = [
-        f"CER on {name}: " + ", ".join(f"{each.name} {each.characters[name]:.1f}" for each in stages)
+        f"CER on {name}: "
+        + ", ".join(f"{each.name} {shown_rate(each.characters[name])}" for each in stages)
         for name in results.stages[0].characters
     ]
     if lines:

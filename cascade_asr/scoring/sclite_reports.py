@@ -31,6 +31,15 @@ def round_half_up(value: float, digits: int = 0) -> float:
     return int(value * factor + 0.5) / factor
 
 
+def shown_rate(value: float) -> str:
+    """A rate in percent with one decimal, the same as in sclite's reports.
+
+    >>> shown_rate(6.25), format(6.25, ".1f")
+    ('6.3', '6.2')
+    """
+    return f"{round_half_up(value, 1):.1f}"
+
+
 def fixed(value: float, mark: bytes = b" ", digits: int = 1) -> bytes:
     """A rounded number, five characters wide, and a mark.
 

@@ -15,6 +15,7 @@ from cascade_asr.data.tokens import write_token_directory
 from cascade_asr.errors import DataError
 from cascade_asr.files import write_json
 from cascade_asr.results.collect import Results, collect
+from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.results.html import html
 from cascade_asr.results.markdown import compare_models, markdown
 from cascade_asr.results.test_sets import open_set
@@ -181,3 +182,20 @@ def test_utterances_without_text_are_decoded_where_the_reference_is_elsewhere(tm
     write_set(directory, tokenizer, required=True, keep_empty=True)
     manifest = read_manifest(directory / "manifest.tsv")
     assert manifest.utterances == ["u1", "u2"] and manifest.token_lengths.tolist() == [3, 0]
+
+
+def test_a_tie_is_rounded_as_in_the_report_of_sclite(folder: Path):
+    """One error in 16 words is 6.25 %, where sclite prints 6.3 and Python 6.2."""
+    text = {f"dev-{number}": "a b c d" for number in range(4)}
+    write_table(folder / "dump/dev/text", text)
+    write_table(folder / "dump/dev/utt2spk", dict.fromkeys(text, "dev"))
+    for name in ("full", "stage1", "longer1"):
+        write_table(folder / f"exp/{name}/decode_dev/text", {**text, "dev-0": "a b x d"})
+    found = collect(folder / "exp", folder / "dump", ["dev"])
+    table = markdown(found)
+    report = (folder / "exp/full/decode_dev/score_wer/result.txt").read_text()
+    (average,) = (line for line in report.splitlines() if "Sum/Avg" in line)
+    assert average.split()[-3] == "6.3"
+    assert table.count("| 6.3 (0.0-") == 2, table
+    systems = [open_system(folder / "exp" / name, folder / "dump") for name in ("full", "stage1")]
+    assert all(" 6.3 (" in f" {row[2]}" for row in compare_systems(systems, ["dev"]).rows)
