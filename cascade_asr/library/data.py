@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,8 +66,28 @@ def _order_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
+@contextmanager
+def _random_items(*numbers: int) -> Iterator[None]:
+    """Inside, what is drawn on the CPU is decided by ``numbers``; random states are put back."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
 class ItemLoader:
     """Batches of a dataset of (input, target) pairs, from any position of any epoch.
+
+    Items that are random, such as augmented images, are those of (seed, epoch, batch, rank) if
+    they draw from the random state of PyTorch, NumPy or Python, so that a resumed training sees
+    what an uninterrupted one would.
 
     Args:
         dataset: dataset of pairs, with a length.
@@ -116,7 +138,9 @@ class ItemLoader:
             chosen = order[number * step : end][self._rank :: self._world_size]
             if not len(chosen):  # fewer items in all than ranks, each of which takes part
                 chosen = order[:1]
-            yield self._batch(chosen)
+            with _random_items(self._seed or 0, epoch, number, self._rank):
+                batch = self._batch(chosen)
+            yield batch
 
     def _batch(self, chosen: torch.Tensor) -> ItemBatch:
         description = f"items {', '.join(map(str, chosen[:5].tolist()))}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from conftest import environment
@@ -398,6 +400,31 @@ def test_a_training_on_randomly_augmented_items_is_found_done(tmp_path: Path, ca
     assert not list(tmp_path.glob("*.replaced.1"))
     cascade(Nested(lambda inputs: inputs)).run()
     assert list(tmp_path.glob("full.replaced.1"))
+
+
+class Noisy(Dataset):
+    """Items with noise from three random states."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        noise = [float(torch.randn(())), float(np.random.randn()), random.random()]
+        return torch.tensor(noise) + index, index
+
+
+def test_random_items_are_the_same_wherever_a_training_resumes():
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    loader = ItemLoader(Noisy(), 3, seed=1)
+    once = [batch.inputs for batch in loader.epoch(2)]
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[2]
+    assert (np.random.get_state()[1] == states[1]).all()
+    torch.manual_seed(5)  # a process of its own has another state
+    resumed = [batch.inputs for batch in ItemLoader(Noisy(), 3, seed=1).epoch(2, start=1)]
+    assert all(map(torch.equal, once[1:], resumed))
+    others = (loader.epoch(3), ItemLoader(Noisy(), 3, seed=2).epoch(2))
+    noise = [(each % 1).flatten()[0] for each in (*once, *(next(other).inputs for other in others))]
+    assert len(set(map(float, noise))) == len(noise)  # each batch, epoch and seed has its own
 
 
 class Pair(NamedTuple):
