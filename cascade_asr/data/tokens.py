@@ -21,6 +21,7 @@ from cascade_asr.errors import ConfigError, DataError
 from cascade_asr.files import atomic_write, write_json
 
 BLANK, UNKNOWN, SENTENCE_EDGE = "<blank>", "<unk>", "<sos/eos>"
+SPECIAL = frozenset({BLANK, UNKNOWN, SENTENCE_EDGE})
 BLANK_ID = 0
 SENTENCEPIECE_LINE_BYTES = 4192  # sentencepiece's default limit
 IGNORE_ID = -1  # padding of token tensors, as in ESPnet
@@ -223,7 +224,7 @@ def write_char_list(
     counts = Counter(token for text in texts for token in splitter.text2tokens(text))
     if not counts:
         raise DataError("no text to collect characters from")
-    ordinary = counts.keys() - {BLANK, UNKNOWN, SENTENCE_EDGE}  # a corpus may write <unk>
+    ordinary = counts.keys() - SPECIAL  # a corpus may write <unk>
     ordered = sorted(ordinary, key=lambda token: (-counts[token], token))
     tokens = [BLANK, UNKNOWN, *ordered, SENTENCE_EDGE]
     with atomic_write(path) as stream:
@@ -259,6 +260,8 @@ def train_bpe(
     import sentencepiece
 
     texts = list(texts)
+    # sentencepiece refuses repeated ones; the special tokens are in the list anyway
+    symbols = [each for each in dict.fromkeys(user_symbols) if each not in SPECIAL]
     directory.mkdir(parents=True, exist_ok=True)
     sentencepiece.set_random_generator_seed(seed)
     prefix = directory / ".bpe.partial"
@@ -272,7 +275,7 @@ def train_bpe(
             model_prefix=str(prefix),
             vocab_size=vocabulary_size,
             model_type=bpemode,
-            user_defined_symbols=list(user_symbols),
+            user_defined_symbols=symbols,
             character_coverage=1.0,
             bos_id=-1,
             eos_id=-1,

@@ -121,6 +121,16 @@ def test_symbols_are_whole_pieces(tmp_path: Path):
     assert json.loads((tmp_path / "t/tokens.json").read_text())["non_linguistic_symbols"] is None
 
 
+def test_repeated_and_special_symbols_are_no_fault_for_pieces_either(tmp_path: Path):
+    """As for characters: sentencepiece by itself ends with an internal error."""
+    texts = [f"{text} <NOISE> <unk>" for text in sentences()]
+    made = [
+        write_token_directory(tmp_path / "t", texts, "bpe", 40, symbols(tmp_path, *names)).tokens
+        for names in (("<NOISE>",), ("<NOISE>", "<unk>", "<NOISE>", "<blank>", "<sos/eos>"))
+    ]
+    assert made[0] == made[1]
+
+
 @pytest.mark.parametrize(
     ("recognised", "text"),
     [
