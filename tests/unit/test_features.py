@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cascade_asr.data.audio.any_audio import read_any
 from cascade_asr.data.audio.audio import Pipes, SegmentReader, read_audio
 from cascade_asr.data.features.cmvn import (
     FeatureStatistics,
@@ -24,12 +25,15 @@ from cascade_asr.data.features.cmvn import (
 )
 from cascade_asr.data.features.extraction import read_extractor
 from cascade_asr.data.features.fbank import compute_fbank, option_faults, read_fbank_options
+from cascade_asr.data.importers.entries import Fault
+from cascade_asr.data.importers.recordings import probe
 from cascade_asr.data.kaldi.data_dir import DataDir
 from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import Segment, parse_segment
 from cascade_asr.errors import ConfigError, DataError
 
 RATE = 8000
+MP3_RATE = 16000
 
 
 @pytest.fixture
@@ -235,6 +239,48 @@ def test_truncation_is_seen_through_a_pipe_and_in_rf64(wav: Path, tmp_path: Path
     for entry in (tmp_path / "b.wav", f"cat {wav} |"):
         with pytest.raises(DataError, match="header says 8000 samples, found 7950: truncated"):
             read_audio(str(entry))
+
+
+@pytest.fixture
+def mp3(tmp_path: Path) -> Path:
+    """Six seconds with a variable bit rate; the first frame is a header that says how long it is."""
+    noise = np.random.default_rng(0).standard_normal(MP3_RATE)
+    tone = 0.2 * np.sin(2 * np.pi * 440 * np.arange(5 * MP3_RATE) / MP3_RATE)
+    samples = np.concatenate([0.3 * noise.clip(-1, 1), tone])
+    soundfile.write(tmp_path / "a.mp3", samples, MP3_RATE, format="MP3", bitrate_mode="VARIABLE")
+    return tmp_path / "a.mp3"
+
+
+def _without_header(content: bytes) -> bytes:
+    return content[content.index(content[:2], 2) :]
+
+
+def test_an_mp3_that_does_not_say_how_long_it_is_is_not_cut_short(mp3: Path):
+    """libsndfile takes all frames for as long as the first one, and reads a fifth of this one."""
+    samples, rate = read_audio(str(mp3))
+    assert rate == MP3_RATE and len(samples) == 6 * MP3_RATE
+    assert probe(mp3).duration_s == 6.0 and not probe(mp3).needs_ffmpeg
+    content = mp3.read_bytes()
+    mp3.write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x14" + 20 * b"t" + _without_header(content) + b"TAG" + 125 * b" ")
+    with pytest.raises(DataError, match="libsndfile reads 1.. s of 6.. s; write 'ffmpeg .* instead"):
+        read_audio(str(mp3))
+    found = probe(mp3)
+    assert found.needs_ffmpeg and found.duration_s == pytest.approx(6, abs=0.1)
+    samples, _ = read_audio(found.wav_entry(None, MP3_RATE))
+    assert len(samples) == pytest.approx(6 * MP3_RATE, abs=0.1 * MP3_RATE)
+    assert len(read_any(mp3, MP3_RATE, "a")) == len(samples)
+    soundfile.write(mp3, np.ones(100), MP3_RATE, format="MP3", bitrate_mode="CONSTANT")
+    mp3.write_bytes(_without_header(mp3.read_bytes()))  # nothing is missing at a constant bit rate
+    assert len(read_audio(str(mp3))[0]) == pytest.approx(probe(mp3).duration_s * MP3_RATE, abs=1152)
+
+
+def test_a_truncated_mp3_is_refused(mp3: Path):
+    content = mp3.read_bytes()
+    mp3.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="header says [0-9]+ bytes, found [0-9]+: truncated"):
+        read_audio(str(mp3))
+    with pytest.raises(Fault, match="truncated: its header promises more bytes"):
+        probe(mp3)
 
 
 def speed(path: Path, factor: float = 0.9) -> np.ndarray:

@@ -22,6 +22,7 @@ import soundfile
 
 from cascade_asr.data.audio.sphere import MAGIC, choose_channel, is_sphere, read_sphere, wav_bytes
 from cascade_asr.data.kaldi.tables import Segment
+from cascade_asr.data.mp3_header import Mp3Length, read_mp3_length
 from cascade_asr.data.wav_header import read_wav_header, with_true_length
 from cascade_asr.errors import DataError
 
@@ -32,6 +33,7 @@ NO_LENGTH = (
     "its header does not say how long it is, as when a pipe has written FLAC; write it to a file, or "
     "as WAV: 'ffmpeg -v error -i FILE -f wav - |'"
 )
+MP3_SPARE = 1152  # samples, one frame, that a decoder may leave out at the end of an MP3 file
 CLIP_TOLERANCE_S = 0.1  # a segment may end this much after its recording
 _SPEED = re.compile(r"\bspeed (\d+\.?\d*) \|$")  # how entries of a perturbed data folder end
 
@@ -114,6 +116,9 @@ def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
             f"{what}: header says {(header.declared or 0) // header.frame_bytes} samples, "
             f"found {header.found // header.frame_bytes}: truncated"
         )
+    mp3 = read_mp3_length(stream) if header is None else None
+    if mp3 is not None and mp3.is_truncated:
+        raise DataError(f"{what}: header says {mp3.declared} bytes, found {mp3.found}: truncated")
     stream.seek(0)
     if header is not None and header.declared is None:
         stream = io.BytesIO(with_true_length(stream.read(), header))
@@ -126,10 +131,20 @@ def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
         if soundfile.info(stream).frames < UNKNOWN_FRAMES:
             raise
         raise UnknownFormat(f"{what}: {NO_LENGTH}") from error
+    if mp3 is not None and is_cut_short(mp3, len(samples)):
+        raise UnknownFormat(
+            f"{what}: its header does not say how long it is, and libsndfile reads {len(samples) / rate:.1f} s "
+            f"of {mp3.samples / rate:.1f} s; write 'ffmpeg -v error -i FILE -f wav - |' instead"
+        )
     if not len(samples):
         raise DataError(f"{what}: holds no samples")
     samples *= np.float32(32768.0)
     return samples, rate
+
+
+def is_cut_short(mp3: Mp3Length, frames: int) -> bool:
+    """Whether libsndfile reads fewer frames of audio than an MP3 file has."""
+    return mp3.samples is not None and frames < mp3.samples - MP3_SPARE
 
 
 def _as_wav(samples: np.ndarray, rate: int) -> bytes:

@@ -13,7 +13,12 @@ from pathlib import Path
 
 import soundfile
 
-from cascade_asr.data.audio.audio import NO_LENGTH, UNKNOWN_FRAMES, read_audio_file
+from cascade_asr.data.audio.audio import (
+    NO_LENGTH,
+    UNKNOWN_FRAMES,
+    is_cut_short,
+    read_audio_file,
+)
 from cascade_asr.data.audio.sphere import (
     MAGIC,
     frame_count,
@@ -22,6 +27,7 @@ from cascade_asr.data.audio.sphere import (
     require_decoder,
 )
 from cascade_asr.data.importers.entries import Fault
+from cascade_asr.data.mp3_header import read_mp3_length
 from cascade_asr.data.wav_header import read_wav_header
 from cascade_asr.errors import DataError
 
@@ -41,7 +47,7 @@ class Recording:
         rate: in Hz.
         channels: their number.
         duration_s: by the header.
-        needs_ffmpeg: whether neither libsndfile nor our own reader knows the format.
+        needs_ffmpeg: whether neither libsndfile nor our own reader reads the whole file.
     """
 
     path: Path
@@ -103,6 +109,9 @@ def probe(path: Path) -> Recording:
             duration_s = frame_count(header) / header.sample_rate
             return _with_samples(Recording(path, header.sample_rate, header.channel_count, duration_s))
         wav = read_wav_header(stream)
+        mp3 = read_mp3_length(stream) if wav is None else None
+    if mp3 is not None and mp3.is_truncated:
+        raise Fault(f"{path}: truncated: its header promises more bytes than there are")
     if wav is not None and wav.is_truncated:
         raise Fault(f"{path}: truncated: its header promises more samples than there are")
     try:
@@ -115,6 +124,10 @@ def probe(path: Path) -> Recording:
             frames = wav.found // wav.frame_bytes
         else:
             frames = len(read_audio_file(str(path))[0])
+    if mp3 is not None and mp3.samples is not None:
+        duration_s = mp3.samples / info.samplerate
+        by_ffmpeg = is_cut_short(mp3, frames)
+        return _with_samples(Recording(path, info.samplerate, info.channels, duration_s, by_ffmpeg))
     if frames >= UNKNOWN_FRAMES:
         raise Fault(f"{path}: {NO_LENGTH}")
     return _with_samples(Recording(path, info.samplerate, info.channels, frames / info.samplerate))
