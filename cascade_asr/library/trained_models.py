@@ -87,7 +87,8 @@ def find_model(path: Path, fbank_config: Path | None = None) -> TrainedModel:
     """
     if path.is_file() and zipfile.is_zipfile(path):
         with tempfile.TemporaryDirectory() as folder:
-            return _from_archive(path, Path(folder), fbank_config)
+            # in a folder of its own, because a stage's tokens are looked for in the one above it
+            return _from_archive(path, Path(folder) / "unpacked", fbank_config)
     if not path.is_dir():
         what = "neither a folder nor a zip" if path.exists() else "no such file or folder"
         raise ConfigError(f"{path}: {what}; {EXPECTED}")

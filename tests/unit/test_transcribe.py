@@ -146,6 +146,8 @@ def test_a_zip_of_an_experiment_is_a_model(experiments, tmp_path: Path, monkeypa
                  zipped("selected", copy, "stage1")):  # fmt: skip
         found = cascade_asr.load(path, beam_size=3).transcribe(samples, RATE)
         assert (found.text, found.score) == expected, path
+    shutil.copytree(copy / "tokens", tmp_path / "temporary/tokens")  # somebody else's
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     with pytest.raises(ConfigError, match="alone.zip: a stage alone; its tokens .* export exp/TAG"):
         cascade_asr.load(zipped("alone", copy / "stage1"))
     with pytest.raises(ConfigError, match="contains 2 trained stages and no selection.json"):
