@@ -36,6 +36,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rprop": torch.optim.Rprop,
     "sgd": torch.optim.SGD,
 }
+ESPNET2_DEFAULTS = {"sgd": {"lr": 0.1}}  # where they are not PyTorch's, whose SGD has 0.001
 IN_ONE_PASS = (torch.optim.Adam, torch.optim.AdamW)  # on a CPU and on a GPU
 
 
@@ -112,12 +113,13 @@ def build_optimizer(
     Args:
         parameters: parameters to train.
         name: one of `OPTIMIZERS`.
-        conf: its arguments.
+        conf: its arguments; those left out have ESPnet2's defaults.
         in_one_pass: let PyTorch update a tensor in one pass over its memory, if it can and
             ``conf`` does not choose another way. Not with a loss scaler (fp16), because
             clipping would then not work.
     """
     kind = OPTIMIZERS[name.lower()]
+    conf = ESPNET2_DEFAULTS.get(name.lower(), {}) | conf
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(conf)
     if in_one_pass and kind in IN_ONE_PASS and not chosen:
         conf = {**conf, "fused": True}

@@ -135,6 +135,16 @@ def test_every_option_of_every_optimizer_is_taken(name: str) -> None:
     assert build_optimizer([__import__("torch").nn.Parameter()], name, {"lr": 0.5})
 
 
+def test_options_left_out_are_espnet2s() -> None:
+    import torch
+    from espnet2.optimizers.sgd import SGD
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for given in ({}, {"momentum": 0.5}, {"lr": 0.3}):
+        own, theirs = build_optimizer([weight], "SGD", given), SGD([weight], **given)
+        assert own.param_groups[0]["lr"] == theirs.param_groups[0]["lr"]
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_every_option_of_every_schedule_is_taken(name: str) -> None:
     from cascade_asr.options.signatures import constructor_signature
