@@ -283,6 +283,21 @@ def test_a_truncated_mp3_is_refused(mp3: Path):
         probe(mp3)
 
 
+@pytest.mark.parametrize("kind", ["aiff", "aifc", "au", "w64"])
+def test_truncation_is_seen_in_other_formats_with_a_length(wav: Path, tmp_path: Path, kind: str):
+    path, piped = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
+    subprocess.run(["sox", wav, path], check=True)
+    with piped.open("wb") as stream:  # where the length may be unknown
+        subprocess.run(["sox", "-t", "wav", "-", "-t", kind, "-"], stdin=wav.open("rb"), stdout=stream, check=True)
+    for each in (path, piped):
+        assert len(read_audio(str(each))[0]) == RATE and probe(each).duration_s == 1.0
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="a.*: shorter than its header says: truncated"):
+        read_audio(str(path))
+    with pytest.raises(Fault, match="truncated: its header promises more bytes"):
+        probe(path)
+
+
 def speed(path: Path, factor: float = 0.9) -> np.ndarray:
     """An audio file at another speed, as read through its perturbed wav.scp."""
     data = DataDir(path.parent, {"utt2spk": {"a": "s"}, "wav.scp": {"a": str(path)}})

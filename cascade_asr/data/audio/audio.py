@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 
 from cascade_asr.data.audio.sphere import MAGIC, choose_channel, is_sphere, read_sphere, wav_bytes
+from cascade_asr.data.declared_length import is_shorter_than_declared
 from cascade_asr.data.kaldi.tables import Segment
 from cascade_asr.data.mp3_header import Mp3Length, read_mp3_length
 from cascade_asr.data.wav_header import read_wav_header, with_true_length
@@ -119,6 +120,8 @@ def decode_audio(stream: IO[bytes], what: str) -> tuple[np.ndarray, int]:
     mp3 = read_mp3_length(stream) if header is None else None
     if mp3 is not None and mp3.is_truncated:
         raise DataError(f"{what}: header says {mp3.declared} bytes, found {mp3.found}: truncated")
+    if is_shorter_than_declared(stream):
+        raise DataError(f"{what}: shorter than its header says: truncated")
     stream.seek(0)
     if header is not None and header.declared is None:
         stream = io.BytesIO(with_true_length(stream.read(), header))

@@ -26,6 +26,7 @@ from cascade_asr.data.audio.sphere import (
     read_header,
     require_decoder,
 )
+from cascade_asr.data.declared_length import is_shorter_than_declared
 from cascade_asr.data.importers.entries import Fault
 from cascade_asr.data.mp3_header import read_mp3_length
 from cascade_asr.data.wav_header import read_wav_header
@@ -110,7 +111,8 @@ def probe(path: Path) -> Recording:
             return _with_samples(Recording(path, header.sample_rate, header.channel_count, duration_s))
         wav = read_wav_header(stream)
         mp3 = read_mp3_length(stream) if wav is None else None
-    if mp3 is not None and mp3.is_truncated:
+        is_truncated = is_shorter_than_declared(stream) or (mp3 is not None and mp3.is_truncated)
+    if is_truncated:
         raise Fault(f"{path}: truncated: its header promises more bytes than there are")
     if wav is not None and wav.is_truncated:
         raise Fault(f"{path}: truncated: its header promises more samples than there are")
