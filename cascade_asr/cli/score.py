@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import math
 from pathlib import Path
 
 from cascade_asr import command
@@ -162,12 +163,13 @@ def _print_summary(outdir: Path, record: dict) -> None:
         print(line)
     comparison = record.get("comparison")
     if comparison:
-        test = comparison["mapsswe"]
+        test, spread = comparison["mapsswe"], ""
+        if not math.isnan(comparison["low"]):
+            better = shown_probability("P(better)", comparison["probability_b_better"])
+            spread = f" [{comparison['low']:+.2f}, {comparison['high']:+.2f}], {better}"
         print(
             f"{comparison['title_b']}: {comparison['error_rate_b']:.2f}%, "
-            f"{comparison['difference']:+.2f} [{comparison['low']:+.2f}, "
-            f"{comparison['high']:+.2f}], "
-            f"{shown_probability('P(better)', comparison['probability_b_better'])}; "
+            f"{comparison['difference']:+.2f}{spread}; "
             f"MAPSSWE Z {test['z']:.3f}, {shown_probability('p', test['p'])}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,10 +52,9 @@ def against_controls(results: Results) -> list[tuple[str, Comparison, Difference
 def versus(chosen: Stage, control: Stage, sets: list[str]) -> Iterator[tuple[str, Comparison]]:
     """The selected training of the cascade against another one, by set."""
     for name in sets:
-        before, after = control.scores[name].result, chosen.scores[name].result
-        spread = chosen.scores[name].interval
-        unit = spread.unit if spread else "utterance"
-        yield name, compare(before, after, BOOTSTRAP_SAMPLES, unit=unit)
+        before, after = control.scores[name], chosen.scores[name]
+        unit = before.versus_full.unit  # a control is never full training
+        yield name, compare(before.result, after.result, BOOTSTRAP_SAMPLES, unit=unit)
 
 
 def against_full(results: Results) -> list[str]:
@@ -70,11 +70,13 @@ def against_full(results: Results) -> list[str]:
 def sentence(what: str, comparison: Comparison) -> str:
     """A comparison in words."""
     test = comparison.mapsswe
-    better = shown_probability("P(better)", comparison.probability_b_better)
+    spread = ""
+    if not math.isnan(comparison.low):
+        better = shown_probability("P(better)", comparison.probability_b_better)
+        spread = f" ({comparison.low:+.1f} to {comparison.high:+.1f}), {better}"
     verdict = "significant" if test.significant else "not significant"
     return (
-        f"{what}: {comparison.difference:+.1f} % WER ({comparison.low:+.1f} to "
-        f"{comparison.high:+.1f}), {better}, MAPSSWE Z "
+        f"{what}: {comparison.difference:+.1f} % WER{spread}, MAPSSWE Z "
         f"{test.z:.2f}, {shown_probability('p', test.p)}, {verdict}"
     )
 

@@ -83,9 +83,10 @@ def interval(
         unit: draw utterances, or speakers (wider if speakers differ).
 
     Returns:
-        The interval, or None without samples or reference words.
+        The interval, or None without samples, without reference words, and for a single
+        utterance or speaker, of which all resampled sets are equal.
     """
-    if samples < 1 or not result.total.words:
+    if not _can_resample([result], samples, unit):
         return None
     low, high = np.quantile(_resampled_rates([result], samples, seed, unit)[0], _TAILS)
     return Interval(float(low), float(high), CONFIDENCE, samples, seed, unit)
@@ -103,12 +104,14 @@ def compare(
 ) -> Comparison:
     """Compare two systems on the same utterances.
 
+    The interval and the probability are NaN where there is no `interval`.
+
     Raises:
         DataError: if the systems were not scored on the same utterances.
     """
     pair = [result_a, matching(result_a, result_b)]
     probability, low, high = math.nan, math.nan, math.nan
-    if samples > 0 and result_a.total.words and result_b.total.words:
+    if _can_resample(pair, samples, unit):
         rates = _resampled_rates(pair, samples, seed, unit)
         difference = rates[1] - rates[0]
         probability = float(np.mean((difference < 0) + 0.5 * (difference == 0)))
@@ -146,6 +149,12 @@ def matching(result_a: ScoreResult, result_b: ScoreResult) -> ScoreResult:
         )
     ordered = [by_id[identifier] for identifier in ids]
     return ScoreResult(result_b.title, ordered, result_b.options, result_b.warnings)
+
+
+def _can_resample(results: list[ScoreResult], samples: int, unit: str) -> bool:
+    """Whether resampled sets can differ in their error rates."""
+    words = all(result.total.words for result in results)
+    return samples > 0 and words and len(_errors_and_words(results[0], unit)) > 1
 
 
 def _resampled_rates(

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from cascade_asr.errors import DataError
+from cascade_asr.results.speech import sentence
 from cascade_asr.scoring.changes import changes
 from cascade_asr.scoring.scorer import score_texts
 from cascade_asr.scoring.significance import compare, interval, segment_differences
@@ -43,6 +44,21 @@ def test_interval_over_speakers_is_wider_where_speakers_differ() -> None:
 
 def test_no_reference_words_give_no_interval() -> None:
     assert interval(score_texts({"a-1": []}, {"a-1": ["x"]})) is None
+
+
+def test_one_utterance_or_speaker_gives_no_interval() -> None:
+    """All sets resampled from it are equal: an interval of no width, and B better for certain."""
+    words = "a b c d".split()
+    one = [score_texts({"s-1": words}, {"s-1": text}) for text in (["x", *words[1:]], words)]
+    assert one[0].error_rate == 25.0 and interval(one[0]) is None
+    found = compare(*one)
+    assert found.difference == -25.0
+    assert all(math.isnan(each) for each in (found.low, found.high, found.probability_b_better))
+    assert "-25.0 % WER, MAPSSWE Z 0.00, p > 0.999" in sentence("B against A", found)
+    reference = {f"s-{number}": words for number in range(9)}
+    speaker = [score_texts(reference, reference | {"s-1": ["x"]}), score_texts(reference, reference)]
+    assert interval(speaker[0]) is not None and interval(speaker[0], unit="speaker") is None
+    assert math.isnan(compare(*speaker, unit="speaker").probability_b_better)
 
 
 def test_probability_that_b_is_better() -> None:
