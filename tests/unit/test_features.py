@@ -284,7 +284,7 @@ def test_a_truncated_mp3_is_refused(mp3: Path):
 
 
 @pytest.mark.parametrize("kind", ["aiff", "aifc", "au", "w64"])
-def test_truncation_is_seen_in_other_formats_with_a_length(wav: Path, tmp_path: Path, kind: str):
+def test_truncation_is_seen_in_other_formats(wav: Path, tmp_path: Path, kind: str):
     path, piped = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
     subprocess.run(["sox", wav, path], check=True)
     with piped.open("wb") as stream:  # where the length may be unknown
@@ -296,6 +296,22 @@ def test_truncation_is_seen_in_other_formats_with_a_length(wav: Path, tmp_path: 
         read_audio(str(path))
     with pytest.raises(Fault, match="truncated: its header promises more bytes"):
         probe(path)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_truncation_is_seen_in_ogg(tmp_path: Path, subtype: str):
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 10 * RATE), RATE, format="OGG", subtype=subtype)
+    content = path.read_bytes()
+    assert len(read_audio(str(path))[0]) == 10 * RATE
+    pages = [place for place in range(len(content)) if content.startswith(b"OggS\0", place)]
+    assert len(pages) > 3
+    for length in (pages[-1] + 10, pages[-1] + 27, pages[-1] + 40, len(content) - 1, len(content) // 2):
+        path.write_bytes(content[:length])
+        with pytest.raises(DataError, match="a.ogg: shorter than its header says: truncated"):
+            read_audio(str(path))
+        with pytest.raises(Fault, match="truncated: its header promises more bytes"):
+            probe(path)
 
 
 def speed(path: Path, factor: float = 0.9) -> np.ndarray:
