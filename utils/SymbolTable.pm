@@ -71,6 +71,7 @@ sub map_fields {
         $_ = $function->($_, "$path:$.") for @words[ $option->{first} - 1 .. $end - 1 ];
         print join(' ', @words), "\n";
     }
+    close $file or fail("cannot read $path: $!");
     close STDOUT or fail("cannot write: $!");
 }
 

@@ -57,6 +57,7 @@ while (my $line = <STDIN>) {
     }
     print join(' ', grep { $_ ne '' } @words), "\n";
 }
+close STDIN or fail("cannot read stdin: $!");
 my @unknown = sort keys %unknown;
 print STDERR "apply_map.pl: warning: not in $map, left as they are: ", scalar @unknown,
     " words, such as '$unknown[0]'\n" if @unknown;

@@ -6,7 +6,11 @@
 #   -f N        the id is the table's N-th word (default: 1)
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use Tables qw(usage_if_asked read_tables);
 
+usage_if_asked();
 my ($exclude, $field) = (0, 1);
 while (@ARGV && $ARGV[0] =~ /^-./) {
     my $option = shift @ARGV;
@@ -27,11 +31,11 @@ while (<$lines>) {
 }
 close $lines or die "filter_scp.pl: cannot read $list: $!\n";
 
-while (<>) {
-    s/\s+$//;
-    my @words = split ' ', $_, $field + 1;
-    @words >= $field or die "$ARGV:$.: expected at least $field words, found: $_\n";
-    print "$_\n" if $exclude xor $listed{ $words[$field - 1] };
-}
-continue { close ARGV if eof }    # counts the lines of each file anew
+read_tables(sub {
+    my ($line, $place) = @_;
+    $line =~ s/\s+$//;
+    my @words = split ' ', $line, $field + 1;
+    @words >= $field or die "$place: expected at least $field words, found: $line\n";
+    print "$line\n" if $exclude xor $listed{ $words[$field - 1] };
+});
 close STDOUT or die "cannot write: $!\n";

@@ -30,6 +30,7 @@ my $path = $ARGV[0] // '-';
 my $file = \*STDIN;
 if ($path ne '-') { open $file, '<', $path or fail("cannot read $path: $!") }
 my @lines = <$file>;
+close $file or fail("cannot read $path: $!");
 $lines[-1] =~ s/\n?\z/\n/ if @lines;    # the last one may have no end, and go before others
 my $number = 0;
 my @keys = map { md5_hex($seed . ' ' . $number++ . " $_") } @lines;

@@ -210,12 +210,27 @@ def test_small_tables_in_perl(run, tmp_path):
         ("filter_scp.pl", ["-x", "gone"], "a b\n", "unknown option -x"),
         ("filter_scp.pl", ["-f", "2", "/dev/null"], "a b\nc\n", "-:2: expected at least 2 words"),
         ("filter_scp.pl", [], "", "usage: filter_scp.pl"),
+        # Perl's <> would only warn, and the table made from it would be empty
+        ("filter_scp.pl", ["/dev/null", "gone"], "", "filter_scp.pl: cannot read gone"),
+        ("utt2spk_to_spk2utt.pl", ["gone"], "", "utt2spk_to_spk2utt.pl: cannot read gone"),
+        ("spk2utt_to_utt2spk.pl", ["gone"], "", "spk2utt_to_utt2spk.pl: cannot read gone"),
+        ("utt2spk_to_spk2utt.pl", ["."], "", "utt2spk_to_spk2utt.pl: cannot read ."),
+        ("shuffle_list.pl", ["."], "", "shuffle_list.pl: cannot read ."),
+        ("sym2int.pl", ["symbols", "."], "", "sym2int.pl: cannot read ."),
     ],
 )
-def test_faults_in_small_tables(run, script, arguments, stdin, message):
+def test_faults_in_small_tables(run, tmp_path, script, arguments, stdin, message):
+    (tmp_path / "symbols").write_text("a 1\n")
     result = run(script, *arguments, stdin=stdin)
     assert result.returncode != 0
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("script", ["utt2spk_to_spk2utt.pl", "spk2utt_to_utt2spk.pl", "filter_scp.pl"])
+def test_help_of_filters(run, script):
+    result = run(script, "--help")
+    assert result.returncode == 0
+    assert f"Usage: {script}" in result.stdout and not result.stderr
 
 
 def test_durations_and_three_speeds(tmp_path):
