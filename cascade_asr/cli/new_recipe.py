@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from cascade_asr import command
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("name", type=Path, metavar="NAME", help="folder to make; must not exist")
     folder = create_recipe(parser.parse_args().name)
     print(f"{folder} is ready; begin with its README.md, or")
-    print(f"  cd {folder} && ./run.sh --train-data ... --dev-data ... --test-data ...")
+    print(f"  cd {shlex.quote(str(folder))} && ./run.sh --train-data ... --dev-data ... --test-data ...")
 
 
 if __name__ == "__main__":

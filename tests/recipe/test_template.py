@@ -58,6 +58,7 @@ def make_corpus(folder: Path) -> None:
 def test_a_new_recipe_runs_through_all_stages(tmp_path: Path):
     made = command("cascade_asr.cli.new_recipe", tmp_path / "my recipe")
     assert made.returncode == 0, made.stderr
+    assert f"  cd '{tmp_path}/my recipe' && ./run.sh " in made.stdout
     with pytest.raises(ConfigError, match="already exists"):
         create_recipe(tmp_path / "my recipe")
     with pytest.raises(ConfigError, match="':' in its name"):
