@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.export import Exported, usage
 from cascade_asr.lm.config import LMConfig, check_lm_config, load_lm_config
 from cascade_asr.lm.evaluation_config import load_evaluation_config
-from cascade_asr.speech.build import check_config
+from cascade_asr.speech.build import build_model, check_config
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.decode_config import load_decode_config
 from cascade_asr.speech.espnet2_keys import WITHOUT_EFFECT
@@ -81,6 +82,27 @@ def test_shipped_options_arrive_and_misspelt_ones_are_refused(path: Path, tmp_pa
         write_yaml(other, misspelt)
         with pytest.raises(ConfigError, match=f"{keys[-1]}x"):
             load(other)
+
+
+SIZE = re.compile(r"([\d.]+) million (?:# )?parameters")
+NAMED_SIZES = {
+    path: found[1]
+    for path in SHIPPED
+    if "encoder:" in path.read_text() and (found := SIZE.search(" ".join(path.read_text().split())))
+}
+
+
+@pytest.mark.parametrize("path", NAMED_SIZES, ids=lambda each: f"{each.parts[-3]}-{each.stem}")
+def test_the_stated_number_of_parameters_is_that_of_the_network(path: Path, tmp_path: Path):
+    recipe = path.parts[-3]
+    count = 2000 if recipe == "swbd" else 30  # pieces, or about as many characters
+    tokens = ["<blank>", "<unk>", *map(chr, range(0x4E00, 0x4E00 + count - 3)), "<sos/eos>"]
+    (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n")
+    config = dataclasses.replace(load(path), normalize=None)
+    bins = {"digits": 16}.get(recipe, 39 if path.stem == "train_ctc" and recipe == "an4" else 80)
+    model = build_model(config, Tokenizer(tmp_path / "tokens.txt"), bins, tmp_path, seed=1)
+    size = sum(each.numel() for each in model.parameters()) / 1e6
+    assert size == pytest.approx(float(NAMED_SIZES[path]), rel=0.08)
 
 
 @pytest.mark.parametrize(
