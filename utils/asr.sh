@@ -196,6 +196,14 @@ stage_2() {
   check_training
 }
 
+# Options that choose tokens have to be repeated where later stages are run on their own.
+other_choice() {
+  if [[ $dump != "$dumpdir" && -f $dumpdir/.tokens ]]; then
+    printf '; or give the token options that %s was made with, as --token-type: it has the tokens %s' \
+      "$dumpdir" "$(<"$dumpdir/.tokens")"
+  fi
+}
+
 require_training_data() {
   require_file "$dump/$train_set/manifest.tsv" 2
   require_file "$dump/$dev_set/manifest.tsv" 2

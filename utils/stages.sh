@@ -90,8 +90,11 @@ run_stage() {
 
 # The files that a stage needs, or which stage to run first.
 require_file() {
-  [[ -f $1 ]] || die "stage $stage_number needs $1: run stage $2 first (--stage $2)"
+  [[ -f $1 ]] || die "stage $stage_number needs $1: run stage $2 first (--stage $2)$(other_choice)"
 }
+
+# What else may be wrong where a file is missing; a kind of recipe may say more.
+other_choice() { :; }
 
 read_options() {
   # $0 was relative to another folder

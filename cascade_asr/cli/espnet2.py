@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from cascade_asr.espnet2.config import read_espnet2_config
 from cascade_asr.espnet2.export import export_model, usage
 from cascade_asr.espnet2.import_model import Source, import_model, read_source, write_config
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
+from cascade_asr.recipe.token_folder import options_of_tokens
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.training.device import make_fabric
 
@@ -92,13 +94,17 @@ def run_import(arguments: argparse.Namespace) -> None:
     ngpu = min(torch.cuda.device_count(), 1) if arguments.ngpu is None else arguments.ngpu
     fabric = make_fabric(ngpu, config.precision)
     done = import_model(source, imported, task, config, cascade, fabric)
-    more = f" --cascade-config {arguments.cascade_config}" if arguments.cascade_config else ""
-    more += f" --seed {arguments.seed}" if arguments.seed is not None else ""
+    words = ["./run.sh", "--stage", "3", "--tag", task.directory.name]
+    words += ["--train-config", str(arguments.train_config)]
+    for option in ("cascade_config", "train_args", "seed"):
+        value = getattr(arguments, option)
+        if value not in (None, ""):
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    tokens = options_of_tokens(arguments.dump, arguments.model_config)
     print(f"{done.directory} is done; to continue:")
-    print(
-        f"  ./run.sh --stage 3 --tag {task.directory.name} --train-config "
-        f"{arguments.train_config}{more}"
-    )
+    print(f"  {shlex.join(words)} {tokens or ''}".rstrip())
+    if tokens is None:
+        print("  and the token options that stage 2 was given")
 
 
 def print_features(arguments: argparse.Namespace) -> None:

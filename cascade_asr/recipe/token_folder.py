@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def _kind_in(tokens: Path) -> tuple[str, str] | None:
         return None
     kind = content.get("token_type")
     return kind, content.get("bpemode", UNIGRAM) if kind == "bpe" else ""
+
+
+def options_of_tokens(dump: Path, token_list: Path) -> str | None:
+    """The options of a recipe for the tokens in a folder that stage 2 has written.
+
+    Args:
+        dump: the dump folder, or the folder in it of other tokens.
+        token_list: a token list that may be theirs.
+
+    Returns:
+        Such as ``--token-list config.yaml``, nothing for characters, or None if they are
+        not known.
+    """
+    of_folder = dump / NAME
+    name = of_folder.read_text("utf-8").strip() if of_folder.is_file() else dump.name[len("tokens_") :]
+    listed = {"token_type": "char", "token_list": str(token_list), "non_linguistic_symbols": ""}
+    known = {"char": "", token_name(listed): f"--token-list {shlex.quote(str(token_list))}"}
+    return known.get(name)
 
 
 def has_such_tokens(experiment: Path, values: Mapping[str, str]) -> bool:

@@ -223,6 +223,7 @@ def test_speed_perturbation_and_bpe_are_options(recipe: Path, fsdd: Path):
     assert "--bpemode wordpiece: expected unigram or bpe" in refused.stderr
     missing = run(recipe, fsdd, "--token-type", "bpe", "--vocabulary-size", "25", "--stage", "3")
     assert "stage 3 needs dump/tokens_bpe25/train/manifest.tsv: run stage 2 first" in missing.stderr
+    assert "; or give the token options that dump was made with" in missing.stderr
     frames = {}
     for line in (recipe / "dump/train_sp/utt2num_frames").open():
         utterance, count = line.split()

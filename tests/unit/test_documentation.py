@@ -140,6 +140,17 @@ def test_commands_that_pages_name_exist():
             assert (ROOT / f"cascade_asr/cli/{module}.py").is_file(), f"{path}: {module}"
 
 
+def test_later_calls_of_a_page_need_no_options_of_earlier_ones():
+    tutorial = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    calls = re.findall(r"\./run\.sh( --[^`\n]+)", tutorial)
+    assert len(calls) > 4
+    for call in calls:  # stage 0 needs to know where the corpus is
+        assert "--corpus" in call or re.search(r"--stage [3-6]", call), call
+    imported = (DOCS / "cascade.md").read_text(encoding="utf-8").split("## From and to ESPnet2")[1]
+    assert len(calls := re.findall(r"(?m)^\./run\.sh (.+)", imported)) == 2
+    assert all("--token-list MODEL/config.yaml" in call for call in calls)
+
+
 def test_files_that_pages_name_exist():
     folders = ("cascade_asr/", "tests/", "utils/", "conf/plans/", "bench/", "egs/digits", "docs/")
     made_up = {"cascade_asr/networks/encoders/gated.py"}

@@ -28,6 +28,7 @@ from cascade_asr.files import file_digest
 from cascade_asr.networks.decoders import DECODERS
 from cascade_asr.networks.encoders import ENCODERS
 from cascade_asr.networks.espnet import espnet_module
+from cascade_asr.recipe.token_folder import options_of_tokens, token_name
 from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.differences import differences
@@ -215,6 +216,19 @@ def import_arguments(config: Path, weights: Path, exp: Path, dump: Path) -> list
             "--train-set", "train", "--dev-set", "dev", "--ngpu", "0"]  # fmt: skip
 
 
+def test_the_command_to_continue_names_the_tokens_of_stage_2(tmp_path: Path):
+    config = tmp_path / "my model" / "config.yaml"
+    option = f"--token-list '{config}'"
+    values = {"token_type": "char", "token_list": str(config), "non_linguistic_symbols": ""}
+    (tmp_path / ".tokens").write_text(token_name(values))
+    assert options_of_tokens(tmp_path, config) == option
+    assert options_of_tokens(tmp_path / f"tokens_{token_name(values)}", config) == option
+    (tmp_path / ".tokens").write_text("char\n")
+    assert options_of_tokens(tmp_path, config) == ""
+    (tmp_path / ".tokens").write_text("bpe500\n")
+    assert options_of_tokens(tmp_path, config) is None
+
+
 def test_out_and_in_again_nothing_has_changed(
     trained: Path, exported: Path, dump: Path, tmp_path: Path,
     run_command, capsys: pytest.CaptureFixture[str],
@@ -222,7 +236,9 @@ def test_out_and_in_again_nothing_has_changed(
     exp = tmp_path / "exp"
     weights = exported / "model.pth"
     run_command("espnet2", *import_arguments(exported / "config.yaml", weights, exp, dump))
-    assert f"--stage 3 --tag exp --train-config {exp}/imported.yaml" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"--stage 3 --tag exp --train-config {exp}/imported.yaml\n" in printed
+    assert "and the token options that stage 2 was given" in printed
     before = checkpoint.load(trained / "model.pth")
     after = checkpoint.load(exp / "full/model.pth")
     assert list(before) == list(after)
