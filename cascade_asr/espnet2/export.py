@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -345,7 +346,7 @@ def usage(exported: Exported, normalize_conf: dict[str, bool] | None) -> list[st
     return [
         *lines,
         "to decode with ESPnet2, from this folder:",
-        f"  python -m espnet2.bin.asr_inference --asr_train_config {folder / CONFIG} \\",
-        f"    --asr_model_file {folder / WEIGHTS} --output_dir DECODED --ctc_weight {weight} \\",
+        f"  python -m espnet2.bin.asr_inference --asr_train_config {quote(str(folder / CONFIG))} \\",
+        f"    --asr_model_file {quote(str(folder / WEIGHTS))} --output_dir DECODED --ctc_weight {weight} \\",
         f"    --data_path_and_name_and_type {speech}",
     ]

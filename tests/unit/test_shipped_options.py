@@ -150,10 +150,11 @@ def test_speaker_normalisation_follows_its_options(
 
 
 def test_an_export_says_how_its_features_are_normalised():
-    exported = Exported(Path("out"), None, {}, [], 0.5, False)
+    exported = Exported(Path("my out"), None, {}, [], 0.5, False)
     lines = usage(exported, {"norm_vars": False})
     assert any("apply-cmvn --norm-means=true --norm-vars=false " in line for line in lines)
     assert not any("apply-cmvn" in line for line in usage(exported, None))
+    assert any(line.endswith("--asr_train_config 'my out/config.yaml' \\") for line in lines)
 
 
 def test_the_tests_own_configuration_is_complete():
