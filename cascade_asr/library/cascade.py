@@ -125,18 +125,19 @@ class Cascade:
         self._check_another_module()
         self._require_something_to_train([CASCADE])
 
-    def run(self, controls: str = "none") -> ExperimentResult:
+    def run(self, controls: str | Sequence[str] = "none") -> ExperimentResult:
         """Train what is not finished: full training, all stages, and the controls.
 
         Args:
-            controls: ``none``, ``all``, or names such as ``longer,continue``.
+            controls: ``none``, ``all``, or names such as ``longer,continue``, also as a list.
 
         Raises:
             ConfigError: for a control that does not exist.
             TrainingError: if a training fails; finished ones are kept.
         """
         known = [name for name in self.plan.branches if name != CASCADE]
-        chosen = parse_controls(controls, known)
+        wanted = controls if isinstance(controls, str) else ",".join(controls)
+        chosen = parse_controls(wanted, known)
         self._require_something_to_train(chosen)
         self.task.adopt()
         write_plan(self.directory / "plan.json", self.plan)
@@ -149,6 +150,7 @@ class Cascade:
 
     def results(self) -> ExperimentResult:
         """The results of what is finished so far."""
+        self._require_full_training()
         return read_experiment(self.directory)
 
     def table(self) -> str:
@@ -164,6 +166,7 @@ class Cascade:
         Returns:
             Path of the page.
         """
+        self._require_full_training()
         inspector = ModuleModels(self.task, self._trained)
         found = measured(self.directory, self._options, inspector)
         write_views(experiment_record(self.directory, found))
@@ -172,6 +175,7 @@ class Cascade:
     @property
     def selected(self) -> str:
         """Name of the training that the dev metric selects, such as ``stage2``."""
+        self._require_full_training()
         return read_json(self.directory / "selection.json")["selected"]
 
     def load(self, name: str | None = None) -> nn.Module:
@@ -223,6 +227,11 @@ class Cascade:
             name: self.evaluate(data, name, as_set) for name in dict.fromkeys(selected.values())
         }
         return {branch: values[name] for branch, name in selected.items()}
+
+    def _require_full_training(self) -> None:
+        """Raise ConfigError if nothing has been trained yet, from which one could be selected."""
+        if not (self.directory / "selection.json").is_file():
+            raise ConfigError(f"{self.directory}: no training is finished there yet; call run() first")
 
     def _require_same_set(self, dataset: Dataset, name: str) -> None:
         """Raise ConfigError if other data have been evaluated under this name."""

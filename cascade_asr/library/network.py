@@ -50,6 +50,13 @@ class MeasuredNetwork(nn.Module, WithoutTrainingState):
     def forward(self, batch: ItemBatch) -> tuple[torch.Tensor, Statistics]:
         """The loss summed over the batch, and the sum of every metric."""
         values = self._measure(self.network, batch.inputs, batch.targets)
+        if not isinstance(values, Mapping) or not all(
+            isinstance(each, torch.Tensor) for each in values.values()
+        ):
+            raise ConfigError(
+                "measure: expected a dict of tensors with one value per item, such as {'loss': …}; "
+                f"found {_kinds(values)}"
+            )
         for name, value in values.items():
             if value.shape != (len(batch),):
                 raise ConfigError(
@@ -71,6 +78,12 @@ class MeasuredNetwork(nn.Module, WithoutTrainingState):
     def metric_names(self, split: str) -> list[str]:
         """Names that are logged for ``train`` or ``valid``."""
         return list(self._metrics)
+
+
+def _kinds(values: object) -> str:
+    if isinstance(values, Mapping):
+        return ", ".join(f"{name!r}: {type(each).__name__}" for name, each in values.items())
+    return type(values).__name__
 
 
 def _inside(layer: Layer) -> Layer:

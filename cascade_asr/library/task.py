@@ -133,10 +133,19 @@ class ModuleTask:
             raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
     def build_model(self, config: ModuleOptions, seed: int) -> MeasuredNetwork:
-        """The module with new weights; the caller's random state is not changed."""
+        """The module with new weights; the caller's random state is not changed.
+
+        Raises:
+            ConfigError: if ``build`` is a module itself, or makes something else.
+        """
+        expected = "expected a function or class that returns a new module when it is called"
+        if isinstance(self.build, torch.nn.Module) or not callable(self.build):
+            raise ConfigError(f"build: {expected}, found {type(self.build).__name__}")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = self.build()
+        if not isinstance(network, torch.nn.Module):
+            raise ConfigError(f"build: {expected}; it returns {type(network).__name__}")
         return MeasuredNetwork(network, self.measure, self.metrics, self.layer_names)
 
     def stage_layers(

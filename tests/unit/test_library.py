@@ -242,6 +242,30 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, changes: 
     assert not (tmp_path / "exp").exists()
 
 
+def test_a_module_instead_of_a_function_that_makes_one_is_refused(tmp_path: Path):
+    for wrong, found in ((build(), "found Sequential"), (lambda: (1, 2), "it returns tuple")):
+        with pytest.raises(ConfigError, match=f"build: expected a function or class .*{found}"):
+            cascade_asr.Cascade(tmp_path, wrong, measure, points(8, 0), points(8, 1))
+
+
+def test_what_measure_returns_is_checked(tmp_path: Path):
+    model = MeasuredNetwork(build(), lambda *batch: measure(*batch)["loss"], ["loss"])
+    with pytest.raises(ConfigError, match="measure: expected a dict of tensors .* found Tensor"):
+        model(next(iter(ItemLoader(as_dataset(points(8, 0), "train"), 8).epoch(1))))
+    model = MeasuredNetwork(build(), lambda *batch: {"loss": 1.0}, ["loss"])
+    with pytest.raises(ConfigError, match="measure: .* found 'loss': float"):
+        model(next(iter(ItemLoader(as_dataset(points(8, 0), "train"), 8).epoch(1))))
+
+
+def test_results_before_a_training_say_what_to_call(tmp_path: Path):
+    cascade = cascade_in(tmp_path / "exp")
+    for ask in (cascade.load, cascade.table, cascade.results, cascade.report):
+        with pytest.raises(ConfigError, match=r"exp: no training is finished there yet; call run\(\) first"):
+            ask()
+    with pytest.raises(ConfigError, match="longer,foil: no control 'foil'"):
+        cascade.run(controls=["longer", "foil"])
+
+
 def test_a_module_that_is_made_only_once_is_refused(tmp_path: Path):
     network = build()
     with pytest.raises(ConfigError, match="build: returns the same module at every call"):
