@@ -15,10 +15,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from conftest import command, run_here
+from conftest import ROOT, command, run_here
 
 from cascade_asr.data.audio.audio import SegmentReader, read_audio
 from cascade_asr.data.importers.identifiers import Names, safe
+from cascade_asr.data.importers.manifest import COLUMNS
 from cascade_asr.data.importers.recordings import probe
 from cascade_asr.data.kaldi.data_dir import load_data_dir
 from cascade_asr.data.kaldi.tables import read_table
@@ -189,6 +190,26 @@ def test_parts_channels_and_rates(tmp_path: Path):
     data = load_data_dir(tmp_path / "out")
     part, rate = reader.read("7-call-1-0000025-0000075", data.segment("7-call-1-0000025-0000075"))
     assert len(part) == 4000
+
+
+def test_the_page_has_every_usual_name_of_a_column():
+    page = (ROOT / "docs/own-data.md").read_text(encoding="utf-8")
+    assert not [name for names in COLUMNS.values() for name in names if f"`{name}`" not in page]
+
+
+def test_durations_without_starts_are_compared_with_the_files(tmp_path: Path):
+    tone(tmp_path / "call.wav", 2.0, 8000)
+    rows = [{"path": "call.wav", "text": "all", "duration": 2.05}]
+    same = imported("auto", write_json_lines(tmp_path / "a.jsonl", rows), tmp_path / "a")
+    assert same.returncode == 0 and "duration than" not in same.stderr, same.stderr
+    rows = [{"path": "call.wav", "text": str(n), "from": n / 2, "duration": 0.5} for n in range(3)]
+    manifest = write_json_lines(tmp_path / "b.jsonl", rows)
+    other = imported("auto", manifest, tmp_path / "b")
+    assert "3 utterances have another duration than their file (" in other.stderr
+    assert f"b.jsonl:1: 0.5 s, but {tmp_path}/call.wav lasts 2.00 s)" in other.stderr
+    named = imported("auto", manifest, tmp_path / "b", "--columns", "start=from")
+    assert named.returncode == 0 and "duration than" not in named.stderr
+    assert len(tables(tmp_path / "b")["segments"]) == 3
 
 
 @pytest.mark.parametrize("coding", ["signed-integer", "mu-law", "gsm-full-rate", "ima-adpcm"])

@@ -113,7 +113,27 @@ def _with_audio(entries: list[Entry], faults: Faults, wishes: Wishes) -> list[_P
             clipped += entry.end_s is not None and entry.end_s > recording.duration_s
     if clipped:
         log.warning("%d utterances end up to 0.1 s after their recording; cut there", clipped)
+    _compare_durations(parts)
     return parts
+
+
+def _compare_durations(parts: list[_Part]) -> None:
+    """Warn if durations that should be those of whole files are not."""
+    others = [
+        each
+        for each in parts
+        if each.entry.of_file_s is not None
+        and abs(each.entry.of_file_s - each.recording.duration_s) > CLIP_TOLERANCE_S
+    ]
+    if others:
+        first = others[0]
+        log.warning(
+            "%d utterances have another duration than their file (%s: %g s, but %s lasts %.2f s); the "
+            "whole file is taken all the same, because no column says where they start: if one does, "
+            "name it, for example --columns start=from",
+            len(others), first.entry.place, first.entry.of_file_s, first.recording.path,
+            first.recording.duration_s,
+        )  # fmt: skip
 
 
 def _part(entry: Entry, recording: Recording, wishes: Wishes) -> _Part:

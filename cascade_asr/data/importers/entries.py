@@ -34,6 +34,7 @@ class Entry:
         end_s: where it ends; None for the end of the recording.
         channel: channel of the recording, counted from 1; None if not given.
         is_part: whether the manifest gave a start, an end or a duration.
+        of_file_s: a duration that the manifest gives without start or end: that of the file.
     """
 
     place: str
@@ -45,6 +46,7 @@ class Entry:
     end_s: float | None = None
     channel: int | None = None
     is_part: bool = False
+    of_file_s: float | None = None
 
 
 @dataclass

@@ -128,12 +128,14 @@ def _entry(
     if path is not None and not isinstance(path, str):
         raise Fault(f"the path {path!r} is not a string")
     start_s, end_s, is_part = times(given("start"), given("end"), given("duration"))
+    of_file_s = None
     if columns.get("start") is None and columns.get("end") is None:
-        start_s, end_s, is_part = 0.0, None, False  # a duration alone is that of the file
+        # a duration alone is that of the file
+        start_s, end_s, is_part, of_file_s = 0.0, None, False, end_s
     audio = resolve_audio(find(path or ""), folders)
     return Entry(
         place, audio, text, _label(given("speaker"), "speaker"), _label(given("id"), "id"), start_s, end_s,
-        _channel(given("channel")), is_part,
+        _channel(given("channel")), is_part, of_file_s,
     )  # fmt: skip
 
 
