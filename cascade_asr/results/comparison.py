@@ -13,7 +13,7 @@ from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import flat_options
 from cascade_asr.results.experiments import is_experiment, read_if_whole
-from cascade_asr.results.seeds import DECIDES, check_seeds
+from cascade_asr.results.seeds import DECIDES, IMPORTED, check_seeds, imported_from
 from cascade_asr.results.speech import sentence
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set
 from cascade_asr.scoring.sclite_reports import shown_rate
@@ -187,6 +187,8 @@ def option_changes(systems: Sequence[System]) -> list[list[str]]:
         options = flat_options(each.directory)
         decided = read_if_whole(each.directory / "identity.json")
         options |= {key: decided[key] for key in DECIDES if key in decided}
+        if weights := imported_from(each.directory):
+            options[IMPORTED] = weights
         made.append({key: value for key, value in options.items() if key not in TrainingOptions.without_effect})
     keys = dict.fromkeys(key for options in made for key in options)
     rows = []

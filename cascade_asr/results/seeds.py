@@ -18,6 +18,14 @@ SHOWN = 12  # how many differences a message lists
 DECIDES = ("frozen", "reinitialise", "random_top", "frozen_dropout", "reset", "data")
 
 
+IMPORTED = "imported"
+
+
+def imported_from(training: Path) -> str:
+    """The weights that a training was imported from instead of being trained; empty if none."""
+    return str(read_if_whole(training / "lineage.json").get("imported_weights") or "")
+
+
 def check_seeds(directories: Sequence[Path]) -> None:
     """Require that experiments differ only in their seeds.
 
@@ -60,7 +68,11 @@ def _differences(one: Path, other: Path) -> list[str]:
     for name in _trainings(one):
         if name in _trainings(other):
             contents = [
-                {**_json(each / name / "identity.json", DECIDES), **_without_seed(each / name)}
+                {
+                    **_json(each / name / "identity.json", DECIDES),
+                    **({IMPORTED: "yes"} if imported_from(each / name) else {}),
+                    **_without_seed(each / name),
+                }
                 for each in (one, other)
             ]
             found += [f"{name}: {each}" for each in changed_keys(*contents)]

@@ -65,6 +65,16 @@ def test_other_networks_options_and_data_are_refused_by_name(tmp_path: Path):
     assert "stage1: frozen: none -> ctc" in refusal(train, frozen)
 
 
+def test_an_imported_model_is_no_seed_of_a_trained_one(tmp_path: Path):
+    folders = [seed(tmp_path / str(number), number) for number in (1, 2, 3)]
+    for folder in folders[1:]:
+        path = folder / "full/lineage.json"
+        content = json.loads(path.read_text()) | {"imported_weights": f"{folder.name}.pth"}
+        path.write_text(json.dumps(content))
+    check_seeds(folders[1:])
+    assert "\n  full: imported: unset -> yes" in refusal(*folders[:2])
+
+
 def test_other_plans_and_metrics_are_refused(tmp_path: Path):
     train, other = seed(tmp_path / "train", 1), seed(tmp_path / "other", 2)
     plan = json.loads((other / "plan.json").read_text())
