@@ -21,6 +21,7 @@ from cascade_asr.training import checkpoint, device
 from cascade_asr.training.fencing import Fence, may_always_write
 from cascade_asr.training.finished import (
     DoneStage,
+    imported_from,
     read_done,
     remove_leftovers,
     repair_marker,
@@ -253,7 +254,15 @@ class StageRunner:
     def _claim(self, plan: StagePlan, directory: Path, identity: dict[str, Any]) -> None:
         """Claim the folder for this training; set aside the weights of any other."""
         reason = self._reason_to_set_aside(plan, directory, identity)
+        imported = imported_from(directory) if reason else ""
         self.fabric.barrier()  # until all ranks have read it
+        if imported:
+            raise ConfigError(
+                f"{directory} was imported from {imported}, and would be trained from new weights: "
+                f"{reason}; give the options that it was imported with (--train-config "
+                f"{directory.parent}/imported.yaml), or import it again, with --train-config, into "
+                "another --exp"
+            )
         if self.fabric.is_global_zero:
             if reason:
                 aside = set_aside(directory)

@@ -24,7 +24,7 @@ from cascade_asr import command
 from cascade_asr.cli.recorded_arguments import EXPERIMENT, RESOURCES, Recorded, recorded_arguments
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.files import read_json
-from cascade_asr.training.finished import set_aside, source_within
+from cascade_asr.training.finished import imported_from, set_aside, source_within
 from cascade_asr.training.lock import held
 
 
@@ -98,6 +98,11 @@ def main() -> None:
     folder = folder.resolve()
     if ".replaced." in folder.name:
         raise ConfigError(f"{arguments.stage} was set aside already; redo the stage itself")
+    if weights := imported_from(folder):
+        raise ConfigError(
+            f"{arguments.stage} was imported from {weights}, not trained; import it into another "
+            "folder instead: cascade-asr espnet2 import --exp ..."
+        )
     recorded = recorded_arguments(folder.parent)
     branch_and_number(folder.parent, folder.name)
     if arguments.aside_only:

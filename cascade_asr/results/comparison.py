@@ -13,13 +13,13 @@ from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import flat_options
 from cascade_asr.results.experiments import is_experiment, read_if_whole
-from cascade_asr.results.seeds import DECIDES, IMPORTED, check_seeds, imported_from
+from cascade_asr.results.seeds import DECIDES, IMPORTED, check_seeds
 from cascade_asr.results.speech import sentence
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set
 from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.significance import compare, interval
-from cascade_asr.training.finished import how_to_run
+from cascade_asr.training.finished import how_to_run, imported_from
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import recorded_options
 from cascade_asr.results.experiments import read_if_whole
+from cascade_asr.training.finished import imported_from
 from cascade_asr.training.identity import changed_keys
 
 SHOWN = 12  # how many differences a message lists
@@ -19,11 +20,6 @@ DECIDES = ("frozen", "reinitialise", "random_top", "frozen_dropout", "reset", "d
 
 
 IMPORTED = "imported"
-
-
-def imported_from(training: Path) -> str:
-    """The weights that a training was imported from instead of being trained; empty if none."""
-    return str(read_if_whole(training / "lineage.json").get("imported_weights") or "")
 
 
 def check_seeds(directories: Sequence[Path]) -> None:

@@ -163,6 +163,15 @@ def remove_leftovers(directory: Path) -> None:
     (directory / "checkpoint.pt").unlink(missing_ok=True)
 
 
+def imported_from(directory: Path) -> str:
+    """The weights that a training's folder was imported from, without training; empty if none."""
+    path = directory / "lineage.json"
+    try:
+        return str(read_json(path).get("imported_weights") or "") if path.is_file() else ""
+    except ConfigError:  # damaged; whoever needs it will say so
+        return ""
+
+
 def set_aside(directory: Path) -> Path:
     """Rename a stage's folder to ``NAME.replaced.N``; trained models are never deleted."""
     number = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -257,6 +258,12 @@ def test_out_and_in_again_nothing_has_changed(
     config = load_train_config(exp / "imported.yaml")[0]
     engine_of(task_of(exp, dump), config, CascadeConfig()).train_full()
     assert (exp / "full/done.json").stat() == done
+    other = dataclasses.replace(config, max_epoch=config.max_epoch + 1)
+    with pytest.raises(ConfigError, match=r"full was imported from .*model.pth, .*max_epoch: \d -> \d"):
+        engine_of(task_of(exp, dump), other, CascadeConfig()).train_full()
+    assert (exp / "full/done.json").stat() == done
+    with pytest.raises(ConfigError, match="exp/full was imported from .*, not trained"):
+        run_command("redo", exp / "full")
     with pytest.raises(ConfigError, match="full: already exists; use another --exp"):
         run_command("espnet2",
             *import_arguments(exported / "config.yaml", weights, exp, dump))  # fmt: skip
