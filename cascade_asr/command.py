@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -60,7 +61,8 @@ def run(main: Callable[[], int | None]) -> None:
 
     A user's mistake (`CascadeError`), a fault of the machine such as a full disk
     (`OSError`) and a lack of memory end with one message and status 1; Ctrl-C ends with
-    a warning and status 130; a bug of ours ends with a traceback and status 1. No failure
+    a warning and status 130; output that nobody reads any more, as of ``| head``, ends it
+    silently with that of SIGPIPE, 141; a bug of ours ends with a traceback and status 1. No failure
     waits for remaining threads or processes: these may be what failed. Set
     ``CASCADE_ASR_TRACEBACK=1`` to see where a message came from.
     """
@@ -70,10 +72,14 @@ def run(main: Callable[[], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[terminal])
     try:
         status = main() or 0
+        if sys.stdout is not None:  # it is None if the file was closed
+            sys.stdout.flush()
     except KeyboardInterrupt:
         logging.getLogger().warning("%s: interrupted", os.path.basename(sys.argv[0]))
         _leave(130)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone(sys.stdout):
+            _leave(128 + signal.SIGPIPE)
         expected = isinstance(error, (CascadeError, OSError)) or _is_lack_of_memory(error)
         trace = bool(os.environ.get("CASCADE_ASR_TRACEBACK")) or not expected
         name = os.path.basename(sys.argv[0])
@@ -81,6 +87,16 @@ def run(main: Callable[[], int | None]) -> None:
         logging.getLogger().log(level, "%s: %s", name, _in_words(error), exc_info=trace)
         _leave(getattr(error, "exit_status", 1))
     sys.exit(status)
+
+
+def _reader_has_gone(stream: TextIO | None) -> bool:
+    """Whether a stream is a pipe whose other end is closed."""
+    poll = select.poll()
+    try:
+        poll.register(stream, 0)
+    except (OSError, TypeError, ValueError):
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _take_utf8() -> None:
@@ -131,6 +147,6 @@ def _leave(status: int) -> NoReturn:
             child.kill()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(status)

@@ -7,8 +7,10 @@ import pty
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from cascade_asr.training.standing import NAME, PACE_OVER_ENTRIES, ProgressFile, read_standing
 
@@ -82,6 +84,30 @@ command.run(main)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert done.stderr.endswith(text) and "ERROR" not in done.stderr
+
+
+def test_output_that_nobody_reads_ends_a_command_silently(tmp_path: Path):
+    """As of ``cascade-asr list | head``; a pipe to another program that breaks is still an error."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom cascade_asr import command\n"
+        "def main():\n    print('x' * 200000)\n"
+        "def broken():\n    raise BrokenPipeError(32, 'Broken pipe')\n"
+        "command.run(main if len(sys.argv) == 1 else broken)\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, script], stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+    for words in ([sys.executable, script, "other"], ["bash", "-c", f"{sys.executable} {script} other >&-"]):
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        assert done.returncode == 1 and "Broken pipe" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_time_left_follows_the_latest_minutes(tmp_path, monkeypatch):
