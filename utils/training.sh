@@ -25,7 +25,8 @@ check_training() {
 
 stage_3() {
   require_training_data
-  train full
+  # a stage or control that the plan lacks is told before hours of training
+  train full --cascade-stages "$cascade_stages" --controls "$controls"
 }
 
 stage_4() {
@@ -88,7 +89,7 @@ all_are_done() {
 # write_training BRANCH: write a script that trains it, or full training if none is named; it
 # can also be started by hand
 write_training() {
-  local -a words=(full)
+  local -a words=(full --cascade-stages "$cascade_stages" --controls "$controls")
   local threads=$(($(nproc) / train_jobs))
   if [[ -n $1 ]]; then words=(cascade --branch "$1"); fi
   if [[ $1 == cascade ]]; then words+=(--cascade-stages "$cascade_stages"); fi

@@ -112,7 +112,8 @@ def submit(arguments: argparse.Namespace, training_options: list[str]) -> int:
     given = parse_job_options(arguments.job_options.split())
     training_options, options = with_devices(training_options, {**conf.defaults, **given})
     training = [*TRAINING, "--exp", str(experiment), *training_options]
-    check = [*TRAINING, "check", *training[3:], "--controls", arguments.controls]
+    plan = ["--controls", arguments.controls, "--cascade-stages", arguments.cascade_stages]
+    check = [*TRAINING, "check", *training[3:], *plan]
     checked = subprocess.run(check, check=False, stdout=subprocess.DEVNULL)
     if checked.returncode != 0:
         return checked.returncode

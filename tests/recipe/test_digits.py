@@ -135,6 +135,15 @@ def test_changed_options_run_again_and_say_why(recipe: Path, fsdd: Path):
     assert "stage 6 (scoring and report)" in done.stderr
 
 
+def test_a_stage_that_the_plan_lacks_is_told_before_full_training(recipe: Path, fsdd: Path):
+    """Also where stage 2, which checks the plan, is done already."""
+    for more, message in ((("--cascade-stages", "9"), "no stage 9; this plan has stages 1 to "),
+                          (("--controls", "longer-early-stop"), "has no control longer-early-stop")):  # fmt: skip
+        done = run(recipe, fsdd, "--stage", "3", "--tag", "late", *more)
+        assert done.returncode == 1 and message in done.stderr, done.stderr
+        assert not (recipe / "exp/late/full").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_decoding_on_a_gpu_that_is_not_there_is_told(recipe: Path, fsdd: Path):
     write_yaml(recipe / "other.yaml", {"search": "ctc_best_path"})
