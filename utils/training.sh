@@ -19,12 +19,31 @@ with_training_options() {
 
 # Check the configurations and show the plan; the end of stage 2.
 check_training() {
+  mkdir -p "$exp"
+  is_checked || true # from now on it is not
   with_training_options python -m cascade_asr.cli.training check --controls "$controls" \
     --cascade-stages "$cascade_stages" --show-plan
+  record_work "$exp/.checked"
+}
+
+# The same before the first training of another experiment on the same data, for which stage 2
+# is done already. Seeds differ in nothing that is checked; jobs are checked when submitted.
+check_experiment() {
+  if [[ $cmd == slurm ]] || { [[ -n $seeds ]] && [[ $seed != "${all_seeds[0]}" ]]; }; then
+    return 0
+  fi
+  mkdir -p "$exp"
+  if ! is_checked; then check_training; fi
+}
+
+is_checked() {
+  work_is_done "$exp/.checked" "@$train_config" "@$cascade_config" "train_args=$train_args" \
+    "dump=$dump" "train_set=$train_set" "dev_set=$dev_set"
 }
 
 stage_3() {
   require_training_data
+  check_experiment
   # a stage or control that the plan lacks is told before hours of training
   train full --cascade-stages "$cascade_stages" --controls "$controls"
 }
@@ -32,6 +51,7 @@ stage_3() {
 stage_4() {
   if [[ $cmd != slurm ]]; then require_file "$exp/full/done.json" 3; fi # a job waits for it
   require_training_data
+  check_experiment
   train cascade --cascade-stages "$cascade_stages" --controls "$controls"
 }
 
@@ -56,6 +76,8 @@ train_at_once() {
   if ((train_jobs == 1)) || all_are_done "$1"; then return 0; fi
   stage_number=$1
   require_training_data
+  use_experiment "${all_seeds[0]:-$seed}"
+  check_experiment
   local folder=exp/$tag${seeds:+_seeds}/trainings each branch number=0
   local -a branches=("")
   if (($1 == 4)); then

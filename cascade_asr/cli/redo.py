@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from cascade_asr import command
+from cascade_asr.cascade.names import CASCADE, CONTROLS
 from cascade_asr.cli.recorded_arguments import EXPERIMENT, RESOURCES, Recorded, recorded_arguments
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.files import read_json
@@ -35,13 +37,17 @@ def branch_and_number(experiment: Path, name: str) -> tuple[str, int]:
         ConfigError: if the plan has no training of that name.
     """
     if name == "full":
-        return "cascade", 0
+        return CASCADE, 0
     path = experiment / "plan.json"
-    if not path.is_file():
-        raise ConfigError(f"{path}: not found; stage 2 of the recipe writes it: ./run.sh --stage 2")
+    if not path.is_file():  # versions before this one wrote it in stage 2 only
+        parts = re.fullmatch(r"(.+?)([1-9]\d*)", name)
+        branch = CASCADE if parts and parts[1] == "stage" else parts and parts[1]
+        if branch not in (CASCADE, *CONTROLS):
+            raise ConfigError(f"{experiment}: '{name}' is no training of a cascade or of a control")
+        return branch, int(parts[2])
     plan = read_json(path)
     known = {}
-    for branch, stages in {**plan["controls"], "cascade": plan["stages"]}.items():
+    for branch, stages in {**plan["controls"], CASCADE: plan["stages"]}.items():
         for stage in stages:
             known[stage["name"]] = (branch, stage["number"])
     if name not in known:

@@ -136,6 +136,9 @@ def main() -> None:
         return
     if fabric.is_global_zero:
         record_arguments(arguments)
+        path = task.directory / "plan.json"
+        if arguments.what == "cascade" or cascade_file or not path.is_file():
+            write_plan(path, plan)  # stage 2 wrote that of another configuration, or none
     fence = Fence.from_environment()
     runner = StageRunner(
         task, fabric, interruption, fence.check if fence else may_always_write, str(given),

@@ -109,7 +109,7 @@ def read_experiment(directory: Path) -> ExperimentResult:
     if not path.is_file():
         raise DataError(f"{path}: not found; run stage 3 first")
     selection = read_json(path)
-    cascade = {**selection, "title": "top-down cascade"}
+    cascade = {**selection, "title": "cascade"}  # the plan says of which direction
     plan_path = directory / "plan.json"
     if plan_path.is_file():
         cascade["title"] = read_json(plan_path).get("title", cascade["title"])

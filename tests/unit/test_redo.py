@@ -84,7 +84,10 @@ def test_looking_at_a_plan_leaves_the_features_of_finished_models_alone(recipe):
 def test_a_stage_is_trained_again_with_the_same_result_and_the_old_one_is_kept(recipe):
     stage = recipe / "exp/a/stage1"
     before = json.loads((stage / "done.json").read_text())
+    plan = (recipe / "exp/a/plan.json").read_text()
+    (recipe / "exp/a/plan.json").unlink()  # of an experiment for which stage 2 was done already
     text = redo(recipe.parent, stage)
+    assert (recipe / "exp/a/plan.json").read_text() == plan
     assert "it is to be trained again; training again, the old one is now" in text
     assert (recipe / "exp/a/stage1.replaced.1/model.pth").is_file()
     after = json.loads((stage / "done.json").read_text())
