@@ -142,7 +142,7 @@ def test_a_stage_that_the_plan_lacks_is_told_before_full_training(recipe: Path, 
         done = run(recipe, fsdd, "--stage", "3", "--tag", "late", *more)
         assert done.returncode == 1 and message in done.stderr, done.stderr
         assert not (recipe / "exp/late/full").exists()
-    short = {"scheduler": "onecyclelr", "scheduler_conf": {"max_lr": 0.01, "total_steps": 1}}
+    short = {"scheduler": "onecyclelr", "scheduler_conf": {"max_lr": 0.01, "total_steps": 3}}
     write_yaml(recipe / "short.yaml", {"cuts": ["decoder"], "train": short})
     done = run(recipe, fsdd, "--stage", "3", "--tag", "late", "--cascade-config", "short.yaml")
     assert done.returncode == 1 and "scheduler_conf: cannot be followed for" in done.stderr, done.stderr
