@@ -268,6 +268,7 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         (np.full(100, 3000.0), "floats are expected between -1 and 1"),
         (np.full(100, np.nan, np.float32), "not numbers"),
         (np.zeros((2, 2, 2)), "3 axes"),
+        (np.zeros((1, 8000)), "expected .frames,. or .frames, channels.; transpose what has its channels first"),
     ):
         with pytest.raises(DataError, match=message):
             model.transcribe(array, RATE)

@@ -27,6 +27,7 @@ from cascade_asr.errors import DataError
 logger = logging.getLogger(__name__)
 
 FULL_SCALE = 32768.0
+MOST_CHANNELS = 32  # of a recording; one with no more frames, but more channels, is transposed
 MOST_FACTOR = 10_000  # largest resampling factor; beyond it, rates are rounded to a common one
 
 Source = str | Path | bytes | BinaryIO | np.ndarray
@@ -91,6 +92,11 @@ def _scaled(samples: np.ndarray, name: str) -> np.ndarray:
     """Scale samples of any type to the range ±32768."""
     if samples.ndim not in (1, 2):
         raise DataError(f"{name}: {samples.ndim} axes, expected (frames,) or (frames, channels)")
+    if samples.ndim == 2 and samples.shape[0] <= MOST_CHANNELS < samples.shape[1]:
+        raise DataError(
+            f"{name}: samples of shape {samples.shape}, expected (frames,) or (frames, channels); "
+            "transpose what has its channels first, as from torchaudio"
+        )
     if np.issubdtype(samples.dtype, np.signedinteger):
         return samples.astype(np.float32) * np.float32(FULL_SCALE / -np.iinfo(samples.dtype).min)
     if not np.issubdtype(samples.dtype, np.floating):
