@@ -8,12 +8,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import logging
 import multiprocessing
 import pickle
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,7 +30,11 @@ from cascade_asr.data.manifest import Manifest
 from cascade_asr.data.tokens import IGNORE_ID
 from cascade_asr.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 WAIT_FOR_BATCH_S = 3600  # after which a reading process counts as lost
+BEGINS_WITHIN_S = 60.0  # after which a new one counts as locked up
+STARTS = 3  # how often that is tried
 PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 Item = tuple[str, np.ndarray, np.ndarray]  # utterance, features (T, D), tokens (U,)
 
@@ -231,21 +238,48 @@ class BatchLoader:
         shares = [
             self.batches[index][self.rank :: self.world_size].tolist() for index in order[start:]
         ]
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=shares,
-            collate_fn=_pack,
-            num_workers=self.num_workers,
-            worker_init_fn=_depend_on_training,
-            timeout=WAIT_FOR_BATCH_S if self.num_workers else 0,
-        )
         with explain_lost_workers():
-            for content in loader:
+            for content in self._packed(shares):
                 yield _unpack(content)
 
+    def _packed(self, shares: list[list[int]]) -> Iterator[bytes]:
+        """Packed batches of these items, from processes that have begun.
 
-def _depend_on_training(worker: int) -> None:
-    """Let the training process decide what a signal to the whole job means.
+        Python up to 3.11 may lock up a new process while it starts, if threads of the training,
+        such as those that connect ranks, begin or end at that moment. Such a process is replaced.
+
+        Raises:
+            DataError: if processes repeatedly do not begin.
+        """
+        for _ in range(STARTS):
+            begun = multiprocessing.Semaphore(0)
+            others = set(multiprocessing.active_children())
+            batches = iter(
+                DataLoader(
+                    self.dataset,
+                    batch_sampler=shares,
+                    collate_fn=_pack,
+                    num_workers=self.num_workers,
+                    worker_init_fn=partial(_begin, begun),
+                    timeout=WAIT_FOR_BATCH_S if self.num_workers else 0,
+                )
+            )
+            if all(begun.acquire(timeout=BEGINS_WITHIN_S) for _ in range(self.num_workers)):
+                return batches
+            locked_up = set(multiprocessing.active_children()) - others
+            logger.warning("a process that reads features has not begun; it is replaced")
+            del batches  # which ends the processes that can end
+            for worker in locked_up:
+                worker.kill()
+                worker.join()
+        raise DataError(
+            f"processes that read features did not begin within {BEGINS_WITHIN_S:g} s, {STARTS} "
+            "times in a row; set num_workers: 0, and start again: training resumes"
+        )
+
+
+def _begin(begun: Semaphore, worker: int) -> None:
+    """Say that a worker has begun, and leave it to the training process what signals mean.
 
     A worker killed by SIGTERM would end the training before it has saved. When the
     training ends, for whatever reason, so do its workers.
@@ -254,6 +288,7 @@ def _depend_on_training(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):  # other systems lack it
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    begun.release()
 
 
 def kill_workers() -> None:

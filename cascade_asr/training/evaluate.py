@@ -35,10 +35,11 @@ def evaluate(
         after_batch: called after each batch; may raise to stop.
     """
     model.eval()
-    take_buffers_of_first_rank(fabric, model)
     sums: Statistics = {}
     with closing(batches.epoch(1)) as all_batches:
-        for batch in all_batches:
+        for number, batch in enumerate(all_batches):
+            if number == 0:  # reading processes have begun, undisturbed by threads of the ranks
+                take_buffers_of_first_rank(fabric, model)
             with weights(), fabric.autocast():
                 _, statistics = model(batch.to(fabric.device))
             add_statistics(sums, statistics)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from cascade_asr.data import loader
 from cascade_asr.data.batches import BatchOptions, plan_batches
 from cascade_asr.data.loader import Batch, BatchLoader, UtteranceDataset, explain_lost_workers
 from cascade_asr.data.manifest import Manifest, read_manifest, write_manifest
@@ -253,3 +254,31 @@ def test_missing_speaker_statistics_name_the_file(manifest: Manifest, tmp_path: 
     with pytest.raises(DataError, match=r"cmvn_speaker.ark: no speaker statistics; run stage 1"):
         UtteranceDataset(manifest, DIMENSION, tmp_path / "cmvn_speaker.ark")
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("stuck", [1, 2])
+def test_a_worker_that_locks_up_as_it_starts_is_replaced(
+    manifest: Manifest, tmp_path: Path, monkeypatch, stuck: int
+):
+    """As in Python 3.11, where a fork can meet a thread that begins or ends."""
+    whole, begin = [batch.utterances for batch in loader_of(manifest).epoch(1)], loader._begin
+
+    def lock_up(begun, worker: int) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        number = len(list(tmp_path.glob("worker.*")))
+        (tmp_path / f"worker.{number}").touch()
+        if number < stuck:
+            time.sleep(1000)
+        begin(begun, worker)
+
+    monkeypatch.setattr(loader, "_begin", lock_up)
+    monkeypatch.setattr(loader, "BEGINS_WITHIN_S", 0.5)
+    monkeypatch.setattr(loader, "STARTS", 2)
+    before = workers()
+    batches = loader_of(manifest, num_workers=1).epoch(1)
+    if stuck == loader.STARTS:
+        with pytest.raises(DataError, match="did not begin within 0.5 s, 2 times in a row; set num_wor"):
+            next(batches)
+    else:
+        assert [batch.utterances for batch in batches] == whole
+    assert set(workers()) <= set(before)
