@@ -158,6 +158,9 @@ def test_what_is_missing_is_named(tokenizer, tmp_path: Path):
     with pytest.raises(ConfigError, match="lm: .*/lm/full: no such folder; expected one such as"):
         fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "lm/full")))
     write_language_model(tmp_path / "words", [*TOKENS[:2], "the", "<sos/eos>"])
+    write_json(tmp_path / "words/selection.json", {"selected": "stage2"})
+    with pytest.raises(ConfigError, match="words: an experiment; name one of its trainings.* /.*/stage2,"):
+        fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "words")))
     with pytest.raises(ConfigError, match="does not know 3 of 6 tokens of the recogniser .a b"):
         fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "words/full")))
     path = tmp_path / "decode.yaml"
