@@ -4,10 +4,11 @@
 exp/TAG/MODEL/probe.tsv and prints it as a table.
 
 Examples:
+    cascade-asr probe --exp exp/rnn           # options not given are read from its folder
+    cascade-asr probe --exp exp/rnn --model stage2 --with initial,random,full
     python -m cascade_asr.cli.probe --exp exp/rnn --dump dump --train-set train \\
         --dev-set dev --train-config conf/train.yaml \\
         --cascade-config ../../conf/plans/layer_probe.yaml
-    python -m cascade_asr.cli.probe --model stage2 --with initial,random,full …
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cascade_asr import command
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.probe import probe_layers
 from cascade_asr.cascade.task import Task
+from cascade_asr.cli.recorded_arguments import complete
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
@@ -59,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_task_arguments(parser)
+    add_task_arguments(parser, recorded=True)
     parser.add_argument("--model", help="full, stage1, …; default: the selected one")
     parser.add_argument(
         "--with", dest="weights",
@@ -68,6 +70,7 @@ def main() -> None:
     )
     parser.add_argument("--ngpu", type=int, help="number of GPUs; 0 for the CPU; default: all there are")
     arguments = parser.parse_args()
+    complete(arguments)
     task = make_task(arguments)
     config, cascade = read_configs(task, arguments)
     task.adopt(update=False)

@@ -66,6 +66,13 @@ def test_the_plan_needs_only_the_experiment_from_wherever_it_is_asked(recipe, tm
     assert given.returncode == 0 and "to do" in given.stdout, given.stderr
 
 
+def test_a_probe_needs_only_the_experiment_too(recipe):
+    done = command("cascade_asr.cli.main", "probe", "--exp", "exp/a", "--with", "random", "--ngpu", "0",
+                   cwd=recipe)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" random ") >= 2 and "trained" in done.stdout
+
+
 def test_looking_at_a_plan_leaves_the_features_of_finished_models_alone(recipe):
     """Their models are transcribed and exported with cmvn.npz and fbank.conf of the experiment."""
     dump = (recipe / "dump").resolve()
