@@ -166,8 +166,8 @@ def common_sets(systems: Sequence[System], wanted: Sequence[str]) -> list[str]:
             )
         if missing:
             raise DataError(
-                f"{each.name}: not tested on {missing[0]}; run stage 5, which tests the selected "
-                "training of each branch"
+                f"{each.name}: not tested on {missing[0]}; run stage 5, which tests full training, "
+                "all stages of the cascade and the selected training of each control"
             )
     if not all(each.tests for each in systems):
         return []
