@@ -180,6 +180,10 @@ def break_folder(root: Path) -> None:
     (root / "wav").rename(root / "sound")
 
 
+def leave_cepstra_alone(root: Path) -> None:
+    (root / "wav").rename(root / "feat")
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -188,7 +192,8 @@ def break_folder(root: Path) -> None:
         (break_repeat, "an4_train.transcription:4: 'an1-aa-b' appears here a second time"),
         (break_part, "an4_test.transcription: missing"),
         (break_audio, "no NIST_1A magic"),
-        (break_folder, "has no folder wav/"),
+        (break_folder, "has no folder wav/\n"),
+        (leave_cepstra_alone, "an4 has no folder wav/, but feat/: give it as --an4-mfcc"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, fault, message: str):

@@ -142,7 +142,10 @@ def find_by_id(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, 
         DataError: if there are none.
     """
     if not (root / folder).is_dir():
-        raise DataError(f"{root} has no folder {folder}/")
+        other = {"wav": "feat", "feat": "wav"}[folder]
+        option = {"wav": "--an4", "feat": "--an4-mfcc"}
+        advice = f", but {other}/: give it as {option[other]}" if (root / other).is_dir() else ""
+        raise DataError(f"{option[folder]}: {root} has no folder {folder}/{advice}")
     found: dict[str, Path] = {}
     for path in sorted((root / folder).rglob("*")):
         if path.suffix.lower() in suffixes:
