@@ -147,7 +147,14 @@ def require_same_features(values: Mapping[str, str]) -> None:
     """
     marker = Marker(Path(values["dump"], ".stage2.done"))
     for name, digest in marker.recorded().items():
-        if name.endswith("/feats.scp") and state_of_file(Path(name)) != digest:
+        if not name.endswith("/feats.scp"):
+            continue
+        if not Path(name).is_file():
+            raise ConfigError(
+                f"{name} is missing; run stages 1 and 2 again with the same options (--stage 1): trainings "
+                "are found done as long as the features are the same"
+            )
+        if state_of_file(Path(name)) != digest:
             raise ConfigError(
                 f"{name} has changed since {values['dump']}/{Path(name).parent.name}/manifest.tsv was "
                 "made from it; run stage 2 again with the same token options (--stage 2)"

@@ -125,6 +125,9 @@ def test_features_that_were_written_after_their_manifest_are_refused(recipe: Pat
     feats.write_text("u1 dump/dev/fbank.1.ark:17\n")
     with pytest.raises(ConfigError, match=r"dump/dev/feats.scp has changed since dump/dev/manifest"):
         require_same_features({"dump": "dump"})
+    Path("dump/dev/feats.scp").unlink()  # as cascade-asr clean --what features does
+    with pytest.raises(ConfigError, match=r"dump/dev/feats.scp is missing; .* \(--stage 1\)"):
+        require_same_features({"dump": "dump"})
 
 
 def test_the_frame_shift_of_a_set_with_its_own_features_counts(tmp_path: Path, monkeypatch):
