@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import kaldiio
 import numpy as np
 import pytest
 import soundfile
@@ -432,6 +433,13 @@ def test_a_kaldi_folder_is_sorted_and_its_paths_are_absolute(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert list(tables(tmp_path / "out")["wav.scp"].items()) == [
         ("u1", str(tmp_path / "mine/a.wav")), ("u2", str(tmp_path / "mine/b.wav"))]  # fmt: skip
+    kaldiio.save_ark(str(tmp_path / "mine/f.ark"), {"u1": np.zeros((9, 2), np.float32)})
+    (tmp_path / "mine/feats.scp").write_text("u1 f.ark:3[0:8]\nu2 f.ark:3\n")
+    (tmp_path / "mine/utt2spk").write_text("u1 s\nu2 u2\n")
+    done = imported("auto", tmp_path / "mine", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert tables(tmp_path / "out")["feats.scp"]["u1"] == f"{tmp_path}/mine/f.ark:3[0:8]"
+    assert f"{tmp_path}/out/utt2spk: 1 of 2 utterance ids do not begin" in done.stderr
 
 
 def test_a_folder_that_is_somebody_elses_is_not_replaced(tmp_path: Path):

@@ -249,7 +249,7 @@ def write_folder(data: DataDir, sources: list[str], destination: Path, wav: bool
         header = "utterance\tid\tspeaker\tplace"
         content = "\n".join([header, *sorted(sources)]) + "\n"
         (temporary / SOURCES).write_text(content, encoding="utf-8")
-        faults = validate(temporary, wav=wav, feats=False)
+        faults = validate(temporary, wav=wav, feats=False, shown=destination)
         if faults:
             raise DataError("\n".join(faults).replace(str(temporary), str(destination)))
         if destination.is_dir():

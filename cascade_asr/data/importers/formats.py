@@ -18,6 +18,7 @@ from cascade_asr.data.importers.manifest import (
 )
 from cascade_asr.data.importers.rows import JSON_SUFFIXES, kind_of, read_text
 from cascade_asr.data.kaldi.data_dir import DataDir, load_data_dir
+from cascade_asr.data.kaldi.validate import ARCHIVE_ENTRY
 from cascade_asr.errors import ConfigError, DataError
 
 FORMATS = ("auto", "manifest", "common-voice", "lhotse", "audiofolder", "kaldi")
@@ -128,6 +129,9 @@ def _import_kaldi(source: Path, destination: Path, root: Path | None) -> DataDir
     folders = [root.resolve()] if root else [Path.cwd(), source.absolute()]
     if "wav.scp" in data.tables:
         data.tables["wav.scp"] = _resolved(data, "wav.scp", folders, faults)
+    if "feats.scp" in data.tables:
+        archives = data.tables["feats.scp"]
+        data.tables["feats.scp"] = {key: _in_folders(value, folders) for key, value in archives.items()}
     if faults.found:
         raise DataError(faults.shown())
     sources = [f"{utterance}\t{utterance}\t{speaker}\t{source}"
@@ -136,6 +140,16 @@ def _import_kaldi(source: Path, destination: Path, root: Path | None) -> DataDir
     write_folder(data, sources, destination, wav="wav.scp" in data.tables or "feats.scp" not in data.tables)
     log.info("%s: %d utterances", destination, len(data.utterances))
     return data
+
+
+def _in_folders(entry: str, folders: list[Path]) -> str:
+    """An entry of an archive with the absolute path of its file, if one of the folders has it."""
+    found = ARCHIVE_ENTRY.fullmatch(entry)
+    path = found["path"] if found else ""
+    for folder in folders if path and not path.startswith("/") else ():
+        if (folder / path).is_file():
+            return f"{folder / path}{entry[len(path) :]}"
+    return entry
 
 
 def _resolved(data: DataDir, name: str, folders: list[Path], faults: Faults) -> dict[str, str]:

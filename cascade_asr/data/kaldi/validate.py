@@ -27,6 +27,7 @@ def validate(
     feats: bool = True,
     controls: bool = True,
     speaker_order: bool = True,
+    shown: Path | None = None,
 ) -> list[str]:
     """List all faults of a data folder; the list is empty if it is valid.
 
@@ -40,15 +41,18 @@ def validate(
             a table that exists is checked in any case.
         controls: whether control characters in transcripts and ids are faults.
         speaker_order: whether to warn of ids that do not begin with the speaker's.
+        shown: the folder's name in warnings, if it is to be renamed.
     """
-    return _Validation(Path(path), controls, speaker_order).run({"wav.scp": wav, "text": text, "feats.scp": feats})
+    run = _Validation(Path(path), controls, speaker_order, shown or Path(path)).run
+    return run({"wav.scp": wav, "text": text, "feats.scp": feats})
 
 
 class _Validation:
     """One run over one folder, which collects faults."""
 
-    def __init__(self, path: Path, controls: bool, speaker_order: bool) -> None:
+    def __init__(self, path: Path, controls: bool, speaker_order: bool, shown: Path) -> None:
         self.path = path
+        self.shown = shown
         self.controls = controls
         self.speaker_order = speaker_order
         self.faults: list[str] = []
@@ -245,13 +249,13 @@ class _Validation:
             logging.warning(
                 "%s/utt2spk: %d of %d utterance ids do not begin with their speaker's id ('%s'); "
                 "tools that sort by speaker may see a different order",
-                self.path, len(other), len(utt2spk), other[0],
+                self.shown, len(other), len(utt2spk), other[0],
             )  # fmt: skip
         if "text" in self.tables:
             empty = [name for name, text in self.tables["text"].values.items() if not text]
             if empty:
                 logging.warning(
-                    "%s/text: %d empty transcripts, such as '%s'", self.path, len(empty), empty[0]
+                    "%s/text: %d empty transcripts, such as '%s'", self.shown, len(empty), empty[0]
                 )
 
 
