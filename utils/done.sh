@@ -11,6 +11,10 @@
 
 reason='' # why a stage runs again, for the log
 
+# The name of this run: what another one has begun since is not recorded as done by this one.
+CASCADE_ASR_RUN="process $$ on $(uname -n) since $(date '+%F %T')"
+export CASCADE_ASR_RUN
+
 # about_recipe COMMAND...: ask with all options, and the names of sets and experiment
 about_recipe() {
   local name

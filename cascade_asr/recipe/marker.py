@@ -4,7 +4,8 @@ The file has a line ``input NAME=VALUE`` for everything that decides the result,
 line ``output SHA256  PATH`` for every file that must still be as the work left it. During
 the work ``FILE.begun``, or a file in the current folder if FILE's folder does not exist
 yet, holds the inputs as they were at its start: a configuration that is edited during
-hours of training is not the one that was trained with.
+hours of training is not the one that was trained with. Its line ``run NAME`` says which run
+of a recipe has begun the work last: another one must not record it as done.
 """
 
 from __future__ import annotations
@@ -50,15 +51,20 @@ def described(inputs: Iterable[str]) -> dict[str, str]:
     return found
 
 
+RUN = "CASCADE_ASR_RUN"  # environment variable with a name for the run of a recipe
+
+
 class Marker:
     """The marker of one piece of work.
 
     Args:
         path: path of the file that stands for the finished work.
+        run: name of the run of a recipe that does it; none: that of the environment.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str | None = None) -> None:
         self.path = path
+        self.run = os.environ.get(RUN, "") if run is None else run
         beside = path.with_name(f"{path.name}.begun")
         # so that work that is refused at once leaves no folder behind
         here = Path("." + "_".join(path.parts).lstrip(".") + ".begun")
@@ -96,6 +102,7 @@ class Marker:
         """Record that the work begins: until `finish` it is not done, whatever happens."""
         self.path.unlink(missing_ok=True)
         with atomic_write(self.begun, "wb") as stream:
+            stream.write(os.fsencode(f"run {self.run}\n"))
             stream.writelines(_input_lines(now))
 
     def finish(self, outputs: Sequence[str], told: dict[str, str] | None = None) -> None:
@@ -107,10 +114,17 @@ class Marker:
                 downloaded.
 
         Raises:
-            ConfigError: if an output is missing, or the work was never begun.
+            ConfigError: if an output is missing, the work was never begun, or another run of
+                the recipe has begun it since.
         """
         if not self.begun.is_file():
             raise ConfigError(f"{self.begun}: removed while the work was running; run it again")
+        if (other := self._run_that_began()) != self.run:
+            raise ConfigError(
+                f"{self.path}: another run of the recipe ({other}) has begun the same work "
+                "meanwhile, perhaps with other options, so it is not recorded as done; once that "
+                "run has ended, run this one again: trainings that are finished are kept"
+            )
         for each in outputs:
             if not Path(each).is_file():
                 raise ConfigError(f"{each}: missing, though the stage has ended without an error")
@@ -122,6 +136,10 @@ class Marker:
                 line = checksum_line(file_digest(Path(each)), os.fsencode(each))
                 stream.write(b"output " + line)
         self.begun.unlink(missing_ok=True)
+
+    def _run_that_began(self) -> str:
+        line = os.fsdecode(self.begun.read_bytes()).partition("\n")[0]
+        return line.removeprefix("run ") if line.startswith("run ") else self.run
 
     @staticmethod
     def _read(path: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:

@@ -382,3 +382,23 @@ def test_a_stage_that_fails_leaves_no_marker(bash, tmp_path: Path):
     (tmp_path / "conf.yaml").write_text("changed")
     assert run_stage(bash, tmp_path, "false; touch never").returncode != 0
     assert not (tmp_path / "data/.stage0.done").exists() and not (tmp_path / "never").exists()
+
+
+def test_what_another_run_has_begun_meanwhile_is_not_recorded_with_its_options(bash):
+    # it was: features or controls of one run counted as made with the options of the other
+    Path("in.txt").write_text("1\n")
+    Path("out.txt").write_text("result\n")
+    first = "work_is_done work.done lr=0.1 @in.txt || true; "
+    other = "export CASCADE_ASR_RUN=other; work_is_done work.done lr=0.2 @in.txt || true"
+    done = bash(f"{first}( {other} ); record_work work.done out.txt")
+    assert done.returncode == 1 and not Path("work.done").exists()
+    assert "ERROR" in done.stderr and "work.done: another run of the recipe (other)" in done.stderr
+    assert "run this one again" in done.stderr and "Traceback" not in done.stderr
+    # the other one, and a run after one that was killed, finish their work
+    done = bash("CASCADE_ASR_RUN=other; record_work work.done out.txt")
+    assert done.returncode == 0, done.stderr
+    assert checked('"lr=0.2" "@in.txt"') == "fresh"
+    Marker(Path("work.done"), "killed").begin(described(["lr=0.3"]))
+    done = bash("work_is_done work.done lr=0.3 || record_work work.done out.txt")
+    assert done.returncode == 0, done.stderr
+    assert checked("lr=0.3") == "fresh"
