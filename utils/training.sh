@@ -20,7 +20,8 @@ with_training_options() {
 # Check the configurations and show the plan; the end of stage 2.
 check_training() {
   mkdir -p "$exp"
-  is_checked || true # from now on it is not
+  rm -f "$exp/.checked" # the data may be other ones
+  is_checked || true
   with_training_options python -m cascade_asr.cli.training check --controls "$controls" \
     --cascade-stages "$cascade_stages" --show-plan
   record_work "$exp/.checked"
