@@ -118,7 +118,11 @@ def draw(lines: list[Line], path: Path) -> None:
     ])  # fmt: skip
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=2.0)
-    axes.set_xlabel("difference, less is better; 95 % interval over seeds")
+    axes.margins(y=0.01)
+    axes.set_xlabel(
+        "difference, less is better; 95 % interval over seeds\n"
+        "green: the claim is supported, red: contradicted, grey: undecided"
+    )
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
 
