@@ -187,7 +187,7 @@ def test_wrong_calls(run, arguments, message):
 
 def test_a_log_that_cannot_be_written_ends_the_jobs_already_running(run, tmp_path):
     (tmp_path / "x.2.log").mkdir()
-    result = run("--max-jobs-run", "2", "JOB=1:2", "x.JOB.log", "echo $$ >id; sleep 60")
+    result = run("--max-jobs-run", "2", "JOB=1:2", "x.JOB.log", "echo $$ >id.new; mv id.new id; sleep 60")
     assert result.returncode == 1
     assert "cannot write the log x.2.log: Is a directory; ending 1 running job(s)" in result.stderr
     assert not (tmp_path / "id").exists() or not alive(int((tmp_path / "id").read_text()))

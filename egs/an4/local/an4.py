@@ -96,7 +96,8 @@ def unpack(archive: Path, folder: Path) -> Path:
         except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"{archive}: damaged or truncated archive ({reason}); get it again from {URLS[0]}"
+                f"{archive}: damaged or truncated archive ({reason}); get it again; the audio is at "
+                f"{URLS[0]}"
             ) from error
         done.write_text(stamp)
     return find_root(folder)
