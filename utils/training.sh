@@ -21,7 +21,7 @@ with_training_options() {
 check_training() {
   mkdir -p "$exp"
   rm -f "$exp/.checked" # the data may be other ones
-  is_checked || true
+  is_checked || true     # which begins it
   with_training_options python -m cascade_asr.cli.training check --controls "$controls" \
     --cascade-stages "$cascade_stages" --show-plan
   record_work "$exp/.checked"

@@ -39,7 +39,7 @@ def branch_and_number(experiment: Path, name: str) -> tuple[str, int]:
     if name == "full":
         return CASCADE, 0
     path = experiment / "plan.json"
-    if not path.is_file():  # versions before this one wrote it in stage 2 only
+    if not path.is_file():  # an older experiment; names of trainings say which they are
         parts = re.fullmatch(r"(.+?)([1-9]\d*)", name)
         branch = CASCADE if parts and parts[1] == "stage" else parts and parts[1]
         if branch not in (CASCADE, *CONTROLS):

@@ -26,6 +26,8 @@ from cascade_asr.recipe.state_of_files import (
     tree_digest,
 )
 
+RUN = "CASCADE_ASR_RUN"  # environment variable with a name for the run of a recipe
+
 
 def is_digest(value: str) -> bool:
     """Whether a value stands for the content of a file."""
@@ -49,9 +51,6 @@ def described(inputs: Iterable[str]) -> dict[str, str]:
             name, _, value = each.partition("=")
             found[name] = value.replace("\n", "\\n")  # one line each
     return found
-
-
-RUN = "CASCADE_ASR_RUN"  # environment variable with a name for the run of a recipe
 
 
 class Marker:

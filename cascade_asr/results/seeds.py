@@ -17,9 +17,7 @@ from cascade_asr.training.identity import changed_keys
 SHOWN = 12  # how many differences a message lists
 # what a training did apart from its options, from identity.json
 DECIDES = ("frozen", "reinitialise", "random_top", "frozen_dropout", "reset", "data")
-
-
-IMPORTED = "imported"
+IMPORTED = "imported"  # beside these: whether a model was imported instead of being trained
 
 
 def check_seeds(directories: Sequence[Path]) -> None:
