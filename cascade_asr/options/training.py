@@ -40,7 +40,9 @@ class TrainingOptions:
     )
     max_epoch: int = option(40, "epochs", least=1)
     converged: ConvergedOptions = option(ConvergedOptions, "what counts as converged")
-    patience: int | None = option(None, "stop after this many epochs without improvement", least=1)
+    patience: int | None = option(
+        None, "stop at more than this many epochs without improvement", least=0
+    )
     grad_clip: float = option(
         5.0, "largest norm of the gradient; 0: no clipping", least=0, infinite=True
     )

@@ -262,9 +262,9 @@ class Trainer:
         self._keep_if_among_best(metrics)
         self.schedule.keep_or_restore(self.model)
         self._count_stale_epochs(metrics)
-        stop = config.patience is not None and position.stale_epochs >= config.patience
+        stop = config.patience is not None and position.stale_epochs > config.patience
         if stop:
-            self.progress.message(f"no improvement for {config.patience} epochs: stopping")
+            self.progress.message(f"no improvement for {position.stale_epochs} epochs: stopping")
         self._watch_convergence(metrics, is_lowered)
         if config.converged.stop and self._convergence.converged:
             self.progress.message(f"converged, stopping: {self._convergence.reason}")

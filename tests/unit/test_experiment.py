@@ -383,7 +383,7 @@ def test_the_configuration_of_a_stage_is_read_back_as_it_was(tmp_path: Path):
         ({"seed": -1}, "seed is -1, expected 0 or more"),
         ({"fold_length": [0, 150]}, "fold_length is [0, 150], expected two numbers of 1 or more"),
         ({"fold_length": [800]}, "fold_length is [800], expected two numbers"),
-        ({"patience": 0}, "patience is 0, expected 1 or more"),
+        ({"patience": -1}, "patience is -1, expected 0 or more"),
         ({"keep_nbest_models": 0}, "keep_nbest_models is 0, expected 1 or more"),
         ({"num_workers": -1}, "num_workers is -1, expected 0 or more"),
         ({"specaug": "specaug"}, "specaug_conf: Either one of"),

@@ -68,7 +68,7 @@ def refusal(tmp_path: Path, text: str, kind: str = "speech") -> str:
         ("grad_clip: .nan", "f.yaml:2: 'grad_clip' expects a number"),
         ("keep_nbest_models: []", "f.yaml:2: 'keep_nbest_models' expects an integer"),
         ("keep_nbest_models: [1, a]", "f.yaml:2: 'keep_nbest_models' expects an integer"),
-        ("patience: 0", "f.yaml:2: patience is 0, expected 1 or more"),
+        ("patience: -1", "f.yaml:2: patience is -1, expected 0 or more"),
         ("batch_bins: 0", "f.yaml:2: batch_bins is 0, expected 1 or more"),
         ("fold_length: [0, 150]", "f.yaml:2: fold_length is [0, 150], expected two numbers"),
         ("12: x", "f.yaml:2: unknown key '12'"),

@@ -346,13 +346,15 @@ def test_the_best_epochs_are_averaged_and_the_others_removed(loaders, tmp_path: 
     assert torch.equal(model.mean.detach(), torch.stack(states).mean(0).float())
 
 
-def test_patience_stops_and_the_criterion_has_a_direction(loaders, tmp_path: Path):
-    """Watched upwards, a falling loss never improves after the first epoch."""
-    criterion = {"early_stopping_criterion": ["valid", "loss", "max"], "patience": 2}
-    result = trainer_of(tmp_path, max_epoch=9, optim_conf={"lr": 0.01}, **criterion).fit(
-        MeanModel(), *loaders
-    )
-    assert result.epochs == 3
+@pytest.mark.parametrize("patience", [0, 2])
+def test_patience_ends_a_training_when_espnet2_does(loaders, tmp_path: Path, patience: int):
+    """Once the best epoch is more than ``patience`` epochs ago. Here it is the first one:
+    watched upwards, a falling loss never improves."""
+    result = trainer_of(
+        tmp_path, max_epoch=9, optim_conf={"lr": 0.01}, patience=patience,
+        early_stopping_criterion=["valid", "loss", "max"],
+    ).fit(MeanModel(), *loaders)  # fmt: skip
+    assert result.epochs - 1 == patience + 1
 
 
 @pytest.mark.parametrize("pace, left", [(0.5, "00:04:55"), (400.0, "65:33:20")])
