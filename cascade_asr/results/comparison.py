@@ -15,7 +15,7 @@ from cascade_asr.results.configuration import flat_options
 from cascade_asr.results.experiments import is_experiment, read_if_whole
 from cascade_asr.results.seeds import DECIDES, IMPORTED, check_seeds
 from cascade_asr.results.speech import sentence
-from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set
+from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set, unscored_symbols
 from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.significance import compare, interval
@@ -211,9 +211,16 @@ def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
     columns: list[str] = []
     scored: list[dict[str, ScoreResult]] = [{} for _ in systems]
     units, notes = {}, []
+    symbols = [unscored_symbols(each.directory, each.dump) for each in systems]
+    unscored = frozenset.union(*symbols)
+    if of_some := sorted(unscored - frozenset.intersection(*symbols)):
+        notes.append(
+            f"{', '.join(of_some)}: non-linguistic symbols of only some of them; here they are "
+            "scored for none, so error rates may differ from those of stage 6"
+        )
     for name in names:
         _require_same([each.dump / name / "text" for each in systems], f"the reference of {name}")
-        test_set = open_set(name, systems[0].dump, systems[0].data)
+        test_set = open_set(name, systems[0].dump, systems[0].data, unscored=unscored)
         for each, results in zip(systems, scored, strict=True):
             _require_current(each, name)
             results |= test_set.words(each.directory / f"decode_{name}")

@@ -8,7 +8,12 @@ from typing import Any
 from cascade_asr.results.collect import Results
 from cascade_asr.results.columns import table
 from cascade_asr.results.speech import record_of, sentence
-from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, decoded_folder, open_set
+from cascade_asr.results.test_sets import (
+    BOOTSTRAP_SAMPLES,
+    decoded_folder,
+    open_set,
+    unscored_symbols,
+)
 from cascade_asr.scoring.significance import compare
 
 
@@ -17,11 +22,14 @@ def compare_models(
 ) -> list[str]:
     """Is model B better than model A on a set? One sentence per column of the set.
 
+    Non-linguistic symbols of either are scored for neither.
+
     Raises:
         DataError: if one of them has not been decoded.
     """
     folders = [decoded_folder(model, name) for model in (model_a, model_b)]
-    test_set = open_set(name, dump, data)
+    unscored = unscored_symbols(model_a, dump) | unscored_symbols(model_b, dump)
+    test_set = open_set(name, dump, data, unscored=unscored)
     before, after = (test_set.words(folder) for folder in folders)
     return [
         sentence(

@@ -46,17 +46,17 @@ class PlainSet:
 
     Args:
         name: name of the set.
-        dump: folder of stages 1 and 2. Its non-linguistic symbols, such as
-            ``<NOISE>``, are not words: they are ignored on both sides.
+        dump: folder of stages 1 and 2.
+        unscored: non-linguistic symbols, such as ``<NOISE>``: they are not words, and are
+            ignored on both sides.
     """
 
     bootstrap_unit = "utterance"
     note = None
 
-    def __init__(self, name: str, dump: Path) -> None:
+    def __init__(self, name: str, dump: Path, unscored: frozenset[str]) -> None:
         self.columns = [name]
-        path = dump / "tokens" / NON_LINGUISTIC_SYMBOLS
-        self._unscored = frozenset(read_symbols(path)) if path.is_file() else frozenset()
+        self._unscored = unscored
         self._reference = self._texts(dump / name / "text")
         self._speakers = read_table(dump / name / "utt2spk")
 
@@ -217,7 +217,11 @@ class Hub5Set:
 
 
 def open_set(
-    name: str, dump: Path, data: Path | None = None, sctk: Path | None = None
+    name: str,
+    dump: Path,
+    data: Path | None = None,
+    sctk: Path | None = None,
+    unscored: frozenset[str] | None = None,
 ) -> PlainSet | Hub5Set:
     """Return the set of that name, ready to score.
 
@@ -225,10 +229,27 @@ def open_set(
         dump: folder of stages 1 and 2.
         data: folder of stage 0; None if there are no Hub5 sets.
         sctk: folder of hubscr.pl; None searches for it.
+        unscored: non-linguistic symbols; None: those in the dump.
     """
     if data is not None and (data / name / "hub5").is_dir():
         return Hub5Set(name, data / name, sctk)
-    return PlainSet(name, dump)
+    return PlainSet(name, dump, _symbols_in(dump / "tokens") if unscored is None else unscored)
+
+
+def unscored_symbols(model: Path, dump: Path) -> frozenset[str]:
+    """The non-linguistic symbols of a training.
+
+    Args:
+        model: ``EXP/STAGE``; the experiment has a copy of its tokens.
+        dump: folder of stages 1 and 2, for an experiment that has none.
+    """
+    own = model.parent / "tokens"
+    return _symbols_in(own if own.is_dir() else dump / "tokens")
+
+
+def _symbols_in(tokens: Path) -> frozenset[str]:
+    path = tokens / NON_LINGUISTIC_SYMBOLS
+    return frozenset(read_symbols(path)) if path.is_file() else frozenset()
 
 
 def decoded_folder(model: Path, name: str) -> Path:

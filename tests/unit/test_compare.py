@@ -13,12 +13,13 @@ import pytest
 import yaml
 from browser import browser, needs_chromium, open_page
 
-from cascade_asr.data.kaldi.tables import write_table
+from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.errors import CascadeError
 from cascade_asr.files import write_json
 from cascade_asr.recipe.marker import Marker, described
 from cascade_asr.results.comparison import ComparedSystems, compare_systems, open_system
 from cascade_asr.results.comparison_page import comparison_page, comparison_text
+from cascade_asr.results.markdown import compare_models
 from cascade_asr.results.seeds import check_seeds
 from cascade_asr.scoring.significance import CRITICAL_Z
 
@@ -145,6 +146,24 @@ def test_what_may_not_be_compared_is_refused(recipe, tmp_path_factory):
     shutil.rmtree(b / "full/decode_other")
     shutil.rmtree(a / "stage1/decode_test")
     assert "no set that all were tested on" in refusal(a, b / "full")
+
+
+def test_symbols_that_one_does_not_score_are_scored_for_none(recipe):
+    before = compared(recipe / "exp/a", recipe / "exp/b", sets=("test",))
+    for experiment in ("a", "b"):
+        decoded = recipe / f"exp/{experiment}/stage1/decode_test/text"
+        texts = {key: f"{text} <NOISE>" for key, text in read_table(decoded).items()}
+        write_table(decoded, texts)
+    symbols = recipe / "exp/b/tokens/non_linguistic_symbols.txt"
+    symbols.parent.mkdir()
+    symbols.write_text("<NOISE>\n")
+    after = compared(recipe / "exp/a", recipe / "exp/b", sets=("test",))
+    assert after.rows == before.rows and after.sentences == before.sentences
+    assert [each for each in after.notes if each.startswith("<NOISE>: non-linguistic symbols of only")]
+    models = compare_models(recipe / "exp/a/stage1", recipe / "exp/b/stage1", recipe / "dump", "test")
+    assert [each.partition(":")[2] for each in models] == [
+        each.partition(":")[2] for each in before.sentences
+    ]
 
 
 def test_experiments_and_trainings_may_be_named_by_dots(recipe, monkeypatch):
