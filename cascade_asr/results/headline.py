@@ -32,6 +32,12 @@ def headline(results: Sequence[ExperimentResult]) -> str:
     """
     names = [name for name in (*ATTRIBUTING, "longer-early-stop") if everywhere(results, name)]
     metric = results[0].metric
+    if all(row_of(each, CASCADE).trainings == 1 for each in results):
+        values = [
+            f"{name} {shown(_mean_of(results, name, None), metric)}" for name in ("full", *names)
+        ]
+        told = f"No stage of the cascade is trained yet. Dev {metric}: {', '.join(values)}."
+        return " ".join([told, *_convergence_sentences(results)])
     full, cascade = (_mean_of(results, name, None) for name in ("full", CASCADE))
     improved = _beats(results, "full", None)
     seeds = f" (means of {len(results)} seeds)" if len(results) > 1 else ""

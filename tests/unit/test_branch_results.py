@@ -424,10 +424,19 @@ def test_a_cascade_that_is_not_complete_is_not_judged_as_if_it_were(tmp_path: Pa
     path = experiment(tmp_path, 12.0, 10.0) / "selection.json"
     assert headline([read_experiment(tmp_path)]).startswith("The cascade improved on full")
     selection = json.loads(path.read_text())
-    selection |= {"complete": False, "stages": selection["stages"][:1], "selected": "full"}
-    path.write_text(json.dumps(selection))  # after stage 3
+    path.write_text(json.dumps(selection | {"complete": False}))
     text = headline([read_experiment(tmp_path)])
-    assert text.startswith("The cascade, which is not complete, did not improve on full training")
+    assert text.startswith("The cascade, which is not complete, improved on full training")
+
+
+def test_before_the_first_stage_nothing_is_said_about_the_cascade(tmp_path: Path):
+    path = experiment(tmp_path, 12.0, 10.0, longer=11.0) / "selection.json"
+    selection = json.loads(path.read_text())
+    selection |= {"complete": False, "stages": selection["stages"][:1], "selected": "full"}
+    path.write_text(json.dumps(selection))  # after stage 3, or with --cascade-stages none
+    assert headline([read_experiment(tmp_path)]) == (
+        "No stage of the cascade is trained yet. Dev wer_ctc: full 12.00, longer 11.00."
+    )
 
 
 def test_a_stage_that_is_being_trained_again_is_named(tmp_path: Path):
