@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,7 +156,7 @@ def add_statistics(sums: Statistics, statistics: Statistics) -> None:
         sums[name] = (so_far[0] + value, so_far[1] + weight)
 
 
-def read_metric(metrics: dict[str, dict[str, float]], criterion: list[str]) -> float:
+def read_metric(metrics: Mapping[str, dict[str, float]], criterion: list[str]) -> float:
     """The metric that a criterion such as ``[valid, loss]`` names.
 
     Raises:

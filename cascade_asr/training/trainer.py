@@ -27,12 +27,7 @@ from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training import checkpoint
 from cascade_asr.training.averaging import averaging_begins, evaluation_weights
 from cascade_asr.training.best_epochs import BestEpochs
-from cascade_asr.training.convergence import (
-    Convergence,
-    in_words,
-    judge_convergence,
-    watched_criterion,
-)
+from cascade_asr.training.convergence import in_words
 from cascade_asr.training.evaluate import evaluate, means_over_ranks, sum_over_ranks
 from cascade_asr.training.fencing import may_always_write
 from cascade_asr.training.finiteness import Finiteness, can_skip
@@ -55,6 +50,7 @@ from cascade_asr.training.state import (
     seed_update,
     signed,
 )
+from cascade_asr.training.stopping import Stopping
 
 if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
@@ -261,15 +257,10 @@ class Trainer:
             self.progress.message("weights are averaged from now on")
         self._keep_if_among_best(metrics)
         self.schedule.keep_or_restore(self.model)
-        self._count_stale_epochs(metrics)
-        stop = config.patience is not None and position.stale_epochs > config.patience
-        if stop:
-            self.progress.message(f"no improvement for {position.stale_epochs} epochs: stopping")
-        self._watch_convergence(metrics, is_lowered)
-        if config.converged.stop and self._convergence.converged:
-            self.progress.message(f"converged, stopping: {self._convergence.reason}")
-            stop = True
-        position.finished = stop or position.epoch >= config.max_epoch
+        reasons = self._stopping.after_epoch(metrics, self.schedule.ended, is_lowered)
+        for reason in reasons:
+            self.progress.message(reason)
+        position.finished = bool(reasons) or position.epoch >= config.max_epoch
         position.epoch += 1
         position.batch = 0
         self._sums = {}
@@ -279,27 +270,9 @@ class Trainer:
             self._best.remove_dropped()
         self._leave_if_asked()
 
-    def _count_stale_epochs(self, metrics: dict[str, dict[str, float]]) -> None:
-        split, name, mode = self.config.early_stopping_criterion
-        value = signed(read_metric(metrics, [split, name]), mode)
-        if self.position.watched_best is None or value < self.position.watched_best:
-            self.position.watched_best = value
-            self.position.stale_epochs = 0
-        else:
-            self.position.stale_epochs += 1
-
-    def _watch_convergence(self, metrics: dict[str, dict[str, float]], is_lowered: bool) -> None:
-        """Note this epoch's metric, and whether it and the next one follow the schedule's end."""
-        position = self.position
-        position.watched.append(read_metric(metrics, watched_criterion(self.config)))
-        after = position.after_schedule and not is_lowered
-        position.epochs_after_schedule = position.epochs_after_schedule + 1 if after else 0
-        position.after_schedule = self.schedule.ended
-
     @property
-    def _convergence(self) -> Convergence:
-        position = self.position
-        return judge_convergence(self.config, position.watched, position.epochs_after_schedule)
+    def _stopping(self) -> Stopping:
+        return Stopping(self.config, self.position)
 
     # ---- the best epochs --------------------------------------------------
 
@@ -329,7 +302,7 @@ class Trainer:
         self.fabric.barrier()
         shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.progress.message(f"average of epochs {', '.join(map(str, epochs))}; dev: {shown}")
-        verdict = self._convergence
+        verdict = self._stopping.convergence
         self.progress.message(f"{in_words(verdict.converged)}: {verdict.reason}")
         return FitResult(
             metrics=metrics,
@@ -340,7 +313,7 @@ class Trainer:
             seconds=round(self.position.seconds, 1),
             cpu_seconds=round(self._sum_over_ranks(self.position.cpu_seconds)[0], 1),
             resumed=self.position.resumed,
-            convergence=self._convergence.record(),
+            convergence=verdict.record(),
         )
 
     # ---- evaluation and statistics -----------------------------------------
