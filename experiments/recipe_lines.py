@@ -28,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 def experiment_lines(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield a line for full training and every training of every branch.
 
+    A last stage of the cascade that trains everything is branch ``finetune``.
+
     Raises:
         ConfigError: if ``selection.json`` is missing.
     """
@@ -42,6 +44,8 @@ def experiment_lines(directory: Path) -> Iterator[dict[str, Any]]:
 
 def _line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
     lineage = read_json(folder / "lineage.json")
+    if branch == "cascade" and not lineage["frozen_layers"]:
+        branch = "finetune"  # the stage that a plan with `finetune: true` ends with
     curve = [
         round(entry[metric], 3)
         for entry in read_history(folder / "history.jsonl")

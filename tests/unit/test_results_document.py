@@ -14,6 +14,8 @@ from claims import findings  # noqa: E402
 from comparison import paired  # noqa: E402
 from document import page  # noqa: E402
 from lines import Lines, read_lines  # noqa: E402
+from recipe_lines import experiment_lines  # noqa: E402
+from test_library import cascade_in  # noqa: E402
 
 from cascade_asr.errors import DataError  # noqa: E402
 
@@ -37,6 +39,17 @@ def test_other_tables_are_found():
     )
     with pytest.raises(ValueError, match="expected the marks"):
         page("no marks", "new")
+
+
+def test_an_experiment_becomes_one_line_for_each_training(tmp_path):
+    cascade = cascade_in(tmp_path / "exp", training={"max_epoch": 1}, cascade={"finetune": True})
+    cascade.run(controls="keep")
+    (cascade.directory / "arguments.json").write_text('{"dev_set": "dev"}')  # as a recipe does
+    found = [(each["branch"], each["training"]) for each in experiment_lines(cascade.directory)]
+    assert found[:4] == [
+        ("full", "full"), ("cascade", "stage1"), ("cascade", "stage2"), ("finetune", "stage3"),
+    ]  # fmt: skip
+    assert {branch for branch, _ in found[4:]} == {"keep"}
 
 
 def test_an_interval_and_its_p_have_the_textbook_values():
