@@ -92,8 +92,8 @@ def read_lines(path: Path) -> Iterator[list[str]]:
     warning names the first line with one.
 
     Raises:
-        DataError: for text that is not UTF-8, with the byte offset, or that begins
-            with a byte order mark.
+        DataError: for text that is not UTF-8, with the byte offset, that begins with a
+            byte order mark, or that contains ``<eos>`` itself.
     """
     content = path.read_bytes()
     if content.startswith(codecs.BOM_UTF8):
@@ -114,8 +114,19 @@ def read_lines(path: Path) -> Iterator[list[str]]:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
+    _refuse_eos(path, lines)
     _warn_of_odd_characters(path, lines)
     return (words(line) for line in lines)
+
+
+def _refuse_eos(path: Path, lines: list[str]) -> None:
+    """A second one would be easy to predict, and lower the perplexity."""
+    for number, line in enumerate(lines, start=1):
+        if EOS in line and EOS in words(line):
+            raise DataError(
+                f"{path}:{number}: {EOS} stands in the text, but is added to the end of every line; "
+                "remove it, and where it is not at the end of a line, put a line end in its place"
+            )
 
 
 def _warn_of_odd_characters(path: Path, lines: list[str]) -> None:

@@ -94,6 +94,14 @@ def test_every_line_ends_in_eos_blank_ones_too(tmp_path):
     assert corpus.count_tokens(lines)["<eos>"] == 5
 
 
+@pytest.mark.parametrize("line", ["a b <eos>", "<eos>", "a <eos> b"])
+def test_a_text_with_line_ends_of_its_own_is_refused(tmp_path, line):
+    path = tmp_path / "train.txt"
+    path.write_text(f"a<eos>b\n{line}\n")
+    with pytest.raises(DataError, match=r"train.txt:2: <eos> stands in the text"):
+        corpus.read_lines(path)
+
+
 def test_cr_is_stripped_with_a_warning(tmp_path, caplog):
     path = tmp_path / "text"
     path.write_bytes(b"a b\r\n\r\nc\r\n")
