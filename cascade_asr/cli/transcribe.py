@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="feature options, if the model does not include them")  # fmt: skip
     parser.add_argument("--channel", type=int, help="channel, from 1; default: the mean of all channels")
     parser.add_argument("--longest-s", type=float, default=LONGEST_S, help="longer recordings are "
-                        "cut at pauses; default: %(default)s seconds")  # fmt: skip
+                        "cut at pauses; default: %(default)s seconds; inf: never")  # fmt: skip
     parser.add_argument("--ngpu", type=int, choices=(0, 1), default=0, help="1 to use a GPU")
     return parser.parse_intermixed_args()  # options may stand between the recordings
 

@@ -18,9 +18,8 @@ from cascade_asr.library.recordings import Recording
 from cascade_asr.library.trained_models import TrainedModel, find_model
 from cascade_asr.library.transcription import MOST_HYPOTHESES, Choice, Stretch, Transcription
 from cascade_asr.lm.fusion import load_fusion_scorer
-from cascade_asr.options.schema import from_mapping
 from cascade_asr.speech.ctc_alignment import word_times
-from cascade_asr.speech.decode_config import DecodeConfig, load_decode_config
+from cascade_asr.speech.decode_config import DecodeConfig, changed, load_decode_config
 from cascade_asr.speech.loading import batches_by_length
 from cascade_asr.speech.recogniser import Recognizer
 
@@ -56,7 +55,7 @@ class Transcriber:
         config: decoding options.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         longest_s: longer recordings are cut at pauses into stretches of at most this many
-            seconds.
+            seconds; infinity cuts none.
     """
 
     def __init__(
@@ -71,6 +70,7 @@ class Transcriber:
         self.trained = trained
         self.config = config
         self.longest_s = longest_s
+        self._hypotheses = config.nbest if config.nbest > 1 else MOST_HYPOTHESES
         try:
             model = trained.model.to(device)
         except (RuntimeError, AssertionError) as error:
@@ -231,14 +231,13 @@ class Transcriber:
                 or Stretch(each.starts_s[two], each.ends_s[two], [Choice("", 0.0, {})], [])
                 for two in range(len(each.features))
             ]
-            yield Transcription(each.name, each.seconds, segments, channel)
+            yield Transcription(each.name, each.seconds, segments, channel, self._hypotheses)
 
     def _stretch(self, start: float, end: float, hypotheses: list, ctc: Any) -> Stretch:
         recognizer, edge = self._recognizer, self.trained.model.sentence_edge
-        wanted = self.config.nbest if self.config.nbest > 1 else MOST_HYPOTHESES
         choices = [
             Choice(recognizer.text(each), each.score, each.parts)
-            for each in hypotheses[:wanted]
+            for each in hypotheses[: self._hypotheses]
         ]
         tokens = [token for token in hypotheses[0].tokens if token != edge]
         words = word_times(tokens, self.trained.model.tokenizer.decode, ctc, end - start)
@@ -271,7 +270,7 @@ def load(
         decode_config: decoding options: a file such as conf/decode.yaml, or an object.
         fbank_config: options of the features, if the model does not include them.
         longest_s: longer recordings are cut at pauses into stretches of at most this many
-            seconds.
+            seconds; infinity cuts none.
         options: single decoding options, such as ``beam_size=4``; they take precedence.
 
     Raises:
@@ -290,8 +289,6 @@ def load(
         if not Path(decode_config).is_file():
             raise ConfigError(f"{decode_config}: no such file of decoding options")
         config = load_decode_config(Path(decode_config))
-    if options:
-        from_mapping(DecodeConfig, dict(options), "load()", {})  # checks names and types
-        config = replace(config, **options)
+    config = changed(config, options, "load()")
     trained = find_model(Path(path), None if fbank_config is None else Path(fbank_config))
     return Transcriber(trained, config, device, longest_s)

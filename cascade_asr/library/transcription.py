@@ -52,12 +52,14 @@ class Transcription:
         seconds: its duration.
         segments: one, or several for a long recording.
         channel: channel of the recording that was asked for, counted from 1; None for all.
+        most: number of texts in `nbest`, at most.
     """
 
     name: str
     seconds: float
     segments: list[Stretch] = field(default_factory=list)
     channel: int | None = None
+    most: int = MOST_HYPOTHESES
 
     @property
     def text(self) -> str:
@@ -87,7 +89,7 @@ class Transcription:
                 continue
             joined = [_join(one, other) for one in best for other in segment.nbest]
             joined.sort(key=lambda each: each.score, reverse=True)
-            best = joined[: max(MOST_HYPOTHESES, 1)]
+            best = joined[: self.most]
         return best if self.segments else [Choice("", float("-inf"), {})]
 
     def formatted(self, output: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.yaml_file import read_yaml
@@ -38,6 +40,20 @@ def load_decode_config(path: Path) -> DecodeConfig:
     """
     content, lines = read_yaml(path)
     return from_mapping(DecodeConfig, content, str(path), lines, _relations)
+
+
+def changed(config: DecodeConfig, options: Mapping[str, Any], where: str) -> DecodeConfig:
+    """Decoding options with some replaced, all of them checked as those of a file.
+
+    Args:
+        config: options, which need not come from a file.
+        options: new values by name.
+        where: where the new values stand, for the messages.
+
+    Raises:
+        ConfigError: listing every unknown name and every wrong value.
+    """
+    return from_mapping(DecodeConfig, {**asdict(config), **options}, where, {}, _relations)
 
 
 def _relations(config: DecodeConfig) -> list[str]:

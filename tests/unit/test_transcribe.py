@@ -41,6 +41,7 @@ from cascade_asr.library.recordings import Recording, recordings_of
 from cascade_asr.library.transcription import Choice, Stretch, Transcription
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.ctc_alignment import Word, align, word_times
+from cascade_asr.speech.decode_config import DecodeConfig
 from cascade_asr.speech.progress import DecodingProgress
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training.device import make_fabric
@@ -186,6 +187,22 @@ def test_what_is_no_model_is_refused_with_what_to_do(experiments, tmp_path: Path
     cascade_asr.load(copy, fbank_config=tmp_path / "f.conf")
     with pytest.raises(ConfigError, match="beam_sise.*did you mean 'beam_size'"):
         cascade_asr.load(copy, fbank_config=tmp_path / "f.conf", beam_sise=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"search": "greedy"}, "search is 'greedy', expected beam or ctc_best_path"),
+        ({"maxlenratio": -0.5}, "a negative one is a number of tokens"),
+        ({"lm_weight": 0.3}, "lm_weight needs lm: the folder of a language model"),
+        ({"search": "ctc_best_path", "nbest": 3}, "ctc_best_path finds one text"),
+    ],
+)
+def test_decoding_options_of_a_call_are_checked_as_those_of_a_file(experiments, options, message: str):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        cascade_asr.load(experiments["fbank"], **options)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        cascade_asr.load(experiments["fbank"], decode_config=DecodeConfig(**options))
 
 
 def test_transcribing_equals_the_recipes_decoding(experiments, model, tmp_path: Path):
@@ -339,6 +356,16 @@ def test_a_long_recording_is_the_sum_of_its_stretches(experiments):
     assert times == sorted(times) and 0 <= times[0] and times[-1] <= 7.001
     scores = [each.score for each in result.nbest]
     assert scores == sorted(scores, reverse=True) and len(result.nbest) > 1
+
+
+@pytest.mark.parametrize("nbest", [3, 12])
+def test_a_recording_has_as_many_texts_as_were_asked_for_however_it_is_cut(experiments, nbest: int):
+    counts = []
+    for longest_s in (2.0, float("inf")):
+        model = cascade_asr.load(experiments["fbank"], beam_size=30, nbest=nbest, longest_s=longest_s)
+        result = model.transcribe(sound(5.0), RATE)
+        counts.append((len(result.segments) > 1, len(result.nbest)))
+    assert counts == [(True, nbest), (False, nbest)]
 
 
 def test_a_silent_part_of_a_long_recording_says_nothing(experiments):

@@ -17,12 +17,12 @@ def cut_at_pauses(samples: np.ndarray, rate: int, longest_s: float) -> list[tupl
     Args:
         samples: shape (frames,).
         rate: in Hz.
-        longest_s: seconds.
+        longest_s: seconds; infinity for a single stretch.
 
     Returns:
         First sample of each stretch, and the sample after its last.
     """
-    longest = max(1, int(longest_s * rate))
+    longest = max(1, int(min(longest_s * rate, len(samples))))
     if len(samples) <= longest:
         return [(0, len(samples))]
     step = max(1, int(FRAME_S * rate))
