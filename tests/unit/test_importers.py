@@ -300,7 +300,7 @@ def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     (language / "train.tsv").write_text(
         "client_id\tpath\tsentence\tup_votes\n"
         f'{ids[0]}\tcommon_voice_cy_1.mp3\t"Helo," meddai.\t2\n'
-        f"{ids[1]}\tcommon_voice_cy_2\tDa iawn\t2\n"
+        f'{ids[1]}\tcommon_voice_cy_2\t"""Da iawn,"" meddai."\t2\n'
     )
     (language / "dev.tsv").write_text("client_id\tpath\tsentence\n" f"{ids[0]}\tnone.mp3\tdim\n")
     unnamed = imported("common-voice", language, tmp_path / "out")
@@ -311,7 +311,7 @@ def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     speaker = "ab" * 8
     assert found["text"] == {
         f"{speaker}-common_voice_cy_1": '"Helo," meddai.',
-        f"{speaker}_2-common_voice_cy_2": "Da iawn",
+        f"{speaker}_2-common_voice_cy_2": '"Da iawn," meddai.',
     }
     for entry in found["wav.scp"].values():
         samples, rate = read_audio(entry)
@@ -320,6 +320,22 @@ def test_common_voice_with_mp3_and_quotes_in_its_text(tmp_path: Path):
     assert missing.returncode == 1
     assert f"{language}/dev.tsv:2: no such audio file: {language}/clips/none.mp3" in missing.stderr
     assert len(tables(tmp_path / "out")["text"]) == 2  # the previous folder is intact
+
+
+def test_objects_of_json_lines_have_columns_too(tmp_path: Path):
+    """As datasets of Hugging Face write them; a row may lack the object."""
+    tone(tmp_path / "a.wav"), tone(tmp_path / "b.wav")
+    rows = [{"audio": {"path": f"{name}.wav", "array": None}, "text": name} for name in "ab"]
+    done = imported("auto", write_json_lines(tmp_path / "m.jsonl", rows), tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert tables(tmp_path / "out")["text"] == {"a": "a", "b": "b"}
+    rows = [{"source": {"wav": {"name": "a.wav"}}, "text": "a"}, {"source": None, "text": "b"}]
+    manifest = write_json_lines(tmp_path / "deep.jsonl", rows)
+    done = imported("auto", manifest, tmp_path / "deep", "--columns", "path=source.wav.name", "--skip-faults")
+    assert done.returncode == 0, done.stderr
+    assert tables(tmp_path / "deep")["text"] == {"a": "a"}
+    other = imported("auto", manifest, tmp_path / "deep", "--columns", "path=source")
+    assert "no column 'source' (--columns path=source); there are: source.wav.name, text" in other.stderr
 
 
 def test_links_of_an_audio_folder_keep_their_names_and_their_split(tmp_path: Path):

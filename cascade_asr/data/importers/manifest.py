@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cascade_asr.data.importers.entries import (
@@ -59,11 +59,11 @@ def choose_columns(rows: list[tuple[str, Row]], stated: dict[str, str], path: Pa
     Raises:
         DataError: if a stated or needed one does not exist.
     """
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    names = _names(row for _, row in rows)
     lower = {name.lower(): name for name in reversed(names)}
     chosen = dict(stated)
     for what, name in stated.items():
-        if name.split(".")[0] not in names and name not in names:
+        if name not in names:
             raise DataError(
                 f"{path}: no column '{name}' (--columns {what}={name}); there are: {', '.join(names)}"
             )
@@ -79,6 +79,19 @@ def choose_columns(rows: list[tuple[str, Row]], stated: dict[str, str], path: Pa
             f"for example --columns {missing[0]}={names[0] if names else 'NAME'}"
         )
     return chosen
+
+
+def _names(rows: Iterable[Row], prefix: str = "") -> list[str]:
+    """Names of the columns of all rows; for one of objects, the names inside, after a dot."""
+    names: dict[str, list[Row]] = {}
+    for row in rows:
+        for name, value in row.items():
+            names.setdefault(f"{prefix}{name}", []).extend([value] if isinstance(value, dict) else [])
+    return [
+        each
+        for name, objects in names.items()
+        for each in (_names(objects, f"{name}.") if objects else [name])
+    ]
 
 
 def read_manifest(
@@ -164,7 +177,9 @@ def _channel(value: object) -> int | None:
 def read_common_voice(
     path: Path, faults: Faults, split: str = "", root: Path | None = None
 ) -> tuple[list[Entry], dict[str, str]]:
-    """Entries of a Common Voice list: ``client_id``, ``path``, ``sentence``, tabs, no quoting.
+    """Entries of a Common Voice list: ``client_id``, ``path``, ``sentence``, separated by tabs.
+
+    Quotes are characters of the sentence, but some sentences of some editions are quoted as in CSV.
 
     Args:
         path: the list (``train.tsv``), or the folder of the language, which has ``clips/``.
@@ -190,7 +205,7 @@ def read_common_voice(
     def with_suffix(name: str) -> str:
         return name if Path(name).suffix else f"{name}.mp3"  # the first editions had no suffix
 
-    return read_manifest(path, faults, columns, clips, "\t", "none", with_suffix)
+    return read_manifest(path, faults, columns, clips, "\t", "mixed", with_suffix)
 
 
 def read_audio_folder(

@@ -64,7 +64,8 @@ def read_rows(path: Path, faults: Faults, delimiter: str = "", quoting: str = ""
         delimiter: delimiter of a table; "": a tab in .tsv files, else a comma, a semicolon
             or a tab, whichever the first line has.
         quoting: ``csv``: quoted fields end at the closing quote; ``none``: quotes are
-            ordinary characters; "": ``none`` for tabs, else ``csv``.
+            ordinary characters; ``mixed``: so they are, except in fields in which they are
+            doubled as in CSV; "": ``none`` for tabs, else ``csv``.
 
     Raises:
         DataError: if the file cannot be read, or is of an unknown kind.
@@ -84,8 +85,11 @@ def read_rows(path: Path, faults: Faults, delimiter: str = "", quoting: str = ""
         if kind == ".csv" and first.count(";") > first.count(delimiter):
             delimiter = ";"
     quoting = quoting or ("none" if delimiter == "\t" else "csv")
-    rows = _quoted_rows if quoting == "csv" else _plain_rows
-    return list(_named(path, rows(path, text, delimiter, faults), faults))
+    if quoting == "csv":
+        rows = _quoted_rows(path, text, delimiter, faults)
+    else:
+        rows = _plain_rows(path, text, delimiter, faults, quoting == "mixed")
+    return list(_named(path, rows, faults))
 
 
 def _json_rows(path: Path, faults: Faults) -> Iterator[tuple[str, Row]]:
@@ -129,17 +133,26 @@ def _quoted_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Itera
             number += 1
 
 
-def _plain_rows(path: Path, text: str, delimiter: str, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+def _plain_rows(
+    path: Path, text: str, delimiter: str, faults: Faults, unquoted: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows whose quotes are characters; fields that are quoted as in CSV are read so, or are faults."""
     for number, line in enumerate(text.split("\n"), 1):
         fields = line.removesuffix("\r").split(delimiter)
-        quoted = [each for each in fields if len(each) > 2 and each[0] == each[-1] == '"' and '""' in each[1:-1]]
-        if quoted:
+        quoted = [each for each in fields if _is_quoted(each)]
+        if quoted and not unquoted:
             faults.add(
                 f"{path}:{number}",
                 f"{quoted[0][:40]} looks like a quoted field; give '--quoting csv'",
             )
         elif any(field.strip() for field in fields):
-            yield number, fields
+            yield number, [each[1:-1].replace('""', '"') if _is_quoted(each) else each for each in fields]
+
+
+def _is_quoted(field: str) -> bool:
+    """Whether a field begins and ends with a quote, and those inside are doubled."""
+    inside = field[1:-1]
+    return field[:1] == field[-1:] == '"' and '""' in inside and '"' not in inside.replace('""', "")
 
 
 def _named(path: Path, rows: Iterator[tuple[int, list[str]]], faults: Faults) -> Iterator[tuple[str, Row]]:
