@@ -438,6 +438,20 @@ def test_hugging_face_audio_folders(tmp_path: Path):
     done = imported("audiofolder", flat, tmp_path / "out3", "--split", "train")
     assert done.returncode == 0, done.stderr
     assert tables(tmp_path / "out3")["text"] == {"a": "one"}
+    for options in ((), ("--split", "dev")):
+        which = imported("audiofolder", flat, tmp_path / "out3", *options)
+        assert which.returncode == 1 and "give --split with one of test, train" in which.stderr
+    speakers = tmp_path / "speakers"
+    for name in ("ann/a.wav", "bob/b.wav"):
+        tone(speakers / name)
+    write_json_lines(speakers / "metadata.jsonl", [
+        {"file_name": "ann/a.wav", "text": "one"}, {"file_name": "bob/b.wav", "text": "two"}])  # fmt: skip
+    done = imported("auto", speakers, tmp_path / "out4")
+    assert done.returncode == 0 and len(tables(tmp_path / "out4")["text"]) == 2, done.stderr
+    (speakers / "c.wav").write_bytes((speakers / "ann/a.wav").read_bytes())
+    write_json_lines(speakers / "metadata.jsonl", [{"file_name": "c.wav", "text": "one"}])
+    none = imported("auto", speakers, tmp_path / "out4", "--split", "train")
+    assert "no split train; its files are in no sub-folder: leave out --split" in none.stderr
 
 
 def test_a_kaldi_folder_is_sorted_and_its_paths_are_absolute(tmp_path: Path):

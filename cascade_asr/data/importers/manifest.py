@@ -33,6 +33,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "channel": ("channel",),
 }  # fmt: skip
 REQUIRED = ("path", "text")
+# Folders that Hugging Face's datasets takes for splits, also below a single table.
+SPLITS = {"train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation"}
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -214,7 +216,8 @@ def read_audio_folder(
     """Entries of a Hugging Face audio folder: ``metadata.csv`` or ``.jsonl`` with ``file_name``.
 
     Args:
-        folder: has the metadata itself, or has sub-folders with it (``train/``, ``data/train/``).
+        folder: has the metadata itself, perhaps for files of several splits in sub-folders, or has
+            sub-folders with it (``train/``, ``data/train/``).
         faults: to add to.
         columns: as for `read_manifest`.
         split: the sub-folder to read.
@@ -237,13 +240,30 @@ def read_audio_folder(
         parts.setdefault(below[0] if below else "", []).append(each)
     if set(parts) == {""}:
         entries, chosen = _read_all(parts[""], faults, columns)
-        return [each for each in entries if not split or _is_below(each, folder, split)], chosen
+        return _of_split(entries, folder, split, faults), chosen
     if split not in parts and len(parts) > 1 or split and split not in parts:
-        raise DataError(
-            f"{folder}: {f'no split {split}' if split else 'which split?'}; give --split with one of "
-            + ", ".join(sorted(filter(None, parts)))
-        )
+        raise _which_split(folder, split, parts)
     return _read_all(parts[split or next(iter(parts))], faults, columns)
+
+
+def _of_split(entries: list[Entry], folder: Path, split: str, faults: Faults) -> list[Entry]:
+    """Entries of one table for all splits whose files are in the folder of this split."""
+    below = [_folders_below(each, folder) for each in entries]
+    if not split:
+        known = SPLITS.intersection(first for first, *_ in below)
+        if len(known) > 1:
+            raise _which_split(folder, split, known)
+        return entries
+    kept = [each for each, folders in zip(entries, below, strict=True) if split in folders]
+    if not kept and not faults.found:
+        raise _which_split(folder, split, {first for first, *_ in below})
+    return kept
+
+
+def _which_split(folder: Path, split: str, known: Iterable[str]) -> DataError:
+    names = ", ".join(sorted(filter(None, known)))
+    remedy = f"give --split with one of {names}" if names else "its files are in no sub-folder: leave out --split"
+    return DataError(f"{folder}: {f'no split {split}' if split else 'which split?'}; {remedy}")
 
 
 def _read_all(
@@ -257,8 +277,10 @@ def _read_all(
     return entries, chosen
 
 
-def _is_below(entry: Entry, folder: Path, split: str) -> bool:
+def _folders_below(entry: Entry, folder: Path) -> list[str]:
+    """Up to two folders, below an audio folder and its ``data``, with the entry's file; at least one, "" if none."""
     for root in (Path(os.path.abspath(folder)), folder.resolve()):
         if entry.audio.is_relative_to(root):
-            return split in entry.audio.relative_to(root).parts[:2]
-    return False
+            parts = [each for each in entry.audio.relative_to(root).parts[:-1] if each != "data"]
+            return parts[:2] or [""]
+    return [""]
