@@ -213,6 +213,30 @@ def test_durations_without_starts_are_compared_with_the_files(tmp_path: Path):
     assert len(tables(tmp_path / "b")["segments"]) == 3
 
 
+def test_whole_files_with_several_texts_are_told(tmp_path: Path):
+    """Columns of times that are not known: each line would get the whole recording."""
+    tone(tmp_path / "call.wav", 2.0)
+    rows = [{"path": "call.wav", "text": each, "from": n, "to": n + 1} for n, each in enumerate("ab")]
+    manifest = write_json_lines(tmp_path / "a.jsonl", rows)
+    done = imported("auto", manifest, tmp_path / "a")
+    assert "1 utterances have the same whole file as one with another text (" in done.stderr
+    assert f"a.jsonl:1 and {manifest}:2: {tmp_path}/call.wav)" in done.stderr
+    named = imported("auto", manifest, tmp_path / "a", "--columns", "start=from,end=to")
+    assert named.returncode == 0 and "another text" not in named.stderr
+    same = write_json_lines(tmp_path / "b.jsonl", [{"path": "call.wav", "text": "a"}] * 2)
+    assert "another text" not in imported("auto", same, tmp_path / "b").stderr
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path: Path):
+    """As tables with missing values write them."""
+    tone(tmp_path / "a.wav", channels=2), tone(tmp_path / "b.wav")
+    rows = [{"path": "a.wav", "text": "a", "speaker": 7.0, "id": 1.0, "channel": 2.0},
+            {"path": "b.wav", "text": "b", "speaker": 7, "id": 2, "channel": None}]  # fmt: skip
+    done = imported("auto", write_json_lines(tmp_path / "a.jsonl", rows), tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert tables(tmp_path / "out")["utt2spk"] == {"7-1": "7", "7-2": "7"}
+
+
 @pytest.mark.parametrize("coding", ["signed-integer", "mu-law", "gsm-full-rate", "ima-adpcm"])
 def test_a_pipes_wav_has_its_true_duration_in_every_coding(tmp_path: Path, coding: str):
     """Its header does not know it; codings in blocks have hundreds of samples in one."""

@@ -114,6 +114,7 @@ def _with_audio(entries: list[Entry], faults: Faults, wishes: Wishes) -> list[_P
     if clipped:
         log.warning("%d utterances end up to 0.1 s after their recording; cut there", clipped)
     _compare_durations(parts)
+    _compare_texts(parts)
     return parts
 
 
@@ -133,6 +134,23 @@ def _compare_durations(parts: list[_Part]) -> None:
             "name it, for example --columns start=from",
             len(others), first.entry.place, first.entry.of_file_s, first.recording.path,
             first.recording.duration_s,
+        )  # fmt: skip
+
+
+def _compare_texts(parts: list[_Part]) -> None:
+    """Warn if whole files have several texts, as where times are in columns that are not known."""
+    first: dict[tuple[Path, int | str | None], _Part] = {}
+    others = []
+    for each in parts:
+        if not each.entry.is_part:
+            same = first.setdefault((each.recording.path, each.channel), each)
+            others += [(same, each)] if same.entry.text != each.entry.text else []
+    if others:
+        one, other = others[0]
+        log.warning(
+            "%d utterances have the same whole file as one with another text (%s and %s: %s); if "
+            "columns say where they start and end, in seconds, name them, for example --columns start=from,end=to",
+            len(others), one.entry.place, other.entry.place, one.recording.path,
         )  # fmt: skip
 
 

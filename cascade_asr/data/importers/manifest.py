@@ -160,6 +160,8 @@ def _label(value: object, what: str) -> str | None:
         if value is None:
             return None
         raise Fault(f"a speaker or an id must be a string or a number, not {value!r}")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of numbers in which some are missing is one of floats
     label = str(value).strip()
     refuse_half_characters(label, what)
     return label or None
@@ -168,7 +170,7 @@ def _label(value: object, what: str) -> str | None:
 def _channel(value: object) -> int | None:
     if value is None or value == "":
         return None
-    text = str(value).strip()
+    text = str(value).strip().removesuffix(".0")
     if text in ("A", "B"):
         return "AB".index(text) + 1
     if text.isascii() and text.isdecimal() and int(text) > 0:
