@@ -21,10 +21,12 @@ sub read_tables {
     my ($function) = @_;
     my ($program) = $0 =~ m{([^/]*)\z};
     for my $path (@ARGV ? @ARGV : '-') {
-        my $file = \*STDIN;
-        if ($path ne '-') { open $file, '<', $path or die "$program: cannot read $path: $!\n" }
+        my $is_stdin = $path eq '-';
+        my $file;    # not STDIN itself: to open that would close what is piped in
+        if ($is_stdin) { $file = \*STDIN }
+        else           { open $file, '<', $path or die "$program: cannot read $path: $!\n" }
         while (my $line = <$file>) { $function->($line, "$path:$.") }
-        close $file or die "$program: cannot read $path: $!\n";
+        $is_stdin or close $file or die "$program: cannot read $path: $!\n";
     }
 }
 

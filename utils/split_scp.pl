@@ -48,10 +48,12 @@ my ($table, @parts) = @ARGV;
 
 sub lines_of {
     my ($path) = @_;
-    my $file = \*STDIN;
-    if ($path ne '-') { open $file, '<', $path or fail("cannot read $path: $!") }
+    my $is_stdin = $path eq '-';
+    my $file;    # not STDIN itself: to open that would close what is piped in
+    if ($is_stdin) { $file = \*STDIN }
+    else           { open $file, '<', $path or fail("cannot read $path: $!") }
     my @lines = <$file>;
-    close $file or fail("cannot read $path: $!");
+    $is_stdin or close $file or fail("cannot read $path: $!");
     $lines[-1] =~ s/\n?\z/\n/ if @lines;    # by speaker, it may go before others
     return @lines;
 }
@@ -110,8 +112,9 @@ my @divided = divided($count, @groups);
 @parts   = ('-') if !@parts;
 for my $number (0 .. $#parts) {
     my $path = $parts[$number];
-    my $file = \*STDOUT;
-    if ($path ne '-') { open $file, '>', $path or fail("cannot write $path: $!") }
+    my $file;
+    if ($path eq '-') { $file = \*STDOUT }
+    else              { open $file, '>', $path or fail("cannot write $path: $!") }
     print $file @{ $divided[$number] } or fail("cannot write $path: $!");
     close $file or fail("cannot write $path: $!");
 }

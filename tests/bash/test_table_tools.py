@@ -64,6 +64,19 @@ def test_split_into_files_and_into_one_job(run, tmp_path):
     assert (tmp_path / "out").read_text() == parts[1]
 
 
+def test_stdin_and_stdout_among_files(run, tmp_path):
+    (tmp_path / "t").write_text(TEN)
+    speakers = "".join(f"u{i} {s}\n" for i, s in enumerate("aaaabbcccd"))
+    for arguments, stdin in ((("--utt2spk=-", "t"), speakers), (("--utt2spk=utt2spk", "-"), TEN)):
+        (tmp_path / "utt2spk").write_text(speakers)
+        result = run("split_scp.pl", *arguments, "1", "-", "3", stdin=stdin)
+        assert (result.returncode, result.stderr) == (0, "")
+        parts = (tmp_path / "1").read_text(), result.stdout, (tmp_path / "3").read_text()
+        assert [part.count("\n") for part in parts] == [4, 2, 4] and "".join(parts) == TEN
+    (tmp_path / "list").write_text("u1\nu7\n")
+    assert chosen(run("filter_scp.pl", "list", "t", "-", stdin=TEN)) == [1, 7, 1, 7]
+
+
 def test_split_keeps_speakers_together(run, tmp_path):
     (tmp_path / "t").write_text(TEN)
     speakers = "aaaabbcccd"
