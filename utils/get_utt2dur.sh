@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Write utt2dur of a data folder: each utterance's duration in seconds.
-# Usage: utils/get_utt2dur.sh FOLDER
+# Usage: utils/get_utt2dur.sh [--frame-shift SECONDS] FOLDER
 # --help explains what they are computed from and gives an example.
 set -euo pipefail
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cascade_asr.data.kaldi.edit import (
 from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.kaldi.tidy import tidy
-from cascade_asr.data.kaldi.validate import validate
+from cascade_asr.data.kaldi.validate import DEFAULT_FRAME_SHIFT_S, validate
 from cascade_asr.errors import ConfigError
 
 SHOWN_FAULTS = 10  # of those that no tool repairs
@@ -80,7 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("folders", type=Path, nargs="+", metavar="folder")
 
     sub = add("durations", _durations, "Write utt2dur: each utterance's duration in seconds, from segments "
-              "or from its audio; a complete utt2dur is kept.", "data/train")  # fmt: skip
+              "or from its audio, or its features; a complete utt2dur is kept.", "data/train")  # fmt: skip
+    sub.add_argument("--frame-shift", type=_seconds, default=DEFAULT_FRAME_SHIFT_S, metavar="SECONDS",
+                     help="of features without audio, where the folder has no file frame_shift (default: "
+                     "%(default)s)")  # fmt: skip
+    for name in ("nj", "cmd", "read-entire-file"):
+        sub.add_argument(f"--{name}", help="for Kaldi's scripts; no effect here")
     sub.add_argument("folder", type=Path)
 
     _add_subset(add)
@@ -168,6 +174,13 @@ def _fix(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}': expected seconds above 0, such as 0.01")
+    return value
+
+
 def _durations(arguments: argparse.Namespace) -> int:
     data = load_data_dir(arguments.folder)
     if data.tables.get("utt2dur", {}).keys() == data.tables["utt2spk"].keys():
@@ -175,7 +188,7 @@ def _durations(arguments: argparse.Namespace) -> int:
         return 0
     from cascade_asr.data.durations import durations_s  # loads what reads audio
 
-    seconds = durations_s(data)
+    seconds = durations_s(data, arguments.frame_shift)
     write_table(arguments.folder / "utt2dur", {name: f"{value:.6g}" for name, value in seconds.items()})
     logging.info("%s/utt2dur: %d utterances, %.2f h", arguments.folder, len(seconds), sum(seconds.values()) / 3600)
     return 0

@@ -9,18 +9,26 @@ from cascade_asr.data.audio.audio import read_audio
 from cascade_asr.data.importers.entries import Fault
 from cascade_asr.data.importers.recordings import THREADS, probe
 from cascade_asr.data.kaldi.data_dir import DataDir
+from cascade_asr.data.kaldi.validate import DEFAULT_FRAME_SHIFT_S, value_fault
 from cascade_asr.errors import DataError
 
 
-def durations_s(data: DataDir) -> dict[str, float]:
+def durations_s(data: DataDir, frame_shift_s: float = DEFAULT_FRAME_SHIFT_S) -> dict[str, float]:
     """Seconds of each utterance, from its segment or else from the header of its audio file.
 
-    A command in wav.scp is run, and the samples that it prints are counted.
+    A command in wav.scp is run, and the samples that it prints are counted. Where features
+    are all that a folder has, their frames are.
+
+    Args:
+        data: the folder.
+        frame_shift_s: of features, where the folder has no file ``frame_shift``.
 
     Raises:
         DataError: naming the first recordings that cannot be read, or an utterance that
-            begins after its recording's end, or if wav.scp is missing.
+            begins after its recording's end, or if there is neither audio nor features.
     """
+    if "wav.scp" not in data.tables and "segments" not in data.tables and "feats.scp" in data.tables:
+        return _of_features(data, frame_shift_s)
     segments = {name: data.segment(name) for name in data.utterances}
     open_ended = sorted({each.recording for each in segments.values() if each.end_s is None})
     entries = data.tables.get("wav.scp", {})
@@ -44,6 +52,25 @@ def durations_s(data: DataDir) -> dict[str, float]:
             f"such as '{beyond[0]}', at {each.start_s:g} s of {read[each.recording]:.2f} s of '{each.recording}'"
         )
     return seconds
+
+
+def _of_features(data: DataDir, frame_shift_s: float) -> dict[str, float]:
+    """Seconds of each utterance's frames."""
+    from cascade_asr.data.features.cmvn import load_features
+    from cascade_asr.data.features.frame_shift import told_frame_shift_s
+
+    shift_s = told_frame_shift_s(data.path) or frame_shift_s
+    entries, counts = data.tables["feats.scp"], data.tables.get("utt2num_frames", {})
+    missing = [name for name in data.utterances if name not in entries]
+    if missing:
+        raise DataError(f"{data.path}/feats.scp: {len(missing)} utterances are not in it, such as '{missing[0]}'")
+    frames = {
+        name: int(counts[name])
+        if name in counts and not value_fault("utt2num_frames", counts[name])
+        else len(load_features(entries[name], name))
+        for name in data.utterances
+    }
+    return {name: shift_s * count for name, count in frames.items()}
 
 
 def _length(entry: str) -> float | str:

@@ -267,3 +267,32 @@ def test_a_segment_behind_its_recording_has_no_duration(folder, tmp_path):
     done = subprocess.run([ROOT / "utils/get_utt2dur.sh", folder], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "such as 'a-1', at 3 s of 1.00 s of 'a-1'" in done.stderr
     assert not (folder / "utt2dur").exists()
+
+
+def test_durations_of_features_alone_and_kaldis_options(tmp_path):
+    import kaldiio
+    import numpy as np
+
+    data = tmp_path / "data"
+    data.mkdir()
+    frames = {"a-1": 50, "a-2": 7}
+    with kaldiio.WriteHelper(f"ark,scp:{tmp_path}/feats.ark,{data}/feats.scp") as write:
+        for name, count in frames.items():
+            write(name, np.zeros((count, 3), np.float32))
+    (data / "utt2spk").write_text("a-1 a\na-2 a\n")
+    kaldis = ["--nj", "4", "--cmd", "run.pl --mem 2G", "--read-entire-file", "true"]
+    for options, told, shift in (
+        (kaldis, {}, 0.01),
+        (["--frame-shift", "0.02"], {}, 0.02),
+        (["--frame-shift", "0.02"], {"utt2num_frames": "a-1 50\na-2 7\n", "frame_shift": "0.03\n"}, 0.03),
+    ):
+        for name, content in told.items():
+            (data / name).write_text(content)
+        (data / "utt2dur").unlink(missing_ok=True)
+        words = [ROOT / "utils/get_utt2dur.sh", *options, data]
+        done = subprocess.run([*map(str, words)], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        expected = "".join(f"{name} {count * shift:g}\n" for name, count in frames.items())
+        assert (data / "utt2dur").read_text() == expected
+    done = subprocess.run([*map(str, [*words[:1], "--frame-shift", "0", data])], capture_output=True, text=True)
+    assert done.returncode == 2 and "expected seconds above 0" in done.stderr
