@@ -270,8 +270,11 @@ def test_resampling_keeps_what_the_model_hears(rate: int):
 def test_what_is_no_audio_is_refused(model, tmp_path: Path):
     (tmp_path / "text.wav").write_text("this is no audio")
     (tmp_path / "empty.wav").write_bytes(b"")
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=s=16x16:d=1", tmp_path / "film.mp4"],
+                   check=True)  # fmt: skip
     for source, message in (
         (tmp_path / "missing.wav", "no such audio file"),
+        (tmp_path / "film.mp4", r"reads it as audio \(no sound in it\)"),
         (tmp_path / "text.wav", "text.wav: neither libsndfile nor ffmpeg"),
         (tmp_path / "empty.wav", "empty file"),
         (tmp_path, "is a folder; name the recordings in it"),
@@ -293,6 +296,19 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         model.transcribe(sound(1))
     with pytest.raises(DataError, match="no channel 2; it has 1"):
         model.transcribe(sound(1), RATE, channel=2)
+
+
+def test_what_only_ffmpeg_reads_is_refused_where_it_is_cut_off(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", sound(3.0), RATE)
+    for name, options in (("a.mkv", ["-c:a", "flac"]), ("a.m4a", ["-movflags", "+faststart"])):
+        words = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", *options, tmp_path / name]
+        subprocess.run(words, check=True)
+        assert len(read_any(tmp_path / name, RATE, name)) >= 3 * RATE
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+        for source in (tmp_path / name, content[: len(content) // 2]):
+            with pytest.raises(DataError, match="ends before its header says: truncated"):
+                read_any(source, RATE, name)
 
 
 @pytest.mark.parametrize("value", [0, -3])

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 FULL_SCALE = 32768.0
 MOST_CHANNELS = 32  # of a recording; one with no more frames, but more channels, is transposed
 MOST_FACTOR = 10_000  # largest resampling factor; beyond it, rates are rounded to a common one
+# what ffmpeg says of a file that is not complete, and decodes as far as it goes
+TRUNCATED = ("File ended prematurely", "partial file")
 
 Source = str | Path | bytes | BinaryIO | np.ndarray
 
@@ -172,9 +174,12 @@ def _read_by_ffmpeg(path: Path, name: str, reason: Exception) -> tuple[np.ndarra
             ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{path.absolute()}", *options],
             stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.PIPE, check=False,
         )  # fmt: skip
+        told = done.stderr.decode(errors="replace").strip().splitlines()
+        if any(sign in line for sign in TRUNCATED for line in told):
+            raise DataError(f"{name}: ends before its header says: truncated")
         if done.returncode or not written.seek(0, io.SEEK_END):
-            told = done.stderr.decode(errors="replace").strip().splitlines()
-            last = told[-1].replace(f"file:{path.absolute()}", name) if told else "no sound in it"
+            silent = not told or any("matches no streams" in line for line in told)
+            last = "no sound in it" if silent else told[-1].replace(f"file:{path.absolute()}", name)
             raise DataError(
                 f"{name}: neither libsndfile nor ffmpeg reads it as audio ({last})"
             ) from reason
