@@ -85,6 +85,8 @@ def find_model(path: Path, fbank_config: Path | None = None) -> TrainedModel:
     Raises:
         ConfigError: if there is no finished model, or its features are unknown.
     """
+    if path.is_file() and path.suffix == ".pth":  # which is a zip, too
+        raise ConfigError(f"{path}: weights alone; give the folder of the model, {path.parent}")
     if path.is_file() and zipfile.is_zipfile(path):
         with tempfile.TemporaryDirectory() as folder:
             # in a folder of its own, because a stage's tokens are looked for in the one above it

@@ -187,6 +187,12 @@ def test_what_is_no_model_is_refused_with_what_to_do(experiments, tmp_path: Path
     cascade_asr.load(copy, fbank_config=tmp_path / "f.conf")
     with pytest.raises(ConfigError, match="beam_sise.*did you mean 'beam_size'"):
         cascade_asr.load(copy, fbank_config=tmp_path / "f.conf", beam_sise=3)
+    (tmp_path / "f.conf").write_text(FBANK + f"--num-mel-bins={DIMENSION + 1}\n")
+    of_others = f"takes features of {DIMENSION} dimensions, found {DIMENSION + 1}; use those"
+    with pytest.raises(ConfigError, match=of_others):
+        cascade_asr.load(copy, fbank_config=tmp_path / "f.conf")
+    with pytest.raises(ConfigError, match=f"weights alone; give the folder of the model, {copy}/full"):
+        cascade_asr.load(copy / "full/model.pth")
 
 
 @pytest.mark.parametrize(
