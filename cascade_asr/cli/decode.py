@@ -74,7 +74,7 @@ def language_model_of(config: DecodeConfig) -> LanguageModel | None:
     load = partial(load_fusion_scorer, folder)
     if not folder.is_dir():
         return LanguageModel("", load)  # loading it reports the error
-    return LanguageModel(require_done(folder, "decoding", verify=False).model_sha256, load)
+    return LanguageModel(require_done(folder, "decoding with a language model", verify=False).model_sha256, load)
 
 
 def main() -> None:

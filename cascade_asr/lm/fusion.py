@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.files import read_json
 from cascade_asr.lm.config import MODELS, load_lm_config
 from cascade_asr.lm.corpus import Vocabulary
 from cascade_asr.lm.scorer import LanguageModelScorer
@@ -25,12 +24,6 @@ def load_fusion_scorer(directory: Path, tokens: list[str]) -> LanguageModelScore
     """
     if not directory.is_dir():
         raise ConfigError(f"lm: {directory}: no such folder; expected one such as exp/lm/full")
-    selection = directory / "selection.json"
-    if selection.is_file():
-        raise ConfigError(
-            f"lm: {directory}: an experiment; name one of its trainings, such as "
-            f"{directory / read_json(selection)['selected']}, which dev selected"
-        )
     done = require_done(directory, "decoding with a language model")
     config = load_lm_config(directory / "config.yaml")
     vocabulary = Vocabulary.read(directory.parent / "tokens" / "tokens.txt")

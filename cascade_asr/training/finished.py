@@ -119,9 +119,16 @@ def require_done(directory: Path, needed_by: str, verify: bool = True) -> DoneSt
     """The finished stage that another one starts from.
 
     Raises:
-        ConfigError: saying what to run, if it is not finished.
+        ConfigError: saying what to run, if it is not finished, or which folder to name, if it
+            is an experiment.
     """
     done = read_done(directory, verify=verify)
+    selection = directory / "selection.json"
+    if done is None and selection.is_file():
+        raise ConfigError(
+            f"{directory}: an experiment; {needed_by} needs one of its trainings, such as "
+            f"{directory / str(read_json(selection).get('selected', 'full'))}, which dev selected"
+        )
     if done is None:
         stage, what = how_to_run(directory.name)
         raise ConfigError(

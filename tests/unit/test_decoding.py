@@ -343,6 +343,15 @@ def test_a_job_that_did_not_end_is_told(trained, tmp_path: Path):
         join_jobs(tmp_path / "out", 1, {"a"})
 
 
+def test_an_experiment_in_place_of_a_training_is_told(trained, tmp_path: Path):
+    model, dump = trained
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp/selection.json").write_text('{"selected": "stage2"}')
+    message = "exp: an experiment; decoding needs one of its trainings, such as .*/exp/stage2, which dev selected"
+    with pytest.raises(ConfigError, match=message):
+        decode_share(Decoding(tmp_path / "exp", dump / "test", tmp_path / "out"), CONFIG, 1, 1)
+
+
 def test_jobs_of_an_earlier_decoding_do_not_stay(trained, tmp_path: Path, expected):
     decoded(trained, tmp_path / "out", jobs=3)
     decoded(trained, tmp_path / "out", replace(CONFIG, nbest=1))

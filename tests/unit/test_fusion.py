@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from conftest import run_here, write_yaml
 
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
@@ -159,8 +160,11 @@ def test_what_is_missing_is_named(tokenizer, tmp_path: Path):
         fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "lm/full")))
     write_language_model(tmp_path / "words", [*TOKENS[:2], "the", "<sos/eos>"])
     write_json(tmp_path / "words/selection.json", {"selected": "stage2"})
-    with pytest.raises(ConfigError, match="words: an experiment; name one of its trainings.* /.*/stage2,"):
+    with pytest.raises(ConfigError, match="words: an experiment; .* one of its trainings.* /.*/stage2,"):
         fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "words")))
+    options = write_yaml(tmp_path / "lm.yaml", {"lm_weight": 0.5, "lm": str(tmp_path / "words")})
+    with pytest.raises(ConfigError, match="words: an experiment; .* one of its trainings.* /.*/stage2,"):
+        run_here("decode", "--config", options, "--model", "m", "--set", "s", "--outdir", tmp_path / "out")
     with pytest.raises(ConfigError, match="does not know 3 of 6 tokens of the recogniser .a b"):
         fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "words/full")))
     path = tmp_path / "decode.yaml"
