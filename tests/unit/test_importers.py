@@ -272,6 +272,12 @@ def test_what_only_ffmpeg_reads_becomes_a_pipe(tmp_path: Path):
     (entry,) = tables(tmp_path / "out")["wav.scp"].values()
     samples, rate = read_audio(entry)
     assert rate == 16000 and samples.ndim == 1 and len(samples) == pytest.approx(16000, abs=1100)
+    for name, options in (("a.mka", ["-c:a", "aac"]), ("a.m4a", ["-movflags", "+faststart"])):
+        content = encode(tmp_path / name, *options).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+        manifest.write_text(f"file;sentence\n{name};one, two\n")
+        done = imported("manifest", manifest, tmp_path / "out2")
+        assert f"m.csv:2: {tmp_path}/{name}: truncated: it ends before its header says" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ FULL_SCALE = 32768.0
 MOST_CHANNELS = 32  # of a recording; one with no more frames, but more channels, is transposed
 MOST_FACTOR = 10_000  # largest resampling factor; beyond it, rates are rounded to a common one
 # what ffmpeg says of a file that is not complete, and decodes as far as it goes
-TRUNCATED = ("File ended prematurely", "partial file")
+_TRUNCATED = (b"File ended prematurely", b"partial file")
 
 Source = str | Path | bytes | BinaryIO | np.ndarray
 
@@ -160,6 +160,11 @@ def _as_file(content: bytes) -> Iterator[Path]:
         yield Path(stream.name)
 
 
+def tells_of_truncation(messages: bytes) -> bool:
+    """Whether ffmpeg's messages say that a file ends before it should; its exit status does not."""
+    return any(sign in messages for sign in _TRUNCATED)
+
+
 def _read_by_ffmpeg(path: Path, name: str, reason: Exception) -> tuple[np.ndarray, int]:
     """Have ffmpeg decode the first audio stream of a file that libsndfile does not know."""
     if not shutil.which("ffmpeg"):
@@ -175,7 +180,7 @@ def _read_by_ffmpeg(path: Path, name: str, reason: Exception) -> tuple[np.ndarra
             stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.PIPE, check=False,
         )  # fmt: skip
         told = done.stderr.decode(errors="replace").strip().splitlines()
-        if any(sign in line for sign in TRUNCATED for line in told):
+        if tells_of_truncation(done.stderr):
             raise DataError(f"{name}: ends before its header says: truncated")
         if done.returncode or not written.seek(0, io.SEEK_END):
             silent = not told or any("matches no streams" in line for line in told)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import soundfile
 
+from cascade_asr.data.audio.any_audio import tells_of_truncation
 from cascade_asr.data.audio.audio import (
     NO_LENGTH,
     UNKNOWN_FRAMES,
@@ -142,7 +143,7 @@ def _with_samples(recording: Recording) -> Recording:
 
 
 def _probe_by_ffmpeg(path: Path) -> Recording:
-    if not shutil.which("ffprobe"):
+    if not (shutil.which("ffprobe") and shutil.which("ffmpeg")):
         raise Fault(f"{path}: libsndfile cannot read it, and ffmpeg is not installed")
     done = subprocess.run(
         ["ffprobe", "-v", "error", "-select_streams", "a:0", "-of", "json", "-show_entries",
@@ -153,6 +154,13 @@ def _probe_by_ffmpeg(path: Path) -> Recording:
         told = json.loads(done.stdout)
         stream = told["streams"][0]
         duration_s = float(stream.get("duration") or told["format"]["duration"])
-        return Recording(path, int(stream["sample_rate"]), int(stream["channels"]), duration_s, True)
+        recording = Recording(path, int(stream["sample_rate"]), int(stream["channels"]), duration_s, True)
     except (ValueError, LookupError, TypeError):
         raise Fault(f"{path}: neither libsndfile nor ffmpeg reads it as audio") from None
+    copied = subprocess.run(  # reads the file to its end, without decoding it
+        ["ffmpeg", "-nostdin", "-v", "error", "-i", f"file:{path}", "-map", "0:a:0", "-c", "copy", "-f", "null", "-"],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    if tells_of_truncation(copied.stderr):
+        raise Fault(f"{path}: truncated: it ends before its header says")
+    return recording
