@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cascade_asr.data.audio.any_audio import Source, read_any
+from cascade_asr.data.audio.any_audio import Content, Source, read_any
 from cascade_asr.data.audio.pauses import cut_at_pauses
 from cascade_asr.data.features.cmvn import FeatureStatistics, mean_and_deviation
 from cascade_asr.errors import ConfigError, DataError
@@ -103,7 +103,7 @@ class Transcriber:
         Raises:
             DataError: if it cannot be read as audio, is silent or too short.
         """
-        if not isinstance(source, (str, Path, bytes)) and not hasattr(source, "read"):
+        if not isinstance(source, (str, Path, Content)) and not hasattr(source, "read"):
             source = np.asarray(source)
         name = str(source) if isinstance(source, (str, Path)) else "recording"
         return next(self.transcribe_all([Recording(name, source, rate)], channel))

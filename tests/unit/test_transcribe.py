@@ -286,6 +286,9 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         (tmp_path, "is a folder; name the recordings in it"),
         (b"", "empty: no data arrived"),
         (b"garbage" * 100, "neither libsndfile nor ffmpeg"),
+        (bytearray(b"garbage" * 100), "neither libsndfile nor ffmpeg"),
+        (memoryview(b""), "empty: no data arrived"),
+        (io.StringIO("RIFF"), "recording: a stream of text; open the file in binary mode"),
     ):
         with pytest.raises(DataError, match=message):
             model.transcribe(source)

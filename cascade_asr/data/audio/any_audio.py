@@ -32,7 +32,8 @@ MOST_FACTOR = 10_000  # largest resampling factor; beyond it, rates are rounded 
 # what ffmpeg says of a file that is not complete, and decodes as far as it goes
 _TRUNCATED = (b"File ended prematurely", b"partial file")
 
-Source = str | Path | bytes | BinaryIO | np.ndarray
+Content = bytes | bytearray | memoryview
+Source = str | Path | Content | BinaryIO | np.ndarray
 
 
 def read_any(
@@ -60,8 +61,10 @@ def read_any(
         samples, found_rate = _scaled(source, name), int(given_rate)
     elif isinstance(source, (str, Path)):
         samples, found_rate = _read_file(Path(source))
+    elif isinstance(source, io.TextIOBase):
+        raise DataError(f"{name}: a stream of text; open the file in binary mode: open(FILE, 'rb')")
     else:
-        content = source if isinstance(source, bytes) else source.read()
+        content = source.read() if hasattr(source, "read") else bytes(source)
         samples, found_rate = _read_content(content, name)
     samples = _one_channel(samples, channel, name)
     if not len(samples):
