@@ -279,6 +279,7 @@ decode_pending() {
 
 stage_6() {
   require_file "$exp/selection.json" 3
+  about_recipe same-texts
   # shellcheck disable=SC2086 # a list of names
   python -m cascade_asr.cli.report --exp "$exp" --dump "$dump" --data data \
     ${sctk:+--sctk "$sctk"} --dev-set "$dev_set" --samples "$report_samples" $test_sets

@@ -32,6 +32,7 @@ from cascade_asr.recipe.token_folder import (
     has_such_tokens,
     prepare_token_folder,
     require_same_features,
+    require_same_texts,
     token_folder,
 )
 
@@ -80,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("names", _names, "print the folder that training reads, and the TAG of exp/TAG"),
         ("token-folder", _prepare_tokens, "make the token folder, before stage 2 writes to it"),
-        ("same-features", _require_features, "fail if stage 1 has written features after stage 2"),
+        ("same-features", _require_features, "fail if stage 1 has written features or texts after stage 2"),
+        ("same-texts", _require_texts, "fail if it has written other texts"),
     ):
         about = commands.add_parser(name, help=text)
         about.add_argument("--kind", choices=("speech", "text"), required=True)
@@ -153,6 +155,11 @@ def _prepare_tokens(arguments: argparse.Namespace) -> None:
 
 def _require_features(arguments: argparse.Namespace) -> None:
     require_same_features(_values(arguments.values))
+    _require_texts(arguments)
+
+
+def _require_texts(arguments: argparse.Namespace) -> None:
+    require_same_texts(_values(arguments.values))
 
 
 def _experiment_name(values: Mapping[str, str], kind_tag: str) -> str:

@@ -145,9 +145,22 @@ def require_same_features(values: Mapping[str, str]) -> None:
     Raises:
         ConfigError: saying what to run, if it has.
     """
-    marker = Marker(Path(values["dump"], ".stage2.done"))
-    for name, digest in marker.recorded().items():
-        if not name.endswith("/feats.scp"):
+    _require_same(values["dump"], "feats.scp")
+
+
+def require_same_texts(values: Mapping[str, str]) -> None:
+    """Check that the texts of the sets are those that the manifests were made from.
+
+    Raises:
+        ConfigError: saying what to run, if stage 1 has written others.
+    """
+    _require_same(values["dump"], "text")
+
+
+def _require_same(dump: str, file: str) -> None:
+    """Check that stage 2 has read this file of every set as it is now."""
+    for name, digest in Marker(Path(dump, ".stage2.done")).recorded().items():
+        if not name.endswith(f"/{file}"):
             continue
         if not Path(name).is_file():
             raise ConfigError(
@@ -156,7 +169,7 @@ def require_same_features(values: Mapping[str, str]) -> None:
             )
         if state_of_file(Path(name)) != digest:
             raise ConfigError(
-                f"{name} has changed since {values['dump']}/{Path(name).parent.name}/manifest.tsv was "
+                f"{name} has changed since {dump}/{Path(name).parent.name}/manifest.tsv was "
                 "made from it; run stage 2 again with the same token options (--stage 2)"
             )
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade_asr.files import read_json, write_json
+from cascade_asr.results.decodings import decoded_folder
 from cascade_asr.results.test_sets import (
     BOOTSTRAP_SAMPLES,
     Hub5Set,
     PlainSet,
-    decoded_folder,
     open_set,
 )
 from cascade_asr.scoring.changes import changes, write_changes

@@ -12,6 +12,13 @@ from cascade_asr.errors import CascadeError, ConfigError, DataError
 from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import flat_options
+from cascade_asr.results.decodings import (
+    OF_THE_SET,
+    decoded_folder,
+    dump_of,
+    inputs_of_decoding,
+    recipe_of,
+)
 from cascade_asr.results.experiments import is_experiment, read_if_whole
 from cascade_asr.results.seeds import DECIDES, IMPORTED, check_seeds
 from cascade_asr.results.speech import sentence
@@ -102,17 +109,11 @@ def open_system(path: Path, dump: Path | None = None, data: Path | None = None) 
     values = {
         each["name"]: each["value"] for branch in branches for each in branch.get("stages", [])
     }
-    recipe = _recipe_of(experiment)
     return System(
-        str(experiment / stage), directory, dump or recipe / "dump", data or recipe / "data",
+        str(experiment / stage), directory,
+        dump or dump_of(experiment), data or recipe_of(experiment) / "data",
         str(selection.get("metric", "")), values.get(stage),
     )  # fmt: skip
-
-
-def _recipe_of(experiment: Path) -> Path:
-    """The recipe's folder; ``exp`` or the experiment may be a link to another file system."""
-    places = [each.parent.parent for each in (experiment.absolute(), experiment.resolve())]
-    return next((each for each in places if (each / "dump").is_dir()), places[0])
 
 
 def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> ComparedSystems:
@@ -222,8 +223,13 @@ def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
         _require_same([each.dump / name / "text" for each in systems], f"the reference of {name}")
         test_set = open_set(name, systems[0].dump, systems[0].data, unscored=unscored)
         for each, results in zip(systems, scored, strict=True):
-            _require_current(each, name)
-            results |= test_set.words(each.directory / f"decode_{name}")
+            own = open_set(name, each.dump, each.data, unscored=unscored)
+            if own.reference != test_set.reference:
+                raise DataError(
+                    f"{each.name} and {systems[0].name} are not scored against the same words of "
+                    f"{name}: their Hub5 references differ"
+                )
+            results |= own.words(decoded_folder(each.directory, name))
         columns += test_set.columns
         units |= dict.fromkeys(test_set.columns, test_set.bootstrap_unit)
         notes += [test_set.note] if test_set.note else []
@@ -323,32 +329,6 @@ def _require_same(paths: Sequence[Path], what: str) -> None:
             )
 
 
-def _require_current(system: System, name: str) -> None:
-    """
-    Raises:
-        DataError: if the hypotheses come from a training that has been replaced.
-    """
-    before = decoding_inputs(system, name)
-    marker = f"{system.directory.parent.name}/{system.directory.name}/done.json"
-    for path, digest in before.items():
-        now = system.directory / "done.json"
-        if path.endswith(marker) and now.is_file() and file_digest(now) != digest:
-            raise DataError(
-                f"{system.directory}/decode_{name}: recognised by an earlier training of "
-                f"{system.directory.name}; run stage 5 again"
-            )
-
-
-def decoding_inputs(system: System, name: str) -> dict[str, str]:
-    """What the decoding of a set depended on, by file; empty if not recorded."""
-    path = system.directory / f"decode_{name}/.done"
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    pairs = [line.removeprefix("input ").rpartition("=") for line in lines if line[:6] == "input "]
-    return {file: value for file, _, value in pairs}
-
-
 def _notes(systems: Sequence[System]) -> list[str]:
     notes = []
     if len({each.metric for each in systems}) > 1:
@@ -362,8 +342,8 @@ def _notes(systems: Sequence[System]) -> list[str]:
             "(dropped_SET.tsv): dev values may not be comparable"
         )
     used = {
-        tuple(sorted(value for file, value in decoding_inputs(each, name).items()
-                     if not file.startswith("dump/") and not file.startswith(f"exp/{_tag(each)}")))
+        tuple(sorted(value for file, value in inputs_of_decoding(each.directory / f"decode_{name}").items()
+                     if Path(file).name not in OF_THE_SET and not file.startswith(f"exp/{_tag(each)}")))
         for each in systems if not each.is_text for name in each.tests
     }  # fmt: skip
     if len(used) > 1:

@@ -7,13 +7,9 @@ from typing import Any
 
 from cascade_asr.results.collect import Results
 from cascade_asr.results.columns import table
+from cascade_asr.results.decodings import decoded_folder
 from cascade_asr.results.speech import record_of, sentence
-from cascade_asr.results.test_sets import (
-    BOOTSTRAP_SAMPLES,
-    decoded_folder,
-    open_set,
-    unscored_symbols,
-)
+from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set, unscored_symbols
 from cascade_asr.scoring.significance import compare
 
 

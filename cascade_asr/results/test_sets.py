@@ -13,7 +13,6 @@ from pathlib import Path
 
 from cascade_asr.data.kaldi.tables import read_table
 from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS, read_symbols
-from cascade_asr.errors import DataError
 from cascade_asr.scoring.hub5.hub5 import Hub5Reference, find_sctk, score_hub5
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.output import hub5_record, result_record, write_record, write_reports
@@ -75,6 +74,11 @@ class PlainSet:
         options = ScoringOptions(encoding="utf-8")
         result = score_texts(self._reference, hypothesis, self._speakers, options, strict=True)
         return {self.columns[0]: result}
+
+    @property
+    def reference(self) -> object:
+        """What hypotheses are scored against; equal for sets whose scores may be compared."""
+        return self._reference
 
     def names(self) -> dict[str, tuple[str, str]]:
         """Utterance and speaker of the data folder, by the id that scoring uses."""
@@ -199,6 +203,12 @@ class Hub5Set:
             words = self._scored(decoded, Path(folder), [])
         return {column: words[subset] for column, subset in self._subsets.items()}
 
+    @property
+    def reference(self) -> object:
+        """What hypotheses are scored against; equal for sets whose scores may be compared."""
+        own = self._reference
+        return own.segments, own.stm, own.glm.read_bytes()
+
     def names(self) -> dict[str, tuple[str, str]]:
         """Return nothing: scoring uses the segments' ids."""
         return {}
@@ -250,15 +260,3 @@ def unscored_symbols(model: Path, dump: Path) -> frozenset[str]:
 def _symbols_in(tokens: Path) -> frozenset[str]:
     path = tokens / NON_LINGUISTIC_SYMBOLS
     return frozenset(read_symbols(path)) if path.is_file() else frozenset()
-
-
-def decoded_folder(model: Path, name: str) -> Path:
-    """Where stage 5 put a model's hypotheses.
-
-    Raises:
-        DataError: if they do not exist.
-    """
-    folder = model / f"decode_{name}"
-    if not (folder / "text").is_file():
-        raise DataError(f"{folder}/text: not decoded; run stage 5")
-    return folder

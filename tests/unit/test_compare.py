@@ -233,6 +233,45 @@ def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
     )
 
 
+def test_what_was_recognised_from_other_data_is_refused(recipe, monkeypatch):
+    """With another corpus in data/ and stages 0 to 2 of it, the ids may well be the same."""
+    monkeypatch.chdir(recipe)
+    manifest = Path("dump/test/manifest.tsv")
+    manifest.write_text("s0-u00 of then\n")
+    for tag in "ab":
+        folder = f"exp/{tag}/stage1"
+        marker = Marker(Path(f"{folder}/decode_test/.done"))
+        marker.begin(described([f"@{folder}/done.json", f"@{manifest}"]))
+        marker.finish([f"{folder}/decode_test/text"])
+    assert compared(Path("exp/a"), Path("exp/b"), sets=("test",)).sentences
+    assert compare_models(Path("exp/a/stage1"), Path("exp/b/stage1"), Path("dump"), "test")
+    manifest.write_text("s0-u00 of today\n")
+    told = "exp/a/stage1/decode_test: recognised from other data than dump/test has now; run stage 5"
+    assert told in refusal(Path("exp/a"), Path("exp/b"), sets=("test",))
+    with pytest.raises(CascadeError, match="recognised from other data"):
+        compare_models(Path("exp/a/stage1"), Path("exp/b/stage1"), Path("dump"), "test")
+
+
+def test_each_experiment_is_scored_in_the_folder_that_it_was_trained_with(recipe):
+    """Its references and its non-linguistic symbols may be others than those of dump/."""
+    numbered = {key: f"{text} <noise>" for key, text in REFERENCE.items()}
+    for name in ("test", "other"):
+        shutil.copytree(recipe / "dump" / name, recipe / "feats/tokens_noise" / name)
+        write_table(recipe / "feats/tokens_noise" / name / "text", numbered)
+    tokens = recipe / "feats/tokens_noise/tokens"
+    tokens.mkdir()
+    (tokens / "non_linguistic_symbols.txt").write_text("<noise>\n")
+    write_json(recipe / "exp/a/arguments.json", {"dump": "feats/tokens_noise"})
+    found = compared(recipe / "exp/a/full", recipe / "exp/a/stage1", sets=("test",))
+    # 30 and 20 deletions in 200 words
+    assert [row[2].partition(" (")[0] for row in found.rows] == ["15.0", "10.0"]
+    assert " is not the same: " in refusal(recipe / "exp/a", recipe / "exp/b")
+    for name in ("test", "other"):  # the same texts, where <noise> is a word
+        write_table(recipe / "dump" / name / "text", numbered)
+    notes = compared(recipe / "exp/a", recipe / "exp/b", sets=("test",)).notes
+    assert any(each.startswith("<noise>: non-linguistic symbols of only some") for each in notes)
+
+
 def test_language_models_by_perplexity_and_bits(recipe):
     def evaluated(tag: str, perplexity: float, log_probability: float, digest: str = "t") -> None:
         texts = {"test": {"perplexity": perplexity, "log_probability": log_probability, "tokens": 1000}}

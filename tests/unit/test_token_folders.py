@@ -11,7 +11,7 @@ from conftest import environment
 from cascade_asr.errors import ConfigError
 from cascade_asr.recipe.files_of_stages import files_of_stage
 from cascade_asr.recipe.marker import Marker, described
-from cascade_asr.recipe.token_folder import require_same_features
+from cascade_asr.recipe.token_folder import require_same_features, require_same_texts
 
 OPTIONS = {
     "train_config": "conf/train.yaml", "train_args": "", "tag": "", "seed": "", "seeds": "",
@@ -128,6 +128,20 @@ def test_features_that_were_written_after_their_manifest_are_refused(recipe: Pat
     Path("dump/dev/feats.scp").unlink()  # as cascade-asr clean --what features does
     with pytest.raises(ConfigError, match=r"dump/dev/feats.scp is missing; .* \(--stage 1\)"):
         require_same_features({"dump": "dump"})
+
+
+def test_texts_that_were_written_after_their_manifest_are_refused(recipe: Path, monkeypatch):
+    monkeypatch.chdir(recipe)
+    (recipe / "dump/test").mkdir()
+    text = recipe / "dump/test/text"
+    text.write_text("u1 one\n")
+    marker = Marker(Path("dump/.stage2.done"))
+    marker.begin(described(["token_type=char", "@dump/test/text"]))
+    marker.finish([])
+    require_same_texts({"dump": "dump"})
+    text.write_text("u1 two\n")
+    with pytest.raises(ConfigError, match=r"dump/test/text has changed since dump/test/manifest"):
+        require_same_texts({"dump": "dump"})
 
 
 def test_the_frame_shift_of_a_set_with_its_own_features_counts(tmp_path: Path, monkeypatch):
