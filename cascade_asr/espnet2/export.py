@@ -31,6 +31,7 @@ from cascade_asr.speech.build import NORMALIZATIONS, SpecAug, build_model
 from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training import checkpoint
+from cascade_asr.training.experiment import kept_with
 from cascade_asr.training.finished import require_done
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def export_model(stage: Path, folder: Path, archive: bool = False) -> Exported:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _write_files(temporary, stage.parent, content, model)
+        _write_files(temporary, stage, content, model)
         compared = compare_with_espnet(temporary / CONFIG, temporary / WEIGHTS, model)
         if packed:
             _pack(temporary, folder, packed)
@@ -117,7 +118,7 @@ def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list
     experiment = stage.parent
     tokenizer = Tokenizer.from_directory(experiment / "tokens")
     kept = read_json(experiment / "tokens" / "tokens.json")
-    statistics = experiment / "cmvn.npz"
+    statistics = kept_with(stage, "cmvn.npz")
     if not statistics.is_file():
         raise ConfigError(
             f"{statistics}: not found; it contains the feature dimension: copy it from "
@@ -128,7 +129,7 @@ def _describe(stage: Path, folder: Path) -> tuple[ASRModel, dict[str, Any], list
     model = build_model(config, tokenizer, size, statistics, config.seed)
     checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
     content, notes = to_espnet2(
-        config, tokenizer, kept["token_type"], size, _frontend(experiment / "fbank.conf", config)
+        config, tokenizer, kept["token_type"], size, _frontend(kept_with(stage, FEATURE_OPTIONS), config)
     )
     if kept["bpe_model"]:
         content["bpemodel"] = str(folder / kept["bpe_model"])
@@ -150,7 +151,7 @@ def _frontend(options: Path, config: TrainConfig) -> LogMelOptions | None:
 
 
 def _write_files(
-    folder: Path, experiment: Path, content: dict[str, Any], model: ASRModel
+    folder: Path, stage: Path, content: dict[str, Any], model: ASRModel
 ) -> None:
     with (folder / CONFIG).open("w", encoding="utf-8") as stream:
         yaml.safe_dump(content, stream, sort_keys=False, allow_unicode=True)
@@ -161,11 +162,12 @@ def _write_files(
     for key in ("bpemodel", "non_linguistic_symbols"):
         if content[key]:
             name = Path(content[key]).name
-            shutil.copyfile(experiment / "tokens" / name, folder / name)
+            shutil.copyfile(stage.parent / "tokens" / name, folder / name)
     if content["normalize"] == "global_mvn":
-        shutil.copyfile(experiment / "cmvn.npz", folder / STATISTICS)
-    if (experiment / FEATURE_OPTIONS).is_file():  # ESPnet does not read it; transcription does
-        shutil.copyfile(experiment / FEATURE_OPTIONS, folder / FEATURE_OPTIONS)
+        shutil.copyfile(kept_with(stage, "cmvn.npz"), folder / STATISTICS)
+    options = kept_with(stage, FEATURE_OPTIONS)
+    if options.is_file():  # ESPnet does not read it; transcription does
+        shutil.copyfile(options, folder / FEATURE_OPTIONS)
 
 
 def _pack(written: Path, folder: Path, archive: Path) -> None:

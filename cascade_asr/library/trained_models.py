@@ -34,6 +34,7 @@ from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.load_trained import load_trained
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training import checkpoint
+from cascade_asr.training.experiment import kept_with
 from cascade_asr.yaml_file import read_yaml
 
 EXPECTED = (
@@ -117,7 +118,7 @@ def _selected(experiment: Path) -> str:
 
 def _from_stage(stage: Path, fbank_config: Path | None) -> TrainedModel:
     config, _ = load_train_config(stage / CONFIG)
-    options = fbank_config or stage.parent / FEATURE_OPTIONS
+    options = fbank_config or kept_with(stage, FEATURE_OPTIONS)
     if not options.is_file():
         raise ConfigError(
             f"{options}: not found; it says how the model's features are computed: give the file "

@@ -12,6 +12,7 @@ from cascade_asr.speech.build import build_model
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.model import ASRModel
 from cascade_asr.training import checkpoint
+from cascade_asr.training.experiment import kept_with
 from cascade_asr.training.finished import require_done
 
 
@@ -31,7 +32,7 @@ def load_trained(directory: Path, dimension: int) -> ASRModel:
     done = require_done(directory, "decoding")
     config, _ = load_train_config(directory / "config.yaml")
     tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
-    statistics = directory.parent / "cmvn.npz"
+    statistics = kept_with(directory, "cmvn.npz")
     if statistics.is_file() and (trained := len(np.load(statistics)["sum"])) != dimension:
         raise ConfigError(
             f"{directory}: the model takes features of {trained} dimensions, found {dimension}; use those "

@@ -11,6 +11,7 @@ from cascade_asr.data.manifest import content_digest
 from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS as SYMBOLS
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, file_digest, read_json
+from cascade_asr.training.identity import holds_weights
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Experiment:
 
         Args:
             update: also replace statistics and options of features that it has: only
-                before a training, because they belong to the finished ones.
+                before a training. Trainings that have used the old ones keep them in their
+                own folders; see `kept_with`.
 
         Raises:
             ConfigError: if the experiment has models with other tokens.
@@ -70,9 +72,21 @@ class Experiment:
             )
         for name, target in (("cmvn.npz", self.global_cmvn), ("fbank.conf", self.fbank_options)):
             source = self.dump / self.train_set / name
-            if source.is_file() and (update or not target.is_file()):
-                with atomic_write(target, "wb") as stream:
-                    stream.write(source.read_bytes())
+            if not source.is_file() or (target.is_file() and not update):
+                continue
+            content = source.read_bytes()
+            if target.is_file() and target.read_bytes() != content:
+                self._leave_to_trainings(target)
+            with atomic_write(target, "wb") as stream:
+                stream.write(content)
+
+    def _leave_to_trainings(self, path: Path) -> None:
+        """Copy a file that is about to change to the trainings that have been made with it."""
+        for folder in sorted(self.directory.iterdir()):
+            own = folder / path.name
+            if folder.is_dir() and holds_weights(folder) and not own.exists():
+                with atomic_write(own, "wb") as stream:
+                    stream.write(path.read_bytes())
 
     def _copy_tokens(self, source: Path) -> None:
         """Copy all of them or none: another training may be doing the same at this moment."""
@@ -97,6 +111,19 @@ class Experiment:
             statistics = self.dump / name / "cmvn.npz"
             digests.append(file_digest(statistics)[:16] if statistics.is_file() else "none")
         return "-".join(digests)
+
+
+def kept_with(training: Path, name: str) -> Path:
+    """Where statistics or feature options of a training are.
+
+    In its own folder, if the experiment's have changed since; else in the experiment's.
+
+    Args:
+        training: folder of the training.
+        name: ``cmvn.npz`` or ``fbank.conf``.
+    """
+    own = training / name
+    return own if own.is_file() else training.parent / name
 
 
 def _are_the_same(one: Path, other: Path) -> bool:

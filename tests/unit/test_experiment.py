@@ -32,7 +32,7 @@ from cascade_asr.speech.loading import (
     usable_utterances,
 )
 from cascade_asr.training import checkpoint
-from cascade_asr.training.experiment import Experiment
+from cascade_asr.training.experiment import Experiment, kept_with
 
 BLOCKS = {"output_size": 8, "attention_heads": 2, "num_blocks": 1, "linear_units": 8}
 RECURRENT = {"num_layers": 1, "hidden_size": 4, "output_size": 6}
@@ -410,3 +410,26 @@ def test_the_tests_own_configuration_is_accepted(dump: Path, tmp_path: Path):
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(TINY_CONFIG))
     check_config(load_train_config(tmp_path / "train.yaml")[0], "train.yaml")
     assert feature_dimension(read_manifest(dump / "train/manifest.tsv")) == 8
+
+
+def test_trainings_keep_the_features_that_they_were_made_with(tmp_path: Path):
+    """Checking other options of features, or a cascade on other data, replaces the experiment's."""
+    experiment = Experiment(tmp_path / "exp", tmp_path / "dump", "train", "dev")
+    tokens = tmp_path / "dump/tokens"
+    tokens.mkdir(parents=True)
+    (tokens / "tokens.txt").write_text("<blank>\n")
+    options = tmp_path / "dump/train/fbank.conf"
+    options.parent.mkdir()
+    options.write_text("--num-mel-bins=8\n")
+    experiment.adopt()
+    full, begun = tmp_path / "exp/full", tmp_path / "exp/stage1"
+    for folder in (full, begun):
+        folder.mkdir()
+    (full / "model.pth").write_text("weights")
+    options.write_text("--num-mel-bins=9\n")
+    experiment.adopt()
+    assert kept_with(full, "fbank.conf").read_text() == "--num-mel-bins=8\n"
+    assert kept_with(begun, "fbank.conf").read_text() == "--num-mel-bins=9\n"
+    options.write_text("--num-mel-bins=7\n")
+    experiment.adopt()
+    assert kept_with(full, "fbank.conf").read_text() == "--num-mel-bins=8\n"
