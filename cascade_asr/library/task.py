@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from cascade_asr.errors import ConfigError
@@ -146,6 +147,11 @@ class ModuleTask:
             network = self.build()
         if not isinstance(network, torch.nn.Module):
             raise ConfigError(f"build: {expected}; it returns {type(network).__name__}")
+        if lazy := [name for name, each in network.named_parameters() if is_lazy(each)]:
+            raise ConfigError(
+                f"build: the module has no weights yet in {', '.join(lazy)}; give its lazy layers their "
+                "sizes, or let build call the module once"
+            )
         return MeasuredNetwork(network, self.measure, self.metrics, self.layer_names)
 
     def stage_layers(

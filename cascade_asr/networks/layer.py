@@ -125,6 +125,12 @@ class Decoder(Protocol):
         """Layers of the decoder, names relative to it, bottom to top."""
 
 
+def kept_buffers(network: nn.Module) -> list[str]:
+    """Dotted names of the buffers that a state dict keeps; others are made anew by the network."""
+    kept = network.state_dict().keys()
+    return [name for name, _ in network.named_buffers() if name in kept]
+
+
 def layer_of(
     network: nn.Module,
     name: str,
@@ -163,7 +169,7 @@ def layer_of(
     return Layer(
         name=name,
         parameters=owned(parameter_name for parameter_name, _ in network.named_parameters()),
-        buffers=owned(buffer_name for buffer_name, _ in network.named_buffers()),
+        buffers=owned(kept_buffers(network)),
         dropouts=inside + tuple(extra for extra in dropouts if extra not in inside),
         aliases=tuple(aliases),
     )

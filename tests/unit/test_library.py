@@ -477,3 +477,31 @@ def test_inputs_may_be_nested_and_of_any_type(tmp_path: Path, make: Callable, wh
     assert cascade.run().full.dev > 0
     assert digest(Nested(make)) == digest(Nested(make))
     assert digest(Nested(make)) != digest(Nested(make, seed=1))
+
+
+class Masked(nn.Module):
+    """A layer with a buffer that a state dict leaves out, as positions of attention often are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 16)
+        self.register_buffer("mask", torch.ones(16), persistent=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.linear(inputs)) * self.mask
+
+
+def test_buffers_that_are_not_kept_with_the_weights_are_the_modules_own(tmp_path: Path):
+    cascade = cascade_asr.Cascade(
+        tmp_path, lambda: nn.Sequential(nn.Linear(2, 16), Masked(), nn.Linear(16, 2)), measure,
+        points(64, 0), points(32, 1), metrics=["accuracy"], training=OPTIONS | {"max_epoch": 1},
+    )  # fmt: skip
+    assert [layer.buffers for layer in cascade.plan.layers] == [(), (), ()]
+    assert [each.name for each in cascade.run().branches] == ["cascade"]
+    assert cascade.load("stage2")[1].mask.tolist() == [1.0] * 16
+
+
+def test_a_module_without_weights_yet_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"no weights yet in 0\.weight, 0\.bias; give its lazy layers"):
+        cascade_asr.Cascade(tmp_path, lambda: nn.Sequential(nn.LazyLinear(16), nn.Linear(16, 2)),
+                            measure, points(64, 0), points(32, 1), metrics=["accuracy"])  # fmt: skip
