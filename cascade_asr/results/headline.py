@@ -69,7 +69,7 @@ def _reasons_against(results: Sequence[ExperimentResult], names: Sequence[str]) 
             f"the control{'s' if many else ''} {_listed(missing)} {'were' if many else 'was'} not run"
         )
     run = [name for name in ATTRIBUTING if name in names]
-    short = [name for name in run if min(_ratios(results, name)) < 1 - EQUAL]
+    short = [name for name in run if min(map(min, _ratios(results, name))) < 1 - EQUAL]
     if short:
         reasons.append(f"{_listed(short)} had less compute than the cascade")
     known = [each for each in _test_metrics(results) if _is_less_better(results, each) is not None]
@@ -83,15 +83,15 @@ def _reasons_against(results: Sequence[ExperimentResult], names: Sequence[str]) 
 
 
 def _compute_sentences(results: Sequence[ExperimentResult], names: Sequence[str]) -> list[str]:
-    """The controls by their measured compute, which is equal only if updates and frames are."""
+    """The controls by their measured compute: equal only if updates and frames are, in each seed."""
     equal, other = [], []
     for name in names:
         value = f"{name} {shown(_mean_of(results, name, None), results[0].metric)}"
         updates, frames = _ratios(results, name)
-        if max(abs(updates - 1), abs(frames - 1)) <= EQUAL:
+        if all(abs(ratio - 1) <= EQUAL for ratio in (*updates, *frames)):
             equal.append(value)
         else:
-            other.append(f"{value} ({updates:.2f} times the updates, {frames:.2f} times the frames)")
+            other.append(f"{value} ({_times(updates)} the updates, {_times(frames)} the frames)")
     sentences = [f"At equal compute: {', '.join(equal)}."] if equal else []
     if other:
         sentences.append(f"At different compute: {', '.join(other)}.")
@@ -168,14 +168,19 @@ def _is_of_dev(results: Sequence[ExperimentResult], score: str) -> bool:
     return divide_name(score)[0] == results[0].dev_set
 
 
-def _ratios(results: Sequence[ExperimentResult], name: str) -> tuple[float, float]:
-    """Measured updates and frames of a branch, divided by those of the cascade."""
+def _ratios(results: Sequence[ExperimentResult], name: str) -> tuple[list[float], list[float]]:
+    """Measured updates and frames of a branch, divided by those of the cascade, by experiment."""
     ratios = []
     for what in ("updates", "frames"):
-        own = sum(getattr(row_of(each, CASCADE), what) for each in results)
-        other = sum(getattr(row_of(each, name), what) for each in results)
-        ratios.append(other / own if own else math.inf)
+        pairs = [[getattr(row_of(each, one), what) for one in (name, CASCADE)] for each in results]
+        ratios.append([other / own if own else math.inf for other, own in pairs])
     return ratios[0], ratios[1]
+
+
+def _times(ratios: Sequence[float]) -> str:
+    """``1.67 times``, or ``0.60 to 1.40 times`` if it is not the same for all seeds."""
+    ends = dict.fromkeys(f"{each:.2f}" for each in (min(ratios), max(ratios)))
+    return f"{' to '.join(ends)} times"
 
 
 def _mean_of(results: Sequence[ExperimentResult], name: str, metric: str | None) -> float:

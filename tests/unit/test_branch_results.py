@@ -134,6 +134,17 @@ def test_a_control_that_stopped_early_is_no_equal_compute(tmp_path: Path):
     assert "longer, continue and best-of-n had less compute than the cascade." in text
 
 
+def test_compute_is_equal_only_if_it_is_in_each_seed(tmp_path: Path):
+    """0.6 and 1.4 times the updates are not equal compute, although they are on average."""
+    results = [
+        read_experiment(won(tmp_path / str(updates), updates=updates)) for updates in (90, 210)
+    ]
+    text = headline(results)
+    assert "equal compute" not in text and "The cascade beat" not in text
+    assert "longer 11.00 (0.60 to 1.40 times the updates, 0.60 to 1.40 times the frames)" in text
+    assert "longer had less compute than the cascade" in text
+
+
 @pytest.mark.parametrize(
     ("updates", "frames", "equal"),
     [(150, 1500, True), (157, 1570, True), (143, 1430, True), (158, 1580, False), (142, 1420, False),
