@@ -74,7 +74,8 @@ def judge_convergence(
     margin, gain, converged = config.converged.margin, None, False
     ordered = [signed(value, mode) for value in values]
     if len(ordered) <= needed:
-        reason = f"{len(ordered)} epochs are too few to compare the last {needed} with"
+        count = "1 epoch is" if len(ordered) == 1 else f"{len(ordered)} epochs are"
+        reason = f"{count} too few to compare the last {needed} with"
     elif not math.isfinite(best := min(ordered[-needed:])):
         reason = f"{metric} is not a number in the last {needed} epochs"
     elif not math.isfinite(before := min(ordered[:-needed])):

@@ -72,11 +72,14 @@ class Experiment:
             )
         for name, target in (("cmvn.npz", self.global_cmvn), ("fbank.conf", self.fbank_options)):
             source = self.dump / self.train_set / name
-            if not source.is_file() or (target.is_file() and not update):
+            if target.is_file() and not update:
                 continue
-            content = source.read_bytes()
+            content = source.read_bytes() if source.is_file() else None
             if target.is_file() and target.read_bytes() != content:
                 self._leave_to_trainings(target)
+            if content is None:  # features with context, or those of a data folder, have none
+                target.unlink(missing_ok=True)
+                continue
             with atomic_write(target, "wb") as stream:
                 stream.write(content)
 
