@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cascade_asr.files import read_json
 from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
 from cascade_asr.results.collect import Stage, read_stage, selected_controls
+from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.results.inspection import Inspector
 from cascade_asr.results.measures import WITH_CACHE, Column, Difference, Measured, Value
 from cascade_asr.results.record import experiment_record
@@ -57,7 +59,24 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
                 f"{stage.directory}/perplexity.json: not evaluated on {', '.join(missing)}; run stage 5"
             )
     controls = selected_controls(directory, selection)
+    _require_same_texts([*stages, *controls], texts)
     return TextResults(directory, selection["metric"], stages, texts, perplexities, controls)
+
+
+def _require_same_texts(stages: Sequence[Stage], texts: list[str]) -> None:
+    """Require that all trainings were evaluated on the same texts: stage 5 may have been killed.
+
+    Raises:
+        DataError: naming a training and a text that is not that of full training.
+    """
+    known = [read_if_whole(each.directory / "perplexity.json").get("texts_sha256", {}) for each in stages]
+    for stage, digests in zip(stages[1:], known[1:], strict=True):
+        for name in digests.keys() & known[0].keys() & set(texts):
+            if digests[name] != known[0][name]:
+                raise DataError(
+                    f"{stage.directory}/perplexity.json: {name} is not the text that "
+                    f"{stages[0].name} was evaluated on; run stage 5"
+                )
 
 
 def comparison_lines(results: TextResults) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cascade_asr.errors import DataError
-from cascade_asr.files import write_json
+from cascade_asr.files import read_json, write_json
 from cascade_asr.results.provenance import provenance_lines
 from cascade_asr.results.text import collect_texts, comparison_lines, measured
 
@@ -46,3 +46,14 @@ def test_controls_are_among_what_results_were_computed_from(tmp_path: Path):
     lines = provenance_lines([*found.stages, *found.controls])
     assert [line.split(":")[0] for line in lines[2:]] == ["- full", "- stage1", "- longer1"]
     assert [each.training for each in found.values] == ["full", "stage1", "longer1"]
+
+
+def test_trainings_evaluated_on_different_texts_are_not_compared(tmp_path: Path):
+    """The text changed, and stage 5 was killed between two trainings."""
+    stages = [evaluated(tmp_path, name, test=10.0) for name in ("full", "stage1")]
+    write_json(tmp_path / "selection.json", {"metric": "perplexity", "selected": "full", "stages": stages})
+    for name, digest in (("full", "new"), ("stage1", "old")):
+        path = tmp_path / name / "perplexity.json"
+        write_json(path, read_json(path) | {"texts_sha256": {"test": digest}})
+    with pytest.raises(DataError, match="stage1/perplexity.json: test is not the text that full was"):
+        collect_texts(tmp_path, ["test"])
