@@ -15,12 +15,16 @@ def decoded_folder(training: Path, name: str) -> Path:
     """Where stage 5 put a training's hypotheses.
 
     Raises:
-        DataError: if they do not exist, were recognised by a training that has been replaced,
-            or from other data than the set has now.
+        DataError: if they do not exist, are being replaced, were recognised by a training that
+            has been replaced, or from other data than the set has now.
     """
     folder = training / f"decode_{name}"
     if not (folder / "text").is_file():
         raise DataError(f"{folder}/text: not decoded; run stage 5")
+    if (folder / ".done.begun").is_file():
+        raise DataError(
+            f"{folder}: is being decoded again, or that was interrupted; let stage 5 end, or run it again"
+        )
     experiment = training.parent
     for file, digest in inputs_of_decoding(folder).items():
         if file.endswith(f"{experiment.name}/{training.name}/done.json"):

@@ -245,6 +245,11 @@ def test_what_was_recognised_from_other_data_is_refused(recipe, monkeypatch):
         marker.finish([f"{folder}/decode_test/text"])
     assert compared(Path("exp/a"), Path("exp/b"), sets=("test",)).sentences
     assert compare_models(Path("exp/a/stage1"), Path("exp/b/stage1"), Path("dump"), "test")
+    marker.begin({})
+    assert "exp/b/stage1/decode_test: is being decoded again" in refusal(
+        Path("exp/a"), Path("exp/b"), sets=("test",)
+    )
+    marker.finish([f"{folder}/decode_test/text"])
     manifest.write_text("s0-u00 of today\n")
     told = "exp/a/stage1/decode_test: recognised from other data than dump/test has now; run stage 5"
     assert told in refusal(Path("exp/a"), Path("exp/b"), sets=("test",))
