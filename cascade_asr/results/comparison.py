@@ -27,6 +27,7 @@ from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.significance import compare, interval
 from cascade_asr.training.finished import how_to_run, imported_from
+from cascade_asr.training.identity import IN_WORDS
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ def option_changes(systems: Sequence[System]) -> list[list[str]]:
     for each in systems:
         options = flat_options(each.directory)
         decided = read_if_whole(each.directory / "identity.json")
-        options |= {key: decided[key] for key in DECIDES if key in decided}
+        # a note tells that the data differ, which are known by a digest
+        options |= {key: decided[key] for key in DECIDES if key in decided and key not in IN_WORDS}
         if weights := imported_from(each.directory):
             options[IMPORTED] = weights
         made.append({key: value for key, value in options.items() if key not in TrainingOptions.without_effect})

@@ -12,7 +12,7 @@ from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import recorded_options
 from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.training.finished import imported_from
-from cascade_asr.training.identity import changed_keys
+from cascade_asr.training.identity import IN_WORDS, changed_keys
 
 SHOWN = 12  # how many differences a message lists
 # what a training did apart from its options, from identity.json
@@ -69,7 +69,7 @@ def _differences(one: Path, other: Path) -> list[str]:
                 }
                 for each in (one, other)
             ]
-            found += [f"{name}: {each}" for each in changed_keys(*contents)]
+            found += [f"{name}: {_in_words(each)}" for each in changed_keys(*contents)]
     tested = [_tested_on(each / "full") for each in (one, other)]
     found += [
         f"test set {name}: its texts are not the same; run stages 5 and 6 of both again"
@@ -77,6 +77,11 @@ def _differences(one: Path, other: Path) -> list[str]:
         if tested[0][name] != tested[1][name]
     ]
     return found
+
+
+def _in_words(difference: str) -> str:
+    """``key: old -> new``, or a sentence where the values are digests."""
+    return IN_WORDS.get(difference.partition(":")[0], difference)
 
 
 def _tested_on(training: Path) -> dict[str, str]:

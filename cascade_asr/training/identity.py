@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 GIVEN = "train_args"  # how options were given is recorded, but decides nothing
 _UNSET = object()
-_IN_WORDS = {
+IN_WORDS = {
     "source": "source: the model that it starts from was trained again",
     "data": "data: the training set or the dev set is different",
 }
@@ -118,7 +118,7 @@ def changes(
         old, new = found.get(key, _UNSET), now.get(key, _UNSET)
         if old == new or (key == "seed" and any(each.startswith("seed: ") for each in lines)):
             continue
-        lines.append(_IN_WORDS.get(key) or f"{key}: {_shown(old)} -> {_shown(new)}")
+        lines.append(IN_WORDS.get(key) or f"{key}: {_shown(old)} -> {_shown(new)}")
     return lines
 
 

@@ -195,6 +195,14 @@ def test_dev_values_without_the_same_utterances_have_a_note(recipe):
     assert any("leave out different utterances as too short" in each for each in notes)
 
 
+def test_other_data_are_told_in_words(recipe):
+    path = recipe / "exp/b/stage1/identity.json"
+    write_json(path, json.loads(path.read_text()) | {"data": "e"})
+    found = compared(recipe / "exp/a", recipe / "exp/b")
+    assert "training or dev data differ: dev values may not be comparable" in found.notes
+    assert "data" not in [row[0] for row in found.changes]
+
+
 def test_without_tests_dev_values_and_options_are_compared(recipe):
     a, b = recipe / "exp/a", recipe / "exp/b"
     for name in ("test", "other"):
