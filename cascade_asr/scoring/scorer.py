@@ -9,7 +9,13 @@ from cascade_asr.scoring.alignment import Alignment, align_networks, align_words
 from cascade_asr.scoring.network import read_network
 from cascade_asr.scoring.options import ScoringOptions
 from cascade_asr.scoring.score import ScoreResult, Utterance
-from cascade_asr.scoring.transcripts import Transcripts, from_texts, joined, speaker_of
+from cascade_asr.scoring.transcripts import (
+    Transcripts,
+    from_texts,
+    joined,
+    speaker_of,
+    warn_of_parentheses,
+)
 from cascade_asr.scoring.words import Report, plain_words
 
 LONGEST_SCLITE_WORD = 40
@@ -75,6 +81,7 @@ def score_transcripts(
     """
     notes = list(warnings)
     reference, hypothesis = joined(reference, hypothesis, options, notes.append)
+    warn_of_parentheses(reference, notes.append)
     _check_ids(reference, hypothesis, strict, notes.append)
     speakers = {
         identifier: _speaker(identifier, hypothesis, options, speaker_required)

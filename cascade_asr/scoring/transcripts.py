@@ -210,6 +210,16 @@ def warn_of_hyphens(speakers: Mapping[bytes, bytes], report: Report) -> None:
         )
 
 
+def warn_of_parentheses(reference: Transcripts, report: Report) -> None:
+    """Warn of ids that contain a parenthesis, with which a trn file cannot be read again."""
+    found = [each for each in reference.lines if b"(" in each[1:]]
+    if found:
+        report(
+            f"{reference.where(found[0])}: the id {_name(found[0])} contains a parenthesis: in a trn "
+            "file, part of it counts as a word, so sclite's numbers would differ from these"
+        )
+
+
 def from_texts(
     name: str,
     texts: Mapping[str, Sequence[str]],

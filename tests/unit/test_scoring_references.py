@@ -44,6 +44,15 @@ def test_ids_that_differ_by_case_and_empty_sets_are_told(tmp_path: Path) -> None
     assert "no utterance has a word" in notes[-1]
 
 
+def test_ids_that_a_trn_file_cannot_hold_are_told(tmp_path: Path) -> None:
+    """sclite, and the reader of trn files, take what follows the last parenthesis for the id."""
+    notes: list[str] = []
+    assert faults_of_reference(data(tmp_path / "a", "u0 a\nu(1) b\n"), (), notes.append) == []
+    assert "a/text:2: the id (s-u(1)) contains a parenthesis" in notes[0] and len(notes) == 1
+    assert faults_of_reference(data(tmp_path / "b", "u0 a\nu1 b\n"), (), notes.append) == []
+    assert len(notes) == 1
+
+
 @pytest.mark.parametrize(("text", "status"), [("u1 a\n", 0), ("u1 {\n", 1)])
 def test_the_command_stops_for_scored_sets_only(tmp_path: Path, text: str, status: int) -> None:
     scored = data(tmp_path / "test", text)
