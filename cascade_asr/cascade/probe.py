@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,6 +38,25 @@ class Probe:
     metrics: dict[str, float]
 
 
+def layers_in(model: CascadeModel, layers: Sequence[Layer]) -> list[Layer]:
+    """What a model has of layers that may be those of another network.
+
+    With ``tying: untie``, full training has one matrix where the stages have two: it counts
+    with the embedding there, and the softmax has only its bias.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    buffers = {name for name, _ in model.named_buffers()}
+    found = [
+        replace(
+            layer,
+            parameters=tuple(name for name in layer.parameters if name in parameters),
+            buffers=tuple(name for name in layer.buffers if name in buffers),
+        )
+        for layer in layers
+    ]
+    return [layer for layer in found if layer.parameters or layer.buffers]
+
+
 def probe_layers(
     model: CascadeModel,
     layers: Sequence[Layer],
@@ -49,7 +68,7 @@ def probe_layers(
 
     Args:
         model: model with its trained weights; left as it was.
-        layers: layers of the model, bottom to top.
+        layers: layers of the model or of the stages, bottom to top; see `layers_in`.
         replacements: state dicts of the same architecture, by name.
         fabric: launched; says where to evaluate.
         dev: batches of the dev set.
@@ -57,7 +76,7 @@ def probe_layers(
     model = fabric.to_device(model)
     trained = copy.deepcopy(model.state_dict())
     yield Probe("", "", evaluate(fabric, model, dev))
-    for layer in layers:
+    for layer in layers_in(model, layers):
         for name, weights in replacements.items():
             take_over(model, weights, [layer])
             yield Probe(layer.name, name, evaluate(fabric, model, dev))

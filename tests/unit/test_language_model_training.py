@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig, load_cascade_config
 from cascade_asr.cascade.planning import make_plan
+from cascade_asr.cascade.probe import layers_in, probe_layers
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.lm.batches import TextLoader, WholeText, WholeTextLoader
@@ -419,3 +420,22 @@ def test_a_language_model_makes_a_trial_step_on_both_extremes(task: TextTask):
     assert len(batches[0].inputs) >= len(batches[1].inputs) >= 1
     assert all(batch.starts_text for batch in batches)
     try_training(model, config, batches, "lm.yaml")
+
+
+def test_layers_of_untied_stages_are_probed_in_a_tied_model_too(task: TextTask):
+    """Full training and some controls have one matrix where the stages have two."""
+    engine = run_cascade(task, "untie", cuts=["softmax"])
+    stage = engine.branches["cascade"].stages[0]
+    config = make_config(max_epoch=1, lm_conf=SMALL)
+    model = task.build_model(config, config.seed)
+    checkpoint.load_weights(model, weights(task, "full"), task.directory / "full/model.pth")
+    layers = [each.layer for each in stage.layers]
+    other = {"random": task.build_model(config, 7).state_dict()}
+    dev = task.data(model, config).dev
+    found = list(probe_layers(model, layers, other, make_fabric(0, "32-true"), dev))
+    assert [each.layer for each in found] == ["", *(layer.name for layer in layers)]
+    assert "softmax.weight" in layers[-1].parameters
+    assert layers_in(model, layers)[-1].parameters == ("softmax.bias",)
+    unchanged = list(probe_layers(model, layers, {"full": weights(task, "full")},
+                                  make_fabric(0, "32-true"), dev))  # fmt: skip
+    assert {each.metrics["loss"] for each in unchanged} == {found[0].metrics["loss"]}
