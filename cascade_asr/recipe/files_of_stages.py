@@ -213,6 +213,7 @@ def _text_perplexities(values: Mapping[str, str]) -> Files:
 def _text_report(values: Mapping[str, str]) -> Files:
     experiment = values["exp"]
     inputs = [f"{experiment}/selection.json", *_of_all(experiment, "perplexity.json")]
+    inputs += [f"dump/{name}/tokens.npy" for name in values["test_sets"].split()]
     return _contents(inputs), _report(experiment)
 
 

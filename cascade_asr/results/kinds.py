@@ -53,7 +53,7 @@ def measure_speech(given: Given) -> Measured:
 
 def measure_text(given: Given) -> Measured:
     """Read the perplexities that stage 5 wrote."""
-    results = text.collect_texts(given.directory, given.sets)
+    results = text.collect_texts(given.directory, given.sets, given.dump)
     inspector = _inspector(given, lambda dev: TextModels(given.directory, given.dump, dev))
     return text.measured(results, text_sizes(given.dump), inspector)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr.errors import DataError
-from cascade_asr.files import read_json
+from cascade_asr.files import file_digest, read_json
 from cascade_asr.lm.config import LMConfig
 from cascade_asr.lm.evaluate import read_perplexities
 from cascade_asr.results.collect import Stage, read_stage, selected_controls
@@ -40,11 +40,16 @@ class TextResults:
     controls: list[Stage] = field(default_factory=list)
 
 
-def collect_texts(directory: Path, texts: list[str]) -> TextResults:
+def collect_texts(directory: Path, texts: list[str], dump: Path | None = None) -> TextResults:
     """Read the results of stages 3 to 5.
 
+    Args:
+        directory: ``exp/TAG``.
+        texts: names of the evaluated texts.
+        dump: folder with their token ids; None does not compare them with those of stage 5.
+
     Raises:
-        DataError: if a stage has not been evaluated on all texts.
+        DataError: if a stage has not been evaluated on all texts, or on other ones.
     """
     selection = read_json(directory / "selection.json")
     stages = [
@@ -59,23 +64,27 @@ def collect_texts(directory: Path, texts: list[str]) -> TextResults:
                 f"{stage.directory}/perplexity.json: not evaluated on {', '.join(missing)}; run stage 5"
             )
     controls = selected_controls(directory, selection)
-    _require_same_texts([*stages, *controls], texts)
+    _require_same_texts([*stages, *controls], texts, dump)
     return TextResults(directory, selection["metric"], stages, texts, perplexities, controls)
 
 
-def _require_same_texts(stages: Sequence[Stage], texts: list[str]) -> None:
-    """Require that all trainings were evaluated on the same texts: stage 5 may have been killed.
+def _require_same_texts(stages: Sequence[Stage], texts: list[str], dump: Path | None) -> None:
+    """Require that all trainings were evaluated on the same texts, those of the dump folder.
+
+    They may have changed since, or stage 5 was killed between two trainings.
 
     Raises:
-        DataError: naming a training and a text that is not that of full training.
+        DataError: naming a training and a text that is another one.
     """
     known = [read_if_whole(each.directory / "perplexity.json").get("texts_sha256", {}) for each in stages]
-    for stage, digests in zip(stages[1:], known[1:], strict=True):
-        for name in digests.keys() & known[0].keys() & set(texts):
-            if digests[name] != known[0][name]:
+    for name in texts:
+        now = dump and dump / name / "tokens.npy"
+        current = file_digest(now) if now and now.is_file() else known[0].get(name)
+        for stage, digests in zip(stages, known, strict=True):
+            if name in digests and current not in (None, digests[name]):
                 raise DataError(
                     f"{stage.directory}/perplexity.json: {name} is not the text that "
-                    f"{stages[0].name} was evaluated on; run stage 5"
+                    f"{f'{now} has now' if now else 'full training was evaluated on'}; run stage 5"
                 )
 
 

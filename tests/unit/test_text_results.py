@@ -55,5 +55,12 @@ def test_trainings_evaluated_on_different_texts_are_not_compared(tmp_path: Path)
     for name, digest in (("full", "new"), ("stage1", "old")):
         path = tmp_path / name / "perplexity.json"
         write_json(path, read_json(path) | {"texts_sha256": {"test": digest}})
-    with pytest.raises(DataError, match="stage1/perplexity.json: test is not the text that full was"):
+    with pytest.raises(DataError, match="stage1/perplexity.json: test is not the text that full training was"):
         collect_texts(tmp_path, ["test"])
+    write_json(path, read_json(path) | {"texts_sha256": {"test": "new"}})
+    collect_texts(tmp_path, ["test"], tmp_path / "dump")
+    tokens = tmp_path / "dump/test/tokens.npy"
+    tokens.parent.mkdir(parents=True)
+    tokens.write_text("of other words, with stages 0 to 2")
+    with pytest.raises(DataError, match="full/perplexity.json: test is not the text that .* has now"):
+        collect_texts(tmp_path, ["test"], tmp_path / "dump")
