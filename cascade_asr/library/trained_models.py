@@ -128,10 +128,6 @@ def _from_stage(stage: Path, fbank_config: Path | None) -> TrainedModel:
         )
     # stage 1 stores features in 8 bits: those for transcription must be the same
     features = _features(options, compressed=True)
-    statistics = kept_with(stage, "cmvn.npz")
-    if statistics.is_file():
-        with np.load(statistics) as arrays:
-            _require_dimension(features, len(arrays["sum"]), stage)
     return TrainedModel(stage, load_trained(stage, features.dimension), config, features)
 
 
@@ -221,7 +217,11 @@ def _from_espnet2(
                 "(fbank_config=, --fbank-config)"
             )
         features = _features(options, compressed=True)
-    _require_dimension(features, imported.input_size, told)
+    if features.dimension != imported.input_size:
+        raise ConfigError(
+            f"{told}: the model takes features of {imported.input_size} dimensions, but the options "
+            f"give {features.dimension}; use those that it was trained with"
+        )
     weights = read_weights(weights_path)
     weights.pop(MEL_FILTERS, None)
     with tempfile.TemporaryDirectory() as folder:
@@ -232,15 +232,6 @@ def _from_espnet2(
         model = build_model(imported.config, tokens, imported.input_size, statistics, 0)
     checkpoint.load_weights(model, weights, weights_path)
     return TrainedModel(told, model.eval(), imported.config, features)
-
-
-def _require_dimension(features: Features, trained: int, told: Path) -> None:
-    """Raise ConfigError if a model takes features of another dimension."""
-    if features.dimension != trained:
-        raise ConfigError(
-            f"{told}: the model takes features of {trained} dimensions, but the options "
-            f"give {features.dimension}; use those that it was trained with"
-        )
 
 
 def _symbols(config_path: Path) -> Path | None:

@@ -33,11 +33,14 @@ def load_trained(directory: Path, dimension: int) -> ASRModel:
     config, _ = load_train_config(directory / "config.yaml")
     tokenizer = Tokenizer.from_directory(directory.parent / "tokens")
     statistics = kept_with(directory, "cmvn.npz")
-    if statistics.is_file() and (trained := len(np.load(statistics)["sum"])) != dimension:
-        raise ConfigError(
-            f"{directory}: the model takes features of {trained} dimensions, found {dimension}; use those "
-            "that it was trained with"
-        )
+    if statistics.is_file():
+        with np.load(statistics) as arrays:
+            trained = len(arrays["sum"])
+        if trained != dimension:
+            raise ConfigError(
+                f"{directory}: the model takes features of {trained} dimensions, found {dimension}; "
+                "use those that it was trained with"
+            )
     model = build_model(config, tokenizer, dimension, statistics, config.seed)
     checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
     return model.eval()

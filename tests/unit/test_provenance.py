@@ -12,7 +12,7 @@ from test_evaluation import LINEAGE
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.results.collect import Stage
 from cascade_asr.results.provenance import provenance_lines, trainings_in, write_results
-from cascade_asr.results.test_sets import PlainSet
+from cascade_asr.results.test_sets import open_set
 
 SCLITE = shutil.which("sclite") or shutil.which("sclite", path="/usr/lib/sctk/bin")
 TEXTS = {"b-1": "one TWO three", "b-2": "naïve Straße 中文", "c-1": "** a b", "c-2": "x y z"}
@@ -29,7 +29,7 @@ def test_sclite_makes_the_same_report_from_the_files_of_stage_6(tmp_path: Path):
     write_table(tmp_path / "dump/test/text", texts)
     write_table(tmp_path / "dump/test/utt2spk", {name: name[0] for name in texts})
     write_table(tmp_path / "full/decode_test/text", HEARD)
-    PlainSet("test", tmp_path / "dump").score(tmp_path / "full/decode_test")
+    open_set("test", tmp_path / "dump").score(tmp_path / "full/decode_test")
     firsts = {
         "score_wer": "one TWO three\t(b-b-1)",
         "score_cer": "o n e <space> T W O <space> t h r e e\t(b-b-1)",

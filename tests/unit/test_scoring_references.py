@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_asr.results.test_sets import PlainSet
+from cascade_asr.results.test_sets import open_set
 from cascade_asr.scoring.references import faults_of_reference
 
 
@@ -70,5 +70,5 @@ def test_words_end_at_ascii_space_only(tmp_path: Path) -> None:
     folder = data(tmp_path / "test", "u1 10\u00a0000 dollars\n")
     (tmp_path / "decoded").mkdir()
     (tmp_path / "decoded" / "text").write_text("u1 10 000 dollars\n")
-    counts = PlainSet("test", folder.parent).words(tmp_path / "decoded")["test"].total
+    counts = open_set("test", folder.parent).words(tmp_path / "decoded")["test"].total
     assert (counts.words, counts.errors) == (2, 2)
