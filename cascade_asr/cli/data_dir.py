@@ -80,15 +80,7 @@ def _parser() -> argparse.ArgumentParser:
               "lost; faults are left as they are.", "data/train data/dev")  # fmt: skip
     sub.add_argument("folders", type=Path, nargs="+", metavar="folder")
 
-    sub = add("durations", _durations, "Write utt2dur: each utterance's duration in seconds, from segments "
-              "or from its audio, or its features; a complete utt2dur is kept.", "data/train")  # fmt: skip
-    sub.add_argument("--frame-shift", type=_seconds, default=DEFAULT_FRAME_SHIFT_S, metavar="SECONDS",
-                     help="of features without audio, where the folder has no file frame_shift (default: "
-                     "%(default)s)")  # fmt: skip
-    for name in ("nj", "cmd", "read-entire-file"):
-        sub.add_argument(f"--{name}", help="for Kaldi's scripts; no effect here")
-    sub.add_argument("folder", type=Path)
-
+    _add_durations(add)
     _add_subset(add)
 
     sub = add("combine", _combine, "Combine data folders; an id with two different values is an error.",
@@ -114,6 +106,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("source", type=Path)
     sub.add_argument("destination", type=Path)
     return parser
+
+
+def _add_durations(add) -> None:
+    sub = add("durations", _durations, "Write utt2dur: each utterance's duration in seconds, from segments "
+              "or from its audio, or its features; a complete utt2dur is kept.", "data/train")  # fmt: skip
+    sub.add_argument("--frame-shift", type=_seconds, default=DEFAULT_FRAME_SHIFT_S, metavar="SECONDS",
+                     help="of features without audio, where the folder has no file frame_shift (default: "
+                     "%(default)s)")  # fmt: skip
+    for name in ("nj", "cmd", "read-entire-file"):
+        sub.add_argument(f"--{name}", help="for Kaldi's scripts; no effect here")
+    sub.add_argument("folder", type=Path)
 
 
 def _add_subset(add) -> None:

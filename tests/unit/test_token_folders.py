@@ -113,31 +113,32 @@ def test_a_folder_of_an_older_version_stays_where_it_is(recipe: Path):
     assert folder(recipe, **BPE) == "dump" and folder(recipe) == "dump/tokens_char char"
 
 
+def read_by_stage_2(name: str, content: str) -> Path:
+    """A file of a set, as it was when stage 2 ended."""
+    path = Path(name)
+    path.parent.mkdir()
+    path.write_text(content)
+    marker = Marker(Path("dump/.stage2.done"))
+    marker.begin(described(["token_type=char", f"@{name}"]))
+    marker.finish([])
+    return path
+
+
 def test_features_that_were_written_after_their_manifest_are_refused(recipe: Path, monkeypatch):
     monkeypatch.chdir(recipe)
-    (recipe / "dump/dev").mkdir()
-    feats = recipe / "dump/dev/feats.scp"
-    feats.write_text("u1 dump/dev/fbank.1.ark:3\n")
-    marker = Marker(Path("dump/.stage2.done"))
-    marker.begin(described(["token_type=char", "@dump/dev/feats.scp"]))
-    marker.finish([])
+    feats = read_by_stage_2("dump/dev/feats.scp", "u1 dump/dev/fbank.1.ark:3\n")
     require_same_features({"dump": "dump"})
     feats.write_text("u1 dump/dev/fbank.1.ark:17\n")
     with pytest.raises(ConfigError, match=r"dump/dev/feats.scp has changed since dump/dev/manifest"):
         require_same_features({"dump": "dump"})
-    Path("dump/dev/feats.scp").unlink()  # as cascade-asr clean --what features does
+    feats.unlink()  # as cascade-asr clean --what features does
     with pytest.raises(ConfigError, match=r"dump/dev/feats.scp is missing; .* \(--stage 1\)"):
         require_same_features({"dump": "dump"})
 
 
 def test_texts_that_were_written_after_their_manifest_are_refused(recipe: Path, monkeypatch):
     monkeypatch.chdir(recipe)
-    (recipe / "dump/test").mkdir()
-    text = recipe / "dump/test/text"
-    text.write_text("u1 one\n")
-    marker = Marker(Path("dump/.stage2.done"))
-    marker.begin(described(["token_type=char", "@dump/test/text"]))
-    marker.finish([])
+    text = read_by_stage_2("dump/test/text", "u1 one\n")
     require_same_texts({"dump": "dump"})
     text.write_text("u1 two\n")
     with pytest.raises(ConfigError, match=r"dump/test/text has changed since dump/test/manifest"):
