@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from claims import CLAIMS, all_lines, findings, in_words, shown_p
-from comparison import DEV, Line, Seeds, measures, value
+from comparison import DEV, Line, Seeds, compare, measures, value
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PLOT = DOCS / "results.md", DOCS / "results.svg"
@@ -38,10 +38,13 @@ def mean_and_deviation(values: list[float]) -> str:
 
 
 def condition_table(lines: list[Line]) -> Iterator[str]:
-    """Yield a row for each branch: its last training, over the seeds."""
+    """Yield a row for each branch: its last training, over the seeds.
+
+    Columns are the metrics that full training has; a dash is one that a row's trainings do not have.
+    """
     seeds = Seeds(lines)
-    metrics = measures(lines)
-    titles = [lines[0]["metric"] + " on dev", *(f"{each} on test" for each in metrics[1:])]
+    metrics = measures(seeds.last("full").values())
+    titles = [lines[0]["metric"] + " on dev", *(each if " " in each else f"{each} on test" for each in metrics[1:])]
     yield f"| training | seeds | {' | '.join(titles)} | updates | converged |"
     yield "| --- | --- |" + " --- |" * (len(titles) + 2)
     rows = [(f"{branch}, last stage", seeds.last(branch)) for branch in seeds.branches]
@@ -50,13 +53,27 @@ def condition_table(lines: list[Line]) -> Iterator[str]:
     for title, found in rows:
         title = "full training" if title == "full, last stage" else title
         chosen = list(found.values())
-        cells = [mean_and_deviation([value(line, each) for line in chosen]) for each in metrics]
+        known = measures(chosen)
+        cells = [
+            mean_and_deviation([value(line, each) for line in chosen]) if each in known else "-"
+            for each in metrics
+        ]
         updates = statistics.mean(line["updates"] for line in chosen)
         converged = sum(bool(line["converged"]) for line in chosen)
         yield (
             f"| {title} | {len(chosen)} | {' | '.join(cells)} | {updates:,.0f} "
             f"| {converged} of {len(chosen)} |"
         )
+
+
+def gain_of_longer(lines: list[Line]) -> str:
+    """Say by how much ``longer`` ends below full training on dev, if it was trained."""
+    seeds = Seeds(lines)
+    if "longer" not in seeds.branches:
+        return ""
+    found = compare(seeds.last("full"), seeds.last("longer"), DEV)
+    ahead = "gains" if found.mean >= 0 else "loses"
+    return f"On dev, `longer` {ahead} {abs(found.mean):.2f} over full training. "
 
 
 def claims_table(lines: list[Line]) -> Iterator[str]:
@@ -80,7 +97,7 @@ def tables(lines: list[Line]) -> str:
         machines = sorted({f"{each['processor']}; {each['versions']}" for each in found})
         hours = sum(each["seconds"] for each in found) / 3600
         parts += [f"### {task}: {condition}", "", *condition_table(found), ""]
-        parts += [f"{len(found)} trainings, {hours:.2f} h. {' | '.join(machines)}", ""]
+        parts += [f"{gain_of_longer(found)}{len(found)} trainings, {hours:.2f} h. {' | '.join(machines)}", ""]
     return "\n".join(parts)
 
 

@@ -43,7 +43,6 @@ class Condition:
         dropout, weight_decay: regularisation.
         cycle: length of the learning-rate schedule in epochs.
         tail: number of epochs after the schedule, at its last rate.
-        controls: branches to train in addition to the cascade.
     """
 
     name: str
@@ -52,18 +51,15 @@ class Condition:
     weight_decay: float
     cycle: int
     tail: int
-    controls: str = CONTROLS
 
 
 def conditions() -> Iterator[Condition]:
     """Yield all conditions: regularised or not, short or converged, and other depths."""
-    core = "longer,continue,bottom-up"
     for kind, dropout, decay in (("plain", 0.0, 0.0), ("regularised", 0.2, 1e-2)):
-        controls = CONTROLS if kind == "plain" else core
-        yield Condition(f"converged-{kind}-4", 4, dropout, decay, 20, 5, controls)
-        yield Condition(f"short-{kind}-4", 4, dropout, decay, 4, 0, controls)
+        yield Condition(f"converged-{kind}-4", 4, dropout, decay, 20, 5)
+        yield Condition(f"short-{kind}-4", 4, dropout, decay, 4, 0)
     for depth in (2, 6):
-        yield Condition(f"converged-plain-{depth}", depth, 0.0, 0.0, 20, 5, core)
+        yield Condition(f"converged-plain-{depth}", depth, 0.0, 0.0, 20, 5)
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,19 +169,19 @@ def results(
             }  # fmt: skip
 
 
-def branches(cascade: cascade_asr.Cascade, controls: str) -> dict[str, list[str]]:
-    """Return the names of the trainings of each branch that was run."""
+def branches(cascade: cascade_asr.Cascade) -> dict[str, list[str]]:
+    """Return the names of the trainings of each branch."""
     plans = cascade.plan.branches
     found = {"full": ["full"], "cascade": [each.name for each in plans["cascade"].own]}
-    return found | {each: [stage.name for stage in plans[each].own] for each in controls.split(",")}
+    return found | {each: [stage.name for stage in plans[each].own] for each in CONTROLS.split(",")}
 
 
 def run_condition(condition: Condition, seed: int, folder: Path) -> Iterator[dict]:
     """Run full training, the cascade, its controls and fine-tuning after it."""
     data = divided()
     cascade = make(folder, condition, seed, data)
-    cascade.run(controls=condition.controls)
-    yield from results(cascade, branches(cascade, condition.controls), data)
+    cascade.run(controls=CONTROLS)
+    yield from results(cascade, branches(cascade), data)
     tuned = make(folder, condition, seed, data, finetune=True)  # one stage more
     tuned.run()
     yield from results(tuned, {"finetune": [tuned.plan.branches["cascade"].own[-1].name]}, data)
@@ -193,7 +189,7 @@ def run_condition(condition: Condition, seed: int, folder: Path) -> Iterator[dic
 
 def run_transfer(seed: int, folder: Path) -> Iterator[dict]:
     """Freeze a classifier trained on many images (part A) and train on few others (part B)."""
-    condition = Condition("transfer", 4, 0.0, 0.0, 20, 5, "none")
+    condition = Condition("transfer", 4, 0.0, 0.0, 20, 5)
     small = divided(SMALL, skip=500)
     large = make(folder / "a", condition, seed, divided(500))
     large.run()
