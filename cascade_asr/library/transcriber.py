@@ -103,7 +103,10 @@ class Transcriber:
         Raises:
             DataError: if it cannot be read as audio, is silent or too short.
         """
-        if not isinstance(source, (str, Path, Content)) and not hasattr(source, "read"):
+        if isinstance(source, torch.Tensor):
+            source = source.detach().cpu()
+            source = (source.float() if source.dtype == torch.bfloat16 else source).numpy()
+        elif not isinstance(source, (str, Path, Content)) and not hasattr(source, "read"):
             source = np.asarray(source)
         name = str(source) if isinstance(source, (str, Path)) else "recording"
         return next(self.transcribe_all([Recording(name, source, rate)], channel))

@@ -255,7 +255,8 @@ def test_containers_rates_and_types_give_the_same_text(model, tmp_path: Path):
                    content.getvalue(), io.BytesIO(content.getvalue())):  # fmt: skip
         assert plain(model.transcribe(source)) == expected
     for array in (samples.astype(np.float32) / 32768, samples.astype(np.float64) / 32768,
-                  samples.astype(np.int32) * 65536, samples[:, None]):  # fmt: skip
+                  samples.astype(np.int32) * 65536, samples[:, None],
+                  torch.tensor(samples / 32768, requires_grad=True)):  # fmt: skip
         assert plain(model.transcribe(array, RATE)) == expected
     second = model.transcribe(tmp_path / "other.wav", channel=2)
     assert plain(second) == expected
@@ -297,12 +298,16 @@ def test_what_is_no_audio_is_refused(model, tmp_path: Path):
         (np.full(100, 3000.0), "floats are expected between -1 and 1"),
         (np.full(100, np.nan, np.float32), "not numbers"),
         (np.zeros((2, 2, 2)), "3 axes"),
+        (sound(1).astype(np.int64), "type int64, none beyond those of int16: .* samples.astype"),
+        (sound(1).astype(np.int32), "type int32, none beyond those of int16"),
         (np.zeros((1, 8000)), "expected .frames,. or .frames, channels.; transpose what has its channels first"),
     ):
         with pytest.raises(DataError, match=message):
             model.transcribe(array, RATE)
     with pytest.raises(DataError, match="need their sampling rate"):
         model.transcribe(sound(1))
+    with pytest.raises(DataError, match="need their sampling rate"):
+        model.transcribe(sound(1), "8000")
     with pytest.raises(DataError, match="no channel 2; it has 1"):
         model.transcribe(sound(1), RATE, channel=2)
 

@@ -43,7 +43,8 @@ def read_any(
 
     Args:
         source: a file, its content, an open binary stream, or samples of shape
-            (frames,) or (frames, channels): integers, or floats between -1 and 1.
+            (frames,) or (frames, channels): integers over the range of their type, or floats
+            between -1 and 1.
         rate: sampling rate to return, in Hz.
         name: name of the recording, for the messages.
         given_rate: sampling rate of samples in Hz; other sources contain it.
@@ -56,7 +57,7 @@ def read_any(
         DataError: if it is missing, empty, damaged or not audio.
     """
     if isinstance(source, np.ndarray):
-        if not given_rate or given_rate < 1:
+        if not isinstance(given_rate, (int, float, np.number)) or not given_rate >= 1:
             raise DataError(f"{name}: samples need their sampling rate in Hz; give rate=16000")
         samples, found_rate = _scaled(source, name), int(given_rate)
     elif isinstance(source, (str, Path)):
@@ -103,6 +104,12 @@ def _scaled(samples: np.ndarray, name: str) -> np.ndarray:
             "transpose what has its channels first, as from torchaudio"
         )
     if np.issubdtype(samples.dtype, np.signedinteger):
+        peak = max(-int(samples.min()), int(samples.max())) if samples.size else 0
+        if samples.dtype.itemsize > 2 and 0 < peak <= FULL_SCALE:
+            raise DataError(
+                f"{name}: samples of type {samples.dtype}, none beyond those of int16: almost silent in "
+                "the range of that type; give int16 if they are of 16 bits: samples.astype('int16')"
+            )
         return samples.astype(np.float32) * np.float32(FULL_SCALE / -np.iinfo(samples.dtype).min)
     if not np.issubdtype(samples.dtype, np.floating):
         raise DataError(f"{name}: samples of type {samples.dtype}; expected int16 or float32")
