@@ -147,7 +147,14 @@ class ItemLoader:
         if isinstance(self._dataset, TensorDataset):
             inputs, targets = (tensor[chosen] for tensor in self._dataset.tensors)
         else:
-            inputs, targets = default_collate([self._dataset[int(index)] for index in chosen])
+            items = [self._dataset[int(index)] for index in chosen]
+            try:
+                inputs, targets = default_collate(items)
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise ConfigError(
+                    f"{description} do not fit into one batch: {error}; the dataset has to give items of "
+                    "the same shape: pad them, or use batch_size 1"
+                ) from error
         return ItemBatch(inputs, targets, len(chosen), description)
 
 

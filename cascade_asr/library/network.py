@@ -68,6 +68,11 @@ class MeasuredNetwork(nn.Module, WithoutTrainingState):
                 f"measure gives {', '.join(sorted(values))}; expected {', '.join(self._metrics)} "
                 "(loss and the names in metrics=)"
             )
+        if self.training and torch.is_grad_enabled() and not values["loss"].requires_grad:
+            raise ConfigError(
+                "measure: 'loss' has no gradient: it does not depend on the network, or was computed "
+                "from detached values"
+            )
         sums = {name: (value.detach().sum(), float(len(batch))) for name, value in values.items()}
         return values["loss"].sum(), sums
 

@@ -52,6 +52,32 @@ def observe(model: nn.Module, layers: Iterable[Layer]) -> Iterator[dict[str, tor
             hook.remove()
 
 
+@contextmanager
+def order_of_calls(model: nn.Module, layers: Iterable[Layer]) -> Iterator[list[str]]:
+    """Collect the names of layers in the order in which they are first called inside.
+
+    Args:
+        model: the model that the layers' names are relative to.
+        layers: those without a submodule of their own are left out.
+    """
+    called: list[str] = []
+    modules = dict(model.named_modules())
+
+    def note(name: str):
+        return lambda module, inputs: None if name in called else called.append(name)
+
+    hooks = [
+        modules[owner].register_forward_pre_hook(note(layer.name))
+        for layer in layers
+        for owner in _owners(layer, modules)
+    ]
+    try:
+        yield called
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _owners(layer: Layer, modules: dict[str, nn.Module]) -> list[str]:
     """Submodules that own parameters of the layer and no others, including outer ones."""
     own = set(layer.parameters)

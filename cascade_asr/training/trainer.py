@@ -283,8 +283,10 @@ class Trainer:
 
     def _keep_if_among_best(self, metrics: dict[str, dict[str, float]]) -> None:
         split, name, mode = self.config.best_model_criterion[0]
-        value = signed(read_metric(metrics, [split, name]), mode)
-        epoch = self.position.epoch
+        metric, epoch = read_metric(metrics, [split, name]), self.position.epoch
+        if math.isnan(metric):
+            logger.warning("epoch %d: %s %s is not a number: the worst of all values", epoch, split, name)
+        value = signed(metric, mode)
         if self._best.rank(value, epoch) and self.fabric.is_global_zero:
             self.check_may_write()
             with self._evaluation_weights():

@@ -325,6 +325,56 @@ def test_tied_weights_of_two_layers_are_refused(layers: list[str] | None):
     assert [layer.name for layer in together.layers()] == ["middle", "first"]
 
 
+class HeadFirst(nn.Module):
+    """Registers its layers from output to input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body = nn.Linear(8, 2), nn.Linear(2, 8)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(inputs).relu())
+
+
+def test_layers_that_are_called_in_another_order_are_to_be_named(tmp_path: Path, caplog):
+    one_epoch = {"training": {"max_epoch": 1}}
+    with pytest.raises(ConfigError, match=r"registered, but the network calls body, head.*layers=\['body', 'head'\]"):
+        cascade_asr.Cascade(tmp_path / "a", HeadFirst, measure, points(64, 0), points(32, 1),
+                            metrics=["accuracy"], **one_epoch).run()  # fmt: skip
+    assert not (tmp_path / "a/full").exists()
+    for order, warned in ((["body", "head"], False), (["head", "body"], True)):
+        caplog.clear()
+        cascade_asr.Cascade(tmp_path / order[0], HeadFirst, measure, points(64, 0), points(32, 1),
+                            metrics=["accuracy"], layers=order, **one_epoch).run()  # fmt: skip
+        assert ("is the order given, but the network calls body, head" in caplog.text) == warned
+
+
+def test_items_that_fit_into_no_batch_are_named(tmp_path: Path):
+    inputs, labels = points(64, 0)
+    ragged = [(each[: 1 + number % 2], label) for number, (each, label) in enumerate(zip(inputs, labels, strict=True))]
+    with pytest.raises(ConfigError, match=r"items 0, 1 do not fit into one batch: .*pad them, or use batch_size 1"):
+        cascade_in(tmp_path, train=ragged).run()
+
+
+def test_a_dev_metric_that_is_not_a_number_is_told(tmp_path: Path, caplog):
+    def never(network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> dict:
+        return {**measure(network, inputs, labels), "accuracy": torch.full((len(labels),), float("nan"))}
+
+    cascade = cascade_asr.Cascade(tmp_path, build, never, points(64, 0), points(32, 1), metrics=["accuracy"],
+                                  select=("accuracy", "max"), training={"max_epoch": 1})  # fmt: skip
+    cascade.run()
+    assert "epoch 1: valid accuracy is not a number: the worst of all values" in caplog.text
+
+
+def test_a_loss_without_a_gradient_is_refused(tmp_path: Path):
+    def detached(network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> dict:
+        return {name: each.detach() for name, each in measure(network, inputs, labels).items()}
+
+    cascade = cascade_asr.Cascade(tmp_path, build, detached, points(64, 0), points(32, 1), metrics=["accuracy"])
+    with pytest.raises(ConfigError, match="'loss' has no gradient: it does not depend on the network"):
+        cascade.run()
+
+
 def test_a_loss_that_is_a_mean_is_refused(tmp_path: Path):
     def mean(network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> dict:
         return {"loss": cross_entropy(network(inputs), targets)}
