@@ -126,18 +126,19 @@ class Cascade:
         self._check_another_module()
         self._require_something_to_train([CASCADE])
 
-    def run(self, controls: str | Sequence[str] = "none") -> ExperimentResult:
+    def run(self, controls: str | Sequence[str] | None = "none") -> ExperimentResult:
         """Train what is not finished: full training, all stages, and the controls.
 
         Args:
             controls: ``none``, ``all``, or names such as ``longer,continue``, also as a list.
 
         Raises:
-            ConfigError: for a control that does not exist.
+            ConfigError: for a control that does not exist, or if the order of layers that was
+                found is not the one in which the network calls them.
             TrainingError: if a training fails; finished ones are kept.
         """
         known = [name for name in self.plan.branches if name != CASCADE]
-        wanted = controls if isinstance(controls, str) else ",".join(controls)
+        wanted = controls if isinstance(controls, str) else ",".join(controls or ())
         chosen = parse_controls(wanted, known)
         self._require_something_to_train(chosen)
         self._check_order_of_layers()
@@ -198,10 +199,12 @@ class Cascade:
                 and become columns of `table`.
 
         Raises:
-            ConfigError: if other data have been evaluated under that name.
+            ConfigError: if other data have been evaluated under that name, or it is not one word.
         """
         chosen = name or self.selected
         dataset = as_dataset(data, as_set or "data")
+        if len(as_set.split()) > 1:  # the first word of a column names the set
+            raise ConfigError(f"as_set: {as_set!r} is not one word; write, for example, test_other")
         if as_set:
             self._require_same_set(dataset, as_set)
         model = self._device().to_device(self._trained(chosen))
@@ -313,7 +316,12 @@ class Cascade:
     def _trained(self, name: str | None) -> Any:
         name = name or self.selected
         stage = self.plan.stage(name)
-        done = require_done(self.directory / name, "loading a model")
+        folder = self.directory / name
+        if not (folder / "done.json").is_file():
+            branch = next(each for each, own in self.plan.branches.items() if stage in own.stages)
+            call = "run()" if branch == CASCADE else f"run(controls='{branch}')"
+            raise ConfigError(f"{folder}: this training is not finished; call {call} first")
+        done = require_done(folder, "loading a model")
         model = self.task.build_model(stage.config, stage.seed)
         checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
         return model

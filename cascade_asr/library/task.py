@@ -109,7 +109,10 @@ class ModuleTask:
 
     def adopt(self, update: bool = True) -> None:
         """Make the experiment's folder; a module needs nothing else."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.directory}: cannot be made: {error.strerror}") from error
 
     @cached_property
     def _digest(self) -> str:

@@ -132,6 +132,17 @@ def test_missing_weights_are_told_before_a_control_is_trained(tmp_path: Path):
     assert not (tmp_path / "longer1").exists()
 
 
+def test_what_is_called_wrongly_is_told_in_terms_of_the_library(finished, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"keep1: this training is not finished; call run\(controls='keep'\) first"):
+        finished.load("keep1")
+    with pytest.raises(ConfigError, match="as_set: 'test other' is not one word"):
+        finished.evaluate(points(10, 3), as_set="test other")
+    assert finished.run(controls=None).full.complete
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file: cannot be made: File exists"):
+        cascade_in(tmp_path / "file").run()
+
+
 def test_dev_data_that_are_evaluated_are_no_test_set(tmp_path: Path):
     cascade = cascade_in(tmp_path, training=OPTIONS | {"max_epoch": 1})
     cascade.run()
