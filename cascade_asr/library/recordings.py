@@ -66,7 +66,25 @@ def _lines_of(listed: Path) -> list[str]:
 
 
 def short_names(recordings: Sequence[Recording]) -> dict[str, str]:
-    """Names for ctm: the file name without folder and suffix, if it is unique."""
+    """Names for ctm: the file name without folder and suffix, if it is unique.
+
+    Raises:
+        ConfigError: if two differ only by spaces, which ctm does not have.
+    """
     stems = {each.name: Path(each.name).stem or each.name for each in recordings}
-    counts = Counter(stems.values())
-    return {name: stem if counts[stem] == 1 else name for name, stem in stems.items()}
+    counts = Counter(map(in_one_word, stems.values()))
+    names = {name: stem if counts[in_one_word(stem)] == 1 else name for name, stem in stems.items()}
+    written: dict[str, str] = {}
+    for name, short in names.items():
+        other = written.setdefault(in_one_word(short), name)
+        if other != name:
+            raise ConfigError(
+                f"--output ctm: '{other}' and '{name}' would both be called {in_one_word(short)}; "
+                "rename one, or transcribe them one by one"
+            )
+    return names
+
+
+def in_one_word(name: str) -> str:
+    """A name as one column of ctm: its spaces become underscores."""
+    return "_".join(name.split()) or "_"

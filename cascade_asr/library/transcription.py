@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
+from cascade_asr.library.recordings import in_one_word
 from cascade_asr.speech.ctc_alignment import Word, ctm_line
 
 FORMATS = ("txt", "json", "srt", "ctm")
@@ -112,7 +113,7 @@ class Transcription:
 
     def _ctm(self) -> str:
         """Kaldi's ctm: recording, channel, start, duration, word, confidence."""
-        name = "_".join(self.name.split()) or "_"
+        name = in_one_word(self.name)
         channel = str(self.channel or 1)
         return "".join(f"{ctm_line(name, word, channel)}\n" for word in self.words)
 

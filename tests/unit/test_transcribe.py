@@ -37,7 +37,7 @@ from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import CascadeError, ConfigError, DataError
 from cascade_asr.espnet2.export import export_model
 from cascade_asr.files import file_digest
-from cascade_asr.library.recordings import Recording, recordings_of
+from cascade_asr.library.recordings import Recording, recordings_of, short_names
 from cascade_asr.library.transcription import Choice, Stretch, Transcription
 from cascade_asr.speech.config import load_train_config
 from cascade_asr.speech.ctc_alignment import Word, align, word_times
@@ -272,6 +272,16 @@ def test_resampling_keeps_what_the_model_hears(rate: int):
     assert len(found) == RATE
     expected = 0.25 * 32768 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
     assert np.abs(found - expected)[400:-400].max() < 0.01 * 0.25 * 32768
+
+
+def test_names_of_a_ctm_are_words_and_each_is_one_recording():
+    def names(*paths: str) -> list[str]:
+        return list(short_names([Recording(each, each) for each in paths]).values())
+
+    assert names("x/a b.wav", "c.wav") == ["a b", "c"]
+    assert names("x/a b.wav", "y/a_b.wav", "c.wav") == ["x/a b.wav", "y/a_b.wav", "c"]
+    with pytest.raises(ConfigError, match="'x/a b.wav' and 'x/a_b.wav' would both be called x/a_b.wav; rename one"):
+        names("x/a b.wav", "x/a_b.wav")
 
 
 def test_what_is_no_audio_is_refused(model, tmp_path: Path):
