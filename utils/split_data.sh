@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Split a data folder into FOLDER/splitN/1..N.
-# Usage: utils/split_data.sh [--per-utt] FOLDER N
+# Usage: utils/split_data.sh [--per-utt|--per-reco] FOLDER N
 # --help explains the options and gives an example.
 set -euo pipefail
 

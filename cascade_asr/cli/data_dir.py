@@ -16,8 +16,8 @@ from cascade_asr.data.kaldi.edit import (
     fix,
     listed_utterances,
     select_utterances,
-    split,
 )
+from cascade_asr.data.kaldi.parts import split
 from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import write_table
 from cascade_asr.data.kaldi.tidy import tidy
@@ -94,8 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("split", _split, "Split a data folder into FOLDER/splitN/1..N by speaker.",
               "data/train 4")  # fmt: skip
-    sub.add_argument("--per-utt", action="store_true",
+    per = sub.add_mutually_exclusive_group()
+    per.add_argument("--per-utt", dest="per", action="store_const", const="utterance", default="speaker",
                      help="split speakers too; the folder is then FOLDER/splitNutt")  # fmt: skip
+    per.add_argument("--per-reco", dest="per", action="store_const", const="recording",
+                     help="split by recording; the folder is then FOLDER/splitNreco")  # fmt: skip
     sub.add_argument("folder", type=Path)
     sub.add_argument("parts", type=int)
 
@@ -247,7 +250,7 @@ def _combine(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    destination = split(arguments.folder, arguments.parts, arguments.per_utt)
+    destination = split(arguments.folder, arguments.parts, arguments.per)
     logging.info("%s: %d parts", destination, arguments.parts)
     return 0
 

@@ -166,6 +166,8 @@ def test_split(run, folder):
     assert run("validate_data_dir.sh", "--no-feats", folder / "split3/2").returncode == 0
     assert run("split_data.sh", "--per-utt", folder, 6).returncode == 0
     assert ids(folder / "split6utt/4/text") == ["b-2"]
+    assert run("split_data.sh", "--per-reco", folder, 2).returncode == 0
+    assert ids(folder / "split2reco/2/text") == ["b-2", "c-1", "c-2"]
     assert "--per-utt splits speakers too" in run("split_data.sh", folder, 4).stderr
 
 

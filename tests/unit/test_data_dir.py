@@ -18,8 +18,8 @@ from cascade_asr.data.kaldi.edit import (
     fix,
     listed_utterances,
     select_utterances,
-    split,
 )
+from cascade_asr.data.kaldi.parts import split
 from cascade_asr.data.kaldi.speed import perturb_speed
 from cascade_asr.data.kaldi.tables import Segment, parse_segment, read_table, write_table
 from cascade_asr.data.kaldi.tidy import tidy
@@ -465,7 +465,7 @@ def test_tables_that_are_incomplete_or_malformed_are_named(folder, segmented):
 def test_parts_are_even_disjoint_and_whole(tmp_path, parts, per_utterance):
     sizes = {f"s{i}": 1 + (7 * i) % 10 for i in range(10)}
     folder = many(tmp_path / "train", sizes)
-    destination = split(folder, parts, per_utterance)
+    destination = split(folder, parts, "utterance" if per_utterance else "speaker")
     assert destination == folder / (f"split{parts}utt" if per_utterance else f"split{parts}")
     found = [read_table(destination / str(part + 1) / "utt2spk") for part in range(parts)]
     names = [name for part in found for name in part]
@@ -478,6 +478,19 @@ def test_parts_are_even_disjoint_and_whole(tmp_path, parts, per_utterance):
         speakers = [speaker for part in found for speaker in set(part.values())]
         assert len(speakers) == len(set(speakers)) == 10
         assert max(lengths) <= sum(sizes.values()) / parts + max(sizes.values())
+
+
+def test_recordings_stay_whole_in_parts(segmented, tmp_path):
+    (segmented / "segments").write_text("a-1 r2 0 1\na-2 r1 0 1.5\nb-1 r2 2 3\n")
+    assert split(segmented, 2, "recording") == segmented / "split2reco"
+    parts = [load_data_dir(segmented / f"split2reco/{part}") for part in (1, 2)]
+    assert [each.utterances for each in parts] == [["a-2"], ["a-1", "b-1"]]
+    assert [list(each.tables["wav.scp"]) for each in parts] == [["r1"], ["r2"]]
+    with pytest.raises(DataError, match="has 2 recordings: cannot make 3 parts; --per-utt splits recordings too"):
+        split(segmented, 3, "recording")
+    whole = many(tmp_path / "whole", {"a": 2, "b": 1})  # without segments, each utterance is a recording
+    split(whole, 3, "recording")
+    assert list(read_table(whole / "split3reco/2/utt2spk")) == ["a-01"]
 
 
 def test_splitting_again_replaces_the_parts(tmp_path):
@@ -494,7 +507,7 @@ def test_too_many_parts(tmp_path):
     with pytest.raises(DataError, match="has 2 speakers: cannot make 3 parts; --per-utt splits"):
         split(folder, 3)
     with pytest.raises(DataError, match="has 4 utterances: cannot make 5 parts"):
-        split(folder, 5, per_utterance=True)
+        split(folder, 5, "utterance")
 
 
 def test_speed_perturbation(segmented, tmp_path):

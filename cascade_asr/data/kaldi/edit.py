@@ -1,11 +1,10 @@
-"""Make Kaldi data folders from others: fix, subset, combine, split."""
+"""Make Kaldi data folders from others: fix, subset, combine."""
 
 from __future__ import annotations
 
 import logging
 import random
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cascade_asr.data.kaldi.blanks import first_word, words
@@ -27,7 +26,6 @@ from cascade_asr.data.kaldi.tables import (
 )
 from cascade_asr.data.kaldi.validate import DEFAULT_FRAME_SHIFT_S, value_fault
 from cascade_asr.errors import DataError, nearest
-from cascade_asr.files import temporary_beside
 
 
 def fix(
@@ -222,26 +220,26 @@ def select_utterances(data: DataDir, count: int, how: str, seed: int = 0) -> lis
     if how == "shortest":
         length = _lengths(data)
         return sorted(names, key=lambda name: (length[name], name))[:count]
-    by_speaker = _by_speaker(data)
+    groups = by_speaker(data)
     if how == "per-spk":
-        return [name for group in by_speaker.values()
+        return [name for group in groups.values()
                 for name in generator.sample(group, min(count, len(group)))]  # fmt: skip
     assert how == "speakers", how
     chosen: list[str] = []
-    for speaker in generator.sample(list(by_speaker), len(by_speaker)):
+    for speaker in generator.sample(list(groups), len(groups)):
         if len(chosen) >= count:
             break
-        chosen += by_speaker[speaker]
+        chosen += groups[speaker]
     return chosen
 
 
-def _by_speaker(data: DataDir) -> dict[str, list[str]]:
+def by_speaker(data: DataDir) -> dict[str, list[str]]:
     """Utterances of each speaker, both in sorted order."""
     utt2spk = data.tables["utt2spk"]
-    by_speaker: dict[str, list[str]] = {speaker: [] for speaker in sorted(set(utt2spk.values()))}
+    groups: dict[str, list[str]] = {speaker: [] for speaker in sorted(set(utt2spk.values()))}
     for name in sorted(utt2spk):
-        by_speaker[utt2spk[name]].append(name)
-    return by_speaker
+        groups[utt2spk[name]].append(name)
+    return groups
 
 
 def _lengths(data: DataDir) -> dict[str, float]:
@@ -342,55 +340,3 @@ def _common_frame_shift(folders: Sequence[DataDir], conflicts: list[str]) -> str
 def _whole_recordings(data: DataDir) -> dict[str, str]:
     durations = data.tables.get("utt2dur", {})
     return {name: f"{name} 0 {durations.get(name, '-1')}" for name in data.utterances}
-
-
-def split(path: Path | str, parts: int, per_utterance: bool = False) -> Path:
-    """Split a data folder into ``splitN/1`` … ``splitN/N`` of about equal size.
-
-    Args:
-        path: the folder.
-        parts: number of parts.
-        per_utterance: split speakers too; the folder is then ``splitNutt``.
-
-    Returns:
-        The folder that holds the parts; it replaces an earlier one in a single step.
-
-    Raises:
-        DataError: if there are fewer speakers (or utterances) than parts.
-    """
-    path = Path(path)
-    data = load_data_dir(path)
-    groups = [[name] for name in sorted(data.utterances)] if per_utterance \
-        else list(_by_speaker(data).values())  # fmt: skip
-    if not 1 <= parts <= len(groups):
-        kind = "utterances" if per_utterance else "speakers"
-        advice = "" if per_utterance else "; --per-utt splits speakers too"
-        raise DataError(f"{path} has {len(groups)} {kind}: cannot make {parts} parts{advice}")
-    destination = path / f"split{parts}{'utt' if per_utterance else ''}"
-    temporary = temporary_beside(destination)
-    try:
-        for number, part in enumerate(_even_parts(groups, parts), 1):
-            data.select(part).write(temporary / str(number))
-        shutil.rmtree(destination, ignore_errors=True)
-        temporary.rename(destination)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return destination
-
-
-def _even_parts(groups: Sequence[Sequence[str]], parts: int) -> Iterable[list[str]]:
-    """Cut a list of groups into runs of sizes as even as the groups allow."""
-    remaining = sum(map(len, groups))
-    position = 0
-    for left in range(parts, 0, -1):
-        goal = remaining / left
-        part = list(groups[position])
-        position += 1
-        # At least one group must be left for each remaining part.
-        while position <= len(groups) - left and len(part) + len(groups[position]) / 2 <= goal:
-            part += groups[position]
-            position += 1
-        if left == 1:
-            part += [name for group in groups[position:] for name in group]
-        remaining -= len(part)
-        yield part
