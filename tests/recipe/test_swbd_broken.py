@@ -264,6 +264,7 @@ def test_what_can_be_done_without(corpora: Corpora, tmp_path: Path):
     corpora.change("sw_45097.stm", "SHE SAID", "[MUSIC] SAID")
     corpora.change("sw2006B-ms98-a-trans.text", "21.763250 good night", "22.5 good night")
     corpora.change(TRANS, "do you have", "do yoü have", "latin-1")
+    corpora.change(STM, "THEY'RE IN THE LAKE", "THEY'RE IN THE CAFÉ", "latin-1")
     again = corpora.find("sw3001A-ms98-a-trans.text")
     (again.parent / "copy").mkdir()
     shutil.copy(again, again.parent / "copy")
@@ -290,7 +291,9 @@ def test_what_can_be_done_without(corpora: Corpora, tmp_path: Path):
     evaluation = tmp_path / "data/eval2000"
     left = {key for key in utterances_of("eval2000") if not key.startswith("en_4910")}
     assert rows(evaluation / "hub5/segments").keys() == rows(evaluation / "text").keys() == left
-    stm = (evaluation / "hub5/stm").read_text()
+    stm = (evaluation / "hub5/stm").read_text("utf-8")
+    assert rows(evaluation / "text")["en_4156-B_000400-000550"] == "they're in the café"
+    assert "THEY'RE IN THE CAFÉ\n" in stm  # in UTF-8, as are hypotheses
     assert "en_4910" not in stm and "en_4156" in stm  # else its words would be deletions
     assert "\r" not in (evaluation / "hub5/glm").read_text()
     assert rows(tmp_path / "data/rt03/text")["sw_45097-B_000250-000390"] == "said so"

@@ -199,10 +199,19 @@ def prepare_evaluation(name: str, folders: list[Path], choices: Choices) -> Prep
         data,
         {
             "hub5/segments": segments_table(scored).encode(),
-            "hub5/stm": stm.subset("").encode("latin-1"),  # as NIST's tools and ours read it
+            "hub5/stm": as_utf8(stm.subset("")),
             "hub5/glm": "\n".join(evaluation.glm).encode(),
         },
     )
+
+
+def as_utf8(stm: str) -> bytes:
+    """A reference of which `read_stm` kept the bytes, in the encoding of transcripts and hypotheses."""
+    content = stm.encode("ascii", "surrogateescape")
+    try:
+        return content.decode("utf-8").encode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1").encode()
 
 
 def check_counts(
