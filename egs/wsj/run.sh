@@ -51,7 +51,7 @@ prepare_data() {
   if $allow_missing; then options+=(--allow-missing); fi
   if $strict; then options+=(--strict); fi
   local/data.sh --outdir data ${wsj0:+--wsj0 "$wsj0"} ${wsj1:+--wsj1 "$wsj1"} ${wsj:+--wsj "$wsj"} \
-    ${wsj0_train_spkrinfo:+--wsj0-train-spkrinfo "$wsj0_train_spkrinfo"} "${options[@]}" \
+    ${wsj0_train_spkrinfo:+--wsj0-train-spkrinfo "$wsj0_train_spkrinfo"} ${options[@]+"${options[@]}"} \
     --sets "$original_train_set" "${sets[@]:1}"
 }
 
