@@ -49,6 +49,11 @@ def test_files_at_any_depth(tmp_path: Path):
     assert find_files([tmp_path / "a/b", tmp_path / "c"], ".sph") == [tmp_path / "a/b/c/1.SPH"]
 
 
+def test_companions_that_macos_writes_are_no_files_of_a_corpus(tmp_path: Path):
+    make(tmp_path, "84/121123/84-121123.trans.txt", "84/121123/._84-121123.trans.txt", "__MACOSX/84/._x.trans.txt")
+    assert find_files([tmp_path], ".trans.txt") == [tmp_path / "84/121123/84-121123.trans.txt"]
+
+
 def test_links_to_a_folder_above_are_not_followed(tmp_path: Path):
     make(tmp_path, "a/1.sph", "b/2.sph")
     (tmp_path / "a/up").symlink_to("..")

@@ -59,7 +59,8 @@ class AnyCase:
 def find_files(folders: Iterable[Path], suffixes: str | tuple[str, ...]) -> list[Path]:
     """All files below these folders with one of the suffixes, ignoring case; sorted.
 
-    Links are followed, but not to a folder that the search has come through.
+    Links are followed, but not to a folder that the search has come through. What macOS
+    writes beside a file, ``._`` and its name, is none of the corpus.
     """
     branches: list[_Branch] = [(folder, frozenset()) for folder in folders]
     found: list[Path] = []
@@ -90,7 +91,7 @@ def _scan(
         for entry in entries:
             if entry.is_dir():
                 subfolders.append((Path(entry.path), above | {identity}))
-            elif entry.name.lower().endswith(suffixes):
+            elif entry.name.lower().endswith(suffixes) and not entry.name.startswith("._"):
                 files.append(Path(entry.path))
     return subfolders, files
 

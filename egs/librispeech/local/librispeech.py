@@ -119,7 +119,7 @@ def read_part(folder: Path, name: str, strict: bool = False) -> list[Utterance]:
 def _read_chapter(path: Path) -> tuple[list[Utterance], list[str]]:
     """Utterances of one transcript, and what is wrong with it and its folder."""
     prefix = path.name[: -len(".trans.txt")]
-    audio = {name for name in os.listdir(path.parent) if name.endswith(".flac")}
+    audio = {name for name in os.listdir(path.parent) if re.fullmatch(r"[^.].*\.flac", name)}
     utterances, faults, seen = [], [], set()
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
