@@ -72,6 +72,26 @@ def test_a_fault_in_any_part_of_a_pipe_counts(command: str, wav: Path):
         read_audio(command.format(wav))
 
 
+IGNORES_SIGPIPE = """python -c "import shutil, sys; shutil.copyfileobj(open('{}', 'rb'), sys.stdout.buffer)" """
+
+
+@pytest.mark.parametrize("before", ["cat {}", IGNORES_SIGPIPE])
+def test_what_a_part_of_a_pipe_leaves_unread_is_no_fault(before: str, tmp_path: Path):
+    long = tmp_path / "long.wav"
+    samples = np.arange(60 * RATE, dtype=np.int32).astype(np.int16)
+    soundfile.write(long, samples, RATE)
+    for end in ("|", "| sox -t wav - -t wav - |"):
+        found, _ = read_audio(f"{before.format(long)} | sox -t wav - -t wav - trim 10 5 {end}")
+        np.testing.assert_array_equal(found, samples[10 * RATE : 15 * RATE])
+    for command, status in (
+        (f"{before.format(long)} | (head -c 10; exit 3) |", 3),
+        (f"(echo Broken pipe >&2; false) | sox {long} -t wav - | (cat; exit 4) |", 4),
+        (f"false | sox {long} -t wav - trim 10 5 |", 1),
+    ):
+        with pytest.raises(DataError, match=f"ended with status {status}: "):
+            read_audio(command)
+
+
 def test_a_truncated_file_is_refused(wav: Path):
     wav.write_bytes(wav.read_bytes()[:-100])
     with pytest.raises(DataError, match="header says 8000 samples, found 7950: truncated"):

@@ -36,6 +36,10 @@ NO_LENGTH = (
 )
 MP3_SPARE = 1152  # samples, one frame, that a decoder may leave out at the end of an MP3 file
 CLIP_TOLERANCE_S = 0.1  # a segment may end this much after its recording
+_OF_SIGPIPE = 128 + signal.SIGPIPE  # exit status, as a shell tells it
+# What is appended to a command, so that the end of its messages tells the status of each part.
+_TELL_STATUSES = '\n_each=($? "${PIPESTATUS[@]}"); printf "\\nstatuses: %s" "${_each[*]:1}" >&2; exit "$_each"'
+_STATUSES = re.compile(rb"\nstatuses: ([\d ]+)$")
 _SPEED = re.compile(r"\bspeed (\d+\.?\d*) \|$")  # how entries of a perturbed data folder end
 
 
@@ -283,9 +287,12 @@ class SegmentReader:
 
 
 def _run_pipe(command: str, limit_s: float, given: bytes | None = None) -> bytes:
-    """Run a wav.scp pipe; a failure of any part of it counts, not only of the last."""
+    """Run a wav.scp pipe; a failure of any part of it counts, not only of the last.
+
+    It is no failure of a part that the next one has read enough, as ``sox ... trim 10 5`` does.
+    """
     process = subprocess.Popen(
-        ["bash", "-o", "pipefail", "-c", command.encode("utf-8", "surrogateescape")],
+        ["bash", "-o", "pipefail", "-c", (command + _TELL_STATUSES).encode("utf-8", "surrogateescape")],
         stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -302,9 +309,22 @@ def _run_pipe(command: str, limit_s: float, given: bytes | None = None) -> bytes
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode:
+        told = _STATUSES.search(messages)
+        messages = messages[: told.start()] if told else messages
+        if told and _is_left_unread(list(map(int, told[1].split())), messages):
+            return output
         reason = messages.decode(errors="replace").strip().splitlines()
         raise DataError(
             f"wav.scp command '{command.strip()} |' ended with status {process.returncode}: "
             f"{reason[-1] if reason else 'no message'}"
         )
     return output
+
+
+def _is_left_unread(statuses: list[int], messages: bytes) -> bool:
+    """Whether the parts of a pipe that failed did so because the next one had ended well.
+
+    The signal SIGPIPE ends most programs then; ffmpeg and Python's print a message.
+    """
+    failed = [status for status in statuses if status not in (0, _OF_SIGPIPE)]
+    return statuses[-1] == 0 and (not failed or b"Broken pipe" in messages)
