@@ -37,8 +37,14 @@ SCRIPTS = {
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args([_with_dashes(word) for word in sys.argv[1:]])
     return arguments.function(arguments)
+
+
+def _with_dashes(word: str) -> str:
+    """An option's name as argparse knows it: ESPnet's recipes write --extra_files, which Kaldi's tools take."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else word
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -159,6 +159,18 @@ def test_combine(run, folder, tmp_path):
     assert not (tmp_path / "contradiction").exists()
 
 
+def test_options_may_be_written_with_underscores_as_in_espnet(run, folder):
+    (folder / "utt2category").write_text("".join(f"{name} CLEAN\n" for name in reversed(ids(folder / "text"))))
+    assert run("fix_data_dir.sh", "--utt_extra_files", "utt2category", folder).returncode == 0
+    assert ids(folder / "utt2category") == ids(folder / "text")
+    done = run("combine_data.sh", "--extra_files=utt2category", "--skip_fix", "true", "one_x", folder, folder)
+    assert done.returncode == 0, done.stderr
+    assert ids(folder.parent.parent / "one_x/utt2category") == ids(folder / "text")
+    (folder / "utt2dur").write_text("".join(f"{name} 1\n" for name in ids(folder / "text")))
+    done = run("get_utt2dur.sh", "--read_entire_file", "true", folder)
+    assert done.returncode == 0, done.stderr
+
+
 def test_split(run, folder):
     assert run("split_data.sh", folder, 3).returncode == 0
     parts = [ids(folder / f"split3/{part}/utt2spk") for part in (1, 2, 3)]
