@@ -4,6 +4,7 @@
 #  e.g.: filter_scp.pl data/dev/utt2spk dump/feats.scp > data/dev/feats.scp
 #   --exclude   keep the other lines instead
 #   -f N        the id is the table's N-th word (default: 1)
+# A LIST - is read from stdin, and the tables are then files.
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +25,10 @@ while (@ARGV && $ARGV[0] =~ /^-./) {
 my $list = shift @ARGV // die "usage: filter_scp.pl [--exclude] [-f N] LIST [TABLE...]\n";
 
 my %listed;
-open my $lines, '<', $list or die "filter_scp.pl: cannot read $list: $!\n";
+my $lines;    # not STDIN itself: to open that would close the table that is piped in
+if ($list ne '-') { open $lines, '<', $list or die "filter_scp.pl: cannot read $list: $!\n" }
+elsif (@ARGV && !grep { $_ eq '-' } @ARGV) { $lines = \*STDIN }
+else { die "filter_scp.pl: the list and a table cannot both come from stdin; name the table\n" }
 while (<$lines>) {
     my ($id) = split or die "$list:$.: the line is blank\n";
     $listed{$id} = 1;

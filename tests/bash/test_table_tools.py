@@ -75,6 +75,11 @@ def test_stdin_and_stdout_among_files(run, tmp_path):
         assert [part.count("\n") for part in parts] == [4, 2, 4] and "".join(parts) == TEN
     (tmp_path / "list").write_text("u1\nu7\n")
     assert chosen(run("filter_scp.pl", "list", "t", "-", stdin=TEN)) == [1, 7, 1, 7]
+    assert chosen(run("filter_scp.pl", "list", stdin=TEN)) == [1, 7]
+    assert chosen(run("filter_scp.pl", "-", "t", stdin="u1 x\nu7\n")) == [1, 7]
+    assert chosen(run("filter_scp.pl", "--exclude", "-", "list", "t", stdin=TEN.replace("u3", "v"))) == [3]
+    for tables in ((), ("t", "-")):
+        assert "a table cannot both come from stdin" in run("filter_scp.pl", "-", *tables, stdin=TEN).stderr
 
 
 def test_split_keeps_speakers_together(run, tmp_path):
