@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -436,6 +437,18 @@ def test_combine_unites_and_reports_contradictions(folder, segmented, tmp_path, 
     with pytest.raises(DataError) as caught:
         combine([segmented, folder])
     assert f"{folder}/text: 'a-1' has the value 'WORD 1', but 'X' in another" in str(caught.value)
+
+
+def test_folders_with_the_same_speaker_are_combined_without_its_statistics(folder, tmp_path, caplog):
+    load_data_dir(folder).select(["a-1", "b-1"]).write(tmp_path / "one")
+    load_data_dir(folder).select(["a-2", "b-2"]).write(tmp_path / "two")
+    for place, name in enumerate(("one", "two")):
+        (tmp_path / name / "cmvn.scp").write_text(f"a {tmp_path}/fbank.ark:{place}\nb {tmp_path}/fbank.ark:9\n")
+    both = combine([tmp_path / "one", tmp_path / "two"])
+    assert both.utterances == ["a-1", "b-1", "a-2", "b-2"] and "cmvn.scp" not in both.tables
+    assert f"cmvn.scp left out: {tmp_path}/two/cmvn.scp: 'a' has the value" in caplog.text
+    shutil.copy(tmp_path / "one/cmvn.scp", tmp_path / "two/cmvn.scp")
+    assert len(combine([tmp_path / "one", tmp_path / "two"]).tables["cmvn.scp"]) == 2
 
 
 def many(path: Path, speakers: dict[str, int]) -> Path:

@@ -496,9 +496,12 @@ def test_a_kaldi_folder_is_sorted_and_its_paths_are_absolute(tmp_path: Path):
     kaldiio.save_ark(str(tmp_path / "mine/f.ark"), {"u1": np.zeros((9, 2), np.float32)})
     (tmp_path / "mine/feats.scp").write_text("u1 f.ark:3[0:8]\nu2 f.ark:3\n")
     (tmp_path / "mine/utt2spk").write_text("u1 s\nu2 u2\n")
+    (tmp_path / "mine/cmvn.scp").write_text("s f.ark:3\nu2 f.ark:3\n")  # neither is used, but both are checked
+    (tmp_path / "mine/vad.scp").write_text("u1 f.ark:3\nu2 f.ark:3\n")
     done = imported("auto", tmp_path / "mine", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert tables(tmp_path / "out")["feats.scp"]["u1"] == f"{tmp_path}/mine/f.ark:3[0:8]"
+    assert tables(tmp_path / "out")["cmvn.scp"]["s"] == f"{tmp_path}/mine/f.ark:3"
     assert f"{tmp_path}/out/utt2spk: 1 of 2 utterance ids do not begin" in done.stderr
 
 

@@ -23,6 +23,8 @@ from cascade_asr.errors import ConfigError, DataError
 
 FORMATS = ("auto", "manifest", "common-voice", "lhotse", "audiofolder", "kaldi")
 
+ARCHIVE_TABLES = {"feats.scp", "vad.scp", "cmvn.scp"}
+
 log = logging.getLogger(__name__)
 
 
@@ -129,9 +131,8 @@ def _import_kaldi(source: Path, destination: Path, root: Path | None) -> DataDir
     folders = [root.resolve()] if root else [Path.cwd(), source.absolute()]
     if "wav.scp" in data.tables:
         data.tables["wav.scp"] = _resolved(data, "wav.scp", folders, faults)
-    if "feats.scp" in data.tables:
-        archives = data.tables["feats.scp"]
-        data.tables["feats.scp"] = {key: _in_folders(value, folders) for key, value in archives.items()}
+    for name in ARCHIVE_TABLES & data.tables.keys():
+        data.tables[name] = {key: _in_folders(value, folders) for key, value in data.tables[name].items()}
     if faults.found:
         raise DataError(faults.shown())
     sources = [f"{utterance}\t{utterance}\t{speaker}\t{source}"

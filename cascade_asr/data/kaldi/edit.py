@@ -283,7 +283,8 @@ def combine(sources: Sequence[Path | str], extra: Sequence[str] = ()) -> DataDir
     A table that not all folders have is left out with a warning, except
     ``segments`` (folders without it get one segment per recording) and
     ``utt2uniq`` (without it, each utterance is its own original). An id may appear
-    in several folders with the same value.
+    in several folders with the same value. Statistics in ``cmvn.scp`` are left out where
+    those of a speaker differ: they are not those of all of the speaker's utterances.
 
     Args:
         sources: the folders.
@@ -311,18 +312,29 @@ def combine(sources: Sequence[Path | str], extra: Sequence[str] = ()) -> DataDir
             if len(lacking) < len(folders):
                 logging.warning("%s left out: %s has none", name, ", ".join(map(str, lacking)))
             continue
-        united = tables[name] = dict(folders[0].tables[name])
-        for data in folders[1:]:
-            for key, value in data.tables[name].items():
-                if united.setdefault(key, value) != value:
-                    conflicts.append(
-                        f"{data.path}/{name}: '{key}' has the value '{value}', but "
-                        f"'{united[key]}' in another folder"
-                    )
+        tables[name], contradictions = _united([(data.path / name, data.tables[name]) for data in folders])
+        if name == "cmvn.scp" and contradictions:
+            logging.warning("%s left out: %s", name, contradictions[0])
+            del tables[name]
+        else:
+            conflicts += contradictions
     frame_shift = _common_frame_shift(folders, conflicts) if "feats.scp" in tables else ""
     if conflicts:
         raise DataError("\n".join(conflicts))
     return DataDir(folders[0].path, tables, frame_shift)
+
+
+def _united(sources: Sequence[tuple[Path, dict[str, str]]]) -> tuple[dict[str, str], list[str]]:
+    """One table of several, and what contradicts the first value of an id."""
+    united: dict[str, str] = {}
+    conflicts = []
+    for path, table in sources:
+        for key, value in table.items():
+            if united.setdefault(key, value) != value:
+                conflicts.append(
+                    f"{path}: '{key}' has the value '{value}', but '{united[key]}' in another folder"
+                )
+    return united, conflicts
 
 
 def _common_frame_shift(folders: Sequence[DataDir], conflicts: list[str]) -> str:
