@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -392,10 +393,21 @@ def test_lists_of_utterances_and_speakers(folder, tmp_path):
         listed_utterances(data, tmp_path / "list")
     assert "list:2: utterance 'b-11' is not in" in str(caught.value)
     assert "did you mean 'b-1'?" in str(caught.value)
+    assert "1 of 2 are not there; to leave them out: utils/filter_scp.pl" in str(caught.value)
     (tmp_path / "list").write_text("\n")
     for speakers in (False, True):
         with pytest.raises(DataError, match="list: empty; expected an id on each line"):
             listed_utterances(data, tmp_path / "list", speakers)
+
+
+def test_unknown_ids_are_told_at_once_in_a_large_folder(tmp_path):
+    """Looking for a similar id among 264,000 took 20 s for each of them."""
+    data = load_data_dir(many(tmp_path / "train", {f"s{i:04d}": 50 for i in range(1000)}))
+    (tmp_path / "list").write_text("".join(f"t{i:04d}-00\n" for i in range(30)))
+    started = time.process_time()
+    with pytest.raises(DataError, match="\n30 of 30 are not there"):
+        listed_utterances(data, tmp_path / "list")
+    assert time.process_time() - started < 5
 
 
 def test_a_write_leaves_no_table_of_an_earlier_set(folder, segmented, tmp_path):

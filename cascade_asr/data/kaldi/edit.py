@@ -27,6 +27,8 @@ from cascade_asr.data.kaldi.tables import (
 from cascade_asr.data.kaldi.validate import DEFAULT_FRAME_SHIFT_S, value_fault
 from cascade_asr.errors import DataError, nearest
 
+MOST_COMPARED = 2000  # ids among which a similar one is looked for
+
 
 def fix(
     path: Path | str, utterance_files: Sequence[str] = (), speaker_files: Sequence[str] = ()
@@ -266,12 +268,19 @@ def listed_utterances(data: DataDir, list_path: Path | str, speakers: bool = Fal
         raise DataError(f"{list_path}: empty; expected an id on each line")
     known = set(data.tables["utt2spk"].values()) if speakers else set(data.utterances)
     kind = "speaker" if speakers else "utterance"
-    faults = [
-        f"{list_path}:{line}: {kind} '{name}' is not in {data.path}/utt2spk{nearest(name, known)}"
-        for name, line in listed.lines_of(listed.values.keys() - known)[:20]
-    ]
-    if faults:
-        raise DataError("\n".join(faults))
+    missing = listed.lines_of(listed.values.keys() - known)
+    if missing:
+        # one comparison with 264,000 ids takes 20 s
+        near = nearest(missing[0][0], known) if len(known) <= MOST_COMPARED else ""
+        faults = [
+            f"{list_path}:{line}: {kind} '{name}' is not in {data.path}/utt2spk" for name, line in missing[:20]
+        ]
+        faults[0] += near
+        table = "spk2utt" if speakers else "utt2spk"
+        raise DataError(
+            "\n".join(faults) + f"\n{len(missing)} of {len(listed.values)} are not there; to leave them out: "
+            f"utils/filter_scp.pl {data.path}/{table} {list_path} > LIST"
+        )
     if not speakers:
         return list(listed.values)
     return [name for name, spk in data.tables["utt2spk"].items() if spk in listed.values]
