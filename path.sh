@@ -2,7 +2,7 @@
 # only: which python and which tools are meant, and the sort order of Kaldi tables.
 # shellcheck shell=bash
 
-CASCADE_ASR_ROOT=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+CASCADE_ASR_ROOT=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 export CASCADE_ASR_ROOT
 # Lists of folders are split at colons, and lines of tables at the ends of lines.
 case $CASCADE_ASR_ROOT in

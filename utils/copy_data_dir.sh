@@ -15,7 +15,7 @@ validate_opts=     # for validate_data_dir.sh, beside --no-feats and --no-text w
                    # source has none, such as "--no-wav"
 # end options
 
-root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # shellcheck source=path.sh
 . "$root/path.sh"
 # shellcheck source=utils/parse_options.sh

@@ -9,7 +9,7 @@ set -euo pipefail
 always_include_prefix=false   # true: those of speed 1 begin with sp1.0-
 # end options
 
-root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # shellcheck source=path.sh
 . "$root/path.sh"
 # shellcheck source=utils/parse_options.sh

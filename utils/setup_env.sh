@@ -18,7 +18,7 @@ tests=false         # also what only tests/run.sh needs
 rebuild=false       # make .venv anew, for example after a GPU was added
 # end options
 
-root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # shellcheck source=utils/parse_options.sh
 . "$root/utils/parse_options.sh"
 

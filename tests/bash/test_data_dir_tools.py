@@ -159,6 +159,18 @@ def test_combine(run, folder, tmp_path):
     assert not (tmp_path / "contradiction").exists()
 
 
+@pytest.mark.parametrize("script", [*SCRIPTS, "copy_data_dir.sh", "perturb_data_dir_speed_3way.sh", "score_sclite.sh"])
+def test_utils_may_be_a_link_in_a_folder_of_ones_own(script, tmp_path):
+    """As Kaldi's recipes have it; the folder may have a path.sh of its own."""
+    (tmp_path / "path.sh").write_text("exit 3\n")
+    (tmp_path / "utils").symlink_to(ROOT / "utils")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    path = f"{tmp_path}/bin:/usr/bin:/bin"
+    done = subprocess.run([f"utils/{script}", "--help"], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0 and script in done.stdout, done.stderr
+
+
 def test_options_may_be_written_with_underscores_as_in_espnet(run, folder):
     (folder / "utt2category").write_text("".join(f"{name} CLEAN\n" for name in reversed(ids(folder / "text"))))
     assert run("fix_data_dir.sh", "--utt_extra_files", "utt2category", folder).returncode == 0
