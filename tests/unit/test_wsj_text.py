@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def test_a_disc_is_found_whatever_its_name(disc: str, tmp_path: Path):
         DataError, match=r"disk 11-2.1 not found under .* \(needed by x:3\); found: 11-13.1"
     ):
         corpus.find("11-2.1", "wsj0/y", "x:3")
+
+
+def test_a_folder_that_may_not_be_read_is_not_searched(tmp_path: Path, monkeypatch, caplog):
+    make(tmp_path, "lost+found/x", "11-13.1/wsj0/a.ndx")
+    listdir = os.listdir
+
+    def guarded(folder: Path) -> list[str]:
+        if Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", guarded)
+    assert Corpus({"--wsj": tmp_path}).find("11-13.1", "wsj0/a.ndx", "x") == tmp_path / "11-13.1/wsj0/a.ndx"
+    assert "lost+found: may not be read, and is not searched for discs" in caplog.text
 
 
 def test_a_disc_deeper_than_three_levels_is_not_found(tmp_path: Path):

@@ -8,6 +8,7 @@ component by component, ignoring case.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ DISC_FOLDER = re.compile(r"(1[13])[-_](\d+)[._](\d)")
 DISC_DEPTH = 3  # levels below the folder that the user names
 SHOWN_DISCS = 12
 CATALOGUE = {"11": ("wsj0", "LDC93S6"), "13": ("wsj1", "LDC94S13")}
+
+log = logging.getLogger(__name__)
 
 
 class Corpus:
@@ -47,7 +50,12 @@ class Corpus:
             self._find_parts()
 
     def _find_discs(self, folder: Path, depth: int) -> None:
-        for names in self._files.listing(folder).values():
+        try:
+            listing = self._files.listing(folder)
+        except PermissionError:  # such as lost+found, where a disk for corpora is mounted
+            log.warning("%s: may not be read, and is not searched for discs", folder)
+            return
+        for names in listing.values():
             for name in names:
                 match = DISC_FOLDER.fullmatch(name)
                 path = folder / name
