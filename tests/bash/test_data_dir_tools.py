@@ -183,6 +183,15 @@ def test_options_may_be_written_with_underscores_as_in_espnet(run, folder):
     assert done.returncode == 0, done.stderr
 
 
+def test_three_speeds_as_espnet_makes_them(run, folder):
+    for number, factor in enumerate(("0.9", "1.0", "1.1"), 1):
+        assert run("perturb_data_dir_speed.sh", factor, folder, f"temp{number}").returncode == 0
+    done = run("combine_data.sh", "--extra-files", "utt2uniq", "train_sp", "temp1", "temp2", "temp3")
+    assert done.returncode == 0, done.stderr
+    names = ids(folder / "text")
+    assert ids(folder.parent.parent / "train_sp/text") == [f"sp{f}-{name}" for f in ("0.9", "1.0", "1.1") for name in names]
+
+
 def test_split(run, folder):
     assert run("split_data.sh", folder, 3).returncode == 0
     parts = [ids(folder / f"split3/{part}/utt2spk") for part in (1, 2, 3)]

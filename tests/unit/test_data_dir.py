@@ -559,7 +559,19 @@ def test_speed_perturbation_leaves_features_out_and_scales_durations(folder):
     assert fast.tables["utt2dur"]["sp1.25-a-1"] == "0.800000"
 
 
-@pytest.mark.parametrize("factor", [0, -1, 1, float("nan")])
+def test_speed_1_gives_other_ids_and_the_same_audio(segmented):
+    """As recipes for Kaldi's tool have it: speeds 0.9, 1.0 and 1.1, then all combined."""
+    (segmented / "utt2dur").write_text("a-1 1.5\na-2 1.75\nb-1 2\n")
+    data = load_data_dir(segmented)
+    same = perturb_speed(data, 1.0).tables
+    assert same["wav.scp"] == {f"sp1.0-{key}": value for key, value in data.tables["wav.scp"].items()}
+    assert same["segments"] == {"sp1.0-a-1": "sp1.0-r1 0.0 1.5", "sp1.0-a-2": "sp1.0-r1 1.5 3.25",
+                                "sp1.0-b-1": "sp1.0-r2 0.50 -1"}  # fmt: skip
+    assert same["utt2spk"]["sp1.0-a-1"] == "sp1.0-a" and same["utt2uniq"]["sp1.0-a-1"] == "a-1"
+    assert same["utt2dur"]["sp1.0-a-2"] == "1.75"
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan")])
 def test_speeds_that_make_no_sense(folder, factor):
     with pytest.raises(DataError, match="cannot perturb speed by"):
         perturb_speed(load_data_dir(folder), factor)

@@ -21,17 +21,18 @@ def perturb_speed(data: DataDir, factor: float) -> DataDir:
     Ids of utterances, speakers and recordings get the prefix ``sp0.9-``, times
     are divided by the factor, and features are left out. ``utt2uniq`` keeps
     the original utterance (Ko et al., "Audio augmentation for speech recognition",
-    Interspeech 2015).
+    Interspeech 2015). At speed 1, audio and times stay as they are, and the prefix is
+    ``sp1.0-``, as recipes write it for Kaldi's tool of that name.
 
     Raises:
-        DataError: for a factor that is not positive or is 1, a folder without
-            wav.scp, audio inside an archive, or a segment or duration that is malformed.
+        DataError: for a factor that is not positive, a folder without wav.scp, audio
+            inside an archive, or a segment or duration that is malformed.
     """
-    if not 0 < factor < 10 or factor == 1:
+    if not 0 < factor < 10:
         raise DataError(f"cannot perturb speed by {factor:g}; expected, for example, 0.9 or 1.1")
     if "wav.scp" not in data.tables:
         raise DataError(f"{data.path}/wav.scp: missing; speed is changed in the audio")
-    prefix = f"sp{factor:g}-"
+    prefix = "sp1.0-" if factor == 1 else f"sp{factor:g}-"
     original = data.tables.get("utt2uniq", {})
     tables = {"utt2uniq": {prefix + name: original.get(name, name) for name in data.utterances}}
     for name, table in data.tables.items():
@@ -41,8 +42,10 @@ def perturb_speed(data: DataDir, factor: float) -> DataDir:
             if name in ("segments", "utt2dur", "reco2dur") and (fault := value_fault(name, value)):
                 raise DataError(f"{data.path}/{name}: '{key}': {fault}; run utils/fix_data_dir.sh {data.path}")
         changed = {prefix + key: value for key, value in table.items()}
-        if name == "utt2spk":
-            changed = {key: prefix + speaker for key, speaker in changed.items()}
+        if name == "utt2spk" or (name == "segments" and factor == 1):
+            changed = {key: prefix + value for key, value in changed.items()}
+        elif factor == 1:
+            pass
         elif name in ("utt2dur", "reco2dur"):
             changed = {key: f"{float(value) / factor:.6f}" for key, value in changed.items()}
         elif name == "segments":
