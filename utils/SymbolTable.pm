@@ -26,7 +26,7 @@ sub options_of {
         if ($name =~ /^(--help|-h)$/) { usage() }
         elsif ($name eq '-f') {
             my $fields = shift @ARGV // '';
-            $fields =~ /^(\d*)(-?)(\d*)$/ && "$1$3" ne ''
+            $fields =~ /^(\d*)([-:]?)(\d*)$/ && "$1$3" ne ''
                 or fail("-f '$fields': expected fields such as 2, 2-4, 2- or -4");
             @option{qw(first last)}
                 = $2 ? ($1 eq '' ? 1 : $1, $3 eq '' ? undef : $3) : ($fields, $fields);

@@ -26,7 +26,7 @@ while (@ARGV && $ARGV[0] =~ /^-./) {
     elsif ($option eq '--permissive')  { $permissive = 1 }
     elsif ($option eq '-f') {
         my $fields = shift @ARGV // '';
-        $fields =~ /^(\d*)(-?)(\d*)$/ && "$1$3" ne ''
+        $fields =~ /^(\d*)([-:]?)(\d*)$/ && "$1$3" ne ''
             or fail("-f '$fields': expected fields such as 2, 2-4, 2- or -4");
         ($first, $last) = $2 ? ($1 eq '' ? 1 : $1, $3 eq '' ? undef : $3) : ($fields, $fields);
         fail("-f $fields: fields are counted from 1, and the first one comes first")

@@ -128,6 +128,7 @@ def test_split_refuses(run, tmp_path, arguments, message):
     [
         (["-f", "2"], "a x y c\na\n"),
         (["-f", "2-2"], "a x y c\na\n"),
+        (["-f", "2:2"], "a x y c\na\n"),  # as Kaldi's tool allows
         (["-f", "2-", "--permissive"], "a x y c\na\n"),
         (["-f", "-2", "--permissive"], "a x y c\na\n"),
         (["--permissive"], "a x y c\na\n"),
@@ -214,6 +215,7 @@ def test_symbols_and_numbers(run, tmp_path):
     (tmp_path / "text").write_text("a-1 a  b\na-2\n")
     numbers = run("sym2int.pl", "-f", "2-", "words.txt", "text")
     assert numbers.stdout == "a-1 1 2\na-2\n"
+    assert run("sym2int.pl", "-f", "2:", "words.txt", "text").stdout == numbers.stdout
     back = run("int2sym.pl", "-f", "2-", "words.txt", stdin=numbers.stdout)
     assert back.stdout == "a-1 a b\na-2\n"
     unknown = run("sym2int.pl", "-f", "2-", "words.txt", stdin="a-1 a c\n")
