@@ -56,13 +56,20 @@ corpus_identity() {
     "sets=${sets[*]}" "upsample=$upsample" "dev_utterances=$dev_utterances"
     "max_repeats=$max_repeats" "corpus_seed=$corpus_seed" "allow_missing=$allow_missing"
     "strict=$strict" ${conv_tab:+"@$conv_tab"})
-  local folder
-  for folder in $swbd $eval2000 $rt03 $fisher; do inputs+=("%$folder"); done
-  local beside
-  for folder in $swbd; do # transcripts may lie beside it
-    for beside in "$(dirname "$folder")"/[Ss][Ww][Bb]_[Mm][Ss]98_[Tt]ranscriptions; do
-      if [[ -d $beside ]]; then inputs+=("%$beside"); fi
+  local option folder
+  local -a folders transcripts=()
+  for option in swbd eval2000 rt03 fisher; do
+    folders=("${!option}") # one folder, perhaps with a blank in its name; or several
+    if [[ ! -d ${!option} ]]; then read -ra folders <<<"${!option}"; fi
+    for folder in ${folders[@]+"${folders[@]}"}; do
+      inputs+=("%$folder")
+      if [[ $option == swbd ]]; then # transcripts may lie beside it
+        transcripts+=("$(dirname "$folder")"/[Ss][Ww][Bb]_[Mm][Ss]98_[Tt]ranscriptions)
+      fi
     done
+  done
+  for folder in ${transcripts[@]+"${transcripts[@]}"}; do
+    if [[ -d $folder ]]; then inputs+=("%$folder"); fi
   done
 }
 

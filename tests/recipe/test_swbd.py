@@ -222,6 +222,22 @@ def test_a_missing_corpus_is_named(given: list[str], message: str, tmp_path: Pat
     assert done.returncode == 1 and message in done.stderr and not (recipe / "data").exists()
 
 
+@pytest.mark.parametrize("place", ["plain", "with blanks"])
+def test_a_corrected_transcript_is_noticed_wherever_it_is(place: str, tmp_path: Path):
+    corpus = Path(swbd_tree.make_tree(tmp_path / place).swbd)
+    recipe = make_recipe(tmp_path)
+    ended = []
+    for word in ("have", "have", "own"):
+        (transcript,) = corpus.rglob("sw2001A-ms98-a-trans.text")
+        transcript.write_text(transcript.read_text().replace("do you have", f"do you {word}"))
+        done = call(recipe, "./run.sh", "--swbd", str(corpus), "--test-sets", "train_dev", "--dev-utterances", "20",
+                    "--stop-stage", "0")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        ended.append("already done" in done.stdout + done.stderr)
+    assert ended == [False, True, False]
+    assert "do you own" in (recipe / "data/train_dev/text").read_text()
+
+
 def test_upsampling_gives_features_of_16_khz(tree, tmp_path: Path):
     recipe = make_recipe(tmp_path)
     options = ("--swbd", tree.swbd, "--upsample", "true", "--test-sets", "train_dev")
