@@ -51,7 +51,11 @@ class CascadeConfig:
     select: list[str] = option([], "dev metric and min or max; empty: wer_ctc, or acc without CTC")
     finetune: bool = option(False, "add a last stage that trains all layers from their current weights")
     probe: list[str] = option([], "what cli.probe replaces single layers with; nothing is trained")
-    train: dict[str, Any] = option({}, "training options that differ in all stages")
+    train: dict[str, Any] = option(
+        {},
+        "training options that differ in all stages; another optim or scheduler has its own "
+        "defaults, not the optim_conf or scheduler_conf of full training",
+    )
     stages: dict[str, Any] = option({}, "training options of single stages, by number")
 
     @property
@@ -129,7 +133,9 @@ def cascade_config_from(
 def override(config: Options, changes: dict[str, Any], where: str) -> Options:
     """A training configuration with some keys changed; blocks are merged, at any depth.
 
-    Leaving a part out (``scheduler: null``) also removes its block of options.
+    Another kind of a part (``optim: sgd``), or none (``scheduler: null``), does not take over
+    the block of options of the former one: those that ``changes`` does not give have their
+    defaults.
 
     Raises:
         ConfigError: for an unknown key or a value of the wrong type.
@@ -137,10 +143,17 @@ def override(config: Options, changes: dict[str, Any], where: str) -> Options:
     if not changes:
         return config
     content = dataclasses.asdict(config)
+    usual = dataclasses.asdict(type(config)())
     for key, value in changes.items():
-        if value is None and f"{key}_conf" in content:
-            content[f"{key}_conf"] = {}
+        block = f"{key}_conf"
+        if block in content and _kind(value) != _kind(content[key]):
+            content[block] = usual[block] if _kind(value) == _kind(usual[key]) else {}
     return from_mapping(type(config), _merged(content, changes), where, {})
+
+
+def _kind(name: Any) -> Any:
+    """The name of an optimizer, a schedule and the like, which may be written in any case."""
+    return name.lower() if isinstance(name, str) else name
 
 
 def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -56,19 +56,19 @@ def tree(
         counts: gives the parameters of a training's network, by name.
     """
     full = plan.stages[0]
-    lines = _training(full, counts(full), cost(full), state("cascade", full), "")
+    lines = _training(full, full, counts(full), cost(full), state("cascade", full), "")
     last = branches[-1] if branches else None
     for name in branches:
         branch = plan.branches[name]
         lines.append(f"{'└' if name == last else '├'}─ {name}: {branch.title}")
         for stage in branch.own:
             indent = "   " if name == last else "│  "
-            lines += _training(stage, counts(stage), cost(stage), state(name, stage), indent)
+            lines += _training(stage, full, counts(stage), cost(stage), state(name, stage), indent)
     return lines
 
 
 def _training(
-    stage: StagePlan, counts: dict[str, int], cost: Cost, state: str, indent: str
+    stage: StagePlan, full: StagePlan, counts: dict[str, int], cost: Cost, state: str, indent: str
 ) -> list[str]:
     total = sum(counts.values())
     trained = sum(counts.get(name, 0) for layer in stage.trained for name in layer.parameters)
@@ -89,7 +89,23 @@ def _training(
         detail.append(f"trained further from their current weights: {_names(warm)}")
     if stage.source:
         detail.append(f"from: {stage.source}")
+    detail += _other_kinds(stage, full)
     return lines + [f"{indent}    {each}" for each in detail]
+
+
+def _other_kinds(stage: StagePlan, full: StagePlan) -> list[str]:
+    """The optimizer and the schedule, where they are of another kind than full training's."""
+    lines = []
+    for name in ("optim", "scheduler"):
+        own, usual = (getattr(each.config, name) for each in (stage, full))
+        if (own or "").lower() == (usual or "").lower():
+            continue
+        conf = getattr(stage.config, f"{name}_conf")
+        options = ", ".join(f"{key} {value}" for key, value in conf.items()) or "its defaults"
+        with_options = f" with {options}" if own else ""
+        unused = f", without {name}_conf of full training" if usual else ""
+        lines.append(f"{name}: {own or 'none'}{with_options} instead of {usual or 'none'}{unused}")
+    return lines
 
 
 def _names(layers: Sequence[Layer]) -> str:

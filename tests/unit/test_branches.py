@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 from test_cascade_plan import CONFIG, LAYERS, names
@@ -12,6 +13,7 @@ from test_cascade_plan import CONFIG, LAYERS, names
 from cascade_asr.cascade.controls import Branch, available_controls, plan_branches
 from cascade_asr.cascade.names import CONTROLS
 from cascade_asr.cascade.options import CascadeConfig
+from cascade_asr.cascade.overview import Cost, tree
 from cascade_asr.cascade.plan import plan_cascade
 from cascade_asr.speech.config import TrainConfig
 from cascade_asr.training.schedules import SCHEDULERS, stretched
@@ -45,6 +47,24 @@ def test_longer_is_one_training_of_the_cascades_length():
     assert epochs(branch) == [18] and not branch.with_full
     (stage,) = branch.own
     assert stage.frozen == () and stage.trained == tuple(LAYERS) and stage.source == ""
+
+
+def test_the_plan_shows_another_optimizer_and_what_does_not_count():
+    config = dataclasses.replace(CONFIG, scheduler="warmuplr", scheduler_conf={"warmup_steps": 40})
+    train = {"optim": "sgd", "optim_conf": {"lr": 0.3}, "scheduler": None}
+    plan = branches(config, train=train, stages={"2": {"optim": "adam"}})
+    shown = tree(
+        SimpleNamespace(stages=plan["cascade"].stages, branches=plan), ["cascade", "longer"],
+        lambda stage: Cost(1, None), lambda name, stage: "to do", lambda stage: {},
+    )  # fmt: skip
+    kinds = [line.strip(" │") for line in shown if "optim: " in line or "scheduler: " in line]
+    no_schedule = "scheduler: none instead of warmuplr, without scheduler_conf of full training"
+    assert kinds == [
+        "optim: sgd with lr 0.3 instead of adadelta, without optim_conf of full training",
+        no_schedule,
+        "optim: adam with its defaults instead of adadelta, without optim_conf of full training",
+        no_schedule,
+    ]
 
 
 def test_longer_spends_its_whole_budget_and_a_second_control_keeps_patience():

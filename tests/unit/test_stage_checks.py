@@ -15,6 +15,7 @@ from tiny_corpus import TINY_CONFIG
 from cascade_asr.cascade.options import CascadeConfig, override
 from cascade_asr.cascade.planning import make_plan
 from cascade_asr.errors import ConfigError
+from cascade_asr.lm.config import LMConfig
 from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training.experiment import Experiment
@@ -126,6 +127,31 @@ def test_a_part_that_is_left_out_takes_its_block_along():
         "step_size": 3,
         "gamma": 0.5,
     }
+
+
+def test_another_kind_takes_over_no_options_of_the_former_one():
+    config = TrainConfig(
+        optim="adam", optim_conf={"lr": 2e-3, "betas": [0.9, 0.98]},
+        scheduler="warmuplr", scheduler_conf={"warmup_steps": 40},
+    )  # fmt: skip
+    assert override(config, {"optim": "sgd"}, "here").optim_conf == {}
+    given = {"optim": "sgd", "optim_conf": {"momentum": 0.9}, "scheduler": "steplr"}
+    changed = override(config, given | {"scheduler_conf": {"step_size": 3}}, "here")
+    assert changed.optim_conf == {"momentum": 0.9} and changed.scheduler_conf == {"step_size": 3}
+    # options of a single stage are merged with those that 'train' has given for the same kind
+    later = override(changed, {"optim_conf": {"lr": 0.1}}, "here")
+    assert later.optim_conf == {"momentum": 0.9, "lr": 0.1}
+    # the same kind, in whatever case, keeps them
+    for same in ({"optim": "adam", "scheduler": "WarmupLR"}, {"optim": "Adam", "max_epoch": 2}):
+        kept = override(config, same, "here")
+        assert (kept.optim_conf, kept.scheduler_conf) == (config.optim_conf, config.scheduler_conf)
+
+
+def test_the_usual_kind_has_the_usual_options():
+    """A language model's options are those published for its optimizer."""
+    config = LMConfig(optim="sgd", optim_conf={"lr": 1.0})
+    assert override(config, {"optim": "nt_asgd"}, "here").optim_conf == LMConfig().optim_conf
+    assert override(LMConfig(), {"optim": "sgd"}, "here").optim_conf == {}
 
 
 blocks = st.recursive(
