@@ -333,6 +333,7 @@ class StageRunner:
         ranks = Ranks(self.fabric.global_rank, self.fabric.world_size)
         data = self.task.data(model, plan.config, ranks)
         device.fit_threads(self.fabric, model)
+        device.fit_ranks(self.fabric, model)
         if self.fabric.is_global_zero:
             data.record(directory)
             write_config(directory / "config.yaml", plan, self.given)

@@ -17,7 +17,7 @@ WITHOUT_EFFECT = {
     "num_att_plot": "the report draws attention",
     "log_level": "set by the command",
     "print_config": "use --help",
-    "unused_parameters": "frozen and absent parts are known",
+    "unused_parameters": "frozen, absent and skipped parts are known",
     "cudnn_enabled": "on",
     "cudnn_benchmark": "off: results are reproducible",
     "cudnn_deterministic": "on: results are reproducible",

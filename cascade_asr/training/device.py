@@ -92,6 +92,22 @@ def fit_threads(fabric: Fabric, network: nn.Module) -> None:
         torch.set_num_threads(max(1, min(int(most), parameters // PARAMETERS_A_THREAD)))
 
 
+def fit_ranks(fabric: Fabric, network: nn.Module) -> None:
+    """Let a rank be without gradients for blocks that it skips in an update.
+
+    Otherwise PyTorch ends a training whose rank has none for a weight. Each rank draws by
+    itself what it skips; gradients of a block are summed over those that did not.
+
+    Args:
+        fabric: before its ``setup`` of the network; with one rank nothing changes.
+        network: modules that may skip something have an attribute ``skips_blocks``.
+    """
+    if fabric.world_size > 1:
+        skips = any(getattr(each, "skips_blocks", False) for each in network.modules())
+        # Fabric takes this only when it is made, which is before the network
+        fabric.strategy._ddp_kwargs["find_unused_parameters"] = skips
+
+
 def _environment(processes: int, nodes: int) -> dict[str, Any]:
     """How the ranks find each other, as options of Fabric: through Slurm only in our own jobs.
 

@@ -257,6 +257,21 @@ def test_two_ranks_follow_the_loss_of_one(dump: Path, tmp_path: Path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
+def test_two_ranks_may_skip_different_blocks(dump: Path, tmp_path: Path):
+    """Stochastic depth: a weight without a gradient on one rank, or on all, ends no training."""
+    blocks = {"attention_heads": 1, "linear_units": 8, "num_blocks": 2, "layer_drop_rate": 0.5}
+    config = TINY_CONFIG | {
+        "max_epoch": 1,
+        "encoder": "transformer",
+        "encoder_conf": {**blocks, "output_size": 8, "input_layer": "linear"},
+        "decoder": "transformer",
+        "decoder_conf": blocks,
+    }
+    done = train(tmp_path, dump, config, "full", None, "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "exp/full/lineage.json").read_text())["ranks"] == 2
+
+
 @pytest.mark.parametrize(
     "what, cascade, more, message",
     [

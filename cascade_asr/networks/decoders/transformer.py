@@ -48,6 +48,11 @@ class TransformerDecoder(
             nn.Dropout(self.decoders.layer_drop_rate) for _ in self.decoders
         )
 
+    @property
+    def skips_blocks(self) -> bool:
+        """Whether an update in training may leave out a block, whose weights get no gradient."""
+        return any(each.p > 0.0 for each in self.layer_drops)
+
     def forward(
         self,
         encoder_output: torch.Tensor,

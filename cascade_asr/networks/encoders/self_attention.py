@@ -139,6 +139,11 @@ class _SelfAttentionEncoder(nn.Module):
             nn.Dropout(getattr(block, "stochastic_depth_rate", 0.0)) for block in self.encoders
         )
 
+    @property
+    def skips_blocks(self) -> bool:
+        """Whether an update in training may leave out a block, whose weights get no gradient."""
+        return any(each.p > 0.0 for each in (*self.layer_drops, *self.stochastic_depths))
+
     def output_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
         """T' for each T, (B,) int64; 0 if T is too short."""
         return embedded_lengths(self.embed, feature_lengths)
