@@ -16,6 +16,7 @@ CONTROLS = (
     "random-top",
     "keep",
 )
+INSIDE = ("previous", "best", "full")  # sources that are trainings of the same branch
 # controls whose trainings start from new weights, so that none waits for another
 FROM_NEW_WEIGHTS = ("longer", "longer-early-stop", "best-of-n")
 # Without these a gain cannot be attributed: it may come from more training (longer), from

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cascade_asr.cascade.names import INSIDE
 from cascade_asr.cascade.plan import StagePlan
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError
@@ -15,8 +16,6 @@ from cascade_asr.training import checkpoint
 from cascade_asr.training.checks import check_criteria
 from cascade_asr.training.finished import DoneStage, read_done
 from cascade_asr.training.protocols import CascadeModel
-
-INSIDE = ("previous", "best", "full")  # sources that are stages of the same branch
 
 
 @dataclasses.dataclass(frozen=True)

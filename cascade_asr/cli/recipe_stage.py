@@ -38,6 +38,7 @@ from cascade_asr.recipe.token_folder import (
 
 DONE = "done"
 TO_DO = "to do: "
+TRAININGS = (3, 4)  # each keeps other processes away from its folder
 SOURCE = "source"  # known only to stage 0 itself, such as what was downloaded
 LONGEST_NAME = 100  # characters that training options may add to an experiment's name
 
@@ -117,7 +118,8 @@ def _finish_stage(arguments: argparse.Namespace) -> None:
     told = {
         name: value for name, value in described(arguments.input).items() if name == SOURCE
     }
-    Marker(marker_path(arguments.stage, values)).finish(outputs, told)
+    is_locked = arguments.stage in TRAININGS
+    Marker(marker_path(arguments.stage, values)).finish(outputs, told, is_locked)
 
 
 def _work(arguments: argparse.Namespace) -> str | None:

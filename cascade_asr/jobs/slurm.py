@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
 FIND_FOR_S = 120  # how long to look for a job that sbatch may have submitted
+REQUEUE_FOR_S = 280  # of the 300 s between the warning of a time limit and its end
+ASK_AGAIN_S = 5
 ANSWERS_TO_BELIEVE = 7  # answers needed to believe that there is no such job
 UNREACHABLE = re.compile(r"timed out|unable to contact|connect|communication", re.IGNORECASE)
 # Variables that a user or a site sets for all jobs; every other variable of Slurm
@@ -202,15 +204,26 @@ def cancel(job: str) -> None:
         raise SlurmError(f"scancel {job}: {done.stderr.strip()}")
 
 
-def requeue(job: str) -> None:
+def requeue(job: str, seconds: float = REQUEUE_FOR_S) -> None:
     """Let a job start again; inside the job this is the last thing that happens.
+
+    Args:
+        job: its id.
+        seconds: how long to try while the controller does not answer, as when it is restarted.
 
     Raises:
         SlurmError: with Slurm's own reason.
     """
-    done = _run(["scontrol", "requeue", job])
-    if done.returncode != 0:
-        raise SlurmError(f"scontrol requeue {job}: {done.stderr.strip()}")
+    deadline = time.monotonic() + seconds
+    while True:
+        done = _run(["scontrol", "requeue", job])
+        if done.returncode == 0:
+            return
+        message = f"scontrol requeue {job}: {(done.stderr or done.stdout).strip()}"
+        if not UNREACHABLE.search(message) or time.monotonic() > deadline:
+            raise SlurmError(message)
+        logger.warning("%s; trying again", message)
+        time.sleep(ASK_AGAIN_S)
 
 
 def change_dependency(job: str, dependency: str) -> None:

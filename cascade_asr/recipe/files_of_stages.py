@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cascade_asr.cascade.names import INSIDE
 from cascade_asr.data.tokens import UNIGRAM
 from cascade_asr.yaml_file import read_yaml
 
@@ -56,11 +57,19 @@ def _trainings(stage: int, values: Mapping[str, str], data: list[str]) -> Files:
         f"@{values['cascade_config']}",
         f"cascade_stages={values['cascade_stages']}",
         f"@{full}/done.json",
+        *(f"%{folder}/done.json" for folder in _sources_elsewhere(Path(values["cascade_config"]))),
     ]
     if values["controls"] != "none":
         inputs.append(f"controls={values['controls']}")
     trained = _of_branches(experiment, "done.json") + _of_branches(experiment, "model.pth")
     return inputs, [f"{experiment}/selection.json", *trained]
+
+
+def _sources_elsewhere(cascade_config: Path) -> list[str]:
+    """Folders of other experiments whose models a cascade starts from."""
+    content, _ = read_yaml(cascade_config)
+    named = [content.get(name) for name in ("source", "first_source")]
+    return sorted({each for each in named if isinstance(each, str) and each not in INSIDE})
 
 
 def _of_branches(experiment: str, name: str) -> list[str]:

@@ -4,8 +4,9 @@ The file has a line ``input NAME=VALUE`` for everything that decides the result,
 line ``output SHA256  PATH`` for every file that must still be as the work left it. During
 the work ``FILE.begun``, or a file in the current folder if FILE's folder does not exist
 yet, holds the inputs as they were at its start: a configuration that is edited during
-hours of training is not the one that was trained with. Its line ``run NAME`` says which run
-of a recipe has begun the work last: another one must not record it as done.
+hours of training is not the one that was trained with. Its lines ``run NAME`` say which runs
+of a recipe have begun the work with these inputs, the last one first: others must not record
+it as done.
 """
 
 from __future__ import annotations
@@ -100,17 +101,23 @@ class Marker:
     def begin(self, now: dict[str, str]) -> None:
         """Record that the work begins: until `finish` it is not done, whatever happens."""
         self.path.unlink(missing_ok=True)
+        same = self.begun.is_file() and self._read(self.begun)[0] == now
+        others = [run for run in self._runs() if run != self.run] if same else []
         with atomic_write(self.begun, "wb") as stream:
-            stream.write(os.fsencode(f"run {self.run}\n"))
+            stream.writelines(os.fsencode(f"run {run}\n") for run in (self.run, *others))
             stream.writelines(_input_lines(now))
 
-    def finish(self, outputs: Sequence[str], told: dict[str, str] | None = None) -> None:
+    def finish(
+        self, outputs: Sequence[str], told: dict[str, str] | None = None, is_locked: bool = False
+    ) -> None:
         """Record that the work is done.
 
         Args:
             outputs: files that it wrote.
             told: values of inputs that only the work itself could know, such as what was
                 downloaded.
+            is_locked: only one run at a time can do the work. Another one that has begun it
+                since with the same inputs, and was turned away, is then no obstacle.
 
         Raises:
             ConfigError: if an output is missing, the work was never begun, or another run of
@@ -118,9 +125,10 @@ class Marker:
         """
         if not self.begun.is_file():
             raise ConfigError(f"{self.begun}: removed while the work was running; run it again")
-        if (other := self._run_that_began()) != self.run:
+        runs = self._runs() or [self.run]
+        if self.run not in (runs if is_locked else runs[:1]):
             raise ConfigError(
-                f"{self.path}: another run of the recipe ({other}) has begun the same work "
+                f"{self.path}: another run of the recipe ({runs[0]}) has begun the same work "
                 "meanwhile, perhaps with other options, so it is not recorded as done; once that "
                 "run has ended, run this one again: trainings that are finished are kept"
             )
@@ -136,9 +144,10 @@ class Marker:
                 stream.write(b"output " + line)
         self.begun.unlink(missing_ok=True)
 
-    def _run_that_began(self) -> str:
-        line = os.fsdecode(self.begun.read_bytes()).partition("\n")[0]
-        return line.removeprefix("run ") if line.startswith("run ") else self.run
+    def _runs(self) -> list[str]:
+        """The runs that have begun the work with the same inputs, the last one first."""
+        lines = os.fsdecode(self.begun.read_bytes()).split("\n")
+        return [line.removeprefix("run ") for line in lines if line.startswith("run ")]
 
     @staticmethod
     def _read(path: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:

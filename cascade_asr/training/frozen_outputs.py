@@ -76,6 +76,22 @@ class FrozenOutputs:
             )
         return not self._is_full
 
+    def give_up(self, error: Exception) -> None:
+        """Leave the disk to checkpoints: remove what is kept, and keep nothing any more.
+
+        A user's quota may be exceeded although there is room on the disk.
+        """
+        self._is_full = True
+        for path in self.folder.iterdir():
+            path.unlink(missing_ok=True)
+        logger.warning(
+            "cache_frozen: cannot write to %s (%s): nothing is kept any more, and the outputs of "
+            "%s are computed each time",
+            self.folder,
+            (str(error) or type(error).__name__).splitlines()[0],
+            self.layer,
+        )
+
 
 @dataclass
 class _OfBatch:
@@ -107,8 +123,11 @@ class _OfBatch:
             "tensors": [None if each is None else each.detach().cpu().clone() for each in state],
             "on_device": [each is not None and each.device.type != "cpu" for each in state],
         }
-        torch.save(content, temporary)
-        temporary.replace(self.path)
+        try:
+            torch.save(content, temporary)
+            temporary.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch.save has either for a full disk
+            self.outputs.give_up(error)
 
 
 def frozen_below(model: CascadeModel) -> tuple[list[Layer], str]:

@@ -402,3 +402,19 @@ def test_what_another_run_has_begun_meanwhile_is_not_recorded_with_its_options(b
     done = bash("work_is_done work.done lr=0.3 || record_work work.done out.txt")
     assert done.returncode == 0, done.stderr
     assert checked("lr=0.3") == "fresh"
+
+
+def test_a_run_that_was_turned_away_takes_nothing_from_the_one_that_trains():
+    """A second ./run.sh in another terminal, which ends because the folder is locked."""
+    path = Path("work.done")
+    inputs = described(["lr=0.1"])
+    Marker(path, run="first").begin(inputs)
+    Marker(path, run="second").begin(inputs)
+    with pytest.raises(ConfigError, match=r"another run of the recipe \(second\)"):
+        Marker(path, run="first").finish([])  # both may be writing the same files
+    Marker(path, run="first").finish([], is_locked=True)
+    assert checked('"lr=0.1"') == "fresh"
+    Marker(path, run="first").begin(inputs)
+    Marker(path, run="second").begin(described(["lr=0.2"]))
+    with pytest.raises(ConfigError, match="perhaps with other options"):
+        Marker(path, run="first").finish([], is_locked=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -117,3 +119,25 @@ def test_a_full_disk_is_told_and_all_is_computed(dump, loaders, tmp_path, monkey
         assert list((tmp_path / "kept").iterdir()) == []
     assert "where 0.0 MB are free; those that do not fit are computed each time" in caplog.text
     assert model.frozen_outputs is None
+
+
+def test_an_exceeded_quota_ends_the_cache_and_not_the_training(
+    dump, loaders, tmp_path, monkeypatch, caplog  # noqa: F811
+):
+    """There is room on the disk, but not for this user; what was kept makes room for checkpoints."""
+    saved = []
+
+    def save(content, path):
+        if len(saved) == 3:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        saved.append(path)
+        path.write_bytes(b"kept")
+
+    monkeypatch.setattr(frozen_outputs, "torch", SimpleNamespace(save=save, load=torch.load))
+    model = speech_model("rnn", dump)
+    freeze(model, model.layers()[:1])
+    set_training_mode(model, model.layers()[:1], frozen_dropout=False)
+    with cached(model, tmp_path / "kept", 7):
+        trainer_of(tmp_path, max_epoch=2).fit(model, *loaders)
+        assert list((tmp_path / "kept").iterdir()) == []
+    assert len(saved) == 3 and "Disk quota exceeded): nothing is kept any more" in caplog.text

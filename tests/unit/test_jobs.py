@@ -377,6 +377,28 @@ def test_squeue_may_name_the_cluster(monkeypatch):
     assert slurm.find("x") is None
 
 
+def test_a_job_is_requeued_once_the_controller_answers_again(monkeypatch):
+    """It had saved at its time limit, and then ended for good, and its chain with it."""
+    answers = [(1, "slurm_requeue error: Unable to contact slurm controller (connect failure)")] * 2
+    answers += [(0, ""), (1, "Invalid job id specified")]
+    asked = []
+
+    def run(words: list[str]) -> subprocess.CompletedProcess:
+        asked.append(words)
+        code, error = answers.pop(0)
+        return subprocess.CompletedProcess(words, code, "", error)
+
+    monkeypatch.setattr(slurm, "_run", run)
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    slurm.requeue("7")
+    assert asked == [["scontrol", "requeue", "7"]] * 3
+    with pytest.raises(slurm.SlurmError, match="scontrol requeue 7: Invalid job id specified"):
+        slurm.requeue("7")
+    answers.append((1, "Unable to contact slurm controller"))
+    with pytest.raises(slurm.SlurmError, match="Unable to contact"):
+        slurm.requeue("7", seconds=-1.0)
+
+
 def test_both_runners_know_the_same_states():
     known = re.search(r"%ALIVE = map .*? qw\((.*?)\)", (ROOT / "utils/slurm.pl").read_text(), re.DOTALL)
     assert set(known[1].split()) == {*slurm.WAITING, *slurm.ACTIVE}

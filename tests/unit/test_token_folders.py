@@ -164,3 +164,27 @@ def test_the_frame_shift_of_a_set_with_its_own_features_counts(tmp_path: Path, m
     assert counted() == [False, False]
     (tmp_path / "data/test/feats.scp").write_text("a b.ark:1\n")
     assert counted() == [True, True]
+
+
+def test_stage_4_follows_a_source_in_another_experiment(tmp_path: Path, monkeypatch):
+    """A transferred classifier that was trained again since; stage 4 was skipped as done."""
+    monkeypatch.chdir(tmp_path)
+    Path("cascade.yaml").write_text("source: previous\nfirst_source: other/full\n")
+    values = OPTIONS | {
+        "exp": "exp/train", "train_set": "train", "dev_set": "dev", "controls": "none",
+        "cascade_config": "cascade.yaml", "cascade_stages": "all",
+    }  # fmt: skip
+
+    def inputs() -> dict[str, str]:
+        return described(files_of_stage("speech", 4, values)[0])
+
+    Path("other/full").mkdir(parents=True)
+    Path("other/full/done.json").write_text("{}")
+    marker = Marker(tmp_path / "stage4.done", run="this")
+    marker.begin(inputs())
+    marker.finish([])
+    assert marker.stale(inputs()) is None
+    Path("other/full/done.json").write_text('{"again": 1}')
+    assert marker.stale(inputs()) == "other/full/done.json has changed; running again"
+    Path("other/full/done.json").unlink()  # as where the other experiment is not kept
+    assert marker.stale(inputs()) is None
