@@ -39,6 +39,7 @@ from cascade_asr.training.frozen_outputs import cached
 from cascade_asr.training.history import History
 from cascade_asr.training.identity import (
     GIVEN,
+    TENSORS,
     changes,
     checkpoint_identity,
     deciding_options,
@@ -46,6 +47,8 @@ from cascade_asr.training.identity import (
     identity_digest,
     read_identity,
     recorded_digest,
+    tensors_digest,
+    with_tensors,
 )
 from cascade_asr.training.interruption import Interruption
 from cascade_asr.training.lock import Lock, Locked, take
@@ -221,6 +224,7 @@ class StageRunner:
             "source": source.model_sha256 if source else None,
             "data": self._data_digest,
             **({"reset": [layer.name for layer in plan.reset]} if plan.reset else {}),
+            **({TENSORS: _tensors(plan)} if plan.frozen or plan.reset else {}),
             **({GIVEN: self.given} if self.given else {}),
         }
 
@@ -249,7 +253,8 @@ class StageRunner:
         found = read_identity(directory)
         if found is None and recorded_digest(directory) == identity_digest(identity):
             return identity
-        return found if found is not None else checkpoint_identity(directory)
+        found = found if found is not None else checkpoint_identity(directory)
+        return None if found is None else with_tensors(found, directory, identity)
 
     def _claim(self, plan: StagePlan, directory: Path, identity: dict[str, Any]) -> None:
         """Claim the folder for this training; set aside the weights of any other."""
@@ -288,7 +293,9 @@ class StageRunner:
         changed = changes(found, identity, plan.config)
         if not changed:
             started = checkpoint_identity(directory)
-            changed = changes(started, identity, plan.config) if started else []
+            if started:
+                started = with_tensors(started, directory, identity)
+                changed = changes(started, identity, plan.config)
         if changed:
             return f"options changed ({'; '.join(changed)})"
         if not (directory / "model.pth").is_file():
@@ -380,3 +387,12 @@ class StageRunner:
         self, plan: StagePlan, source: DoneStage | None, digest: str, result: FitResult
     ) -> Lineage:
         return Lineage(plan, source, digest, self._data_digest, result, device.record(self.fabric))
+
+
+def _tensors(plan: StagePlan) -> str:
+    """What the frozen and the reset layers of a stage consist of."""
+    frozen, reset = (
+        [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
+        for layers in (plan.frozen, plan.reset)
+    )
+    return tensors_digest(frozen, reset)

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from cascade_asr.yaml_file import read_yaml
 logger = logging.getLogger(__name__)
 
 GIVEN = "train_args"  # how options were given is recorded, but decides nothing
+TENSORS = "tensors"  # what the frozen and the reset layers consist of
 _UNSET = object()
 IN_WORDS = {
     "source": "source: the model that it starts from was trained again",
     "data": "data: the training set or the dev set is different",
+    TENSORS: "layers: the frozen or re-initialised ones have other weights (grain, tying)",
 }
 
 
@@ -38,8 +40,39 @@ def deciding_options(config: TrainingOptions) -> dict[str, Any]:
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
     """A hash of an identity; the options enter through their own hash."""
-    content = {key: value for key, value in identity.items() if key not in ("options", GIVEN)}
+    outside = ("options", GIVEN, TENSORS)  # the last one is newer than the hashes in done.json
+    content = {key: value for key, value in identity.items() if key not in outside}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def tensors_digest(frozen: Iterable[str], reset: Iterable[str] = ()) -> str:
+    """A hash of the names of frozen tensors and of those that start anew while others do not.
+
+    Layers of the same name may consist of other tensors, as a classifier by another ``grain``
+    and a softmax by another ``tying``.
+    """
+    content = json.dumps([sorted(frozen), sorted(reset)])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def with_tensors(
+    found: dict[str, Any], directory: Path, now: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An identity from before tensors were recorded, completed by those of ``lineage.json``.
+
+    Args:
+        found: identity of the training in a folder.
+        directory: the folder.
+        now: identity of what is asked for; its tensors are taken if there is no record.
+    """
+    if TENSORS in found or TENSORS not in now:
+        return found
+    try:
+        frozen = read_json(directory / "lineage.json").get("frozen_fingerprints")
+    except ConfigError:  # it is not finished
+        frozen = None
+    known = tensors_digest(frozen) if frozen and not found.get("reset") else now[TENSORS]
+    return {**found, TENSORS: known}
 
 
 def read_identity(directory: Path) -> dict[str, Any] | None:
@@ -114,7 +147,10 @@ def changes(
             lines += changed_keys(_completed(before, config), now["options"])
         else:
             lines.append("training options (the old ones are not recorded by name)")
-    for key in sorted((found.keys() | now.keys()) - {"config", "options", GIVEN}):
+    aside = {"config", "options", GIVEN}
+    if any(found.get(key) != now.get(key) for key in ("frozen", "reset")):
+        aside.add(TENSORS)  # other layers have other weights
+    for key in sorted((found.keys() | now.keys()) - aside):
         old, new = found.get(key, _UNSET), now.get(key, _UNSET)
         if old == new or (key == "seed" and any(each.startswith("seed: ") for each in lines)):
             continue

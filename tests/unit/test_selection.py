@@ -100,7 +100,7 @@ def make_engine(experiment: Experiment, cascade: dict | None = None, **changes) 
     options = CascadeConfig(**{"cuts": ["ctc", "encoder.block1"]} | (cascade or {}))
     tokenizer = Tokenizer.from_directory(experiment.tokens)
     model = build_model(config, tokenizer, 8, experiment.global_cmvn, config.seed)
-    stages = plan_cascade(model.layers(), options, config)
+    stages = plan_cascade(model.layers(options.grain), options, config)
     runner = StageRunner(SpeechTask(experiment), make_fabric(0, "32-true"), Interruption())
     branches = {"cascade": Branch("cascade", "cascade", tuple(stages))}
     return Engine(runner, branches, options, ["loss", "min"])

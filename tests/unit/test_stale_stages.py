@@ -122,6 +122,31 @@ def test_an_option_that_is_new_in_the_program_changes_nothing(engine_of):
     assert made(folder) == before
 
 
+def test_layers_of_the_same_name_with_other_weights_are_a_change(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By the grain 'fine' the classifier is without the decoder's blocks, which then are trained."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    experiment = Experiment(tmp_path / "exp", dump, "train", "dev")
+    experiment.adopt()
+    both = {
+        "model_conf": {"ctc_weight": 0.5}, "decoder": "transformer",
+        "decoder_conf": {"attention_heads": 1, "linear_units": 8, "num_blocks": 1},
+    }  # fmt: skip
+    engine = make_engine(experiment, {"cuts": ["classifier"]}, **both)
+    engine.train_full()
+    engine.run([1])
+    path = tmp_path / "exp/stage1/identity.json"
+    written = json.loads(path.read_text())
+    fine = make_engine(experiment, {"cuts": ["classifier"], "grain": "fine"}, **both)
+    older = {key: value for key, value in written.items() if key != "tensors"}
+    for content in (written, older):
+        path.write_text(json.dumps(content))
+        assert set(engine.done()) == {0, 1} and set(fine.done()) == {0}
+    changed = fine.runner.changes(fine.branches["cascade"].stages[1], fine.done()[0])
+    assert changed == ["layers: the frozen or re-initialised ones have other weights (grain, tying)"]
+
+
 def test_a_stale_selection_is_told(engine_of, caplog):
     engine = engine_of(optim_conf={"lr": 0.003})
     before = selection(engine)
