@@ -226,17 +226,17 @@ stage_5() {
   about_recipe same-features
   require_scorer
   local models model name output jobs most=0 reads frame_shift
-  local -a pending=() places=() outputs=()
+  local -a pending=() places=() outputs=() read_files
   models=$(python -m cascade_asr.cli.stages "$exp")
   reads=$(python -m cascade_asr.cli.recipe_stage decoding "$decode_config")
+  mapfile -t read_files <<<"$reads"
   for model in $models; do
     for name in $test_sets; do
       require_file "$dump/$name/manifest.tsv" 2
       output=$exp/$model/decode_$name
       frame_shift=''
       if [[ -f data/$name/feats.scp ]]; then frame_shift=@$dump/$name/frame_shift; fi
-      # shellcheck disable=SC2086 # a list of files
-      if work_is_done "$output/.done" "@$exp/$model/done.json" $reads \
+      if work_is_done "$output/.done" "@$exp/$model/done.json" "${read_files[@]}" \
         "@$dump/$name/manifest.tsv" "@$dump/$name/cmvn.npz" ${frame_shift:+"$frame_shift"}; then
         log "$model on $name: already decoded"
         continue

@@ -15,6 +15,7 @@ from cascade_asr.cascade.sources import outer_source
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import locked, write_json
+from cascade_asr.training.experiment import SELECTION_LOCK
 from cascade_asr.training.finished import DoneStage, how_to_run, read_done, require_done
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Engine:
         """
         if not self.runner.fabric.is_global_zero:
             return
-        with locked(self.runner.task.directory / ".selection.lock"):
+        with locked(self.runner.task.directory / SELECTION_LOCK):
             done = self.done()
             if 0 not in done:
                 self._warn_of_stale_full()

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     digest = commands.add_parser("digest", help="print a digest of a file's or folder's state")
     digest.add_argument("path", type=Path)
     digest.set_defaults(run=lambda arguments: tree_digest(arguments.path))
-    decoding = commands.add_parser("decoding", help="print what a decoding configuration reads")
+    decoding = commands.add_parser("decoding", help="print what a decoding configuration reads, one a line")
     decoding.add_argument("config", type=Path)
     decoding.set_defaults(run=lambda arguments: _inputs_of_decoding(arguments.config))
     for name, run, text in (
@@ -131,7 +131,7 @@ def _work(arguments: argparse.Namespace) -> str | None:
 
 
 def _inputs_of_decoding(config: Path) -> str:
-    return " ".join(f"@{path}" for path in decoding_files(config))
+    return "\n".join(f"@{path}" for path in decoding_files(config))
 
 
 def _values(words: list[str]) -> Mapping[str, str]:

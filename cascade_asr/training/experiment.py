@@ -12,6 +12,9 @@ from cascade_asr.data.tokens import NON_LINGUISTIC_SYMBOLS as SYMBOLS
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, file_digest, read_json
 from cascade_asr.training.identity import holds_weights
+from cascade_asr.training.lock import Locked, holder
+
+SELECTION_LOCK = ".selection.lock"  # held for moments, and by no training
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Experiment:
 
         Raises:
             ConfigError: if the experiment has models with other tokens.
+            Locked: if a process is training in it with other features.
         """
         source = self.dump / "tokens"
         if not (source / "tokens.txt").is_file():
@@ -76,12 +80,27 @@ class Experiment:
                 continue
             content = source.read_bytes() if source.is_file() else None
             if target.is_file() and target.read_bytes() != content:
+                self._require_no_training(target)
                 self._leave_to_trainings(target)
             if content is None:  # features with context, or those of a data folder, have none
                 target.unlink(missing_ok=True)
                 continue
             with atomic_write(target, "wb") as stream:
                 stream.write(content)
+
+    def _require_no_training(self, path: Path) -> None:
+        """Require that nobody trains here: the next stage would be made with the other features.
+
+        Raises:
+            Locked: naming the process that does.
+        """
+        for lock in sorted(self.directory.glob(".*.lock")):
+            who = "" if lock.name == SELECTION_LOCK else holder(lock)
+            if who:
+                raise Locked(
+                    f"{self.dump}/{self.train_set} has other features than {path}, with which {who} "
+                    f"is training in {self.directory}; use another --tag for these, or wait for it"
+                )
 
     def _leave_to_trainings(self, path: Path) -> None:
         """Copy a file that is about to change to the trainings that have been made with it."""

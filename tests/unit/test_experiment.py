@@ -32,7 +32,8 @@ from cascade_asr.speech.loading import (
     usable_utterances,
 )
 from cascade_asr.training import checkpoint
-from cascade_asr.training.experiment import Experiment, kept_with
+from cascade_asr.training.experiment import SELECTION_LOCK, Experiment, kept_with
+from cascade_asr.training.lock import Locked, take
 
 BLOCKS = {"output_size": 8, "attention_heads": 2, "num_blocks": 1, "linear_units": 8}
 RECURRENT = {"num_layers": 1, "hidden_size": 4, "output_size": 6}
@@ -434,3 +435,24 @@ def test_trainings_keep_the_features_that_they_were_made_with(tmp_path: Path):
     experiment.adopt()
     assert kept_with(full, "fbank.conf").read_text() == "--num-mel-bins=8\n"
     assert not kept_with(begun, "fbank.conf").exists()
+
+
+def test_features_are_not_replaced_under_a_training(tmp_path: Path):
+    """Its next stage would normalise with the statistics of the others."""
+    experiment = Experiment(tmp_path / "exp", tmp_path / "dump", "train", "dev")
+    (tmp_path / "dump/tokens").mkdir(parents=True)
+    (tmp_path / "dump/tokens/tokens.txt").write_text("<blank>\n")
+    (tmp_path / "dump/train").mkdir()
+    statistics = tmp_path / "dump/train/cmvn.npz"
+    statistics.write_bytes(b"these")
+    experiment.adopt()
+    (tmp_path / "exp" / SELECTION_LOCK).touch()
+    lock = take(tmp_path / "exp/.full.lock", "full training")
+    experiment.adopt()
+    statistics.write_bytes(b"others")
+    with pytest.raises(Locked, match=r"has other features than .*cmvn.npz, with which process \d+ on"):
+        experiment.adopt()
+    assert experiment.global_cmvn.read_bytes() == b"these"
+    lock.release()
+    experiment.adopt()
+    assert experiment.global_cmvn.read_bytes() == b"others"

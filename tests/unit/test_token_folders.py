@@ -188,3 +188,13 @@ def test_stage_4_follows_a_source_in_another_experiment(tmp_path: Path, monkeypa
     assert marker.stale(inputs()) == "other/full/done.json has changed; running again"
     Path("other/full/done.json").unlink()  # as where the other experiment is not kept
     assert marker.stale(inputs()) is None
+
+
+def test_what_decoding_reads_is_told_line_by_line(tmp_path: Path):
+    """A blank in a name made two names of it, of which neither is a file that may change."""
+    (tmp_path / "my decode.yaml").write_text("beam_size: 3\nlm: ../my lm/full\n")
+    done = subprocess.run(
+        ["python", "-m", "cascade_asr.cli.recipe_stage", "decoding", "my decode.yaml"],
+        cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.stdout == "@my decode.yaml\n@../my lm/full/done.json\n"
