@@ -25,7 +25,8 @@ cascade_stages=all     # cascade stages of stage 4: all, none, or numbers such a
 controls=none          # trained beside the cascade at equal compute: all, or some of
                        # longer,longer-early-stop,continue,best-of-n,bottom-up,random-top,keep
 # Resources
-ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: all there are
+ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: all there are, one for
+                       # a language model
 nj=                    # 1.. jobs at the same time; default: one per processor
 # shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm

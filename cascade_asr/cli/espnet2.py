@@ -19,8 +19,6 @@ import logging
 import shlex
 from pathlib import Path
 
-import torch
-
 from cascade_asr import command
 from cascade_asr.data.features.log_mel import option_lines
 from cascade_asr.errors import ConfigError
@@ -30,7 +28,7 @@ from cascade_asr.espnet2.import_model import Source, import_model, read_source, 
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.recipe.token_folder import options_of_tokens
 from cascade_asr.speech.config import load_train_config
-from cascade_asr.training.device import make_fabric
+from cascade_asr.training.device import make_fabric, single
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +89,7 @@ def run_import(arguments: argparse.Namespace) -> None:
         arguments.train_config = task.directory / "imported.yaml"
         write_config(arguments.train_config, imported.config)
     config, cascade = read_configs(task, arguments)
-    ngpu = min(torch.cuda.device_count(), 1) if arguments.ngpu is None else arguments.ngpu
-    fabric = make_fabric(ngpu, config.precision)
+    fabric = make_fabric(single(arguments.ngpu), config.precision)
     done = import_model(source, imported, task, config, cascade, fabric)
     words = ["./run.sh", "--stage", "3", "--tag", task.directory.name]
     words += ["--train-config", str(arguments.train_config)]

@@ -29,7 +29,7 @@ from cascade_asr.files import atomic_write, read_json
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs
 from cascade_asr.results.columns import table
 from cascade_asr.training import checkpoint
-from cascade_asr.training.device import fit_threads, make_fabric
+from cascade_asr.training.device import fit_threads, make_fabric, single
 from cascade_asr.training.finished import require_done
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,9 @@ def main() -> None:
         help="initial, random, or names of other trainings of the experiment; default: the "
         "plan's option probe, else initial,random",
     )
-    parser.add_argument("--ngpu", type=int, help="number of GPUs; 0 for the CPU; default: all there are")
+    parser.add_argument(
+        "--ngpu", type=int, choices=(0, 1), help="0 for the CPU; default: a GPU if there is one"
+    )
     arguments = parser.parse_args()
     complete(arguments)
     task = make_task(arguments)
@@ -84,7 +86,7 @@ def main() -> None:
     replacements = replacement_weights(task, plan, name, names or ["initial", "random"])
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
-    fabric = make_fabric(arguments.ngpu, stage.config.precision)
+    fabric = make_fabric(single(arguments.ngpu), stage.config.precision)
     fit_threads(fabric, model)
     dev = task.data(model, stage.config).dev
     rows = []

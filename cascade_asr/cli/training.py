@@ -35,7 +35,7 @@ from cascade_asr.options.assignments import Assignments  # noqa: E402
 from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
-from cascade_asr.training.device import check_counts, make_fabric  # noqa: E402
+from cascade_asr.training.device import check_counts, make_fabric, single  # noqa: E402
 from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,10 @@ def parse_arguments() -> argparse.Namespace:
         help=f"controls to train as well: none, all, or some of {','.join(CONTROLS)}",
     )
     parser.add_argument("--branch", help="train only this branch: cascade or a control")
-    parser.add_argument("--ngpu", type=int, help="number of GPUs; 0 for the CPU; default: all there are")
+    parser.add_argument(
+        "--ngpu", type=int,
+        help="number of GPUs; 0 for the CPU; default: all there are, one for a language model",
+    )  # fmt: skip
     parser.add_argument("--processes", type=int, default=1, help="ranks per machine on the CPU")
     parser.add_argument("--nodes", type=int, default=1, help="number of machines; srun starts their ranks")
     parser.add_argument(
@@ -116,7 +119,8 @@ def main() -> None:
     config, cascade = read_configs(task, arguments)
     fabric = None
     if arguments.what != "check":
-        fabric = make_fabric(arguments.ngpu, config.precision, *counts)
+        ngpu = single(arguments.ngpu) if task.kind == "text" else arguments.ngpu
+        fabric = make_fabric(ngpu, config.precision, *counts)
     if fabric is None or fabric.is_global_zero:
         task.adopt()
     if fabric is not None:

@@ -138,6 +138,15 @@ def _environment(processes: int, nodes: int) -> dict[str, Any]:
     return {"plugins": [LightningEnvironment()]}
 
 
+def single(ngpu: int | None) -> int | None:
+    """What `make_fabric` should be given where one process does all the work.
+
+    Args:
+        ngpu: number of GPUs that was asked for; None becomes 1, or 0 if there is none.
+    """
+    return min(torch.cuda.device_count(), 1) if ngpu is None else ngpu
+
+
 def make_fabric(
     ngpu: int | None,
     precision: str,

@@ -15,7 +15,7 @@ from torch import nn
 from cascade_asr.errors import ConfigError
 from cascade_asr.jobs.slurm import submission_environment
 from cascade_asr.training import device, processors
-from cascade_asr.training.device import check_counts, make_fabric
+from cascade_asr.training.device import check_counts, make_fabric, single
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,13 @@ def test_numbers_that_mean_nothing_are_refused(counts, told: str):
     with pytest.raises(ConfigError):
         ngpu, processes, nodes, *threads = counts
         make_fabric(ngpu, "32-true", processes, nodes, *threads)
+
+
+@pytest.mark.parametrize(("gpus", "given", "taken"), [(4, None, 1), (0, None, 0), (4, 0, 0), (4, 2, 2)])
+def test_what_one_process_does_takes_one_of_several_gpus(monkeypatch, gpus, given, taken):
+    """A language model failed in stage 3 on a machine with four, and a probe was made four times."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert single(given) == taken
 
 
 def test_several_machines_need_something_that_starts_the_others(monkeypatch):
