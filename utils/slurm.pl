@@ -134,9 +134,12 @@ sub write_script {
     my $replace = defined $job_name
         ? "words=(\"\${words[\@]//$job_name/\$number}\")\nshown=\${shown//$job_name/\$number}\n"
         : '';
+    # With --export=PATH or NONE in a slurm.conf, Python would not find the toolkit.
+    my ($modules, $programs) = map { quoted($ENV{$_} // '') } qw(PYTHONPATH PATH);
     open my $script, '>', "$folder/job.sh" or fail("cannot write $folder/job.sh: $!");
     print $script <<"END";
 #!/usr/bin/env bash
+[[ \${PYTHONPATH-} == $modules ]] || export PYTHONPATH=$modules PATH=$programs
 number=\${SLURM_ARRAY_TASK_ID-1}
 words=($words)
 shown=$shown_word

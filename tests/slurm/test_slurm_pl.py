@@ -66,6 +66,16 @@ def test_exported_variables_reach_the_job_and_its_steps(run, cluster, tmp_path, 
     assert output(tmp_path / "x.log") == "a b\na b\n"
 
 
+@pytest.mark.parametrize("export", ["PATH", "NONE"])
+def test_the_toolkit_is_found_where_a_configuration_hands_no_variables_on(run, tmp_path, export):
+    """Kaldi's own slurm.conf has --export=PATH; jobs ended with "No module named 'cascade_asr'"."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/slurm.conf").write_text(f"command sbatch --export={export}\n")
+    result = run("x.log", "python", "-c", "import cascade_asr, kaldiio; print('found')")
+    assert result.returncode == 0, result.stderr
+    assert output(tmp_path / "x.log") == "found\n"
+
+
 def test_failures_name_jobs_status_and_log(run, tmp_path):
     result = run("JOB=1:4", "x.JOB.log", "echo cause JOB; [ $((JOB % 2)) = 1 ] || exit 3")
     assert result.returncode == 1
