@@ -30,7 +30,8 @@ ngpu=                  # 0.. GPUs for training; 0 trains on the CPU; none: all t
 nj=                    # 1.. jobs at the same time; default: one per processor
 # shellcheck disable=SC2034
 cmd=local              # where jobs run: local; stdout: local, with their output shown; slurm
-train_jobs=1           # 1.. trainings that run at once on this machine: seeds, cascade, controls
+train_jobs=1           # 1.. trainings that run at once on this machine: seeds, cascade, controls;
+                       # each has a share of the GPUs, or --ngpu of them
 processes=1            # 1.. training processes per machine, on the CPU
 nodes=1                # 1.. machines to train on, with slurm
 job_options=           # of training jobs on slurm, such as "--mem 16G --time 8:00:00"

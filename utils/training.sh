@@ -91,7 +91,7 @@ train_at_once() {
     use_experiment "$each"
     for branch in "${branches[@]}"; do
       number=$((number + 1))
-      write_training "$branch" >"$folder/stage$1.$number.sh"
+      write_training "$branch" "$number" >"$folder/stage$1.$number.sh"
     done
   done
   log "stage $1: $number trainings, $train_jobs at the same time; logs in $folder"
@@ -109,15 +109,15 @@ all_are_done() {
   done
 }
 
-# write_training BRANCH: write a script that trains it, or full training if none is named; it
-# can also be started by hand
+# write_training BRANCH NUMBER: write a script that trains it, or full training if none is named;
+# it can also be started by hand. Those that run at the same time share processors and GPUs.
 write_training() {
   local -a words=(full --cascade-stages "$cascade_stages" --controls "$controls")
   local threads=$(($(nproc) / train_jobs))
   if [[ -n $1 ]]; then words=(cascade --branch "$1"); fi
   if [[ $1 == cascade ]]; then words+=(--cascade-stages "$cascade_stages"); fi
   if ((train_jobs > 1)); then
-    echo "export CASCADE_ASR_MOST_THREADS=$((threads > 0 ? threads : 1))"
+    echo "export CASCADE_ASR_MOST_THREADS=$((threads > 0 ? threads : 1)) CASCADE_ASR_SHARE=$2/$train_jobs"
   fi
   with_training_options printf '%q ' python -m cascade_asr.cli.training "${words[@]}"
   echo

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 PARAMETERS_A_THREAD = 5_000_000
 MOST_THREADS = "CASCADE_ASR_MOST_THREADS"  # set when trainings run side by side
+SHARE = "CASCADE_ASR_SHARE"  # then also "3/4" for the third of those of which four run at once
 FITTED = "CASCADE_ASR_FITTED_THREADS"  # set for ranks started here, not by users
 
 
@@ -138,6 +139,21 @@ def _environment(processes: int, nodes: int) -> dict[str, Any]:
     return {"plugins": [LightningEnvironment()]}
 
 
+def own_gpus(ngpu: int | None, available: int) -> list[int] | None:
+    """Which GPUs a training takes that runs beside others (`SHARE`); None if it does not.
+
+    Args:
+        ngpu: number of GPUs that was asked for; None is an equal share, and at least one.
+        available: number of GPUs of this machine.
+    """
+    number, _, at_once = os.environ.get(SHARE, "").partition("/")
+    if not at_once or not available:
+        return None
+    count = max(1, available // int(at_once)) if ngpu is None else ngpu
+    first = (int(number) - 1) * count
+    return [(first + index) % available for index in range(min(count, available))]
+
+
 def single(ngpu: int | None) -> int | None:
     """What `make_fabric` should be given where one process does all the work.
 
@@ -157,7 +173,8 @@ def make_fabric(
     """Choose device, precision and ranks, and start the ranks.
 
     Args:
-        ngpu: number of GPUs; 0 is the CPU; None takes all that exist.
+        ngpu: number of GPUs; 0 is the CPU; None takes all that exist, or an equal share of
+            them beside other trainings (`own_gpus`).
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         processes: ranks per machine on the CPU, if ``ngpu`` is 0.
         nodes: number of machines. In our own Slurm jobs srun starts all ranks, even on
@@ -173,7 +190,9 @@ def make_fabric(
 
     check_counts(ngpu, processes, nodes, threads)
     available = torch.cuda.device_count()
-    ngpu = available if ngpu is None else ngpu
+    own = own_gpus(ngpu, available)
+    if ngpu is None:
+        ngpu = available if own is None else len(own)
     if ngpu > available:
         raise ConfigError(
             f"--ngpu {ngpu}: this machine has {available} GPUs; use --ngpu {available}"
@@ -198,7 +217,7 @@ def make_fabric(
         logger.info("%s is set: operations take their plain form, which is slower", VARIABLE)
     fabric = Fabric(
         accelerator="cuda" if ngpu else "cpu",
-        devices=count,
+        devices=own if own and ngpu else count,
         num_nodes=nodes,
         strategy="ddp" if count * nodes > 1 else "auto",
         precision=precision,

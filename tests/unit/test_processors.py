@@ -198,5 +198,20 @@ def test_trainings_side_by_side_share_the_processors(threads_of_its_own):
     assert fitted(6000) == 2
 
 
+@pytest.mark.parametrize(
+    ("share", "ngpu", "available", "expected"),
+    [
+        ("", None, 4, None), ("", 1, 4, None), ("1/2", 0, 0, None), ("1/2", None, 0, None),
+        ("1/4", 1, 4, [0]), ("3/4", 1, 4, [2]), ("6/4", 1, 4, [1]), ("3/4", None, 4, [2]),
+        ("2/2", None, 4, [2, 3]), ("2/3", 2, 4, [2, 3]), ("3/3", 2, 4, [0, 1]),
+        ("5/8", None, 2, [0]), ("2/3", 2, 3, [2, 0]), ("3/4", 0, 4, []),
+    ],
+)  # fmt: skip
+def test_trainings_side_by_side_share_the_gpus(monkeypatch, share, ngpu, available, expected):
+    """All took the first one with --ngpu 1, and without it each took all of them."""
+    monkeypatch.setenv(device.SHARE, share)
+    assert device.own_gpus(ngpu, available) == expected
+
+
 def test_on_a_gpu_the_size_does_not_count(threads_of_its_own):
     assert fitted(1000, "cuda") == 3
