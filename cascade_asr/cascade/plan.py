@@ -12,6 +12,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.networks.layer import Layer
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.freezing import find_layer
+from cascade_asr.training.identity import tensors_digest
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,15 @@ class StagePlan:
     def is_random_frozen(self) -> bool:
         """Whether the frozen layers have new weights, which stay random."""
         return bool(self._select(False, "new"))
+
+    @property
+    def tensors(self) -> str:
+        """A digest of what the frozen and the reset layers consist of."""
+        frozen, reset = (
+            [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
+            for layers in (self.frozen, self.reset)
+        )
+        return tensors_digest(frozen, reset)
 
     def keeps(self, layer: str) -> bool:
         """Whether a layer starts from the weights of the source."""

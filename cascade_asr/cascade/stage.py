@@ -47,7 +47,6 @@ from cascade_asr.training.identity import (
     identity_digest,
     read_identity,
     recorded_digest,
-    tensors_digest,
     with_tensors,
 )
 from cascade_asr.training.interruption import Interruption
@@ -155,6 +154,7 @@ class StageRunner:
             logger.info("%s: already done in %s; skipping", plan.title, directory)
             self._repair(directory, identity, done)
             return done
+        self._require_same_data(plan)
         model = self.task.build_model(plan.config, plan.seed)
         frozen_names = self._take_over(model, plan, source)
         before = fingerprint(model, plan.frozen)
@@ -224,7 +224,7 @@ class StageRunner:
             "source": source.model_sha256 if source else None,
             "data": self._data_digest,
             **({"reset": [layer.name for layer in plan.reset]} if plan.reset else {}),
-            **({TENSORS: _tensors(plan)} if plan.frozen or plan.reset else {}),
+            **({TENSORS: plan.tensors} if plan.frozen or plan.reset else {}),
             **({GIVEN: self.given} if self.given else {}),
         }
 
@@ -232,6 +232,15 @@ class StageRunner:
     def _data_digest(self) -> str:
         """Digest of the data as they were when this process began."""
         return self.task.data_digest()
+
+    def _require_same_data(self, plan: StagePlan) -> None:
+        """Raise ConfigError if a stage would be trained on other data than those before it."""
+        if self.task.data_digest() != self._data_digest:
+            raise ConfigError(
+                f"{plan.title}: the training set or the dev set has changed since this run began, and "
+                "the trainings before it saw the old one; run stages 1 and 2 with the options of "
+                "before, or use another --dumpdir or --tag for the new data; then run this again"
+            )
 
     def changes(self, plan: StagePlan, source: DoneStage | None) -> list[str] | None:
         """Differences between the training in a stage's folder and the one that is asked for.
@@ -387,12 +396,3 @@ class StageRunner:
         self, plan: StagePlan, source: DoneStage | None, digest: str, result: FitResult
     ) -> Lineage:
         return Lineage(plan, source, digest, self._data_digest, result, device.record(self.fabric))
-
-
-def _tensors(plan: StagePlan) -> str:
-    """What the frozen and the reset layers of a stage consist of."""
-    frozen, reset = (
-        [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
-        for layers in (plan.frozen, plan.reset)
-    )
-    return tensors_digest(frozen, reset)

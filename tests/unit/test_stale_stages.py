@@ -147,6 +147,26 @@ def test_layers_of_the_same_name_with_other_weights_are_a_change(
     assert changed == ["layers: the frozen or re-initialised ones have other weights (grain, tying)"]
 
 
+def test_a_stage_is_not_trained_on_data_that_changed_during_the_run(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stage 2 of the recipe for another experiment; the stage counted as made of the old data."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    experiment = Experiment(tmp_path / "exp", Path(shutil.copytree(dump, tmp_path / "dump")), "train", "dev")
+    experiment.adopt()
+    engine = make_engine(experiment)
+    engine.train_full()
+    path = experiment.manifest_path("train")
+    before = path.read_text()
+    path.write_text("".join(before.splitlines(keepends=True)[:-1]))
+    with pytest.raises(ConfigError, match="the dev set has changed since this run began"):
+        engine.run([1])
+    assert not (tmp_path / "exp/stage1").exists()
+    path.write_text(before)
+    engine.run([1])
+    assert set(engine.done()) == {0, 1}
+
+
 def test_a_stale_selection_is_told(engine_of, caplog):
     engine = engine_of(optim_conf={"lr": 0.003})
     before = selection(engine)
