@@ -21,7 +21,8 @@
 #
 # LOG begins with the command, the host and the time and ends with the exit status;
 # its folder is created. Exit status: 0 if all jobs succeeded, else 1; on Ctrl-C or TERM
-# all jobs are killed, with everything they started, and it is 128 + the signal.
+# all jobs are ended by TERM, with everything they started, and killed after 3 seconds
+# (RUN_PL_SECONDS_TO_FINISH in the environment) or at a second Ctrl-C; it is 128 + the signal.
 
 use strict;
 use warnings;
@@ -33,7 +34,8 @@ use POSIX qw(strftime uname WNOHANG);
 use lib $FindBin::RealBin;
 use RunnerCommandLine;
 
-my $SECONDS_TO_FINISH = 3;     # between TERM and KILL when interrupted
+# between TERM and KILL when interrupted; trainings are given longer, because they save
+my $SECONDS_TO_FINISH = $ENV{RUN_PL_SECONDS_TO_FINISH} // 3;
 
 my %STOP_SIGNALS      = (HUP => 1, INT => 2, TERM => 15);
 
@@ -108,11 +110,14 @@ sub finish_job {
 # Kill all jobs with everything they started, then exit.
 sub stop_jobs {
     my ($running, $reason, $exit_status) = @_;
-    print STDERR "run.pl: $reason; ending ", scalar(keys %$running), " running job(s)\n";
+    my $patience = $SECONDS_TO_FINISH > 3
+        ? ", which may take up to $SECONDS_TO_FINISH s to save; interrupt again to end them at once" : '';
+    print STDERR "run.pl: $reason; ending ", scalar(keys %$running), " running job(s)$patience\n";
+    $stop_signal = '';
     kill TERM => map { -$_ } keys %$running if %$running;
     my $deadline = time + $SECONDS_TO_FINISH;
     my %group = %$running;
-    while (%group && time < $deadline) {
+    while (%group && time < $deadline && !$stop_signal) {
         reap(\%group, sub { });
         # A leader that has exited may leave members of its group behind.
         delete @group{ grep { !kill(0, -$_) } keys %group };

@@ -96,7 +96,7 @@ train_at_once() {
   done
   log "stage $1: $number trainings, $train_jobs at the same time; logs in $folder"
   # shellcheck disable=SC2086 # a command of several words
-  $train_cmd --max-jobs-run "$train_jobs" "JOB=1:$number" "$folder/stage$1.JOB.log" \
+  RUN_PL_SECONDS_TO_FINISH=120 $train_cmd --max-jobs-run "$train_jobs" "JOB=1:$number" "$folder/stage$1.JOB.log" \
     bash "$folder/stage$1.JOB.sh"
 }
 

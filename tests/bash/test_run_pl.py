@@ -207,6 +207,28 @@ def alive(process: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.parametrize("impatient", [False, True])
+def test_jobs_may_be_given_time_to_save_and_a_second_signal_ends_them(tmp_path, impatient):
+    """Trainings side by side were killed three seconds after Ctrl-C, in the middle of an update."""
+    wait = 60 if impatient else 3.2
+    command = f"trap 'sleep {wait}; touch saved; exit 85' TERM; touch begun; while :; do sleep 0.1; done"
+    runner = subprocess.Popen(
+        [str(RUN_PL), "x.log", command], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"RUN_PL_SECONDS_TO_FINISH": "30"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    runner.send_signal(signal.SIGINT)
+    assert "may take up to 30 s to save" in runner.stderr.readline()
+    if impatient:
+        runner.send_signal(signal.SIGINT)
+    runner.communicate(timeout=20)
+    assert runner.returncode == 130
+    assert (tmp_path / "saved").exists() != impatient
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
 def test_stopping_ends_all_jobs_and_what_they_started(tmp_path, stop, trap):
