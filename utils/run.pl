@@ -112,8 +112,8 @@ sub stop_jobs {
     my ($running, $reason, $exit_status) = @_;
     my $patience = $SECONDS_TO_FINISH > 3
         ? ", which may take up to $SECONDS_TO_FINISH s to save; interrupt again to end them at once" : '';
-    print STDERR "run.pl: $reason; ending ", scalar(keys %$running), " running job(s)$patience\n";
     $stop_signal = '';
+    print STDERR "run.pl: $reason; ending ", scalar(keys %$running), " running job(s)$patience\n";
     kill TERM => map { -$_ } keys %$running if %$running;
     my $deadline = time + $SECONDS_TO_FINISH;
     my %group = %$running;
