@@ -111,6 +111,10 @@ def chosen(plan: Plan, arguments: argparse.Namespace) -> tuple[list[int], list[s
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.what == "check":  # it has nothing to save, and ends at once
+        interruption.release()
+        if interruption.signal_number is not None:
+            raise KeyboardInterrupt
     if arguments.log:
         command.log_to(arguments.log)
     counts = (arguments.processes, arguments.nodes, arguments.threads)

@@ -195,6 +195,30 @@ def test_a_signal_saves_and_says_how_to_go_on(number: int, status: int, dump: Pa
     assert state["position"]["update"] >= 12
 
 
+def test_ctrl_c_ends_the_check_of_a_plan(dump: Path, tmp_path: Path):
+    """It trains nothing, so that no update came at which the first Ctrl-C would have counted."""
+    os.mkfifo(tmp_path / "log")  # where it waits for ever, as it would for a large corpus
+    words = training_arguments("check", tmp_path, dump, TINY_CONFIG, None, "--log", str(tmp_path / "log"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], env=environment(), stderr=subprocess.PIPE, text=True
+    )
+
+    def remembers_signals() -> bool:
+        assert process.poll() is None, process.stderr.read()
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(status.split("SigCgt:")[1].split()[0], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    for expected in (True, False):  # while it imports, as a training does; then no more
+        deadline = time.monotonic() + 120
+        while remembers_signals() != expected:
+            assert time.monotonic() < deadline, expected
+            time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted" in errors
+
+
 def test_nan_features_name_the_utterance_and_the_file(tmp_path: Path):
     import kaldiio
 
