@@ -177,6 +177,16 @@ def queue(names: list[str]) -> dict[str, QueueEntry] | None:
     return entries
 
 
+def queue_once_it_answers(names: list[str]) -> dict[str, QueueEntry] | None:
+    """The same, asking again for `FIND_FOR_S`, because a busy controller may not answer at once."""
+    deadline = time.monotonic() + FIND_FOR_S
+    while True:
+        entries = queue(names)
+        if entries is not None or time.monotonic() > deadline:
+            return entries
+        time.sleep(ASK_AGAIN_S)
+
+
 def accounting(job: str) -> str | None:
     """State of a job that the controller has forgotten; None without accounting.
 

@@ -192,7 +192,15 @@ def _repair(waiting: JobFolder, source: JobFolder) -> bool:
     assert record is not None
     if source.training not in record.after:
         return False
-    entry = (slurm.queue([record.name]) or {}).get(record.name)
+    entries = slurm.queue_once_it_answers([record.name])
+    if entries is None:
+        logger.warning(
+            "Slurm does not answer: %s may still wait for the old job of %s; once status says that "
+            "it is blocked: python -m cascade_asr.cli.jobs resubmit %s",
+            waiting.training, source.training, waiting.training,
+        )  # fmt: skip
+        return False
+    entry = entries.get(record.name)
     if entry is None or not entry.waits:
         return False
     slurm.change_dependency(entry.job, dependency_of(waiting, record.after))

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, command, environment
 
 from cascade_asr.errors import ConfigError
-from cascade_asr.jobs import attempt, slurm
+from cascade_asr.jobs import attempt, slurm, submission
 from cascade_asr.jobs.attempt import NotReady, begin, cause_of
 from cascade_asr.jobs.options import (
     SlurmConf,
@@ -352,6 +352,32 @@ def test_the_warning_fits_the_default_time_limit_of_the_configuration(
     monkeypatch.setattr(slurm, "submit", lambda words, name: submitted.append(words) or "8")
     submit_record(folder, folder.read())
     assert f"--signal=USR2@{notice}" in submitted[0]
+
+
+def test_a_chain_is_repaired_once_a_busy_controller_answers(tmp_path, monkeypatch, caplog):
+    """Stage 2 went on waiting for the job that had failed, and nothing said so."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/slurm.conf").write_text("command sbatch\n")
+    monkeypatch.chdir(tmp_path)
+    full = make_job(tmp_path, "full", "full")
+    make_job(tmp_path, "stage2", after=["full"])
+    full.write_state(job="7", state="failed", cause="memory")
+    waits = {"x.stage2.1": slurm.QueueEntry("8", "x.stage2.1", "PENDING", "Dependency")}
+    again = {"again": slurm.QueueEntry("9", "again", "PENDING", "Resources")}
+    changed = []
+    monkeypatch.setattr(submission, "new_name", lambda folder: "again")
+    monkeypatch.setattr(slurm, "submit", lambda words, name: "9")
+    monkeypatch.setattr(slurm, "change_dependency", lambda *words: changed.append(words))
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+    answers = [{}, {}, None, None, waits, again]  # state, what it waits for; the repair
+    monkeypatch.setattr(slurm, "queue", lambda names: answers.pop(0))
+    assert resubmit(full, {}) == ["stage2"] and changed == [("8", "afterok:9")]
+    full.write_state(job="9", state="failed", cause="memory")
+    answers += [{}, {}]
+    monkeypatch.setattr(slurm, "FIND_FOR_S", -1)
+    monkeypatch.setattr(slurm, "queue", lambda names: answers.pop(0) if answers else None)
+    assert resubmit(full, {}) == []
+    assert "stage2 may still wait for the old job of full" in caplog.text
 
 
 @pytest.mark.parametrize(
