@@ -35,7 +35,12 @@ from cascade_asr.options.assignments import Assignments  # noqa: E402
 from cascade_asr.options.places import located_cascade_errors, located_errors  # noqa: E402
 from cascade_asr.options.training import TrainingOptions  # noqa: E402
 from cascade_asr.recipe.task_arguments import add_task_arguments, make_task, read_configs  # noqa: E402
-from cascade_asr.training.device import check_counts, make_fabric, single  # noqa: E402
+from cascade_asr.training.device import (  # noqa: E402
+    check_counts,
+    end_with_first_rank,
+    make_fabric,
+    single,
+)
 from cascade_asr.training.fencing import Fence, may_always_write  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -125,6 +130,7 @@ def main() -> None:
     if arguments.what != "check":
         ngpu = single(arguments.ngpu) if task.kind == "text" else arguments.ngpu
         fabric = make_fabric(ngpu, config.precision, *counts)
+        end_with_first_rank(fabric)
     if fabric is None or fabric.is_global_zero:
         task.adopt()
     if fabric is not None:

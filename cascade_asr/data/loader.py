@@ -286,9 +286,14 @@ def _begin(begun: Semaphore, worker: int) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    die_with_parent()
+    begun.release()
+
+
+def die_with_parent() -> None:
+    """Let this process be killed when the one that has started it ends, for whatever reason."""
     with contextlib.suppress(OSError, AttributeError):  # other systems lack it
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    begun.release()
 
 
 def kill_workers() -> None:

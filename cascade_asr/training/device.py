@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from cascade_asr.data.loader import die_with_parent
 from cascade_asr.errors import ConfigError
 from cascade_asr.networks.fast.switch import VARIABLE, is_fast
 from cascade_asr.training import processors
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 PARAMETERS_A_THREAD = 5_000_000
 MOST_THREADS = "CASCADE_ASR_MOST_THREADS"  # set when trainings run side by side
 SHARE = "CASCADE_ASR_SHARE"  # then also "3/4" for the third of those of which four run at once
+FIRST_RANK = "CASCADE_ASR_FIRST_RANK"  # process id of the rank that starts the others of its machine
 FITTED = "CASCADE_ASR_FITTED_THREADS"  # set for ranks started here, not by users
 
 
@@ -223,8 +225,20 @@ def make_fabric(
         precision=precision,
         **_environment(count, nodes),
     )
+    if "LOCAL_RANK" not in os.environ:
+        os.environ[FIRST_RANK] = str(os.getpid())
     fabric.launch()
     return fabric
+
+
+def end_with_first_rank(fabric: Fabric) -> None:
+    """Let this process end at once when the rank that has started it ends, as by a kill.
+
+    Otherwise it may wait for that one, and keep its GPU, for minutes. Only for programs whose
+    ranks have nothing left to do when the first one ends.
+    """
+    if fabric.local_rank > 0 and os.environ.get(FIRST_RANK) == str(os.getppid()):
+        die_with_parent()
 
 
 def record(fabric: Fabric) -> dict[str, str | int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -142,6 +144,42 @@ def test_a_local_run_within_anybodys_slurm_job_starts_its_own_ranks(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.glob("rank*")) == ["rank0", "rank1"]
     assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text() == "2"
     assert "within Slurm job 7" in done.stderr or "Slurm" not in done.stdout
+
+
+def test_no_rank_outlives_the_one_that_started_it(tmp_path: Path):
+    """Killed for lack of memory, it left the others waiting for it, with their GPUs."""
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        "import os, pathlib, signal, time\n"
+        "from cascade_asr.training.device import end_with_first_rank, make_fabric\n"
+        "fabric = make_fabric(0, '32-true', 2)\n"
+        "end_with_first_rank(fabric)\n"
+        "path = pathlib.Path(f'rank{fabric.global_rank}')\n"
+        "path.with_suffix('.new').write_text(str(os.getpid())); path.with_suffix('.new').rename(path)\n"
+        "if fabric.global_rank: os.kill(os.getpid(), signal.SIGSTOP)  # as if in a computation\n"
+        "time.sleep(100)\n"
+    )
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    first = subprocess.Popen(
+        [sys.executable, script], cwd=tmp_path, env=variables, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not all((tmp_path / name).exists() for name in ("rank0", "rank1")):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    other = Path("/proc", (tmp_path / "rank1").read_text(), "cmdline")
+    time.sleep(0.2)
+    assert other.read_bytes()
+    first.kill()
+    first.wait()
+    deadline = time.monotonic() + 10
+    while other.exists() and other.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    gone = not other.exists() or not other.read_bytes()
+    if not gone:
+        os.kill(int(other.parent.name), signal.SIGKILL)
+    assert gone
 
 
 def test_a_submission_takes_nothing_over_from_the_job_around_it():
