@@ -118,6 +118,17 @@ def cascade_config_from(
         problems.append(
             f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, expected 1 or more"
         )
+    elif config.patience > 1 and config.stop != "patience":
+        problems.append(
+            f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, but all stages are run; "
+            "add stop: patience"
+        )
+    for name, usual in (("below", "reinitialise"), ("top", "trained")):
+        if config.direction == "reset" and getattr(config, name) != usual:
+            problems.append(
+                f"{path}:{lines.get(name, 0)}: {name} is '{getattr(config, name)}', but direction reset "
+                f"freezes nothing; leave {name} out"
+            )
     if isinstance(config.cuts, str) and config.cuts != "auto":
         config.cuts = [config.cuts]
     if config.select and (len(config.select) != 2 or config.select[1] not in ("min", "max")):

@@ -228,6 +228,11 @@ def test_a_seed_of_the_cascade_or_of_one_stage_counts():
         ("stages: {1: 5}\n", ["cascade.yaml:1: stages.1 expects training options", "found 5"]),
         ("stages: [1]\n", ["cascade.yaml:1: 'stages' expects a mapping"]),
         ("stop: patience\npatience: 0\n", ["cascade.yaml:2: patience is 0, expected 1 or more"]),
+        ("patience: 2\n", ["cascade.yaml:1: patience is 2, but all stages are run; add stop: patience"]),
+        ("direction: reset\nbelow: keep\ntop: random\n", [
+            "cascade.yaml:2: below is 'keep', but direction reset freezes nothing; leave below out",
+            "cascade.yaml:3: top is 'random'",
+        ]),
     ],
 )
 def test_mistakes_in_the_file_are_told_with_their_line(tmp_path: Path, text: str, messages: list):
