@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -228,7 +229,15 @@ def make_fabric(
     if "LOCAL_RANK" not in os.environ:
         os.environ[FIRST_RANK] = str(os.getpid())
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    """End the threads by which the ranks talk; gloo's would abort a program that ends with them."""
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        torch.distributed.destroy_process_group()
 
 
 def end_with_first_rank(fabric: Fabric) -> None:
