@@ -24,8 +24,8 @@ class Difference:
         mean: over seeds.
         low, high: 95 % interval (t distribution); None with one seed.
         p: from the two-sided paired t-test over seeds; None with one seed.
-        p_items: from the paired t-test over test items, each averaged over the seeds;
-            None if single items are not recorded.
+        p_items: from the paired t-test over test items (images, utterances), each averaged over
+            the seeds; None if single items are not recorded.
         seeds: number of seeds.
     """
 
@@ -123,19 +123,19 @@ def compare(first: dict[int, Line], second: dict[int, Line], measure: str) -> Di
     """
     seeds = sorted(first.keys() & second.keys())
     differences = [value(first[seed], measure) - value(second[seed], measure) for seed in seeds]
+    items = [(item_errors(first[seed], measure), item_errors(second[seed], measure)) for seed in seeds]
     p_items = None
-    if measure != DEV and seeds and all("wrong" in each[s] for each in (first, second) for s in seeds):
-        p_items = _p_over_items([(first[seed], second[seed]) for seed in seeds])
+    if seeds and all(each is not None for pair in items for each in pair):
+        changes = [[one - other for one, other in zip(*pair, strict=True)] for pair in items]
+        p_items = paired([statistics.mean(each) for each in zip(*changes, strict=True)]).p
     return paired(differences, p_items)
 
 
-def _p_over_items(pairs: Sequence[tuple[Line, Line]]) -> float:
-    """Paired t-test over the items of the test set, each averaged over seeds."""
-    totals = [0] * pairs[0][0]["items"]["test"]
-    for one, other in pairs:
-        for sign, line in ((1, one), (-1, other)):
-            for item in line["wrong"]["test"]:
-                totals[item] += sign
-    found = paired([each / len(pairs) for each in totals])
-    assert found.p is not None
-    return found.p
+def item_errors(line: Line, measure: str) -> list[int] | None:
+    """Return the errors of each item of a test set, in its order; None if they are not recorded."""
+    if measure in line.get("errors", {}):
+        return line["errors"][measure]
+    if measure != "error" or "wrong" not in line:
+        return None
+    wrong = set(line["wrong"]["test"])
+    return [int(item in wrong) for item in range(line["items"]["test"])]

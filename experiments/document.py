@@ -78,14 +78,14 @@ def gain_of_longer(lines: list[Line]) -> str:
 
 def claims_table(lines: list[Line]) -> Iterator[str]:
     """Yield a row for each claim, task and condition."""
-    yield "| claim | task, condition | compared | on | difference (95 % interval) | seeds | p | verdict |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield "| claim | task, condition | compared | on | difference (95 % interval) | seeds | p over seeds | p over items | verdict |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in sorted(findings(lines), key=lambda each: each.claim):
         where = "dev" if each.measure == DEV else f"test {each.measure}".replace("test test", "test")
         yield (
             f"| {each.claim} | {each.task} {each.condition} | {each.compared} | {where} "
             f"| {in_words(each.difference)} | {each.difference.seeds} "
-            f"| {shown_p(each.difference.p)} | {each.verdict} |"
+            f"| {shown_p(each.difference.p)} | {shown_p(each.difference.p_items)} | {each.verdict} |"
         )
 
 

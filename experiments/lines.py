@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import platform
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from cascade_asr.errors import DataError
-from cascade_asr.files import read_json
+from cascade_asr.files import atomic_write, read_json
 from cascade_asr.training.finished import code_version
 
 IDENTIFYING = ("task", "condition", "seed")
@@ -56,14 +57,35 @@ class Lines:
     def add(self, found: list[dict[str, Any]]) -> None:
         """Append results of one experiment at once."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in found)
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.write("".join(map(_as_line, found)))
         self._remember(found)
+
+    def complete(self, found: list[dict[str, Any]]) -> int:
+        """Give lines that the file has already what they lack of the same trainings' lines.
+
+        Args:
+            found: lines of an experiment; `missing` has found their trainings to be the same.
+
+        Returns:
+            Number of lines changed.
+        """
+        named = {(*_key(line), line["training"]): line for line in found}
+        lines = read_lines(self.path)
+        completed = [named.get((*_key(line), line["training"]), {}) | line for line in lines]
+        changed = sum(map(operator.ne, lines, completed))
+        if changed:
+            with atomic_write(self.path, "w") as stream:
+                stream.writelines(map(_as_line, completed))
+        return changed
 
     def _remember(self, lines: list[dict[str, Any]]) -> None:
         for each in lines:
             self._known.setdefault(_key(each), []).append(each)
+
+
+def _as_line(content: dict[str, Any]) -> str:
+    return json.dumps(content, separators=(",", ":")) + "\n"
 
 
 def _key(line: dict[str, Any]) -> tuple:

@@ -18,8 +18,11 @@ from typing import Any
 
 from lines import Lines, training_line
 
-from cascade_asr.errors import CascadeError
+from cascade_asr.errors import CascadeError, DataError
 from cascade_asr.files import read_json
+from cascade_asr.scoring.options import ScoringOptions
+from cascade_asr.scoring.scorer import score_transcripts
+from cascade_asr.scoring.transcripts import read_transcripts
 from cascade_asr.training.history import read_history
 
 HERE = Path(__file__).resolve().parent
@@ -55,7 +58,9 @@ def _line(folder: Path, branch: str, metric: str) -> dict[str, Any]:
         "processor": lineage["device"],
         "versions": f"cascade_asr {lineage['code']}, torch {lineage['torch']}",
     }
-    return device | training_line(folder, branch, metric) | {"test": _test(folder), "curve": curve}
+    test = _test(folder)
+    line = device | training_line(folder, branch, metric) | {"test": test, "curve": curve}
+    return line | _errors_of_utterances(folder, test)
 
 
 def _test(folder: Path) -> dict[str, float]:
@@ -78,6 +83,32 @@ def _test(folder: Path) -> dict[str, float]:
     }
 
 
+def _errors_of_utterances(folder: Path, test: dict[str, float]) -> dict[str, Any]:
+    """Return the word errors of each utterance of the scored test sets, sorted by utterance.
+
+    Raises:
+        DataError: if they do not add up to the WER recorded.
+    """
+    found = {}
+    for measure, rate in test.items():
+        name, _, unit = measure.partition(" ")
+        score = folder / f"decode_{name}" / "score_wer"
+        if unit != "WER" or not (score / "hyp.trn").is_file():
+            continue
+        options = ScoringOptions()
+        sides = (read_transcripts(score / f"{side}.trn", options, _ignored, "trn") for side in ("ref", "hyp"))
+        result = score_transcripts(*sides, options, str(score), strict=True)
+        if abs(result.error_rate - rate) > 0.001:
+            raise DataError(f"{score}: {result.error_rate:.4f} % WER, but {rate} in scores.json")
+        ordered = sorted(result.utterances, key=lambda each: each.name)
+        found[measure] = [each.errors for each in ordered]
+    return {"errors": found} if found else {}
+
+
+def _ignored(warning: str) -> None:
+    """Take a warning that stage 5 has given already."""
+
+
 def main(words: list[str]) -> None:
     """Append the trainings that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -90,12 +121,15 @@ def main(words: list[str]) -> None:
     lines = Lines(arguments.results or HERE.parent / f"results/{arguments.task}.jsonl")
     key = {name: getattr(arguments, name) for name in ("task", "condition", "seed")}
     try:
-        missing = lines.missing([key | each for each in experiment_lines(arguments.directory)])
+        found = [key | each for each in experiment_lines(arguments.directory)]
+        missing = lines.missing(found)
     except CascadeError as error:
         raise SystemExit(f"recipe_lines.py: error: {error}") from None
+    completed = lines.complete(found)
     lines.add(missing)
     names = ", ".join(each["training"] for each in missing)
-    print(f"{lines.path}: seed {arguments.seed} of {arguments.condition}: added {names or 'nothing'}")
+    print(f"{lines.path}: seed {arguments.seed} of {arguments.condition}: added {names or 'nothing'}"
+          f"; completed {completed}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from conftest import ROOT, environment
 sys.path.insert(0, str(ROOT / "experiments"))
 
 from claims import findings  # noqa: E402
-from comparison import paired  # noqa: E402
+from comparison import compare, paired  # noqa: E402
 from document import page  # noqa: E402
 from lines import Lines, read_lines  # noqa: E402
-from recipe_lines import experiment_lines  # noqa: E402
+from recipe_lines import _errors_of_utterances, experiment_lines  # noqa: E402
 from test_library import cascade_in  # noqa: E402
 
 from cascade_asr.errors import DataError  # noqa: E402
@@ -92,6 +92,40 @@ def test_trainings_of_a_later_branch_are_added_and_others_left(tmp_path):
     assert read_lines(path) == [*old, new] and lines.missing([*old, new]) == []
     with pytest.raises(DataError, match="full of plain, seed 1, has 10 on dev, but 11"):
         lines.missing([old[0] | {"dev": 11}])
+
+
+def test_lines_get_what_was_not_recorded_before(tmp_path):
+    path = tmp_path / "t.jsonl"
+    old = [line("full", "full", seed, 10, 10) for seed in (1, 2)]
+    Lines(path).add(old)
+    errors = {"errors": {"test WER": [0, 2]}}
+    assert Lines(path).complete([old[1] | errors | {"updates": 5}]) == 1  # what is there stays
+    assert read_lines(path) == [old[0], old[1] | errors]
+    assert Lines(path).complete([old[1] | errors]) == 0
+
+
+def test_items_are_paired_and_averaged_over_the_seeds():
+    first, second = (
+        {seed: line("b", "b1", seed, 0, 0) | {"test": {"test WER": 1.0}, "errors": {"test WER": counts[seed]}}
+         for seed in (1, 2)}
+        for counts in ({1: [1, 2, 3], 2: [1, 2, 3]}, {1: [0, 0, 0], 2: [0, 0, 0]})
+    )  # fmt: skip
+    found = compare(first, second, "test WER")
+    assert found.p_items == pytest.approx(0.07418, abs=1e-5)  # of 1, 2, 3, as above
+    del second[2]["errors"]
+    assert compare(first, second, "test WER").p_items is None
+
+
+def test_errors_of_utterances_add_up_to_the_rate(tmp_path):
+    score = tmp_path / "decode_test/score_wer"
+    score.mkdir(parents=True)
+    (score / "ref.trn").write_text("a b (s-2)\na b (s-1)\n")
+    (score / "hyp.trn").write_text("a b (s-2)\na c d (s-1)\n")
+    assert _errors_of_utterances(tmp_path, {"test WER": 50.0, "test CER": 9.0}) == {
+        "errors": {"test WER": [2, 0]}
+    }
+    with pytest.raises(DataError, match="score_wer: 50.0000 % WER, but 40 in scores.json"):
+        _errors_of_utterances(tmp_path, {"test WER": 40})
 
 
 def test_the_gain_of_ctc_alone_is_compared_with_that_of_attention_by_seed():
