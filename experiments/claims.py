@@ -79,7 +79,7 @@ def findings(lines: Iterable[Line]) -> Iterator[Finding]:
     for (task, condition), found in groups.items():
         seeds, measure = Seeds(found), measures(found)[-1]
         if "transfer" in seeds.branches:
-            yield from _transfer(task, condition, seeds, measure)
+            yield from _transfer(task, condition, seeds)
         else:
             yield from _claims_of(task, condition, seeds, measure)
     yield from _ctc_alone(groups)
@@ -116,17 +116,19 @@ def _does_not_hurt(task: str, difference: Difference) -> bool:
     return difference.high is not None and difference.high <= MARGINS.get(task, 0.0)
 
 
-def _transfer(task: str, condition: str, seeds: Seeds, measure: str) -> Iterator[Finding]:
+def _transfer(task: str, condition: str, seeds: Seeds) -> Iterator[Finding]:
     moved = seeds.last("transfer")
     rivals = {"full": seeds.last("full"), "longer": seeds.last("longer"),
               "random frozen layers": seeds.last("random-top")}  # fmt: skip
     for name, rival in rivals.items():
         if rival:
-            difference = compare(moved, rival, measure)
-            yield Finding(
-                "e", task, condition, f"frozen layers of part A - {name}", measure, difference,
-                verdict(is_less(difference), is_more(difference)),
-            )  # fmt: skip
+            common = measures([*moved.values(), *rival.values()])
+            for measure in [each for each in common if each.endswith(" WER")] or common[-1:]:
+                difference = compare(moved, rival, measure)
+                yield Finding(
+                    "e", task, condition, f"frozen layers of part A - {name}", measure, difference,
+                    verdict(is_less(difference), is_more(difference)),
+                )  # fmt: skip
 
 
 def _ctc_alone(groups: dict[tuple[str, str], list[Line]]) -> Iterator[Finding]:

@@ -31,7 +31,8 @@ HERE = Path(__file__).resolve().parent
 def experiment_lines(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield a line for full training and every training of every branch.
 
-    A last stage of the cascade that trains everything is branch ``finetune``.
+    A last stage of the cascade that trains everything is branch ``finetune``; a cascade whose
+    first stage has its frozen layers from another experiment is branch ``transfer``.
 
     Raises:
         ConfigError: if ``selection.json`` is missing.
@@ -40,9 +41,20 @@ def experiment_lines(directory: Path) -> Iterator[dict[str, Any]]:
     branches = {"cascade": selection, **selection["controls"]}
     yield _line(directory / "full", "full", selection["metric"])
     for branch, content in branches.items():
+        if branch == "cascade" and _is_transferred(directory, content["stages"]):
+            branch = "transfer"
         for entry in content["stages"]:
             if entry["name"] != "full":
                 yield _line(directory / entry["name"], branch, selection["metric"])
+
+
+def _is_transferred(directory: Path, stages: list[dict[str, Any]]) -> bool:
+    full = read_json(directory / "full/lineage.json")["model_sha256"]
+    first = next((entry["name"] for entry in stages if entry["name"] != "full"), None)
+    return (
+        first is not None
+        and read_json(directory / first / "lineage.json")["source_model_sha256"] != full
+    )
 
 
 def _line(folder: Path, branch: str, metric: str) -> dict[str, Any]:

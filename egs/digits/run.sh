@@ -26,19 +26,20 @@ corpus_seed=1        # 0.. seed of the strings, pauses and noise
 train_strings=1200   # 1.. training utterances
 dev_strings=200      # 1.. dev utterances, used for model selection
 test_strings=200     # 1.. utterances of each test set
+speakers=            # of train, dev and test_seen, such as george,lucas; none: all four
 # end options
 
 corpus_identity() {
   local source
   source=$(python local/corpus_in_use.py ${fsdd:+--fsdd "$fsdd"}) || exit 1
   inputs=("source=$source" "fsdd=$fsdd" "corpus_seed=$corpus_seed" "train_strings=$train_strings"
-    "dev_strings=$dev_strings" "test_strings=$test_strings")
+    "dev_strings=$dev_strings" "test_strings=$test_strings" ${speakers:+"speakers=$speakers"})
 }
 
 prepare_data() {
   local/data.sh --outdir data --seed "$corpus_seed" --train-strings "$train_strings" \
     --dev-strings "$dev_strings" --test-seen-strings "$test_strings" \
-    --test-unseen-strings "$test_strings" ${fsdd:+--fsdd "$fsdd"}
+    --test-unseen-strings "$test_strings" ${speakers:+--speakers "$speakers"} ${fsdd:+--fsdd "$fsdd"}
 }
 
 run_stages "$@"

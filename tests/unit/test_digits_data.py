@@ -243,6 +243,22 @@ def test_changed_corpus_is_used_with_a_warning_that_says_what_differs(
     assert "anna" not in (tmp_path / "data" / "train" / "spk2utt").read_text()
 
 
+def test_chosen_speakers_are_those_of_all_sets_but_the_unseen(corpus: Path, tmp_path: Path) -> None:
+    done = run("--outdir", "data", "--fsdd", corpus, "--speakers", "lucas,george", *FEW, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = tmp_path / "data"
+    for name in ("train", "dev", "test_seen"):
+        speakers = [line.split()[0] for line in (data / name / "spk2utt").read_text().splitlines()]
+        assert speakers == ["george", "lucas"], name
+    unseen = (data / "test_unseen" / "spk2utt").read_text()
+    assert [line.split()[0] for line in unseen.splitlines()] == ["theo", "yweweler"]
+    assert "speakers of the other sets: george lucas\n" in (data / "corpus.txt").read_text()
+    refused = run("--outdir", "data", "--fsdd", corpus, "--speakers", "lucas,theo", *FEW, cwd=tmp_path)
+    assert refused.returncode != 0
+    assert "--speakers: 'theo' is none of george, jackson, lucas, nicolas" in refused.stderr
+    assert (data / "corpus.txt").is_file()
+
+
 def test_without_corpus_and_network_one_is_synthesised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

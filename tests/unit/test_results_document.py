@@ -52,6 +52,33 @@ def test_an_experiment_becomes_one_line_for_each_training(tmp_path):
     assert {branch for branch, _ in found[4:]} == {"keep"}
 
 
+def test_a_cascade_below_another_experiments_classifier_is_a_transfer(tmp_path):
+    large = cascade_in(tmp_path / "a", training={"max_epoch": 1})
+    large.run()
+    source = {"first_source": str(large.directory / "full")}
+    small = cascade_in(tmp_path / "b", training={"max_epoch": 1, "seed": 5}, cascade=source)
+    small.run(controls="random-top")
+    (small.directory / "arguments.json").write_text('{"dev_set": "dev"}')
+    found = [(each["branch"], each["training"]) for each in experiment_lines(small.directory)]
+    assert found == [
+        ("full", "full"), ("transfer", "stage1"), ("transfer", "stage2"),
+        ("random-top", "random-top1"), ("random-top", "random-top2"),
+    ]  # fmt: skip
+
+
+def test_transfer_is_judged_on_every_test_set_that_both_have():
+    lines = [
+        line(branch, training, seed, dev, 0) | {"test": {"a CER": 1.0, "a WER": wer + seed / 10, "b WER": wer}}
+        for seed in (1, 2, 3)
+        for branch, training, dev, wer in (("full", "full", 10, 30), ("transfer", "stage1", 9, 20 + seed / 20))
+    ]
+    lines += [line("random-top", "random-top1", seed, 90 + seed, 0) | {"test": {}} for seed in (1, 2, 3)]
+    assert [(each.compared.partition(" - ")[2], each.measure, each.verdict) for each in findings(lines)] == [
+        ("full", "a WER", "supported"), ("full", "b WER", "supported"),
+        ("random frozen layers", "dev", "supported"),
+    ]  # fmt: skip
+
+
 def test_an_interval_and_its_p_have_the_textbook_values():
     found = paired([1.0, 2.0, 3.0])  # t = 2 / (1 / sqrt 3) = 3.464 with 2 degrees of freedom
     assert found.mean == 2.0 and found.p == pytest.approx(0.07418, abs=1e-5)

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,11 +160,31 @@ def replacing(outdir: Path, names: Iterable[str]) -> Iterator[Path]:
 
 
 def prepare(
-    corpus: Corpus, outdir: Path, counts: dict[str, int], seed: int, mixing: Mixing
-) -> None:
-    """Write the data folders of all sets, and ``corpus.txt`` last."""
+    corpus: Corpus, outdir: Path, counts: dict[str, int], seed: int, mixing: Mixing,
+    speakers: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write the data folders of all sets, and ``corpus.txt`` last.
+
+    Args:
+        corpus: what to read.
+        outdir: where to write.
+        counts: number of strings of each set.
+        seed: of everything random.
+        mixing: how strings are assembled.
+        speakers: those of train, dev and test_seen; none: all but the unseen ones.
+
+    Raises:
+        ConfigError: if such a speaker is not one of the corpus or is one of the unseen.
+    """
+    seen = [name for name in corpus.speakers if name not in corpus.unseen_speakers]
+    unknown = [name for name in speakers if name not in seen]
+    if unknown:
+        raise ConfigError(f"--speakers: {unknown[0]!r} is none of {', '.join(seen)}")
     audio = decode_all(corpus)
     sets = split(list(audio), corpus.unseen_speakers)
+    if speakers:
+        for name in SETS[:3]:
+            sets[name] = {each: sets[name][each] for each in sorted(set(speakers))}
     final = outdir.resolve()
     (outdir / "corpus.txt").unlink(missing_ok=True)
     with replacing(outdir, [*SETS, "corpus.txt"]) as partial:
@@ -180,6 +200,8 @@ def prepare(
             f"speakers in no set but test_unseen: {' '.join(corpus.unseen_speakers)}",
             f"seed: {seed}",
         ]
+        if speakers:
+            description.insert(-1, f"speakers of the other sets: {' '.join(sorted(set(speakers)))}")
         (partial / "corpus.txt").write_text("\n".join(description) + "\n", "utf-8")
 
 
@@ -194,6 +216,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument("--fsdd", type=Path, help="FSDD: a folder, or a .tar.gz or .zip archive")
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="kept files")
+    parser.add_argument(
+        "--speakers", default="", metavar="NAME,...",
+        help="speakers of train, dev and test_seen (default: all but those of test_unseen)",
+    )  # fmt: skip
     for name, count in DEFAULT_STRINGS.items():
         option = f"--{name.replace('_', '-')}-strings"
         parser.add_argument(option, type=int, default=count, help=f"utterances in {name}")
@@ -223,7 +249,8 @@ def main() -> None:
     counts = {name: getattr(options, f"{name}_strings") for name in SETS}
     corpus = find_corpus(options.fsdd, os.environ.get("CORPORA"), options.downloads)
     log.info("NOTICE: the corpus is %s, from %s", corpus.name, corpus.source)
-    prepare(corpus, options.outdir, counts, options.seed, mixing)
+    speakers = [name for name in options.speakers.split(",") if name]
+    prepare(corpus, options.outdir, counts, options.seed, mixing, speakers)
 
 
 if __name__ == "__main__":
