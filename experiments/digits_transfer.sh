@@ -28,6 +28,6 @@ for seed in ${seeds//,/ }; do
   trained=../digits_a/exp/a_seed$seed
   { cat $conf/cascade_digits_part_b.yaml; echo "first_source: $trained/full"; } > "exp/b_seed$seed.yaml"
   ./run.sh "$@" --speakers lucas --train-strings 20 --dev-strings 100 --seed "$seed" --tag "b_seed$seed" \
-    --token-list "$trained/tokens" --train-config $conf/digits_part_b.yaml \
+    --token-list ../digits_a/dump/tokens --train-config $conf/digits_part_b.yaml \
     --cascade-config "exp/b_seed$seed.yaml" --controls longer,random-top,bottom-up
 done
