@@ -14,8 +14,11 @@ fi
 seeds=$1
 shift
 for part in a b; do
-  mkdir -p "../digits_$part"
-  cp -r run.sh cmd.sh path.sh conf local "../digits_$part"
+  [ ! -d "../digits_$part" ] || continue # another seed of it may be running
+  rm -rf "../digits_$part.new"
+  mkdir "../digits_$part.new"
+  cp -r run.sh cmd.sh path.sh conf local "../digits_$part.new"
+  mv "../digits_$part.new" "../digits_$part"
 done
 conf=../../experiments/conf
 
