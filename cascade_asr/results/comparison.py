@@ -13,10 +13,10 @@ from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import flat_options
 from cascade_asr.results.decodings import (
-    OF_THE_SET,
+    DECODED_DIFFERENTLY,
+    are_decoded_alike,
     decoded_folder,
     dump_of,
-    inputs_of_decoding,
     recipe_of,
 )
 from cascade_asr.results.experiments import is_experiment, read_if_whole
@@ -147,7 +147,7 @@ def compare_systems(systems: Sequence[System], sets: Sequence[str] = ()) -> Comp
     names = common_sets(systems, sets)
     compare_on = (_texts if True in kinds else _speech) if names else _without_tests
     compared = compare_on(systems, names)
-    compared.notes += _notes(systems)
+    compared.notes += _notes(systems, names)
     compared.changes = option_changes(systems)
     return compared
 
@@ -331,7 +331,7 @@ def _require_same(paths: Sequence[Path], what: str) -> None:
             )
 
 
-def _notes(systems: Sequence[System]) -> list[str]:
+def _notes(systems: Sequence[System], names: Sequence[str]) -> list[str]:
     notes = []
     if len({each.metric for each in systems}) > 1:
         notes.append("dev values are of different metrics and not comparable")
@@ -343,13 +343,8 @@ def _notes(systems: Sequence[System]) -> list[str]:
             "the networks leave out different utterances as too short for their text "
             "(dropped_SET.tsv): dev values may not be comparable"
         )
-    used = {
-        tuple(sorted(value for file, value in inputs_of_decoding(each.directory / f"decode_{name}").items()
-                     if Path(file).name not in OF_THE_SET and not file.startswith(f"exp/{_tag(each)}")))
-        for each in systems if not each.is_text for name in each.tests
-    }  # fmt: skip
-    if len(used) > 1:
-        notes.append("the systems were decoded with different options or language models")
+    if not all(are_decoded_alike([each.directory for each in systems], name) for name in names):
+        notes.append(DECODED_DIFFERENTLY)
     experiments = [each.directory.parent for each in systems]
     if len(set(experiments)) == len(systems):
         try:
@@ -372,7 +367,3 @@ def _left_out(training: Path) -> frozenset[str]:
         for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()[1:]
     ]
     return frozenset(line.partition("\t")[0] for line in lines)
-
-
-def _tag(system: System) -> str:
-    return f"{system.directory.resolve().parent.name}/"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from cascade_asr.errors import DataError
@@ -9,6 +11,7 @@ from cascade_asr.files import file_digest
 from cascade_asr.results.experiments import read_if_whole
 
 OF_THE_SET = ("manifest.tsv", "cmvn.npz", "frame_shift")  # what a decoding depends on of its set
+DECODED_DIFFERENTLY = "the systems were decoded with different options or language models"
 
 
 def decoded_folder(training: Path, name: str) -> Path:
@@ -27,7 +30,7 @@ def decoded_folder(training: Path, name: str) -> Path:
         )
     experiment = training.parent
     for file, digest in inputs_of_decoding(folder).items():
-        if file.endswith(f"{experiment.name}/{training.name}/done.json"):
+        if file in _own_records(training):
             path = training / "done.json"
             problem = f"{folder}: recognised by an earlier training of {training.name}; run stage 5 again"
         elif file.endswith(f"/{name}/manifest.tsv"):
@@ -48,6 +51,34 @@ def inputs_of_decoding(folder: Path) -> dict[str, str]:
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     pairs = [line.removeprefix("input ").rpartition("=") for line in lines if line[:6] == "input "]
     return {file: value for file, _, value in pairs}
+
+
+def options_of_decoding(training: Path, name: str) -> tuple[str, ...]:
+    """Digests of the options and of the language model that a set was decoded with.
+
+    Empty if not recorded. What differs from training to training, its model, is left out.
+    """
+    done = training / "done.json"
+    own = file_digest(done) if done.is_file() else None
+    return tuple(sorted(
+        digest
+        for file, digest in inputs_of_decoding(training / f"decode_{name}").items()
+        if Path(file).name not in OF_THE_SET and file not in _own_records(training) and digest != own
+    ))  # fmt: skip
+
+
+def are_decoded_alike(trainings: Iterable[Path], name: str) -> bool:
+    """Whether a set was decoded with the same options and language model, as far as recorded."""
+    return len({options_of_decoding(each, name) for each in trainings} - {()}) < 2
+
+
+def _own_records(training: Path) -> set[str]:
+    """How stage 5 may have named the record of the model that it decodes with.
+
+    A language model has a record, too, perhaps in an experiment whose name ends alike.
+    """
+    places = (Path(os.path.abspath(training)), training.resolve())  # either may be a link
+    return {f"exp/{place.parent.name}/{place.name}/done.json" for place in places}
 
 
 def recipe_of(experiment: Path) -> Path:

@@ -7,7 +7,11 @@ from typing import Any
 
 from cascade_asr.results.collect import Results
 from cascade_asr.results.columns import table
-from cascade_asr.results.decodings import decoded_folder
+from cascade_asr.results.decodings import (
+    DECODED_DIFFERENTLY,
+    are_decoded_alike,
+    decoded_folder,
+)
 from cascade_asr.results.speech import record_of, sentence
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set, unscored_symbols
 from cascade_asr.scoring.significance import compare
@@ -16,7 +20,8 @@ from cascade_asr.scoring.significance import compare
 def compare_models(
     model_a: Path, model_b: Path, dump: Path, name: str, data: Path | None = None
 ) -> list[str]:
-    """Is model B better than model A on a set? One sentence per column of the set.
+    """Is model B better than model A on a set? One sentence per column of the set, and a note if
+    they were decoded with different options.
 
     Non-linguistic symbols of either are scored for neither.
 
@@ -27,13 +32,16 @@ def compare_models(
     unscored = unscored_symbols(model_a, dump) | unscored_symbols(model_b, dump)
     test_set = open_set(name, dump, data, unscored=unscored)
     before, after = (test_set.words(folder) for folder in folders)
-    return [
+    sentences = [
         sentence(
             f"{model_b} against {model_a} on {column}",
             compare(before[column], after[column], BOOTSTRAP_SAMPLES, unit=test_set.bootstrap_unit),
         )
         for column in test_set.columns
     ]
+    if not are_decoded_alike((model_a, model_b), name):
+        sentences.append(f"Note: on {name} {DECODED_DIFFERENTLY}.")
+    return sentences
 
 
 def as_markdown(record: dict[str, Any]) -> str:

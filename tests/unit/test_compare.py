@@ -241,6 +241,43 @@ def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("lm", ["exp/lm_b/stage1", "../other/exp/b/stage1"])
+def test_a_language_model_of_a_like_name_is_not_taken_for_the_training(recipe, monkeypatch, lm: str):
+    """Its record may end in the same words as the model's: they are two models."""
+    monkeypatch.chdir(recipe)
+    write_json(Path(lm) / "done.json", {"digest": "lm", "model_sha256": "l", "metrics": {}})
+    for tag in "ab":
+        folder = f"exp/{tag}/stage1"
+        marker = Marker(Path(f"{folder}/decode_test/.done"))
+        marker.begin(described([f"@{folder}/done.json", f"@{lm}/done.json"]))
+        marker.finish([f"{folder}/decode_test/text"])
+    found = compared(Path("exp/a"), Path("exp/b"), sets=("test",))
+    assert found.sentences and not any("decoded with different" in each for each in found.notes)
+    monkeypatch.chdir("exp/b")
+    assert compared(Path("../a"), Path("stage1"), sets=("test",)).sentences
+    monkeypatch.chdir(recipe)
+    Path("exp/b").rename("exp/renamed")  # its own record is still no language model
+    found = compared(Path("exp/a"), Path("exp/renamed"), sets=("test",))
+    assert not any("decoded with different" in each for each in found.notes)
+
+
+def test_other_decoding_options_are_noted(recipe, monkeypatch):
+    monkeypatch.chdir(recipe)
+    for tag in "ab":
+        folder, options = f"exp/{tag}/stage1", Path("decode.yaml")
+        options.write_text(f"beam_size: {1 if tag == 'a' else 20}\n")
+        marker = Marker(Path(f"{folder}/decode_test/.done"))
+        marker.begin(described([f"@{folder}/done.json", f"@{options}"]))
+        marker.finish([f"{folder}/decode_test/text"])
+    told = "decoded with different options or language models"
+    found = compared(Path("exp/a"), Path("exp/b"), sets=("test",))
+    assert any(told in each for each in found.notes)
+    models = [Path(f"exp/{tag}/stage1") for tag in "ab"]
+    *_, note = compare_models(*models, Path("dump"), "test")
+    assert note.startswith("Note: on test ") and told in note
+    assert not any(told in each for each in compared(*models, sets=("other",)).notes)
+
+
 def test_what_was_recognised_from_other_data_is_refused(recipe, monkeypatch):
     """With another corpus in data/ and stages 0 to 2 of it, the ids may well be the same."""
     monkeypatch.chdir(recipe)
