@@ -10,6 +10,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.results.configuration import recorded_options
+from cascade_asr.results.decodings import are_decoded_alike
 from cascade_asr.results.experiments import read_if_whole
 from cascade_asr.training.finished import imported_from
 from cascade_asr.training.identity import IN_WORDS, changed_keys
@@ -24,7 +25,7 @@ def check_seeds(directories: Sequence[Path]) -> None:
     """Require that experiments differ only in their seeds.
 
     This compares the plans, and the options, frozen layers and data of every training
-    that two experiments share, and the references of their test sets. It compares
+    that two experiments share, the references of their test sets, and the options of decoding. It compares
     neither the device, which tables mark, nor which stages exist: patience may end the
     cascade of one seed earlier.
 
@@ -76,7 +77,7 @@ def _differences(one: Path, other: Path) -> list[str]:
         for name in sorted(tested[0].keys() & tested[1].keys())
         if tested[0][name] != tested[1][name]
     ]
-    return found
+    return found + _tested_differently(one / "full", other / "full")
 
 
 def _in_words(difference: str) -> str:
@@ -91,6 +92,22 @@ def _tested_on(training: Path) -> dict[str, str]:
         for path in sorted(training.glob("decode_*/score_wer/ref.trn"))
     }
     return references | read_if_whole(training / "perplexity.json").get("texts_sha256", {})
+
+
+def _tested_differently(one: Path, other: Path) -> list[str]:
+    """Test sets that two trainings were decoded, or texts evaluated, on with other options."""
+    decoded = sorted(path.parent.name.removeprefix("decode_") for path in one.glob("decode_*/text"))
+    found = [
+        f"test set {name}: decoded with other options or another language model; run stages 5 and 6 "
+        "of both again"
+        for name in decoded
+        if not are_decoded_alike([one, other], name)
+    ]
+    options = [read_if_whole(each / "perplexity.json").get("options", {}) for each in (one, other)]
+    if {} in options:
+        return found
+    changes = changed_keys(*({**each, "batch_size": None} for each in options))  # it has no effect
+    return found + [f"perplexities: {each}; run stages 5 and 6 of both again" for each in changes]
 
 
 def _trainings(directory: Path) -> list[str]:

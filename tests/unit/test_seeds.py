@@ -99,6 +99,28 @@ def test_test_sets_that_have_changed_between_two_seeds_are_refused(tmp_path: Pat
     assert "\n  test set test: its texts are not the same" in refusal(*folders)
 
 
+def test_seeds_that_were_tested_with_other_options_are_refused(tmp_path: Path):
+    folders = [seed(tmp_path / str(number), number) for number in (1, 2)]
+    for folder in folders:
+        decoded = folder / "full/decode_test"
+        decoded.mkdir()
+        (decoded / "text").write_text("a-1 one two\n")
+        record = f"input exp/{folder.name}/full/done.json={folder.name * 64}\n"
+        (decoded / ".done").write_text(f"{record}input conf/decode.yaml={'a' * 64}\n")
+    check_seeds(folders)
+    (decoded / ".done").write_text(f"{record}input conf/decode.yaml={'b' * 64}\n")
+    assert "\n  test set test: decoded with other options or another language model; run" in refusal(
+        *folders
+    )
+    (decoded / ".done").unlink()  # not recorded
+    for folder, theta in zip(folders, (0.6, 0.7), strict=True):
+        options = {"batch_size": int(10 * theta), "cache_theta": 0.6}
+        (folder / "full/perplexity.json").write_text(json.dumps({"options": options}))
+    check_seeds(folders)
+    (folders[1] / "full/perplexity.json").write_text(json.dumps({"options": {"cache_theta": 0.7}}))
+    assert "\n  perplexities: cache_theta: 0.6 -> 0.7; run stages 5 and 6 of both" in refusal(*folders)
+
+
 @pytest.mark.parametrize("damage", ["seed: 1\nencoder_conf: {hid", "seed: 1\nval_", "[]", "\0"])
 def test_damaged_options_are_named(tmp_path: Path, damage: str):
     folders = [seed(tmp_path / str(number), number) for number in (1, 2)]
