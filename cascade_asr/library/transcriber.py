@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from cascade_asr.speech.ctc_alignment import word_times
 from cascade_asr.speech.decode_config import DecodeConfig, changed, load_decode_config
 from cascade_asr.speech.loading import batches_by_length
 from cascade_asr.speech.recogniser import Recognizer
+
+logger = logging.getLogger(__name__)
 
 LONGEST_S = 20.0
 GATHERED_FRAMES = 60_000  # collected from several recordings, for batches of similar lengths
@@ -226,6 +229,11 @@ class Transcriber:
             for (one, two), (hypotheses, ctc) in zip(chosen, found, strict=True):
                 start, end = waiting[one].starts_s[two], waiting[one].ends_s[two]
                 stretches[one, two] = self._stretch(start, end, hypotheses, ctc)
+                if hypotheses[0].score == float("-inf"):
+                    logger.warning(
+                        "%s: no text was found from %.2f to %.2f s, which have too few frames for the encoder or "
+                        "for the least number of tokens (minlenratio)", waiting[one].name, start, end,
+                    )  # fmt: skip
                 if on_progress is not None:
                     on_progress(1 / heard[one], end - start)
         for one, each in enumerate(waiting):

@@ -72,6 +72,11 @@ def _relations(config: DecodeConfig) -> list[str]:
             f"minlenratio is {config.minlenratio:g} and maxlenratio {config.maxlenratio:g}: the fewest tokens "
             "must be fewer than the most, or no text is found"
         )
+    if config.minlenratio > max(1.0, config.maxlenratio) and config.maxlenratio >= 0.0:
+        problems.append(
+            f"minlenratio is {config.minlenratio:g} tokens per encoder frame, more than any text has; for a number "
+            f"of tokens write {-config.minlenratio:g}"
+        )
     if config.lm_weight > 0.0 and not config.lm:
         problems.append("lm_weight needs lm: the folder of a language model, such as exp/lm/full")
     return problems

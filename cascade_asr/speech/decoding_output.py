@@ -7,8 +7,9 @@ ESPnet2's ``asr_inference`` does, and beside them ``nbest.tsv``, ``ctm`` and
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cascade_asr.data.kaldi.tables import read_table, write_table
@@ -16,6 +17,8 @@ from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write, temporary_beside
 from cascade_asr.speech.ctc_alignment import Word, ctm_line
 from cascade_asr.speech.decoded import Decoded, Ranked
+
+logger = logging.getLogger(__name__)
 
 LOGDIR = "logdir"
 TABLES = ("score", "text", "token", "token_int")
@@ -69,7 +72,7 @@ def join_jobs(outdir: Path, jobs: int, expected: set[str]) -> None:
     """Join the jobs' files in the decoding's folder, sorted by utterance.
 
     Leftovers of other jobs, from an earlier decoding, are removed, and so are the partial
-    results that were kept in case a job was killed.
+    results that were kept in case a job was killed. Utterances without any text are told.
 
     Raises:
         DataError: if an utterance was not decoded.
@@ -96,6 +99,18 @@ def join_jobs(outdir: Path, jobs: int, expected: set[str]) -> None:
             shutil.rmtree(path)
         elif path.name.startswith("partial."):
             path.unlink()
+    _tell_without_text(outdir, joined["score"])
+
+
+def _tell_without_text(outdir: Path, scores: Mapping[str, str]) -> None:
+    """Warn of utterances for which no hypothesis ended; they count as deleted words."""
+    without = [utterance for utterance, score in scores.items() if float(score) == float("-inf")]
+    if without:
+        logger.warning(
+            "%s: no text was found for %d of %d utterances, first: %s; they are empty, as they have too few "
+            "frames for the encoder or for the least number of tokens (minlenratio)",
+            outdir, len(without), len(scores), without[0],
+        )  # fmt: skip
 
 
 def _joined_tables(folders: Iterable[Path], name: str) -> dict[str, str]:

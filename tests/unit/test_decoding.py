@@ -403,12 +403,28 @@ def test_bounds_that_no_text_fits_are_refused(tmp_path: Path):
         ("minlenratio: -0.5\n", "1: minlenratio is -0.5, but a negative one is a number of tokens"),
         ("maxlenratio: -4\nminlenratio: -9\n", "minlenratio is -9 and maxlenratio -4: the fewest tokens"),
         ("maxlenratio: -4\nminlenratio: -4\n", "minlenratio is -4 and maxlenratio -4: the fewest tokens"),
+        ("minlenratio: 3\n", "minlenratio is 3 tokens per encoder frame, .* tokens write -3"),
     ):
         path.write_text(content)
         with pytest.raises(ConfigError, match=message):
             load_decode_config(path)
     path.write_text("maxlenratio: -4\nminlenratio: -3\n")
     assert load_decode_config(path).minlenratio == -3
+    path.write_text("maxlenratio: 3.5\nminlenratio: 3\n")
+    assert load_decode_config(path).minlenratio == 3
+
+
+def test_utterances_without_any_text_are_told(trained, tmp_path: Path, caplog):
+    decoded(trained, tmp_path / "all")
+    assert "no text was found" not in caplog.text
+    frames = read_manifest(trained[1] / "test/manifest.tsv").frames
+    config = replace(CONFIG, ctc_weight=1.0, minlenratio=-float(np.median(frames) // 2))
+    lines = decoded(trained, tmp_path / "some", config)["score"].decode().splitlines()
+    scores = [line.split() for line in lines]
+    empty = [utterance for utterance, score in scores if score == "-inf"]
+    assert 0 < len(empty) < len(scores) == 10
+    told = f"some: no text was found for {len(empty)} of 10 utterances, first: {empty[0]}; they are empty"
+    assert told in caplog.text
 
 
 def test_the_frame_shift_of_a_set(tmp_path: Path, caplog):

@@ -211,6 +211,12 @@ def test_decoding_options_of_a_call_are_checked_as_those_of_a_file(experiments, 
         cascade_asr.load(experiments["fbank"], decode_config=DecodeConfig(**options))
 
 
+def test_a_recording_for_which_no_text_was_found_is_told(experiments, caplog):
+    model = cascade_asr.load(experiments["fbank"], beam_size=4, minlenratio=-1000)
+    assert model.transcribe(sound(1.0), RATE).text == ""
+    assert "recording: no text was found from 0.00 to 1.00 s, which have too few frames" in caplog.text
+
+
 def test_transcribing_equals_the_recipes_decoding(experiments, model, tmp_path: Path):
     """Text, score and n-best of stage 1 and 5, to the last digit that is written."""
     data, dump = tmp_path / "data", tmp_path / "dump/test"
