@@ -22,10 +22,12 @@ import sys
 from pathlib import Path
 
 from cascade_asr import command
+from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write
 from cascade_asr.results.branches import read_experiment, seeds_table
 from cascade_asr.results.comparison import compare_systems, open_system
 from cascade_asr.results.comparison_page import comparison_page, comparison_text
+from cascade_asr.results.experiments import is_experiment
 from cascade_asr.results.headline import headline
 from cascade_asr.results.markdown import compare_models
 from cascade_asr.results.paired_tests import paired_lines
@@ -36,11 +38,17 @@ def seeds(arguments: argparse.Namespace) -> None:
     """Write mean, standard deviation and paired tests over seeds to ``RESULTS.md``.
 
     Raises:
-        ConfigError: if the experiments differ in more than their seed.
+        ConfigError: if the experiments differ in more than their seed, or one is none.
     """
-    results = [read_experiment(directory) for directory in arguments.experiments]
-    check_seeds(arguments.experiments)
-    names = ", ".join(str(each) for each in arguments.experiments)
+    # exp/TAG_seed* also names the folder of the tables, exp/TAG_seeds
+    tables = arguments.outdir.resolve()
+    given = [each for each in arguments.experiments if each.resolve() != tables]
+    for each in given or arguments.experiments:
+        if not each.is_dir() or not is_experiment(each):
+            raise ConfigError(f"{each}: not an experiment; expected a folder such as exp/TAG_seed1")
+    results = [read_experiment(directory) for directory in given]
+    check_seeds(given)
+    names = ", ".join(str(each) for each in given)
     lines = [
         "",
         f"Results of {len(results)} seed{'s' * (len(results) > 1)}: {names}",

@@ -26,7 +26,7 @@ from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set, unscored_
 from cascade_asr.scoring.sclite_reports import shown_rate
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.significance import compare, interval
-from cascade_asr.training.finished import how_to_run, imported_from
+from cascade_asr.training.finished import EXPECTED, how_to_run, imported_from, is_name_of_training
 from cascade_asr.training.identity import IN_WORDS
 
 
@@ -102,6 +102,8 @@ def open_system(path: Path, dump: Path | None = None, data: Path | None = None) 
         if not stage:
             raise ConfigError(f"{path}: nothing is selected yet; run stage 3, or name a training")
     directory = experiment / stage
+    if not is_name_of_training(stage):
+        raise ConfigError(f"{path}: neither an experiment nor a training of one; {EXPECTED}")
     if not read_if_whole(directory / "done.json") and not read_if_whole(directory / "lineage.json"):
         raise ConfigError(
             f"{directory}: not a finished training; run {how_to_run(stage.split('.')[0])[1]} first"

@@ -12,6 +12,7 @@ from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import read_json
+from cascade_asr.training.finished import is_name_of_training
 from cascade_asr.training.standing import Standing, read_standing
 
 DONE, RUNNING, STOPPED, KILLED, BEGUN = "done", "running", "stopped", "killed", "begun"
@@ -114,9 +115,8 @@ def is_experiment(folder: Path) -> bool:
 
 
 def _is_training(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _TRAINING_FILES[:3]) and bool(
-        re.fullmatch(r"full|[a-z][a-z-]*\d+", folder.name.split(".replaced.")[0])
-    )
+    has_file = any((folder / name).is_file() for name in _TRAINING_FILES[:3])
+    return has_file and is_name_of_training(folder.name)
 
 
 def survey(directory: Path) -> ExperimentFolder:

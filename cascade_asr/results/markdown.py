@@ -15,6 +15,7 @@ from cascade_asr.results.decodings import (
 from cascade_asr.results.speech import record_of, sentence
 from cascade_asr.results.test_sets import BOOTSTRAP_SAMPLES, open_set, unscored_symbols
 from cascade_asr.scoring.significance import compare
+from cascade_asr.training.finished import require_done
 
 
 def compare_models(
@@ -26,8 +27,12 @@ def compare_models(
     Non-linguistic symbols of either are scored for neither.
 
     Raises:
+        ConfigError: if one of them is an experiment.
         DataError: if one of them has not been decoded.
     """
+    for model in (model_a, model_b):
+        if (model / "selection.json").is_file():
+            require_done(model, "a comparison of models")  # which says what to name
     folders = [decoded_folder(model, name) for model in (model_a, model_b)]
     unscored = unscored_symbols(model_a, dump) | unscored_symbols(model_b, dump)
     test_set = open_set(name, dump, data, unscored=unscored)

@@ -16,6 +16,7 @@ from cascade_asr.version import __version__
 
 logger = logging.getLogger(__name__)
 
+EXPECTED = "expected a folder such as exp/TAG/full"
 _COUNTS = ("seconds", "cpu_seconds", "updates", "frames", "convergence")  # of lineage.json in done.json
 
 
@@ -129,12 +130,19 @@ def require_done(directory: Path, needed_by: str, verify: bool = True) -> DoneSt
             f"{directory}: an experiment; {needed_by} needs one of its trainings, such as "
             f"{directory / str(read_json(selection).get('selected', 'full'))}, which dev selected"
         )
+    if done is None and not is_name_of_training(directory.name):
+        raise ConfigError(f"{needed_by} needs a training: {directory} is none; {EXPECTED}")
     if done is None:
         stage, what = how_to_run(directory.name)
         raise ConfigError(
             f"{needed_by} needs {stage}: {directory}/done.json not found; run {what} first"
         )
     return done
+
+
+def is_name_of_training(name: str) -> bool:
+    """Whether a folder could be that of a training: ``full``, ``stage1``, ``best-of-n2``."""
+    return bool(re.fullmatch(r"full|[a-z][a-z-]*\d+", name.split(".replaced.")[0]))
 
 
 def how_to_run(name: str) -> tuple[str, str]:

@@ -241,6 +241,16 @@ def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
     )
 
 
+def test_what_is_no_training_is_told(recipe):
+    a, tables = recipe / "exp/a", recipe / "exp/a_seeds"
+    tables.mkdir()
+    (tables / "RESULTS.md").write_text("mean")
+    for folder in (tables, recipe / "exp", a / "full/decode_test"):
+        assert f"{folder}: neither an experiment nor a training of one; expected" in refusal(a, folder)
+    with pytest.raises(CascadeError, match="exp/a: an experiment; .* one of its trainings, such as .*a/stage1"):
+        compare_models(a, recipe / "exp/b/stage1", recipe / "dump", "test")
+
+
 @pytest.mark.parametrize("lm", ["exp/lm_b/stage1", "../other/exp/b/stage1"])
 def test_a_language_model_of_a_like_name_is_not_taken_for_the_training(recipe, monkeypatch, lm: str):
     """Its record may end in the same words as the model's: they are two models."""

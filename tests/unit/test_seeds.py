@@ -146,3 +146,9 @@ def test_the_command_refuses_without_a_traceback(tmp_path: Path):
     done = command(*words, *folders)
     assert done.returncode == 0, done.stderr
     assert "Results of 2 seeds" in (tmp_path / "RESULTS.md").read_text()
+    # as exp/TAG_seed* would name them
+    done = command(*words, *folders, tmp_path)
+    assert done.returncode == 0 and "Results of 2 seeds" in (tmp_path / "RESULTS.md").read_text()
+    for other, word in ((tmp_path / "train/full", "full"), (tmp_path / "none", "none")):
+        done = command(*words, *folders, other)
+        assert done.returncode != 0 and f"{word}: not an experiment; expected a folder" in done.stderr
