@@ -18,6 +18,8 @@ from cascade_asr.scoring.score import Interval, ScoreResult
 from cascade_asr.scoring.significance import Comparison, compare, interval
 from cascade_asr.training.finished import read_lineage
 
+WITHOUT_WORDS = "its text has no words, so it was decoded but has no error rate"
+
 
 @dataclass
 class Score:
@@ -32,6 +34,11 @@ class Score:
     result: ScoreResult
     interval: Interval | None
     versus_full: Comparison | None
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the reference has words; a set that is only to be decoded has no error rate."""
+        return self.result.total.words > 0
 
 
 @dataclass
@@ -160,7 +167,7 @@ def _score_set(name: str, test_set: PlainSet | Hub5Set, stages: list[Stage]) -> 
     for stage in stages:
         folder = decoded_folder(stage.directory, name)
         score = test_set.score(folder)
-        if score.characters is not None:
+        if score.characters is not None and any(each.total.words for each in score.words.values()):
             stage.characters[name] = score.characters
         for column, result in score.words.items():
             comparison = None
@@ -175,22 +182,7 @@ def _score_set(name: str, test_set: PlainSet | Hub5Set, stages: list[Stage]) -> 
 
 def _rates(stage: Stage) -> dict[str, float]:
     """Error rates in percent, in the form that tables of branches and seeds read."""
-    return {f"{name} WER": score.result.error_rate for name, score in stage.scores.items()} | {
+    scored = {name: score for name, score in stage.scores.items() if score.has_reference}
+    return {f"{name} WER": score.result.error_rate for name, score in scored.items()} | {
         f"{name} CER": rate for name, rate in stage.characters.items()
     }
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -11,6 +11,7 @@ from typing import Any
 from cascade_asr.errors import CascadeError, ConfigError, DataError
 from cascade_asr.files import file_digest, read_json
 from cascade_asr.options.training import TrainingOptions
+from cascade_asr.results.collect import WITHOUT_WORDS
 from cascade_asr.results.configuration import flat_options
 from cascade_asr.results.decodings import (
     DECODED_DIFFERENTLY,
@@ -234,7 +235,9 @@ def _speech(systems: Sequence[System], names: Sequence[str]) -> ComparedSystems:
                     f"{name}: their Hub5 references differ"
                 )
             results |= own.words(decoded_folder(each.directory, name))
-        columns += test_set.columns
+        without = [column for column in test_set.columns if not scored[0][column].total.words]
+        notes += [f"{column}: {WITHOUT_WORDS}" for column in without]
+        columns += [column for column in test_set.columns if column not in without]
         units |= dict.fromkeys(test_set.columns, test_set.bootstrap_unit)
         notes += [test_set.note] if test_set.note else []
     rows = [

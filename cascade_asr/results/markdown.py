@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cascade_asr.results.collect import Results
+from cascade_asr.results.collect import WITHOUT_WORDS, Results
 from cascade_asr.results.columns import table
 from cascade_asr.results.decodings import (
     DECODED_DIFFERENTLY,
@@ -42,6 +42,8 @@ def compare_models(
             f"{model_b} against {model_a} on {column}",
             compare(before[column], after[column], BOOTSTRAP_SAMPLES, unit=test_set.bootstrap_unit),
         )
+        if before[column].total.words
+        else f"{column}: {WITHOUT_WORDS}"
         for column in test_set.columns
     ]
     if not are_decoded_alike((model_a, model_b), name):

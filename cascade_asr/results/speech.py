@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cascade_asr.files import read_json
-from cascade_asr.results.collect import Results, Stage
+from cascade_asr.results.collect import WITHOUT_WORDS, Results, Stage
 from cascade_asr.results.inspection import Inspector
 from cascade_asr.results.measures import Column, Difference, Measured, Value
 from cascade_asr.results.record import experiment_record
@@ -53,6 +53,8 @@ def versus(chosen: Stage, control: Stage, sets: list[str]) -> Iterator[tuple[str
     """The selected training of the cascade against another one, by set."""
     for name in sets:
         before, after = control.scores[name], chosen.scores[name]
+        if not before.has_reference:
+            continue
         unit = before.versus_full.unit  # a control is never full training
         yield name, compare(before.result, after.result, BOOTSTRAP_SAMPLES, unit=unit)
 
@@ -63,7 +65,7 @@ def against_full(results: Results) -> list[str]:
         sentence(f"{stage.name} against full training on {name}", stage.scores[name].versus_full)
         for stage in (*results.stages, *results.controls)
         for name in results.sets
-        if stage.scores[name].versus_full is not None
+        if stage.scores[name].versus_full is not None and stage.scores[name].has_reference
     ]
 
 
@@ -107,7 +109,7 @@ def measured(
         differences=_differences(results, against),
         sentences=[*against_full(results), *(sentence(*each[:2]) for each in against)],
         extra=character_lines(results),
-        notes=results.notes,
+        notes=[*results.notes, *_without_words(results)],
         files=files,
         utterances=utterances_record(results),
         defaults=TrainConfig(),
@@ -116,10 +118,17 @@ def measured(
     )
 
 
+def _without_words(results: Results) -> list[str]:
+    scores = results.stages[0].scores
+    return [f"{name}: {WITHOUT_WORDS}" for name in results.sets if not scores[name].has_reference]
+
+
 def _values(results: Results) -> list[Value]:
     values = []
     for stage in (*results.stages, *results.controls):
         for name, score in stage.scores.items():
+            if not score.has_reference:
+                continue
             total, spread = score.result.total, score.interval
             counts = {
                 key: getattr(total, key)
@@ -147,7 +156,7 @@ def _differences(
         _difference(stage.name, results.stages[0].name, name, score.versus_full)
         for stage in (*results.stages, *results.controls)
         for name, score in stage.scores.items()
-        if score.versus_full is not None
+        if score.versus_full is not None and score.has_reference
     ]
     return found + [each for _, _, each in against]
 

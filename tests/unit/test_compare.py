@@ -241,6 +241,17 @@ def test_what_a_replaced_training_recognised_is_refused(recipe, monkeypatch):
     )
 
 
+def test_a_set_without_reference_words_has_no_error_rate(recipe):
+    """A set that is only to be decoded: 0.0 % would look perfect."""
+    write_table(recipe / "dump/other/text", dict.fromkeys(REFERENCE, ""))
+    a, b = recipe / "exp/a", recipe / "exp/b"
+    found = compared(a, b)
+    assert [title.split()[0] for title in found.header[2:-3]] == ["test"] and len(found.sentences) == 1
+    told = "other: its text has no words, so it was decoded but has no error rate"
+    assert told in found.notes
+    assert compare_models(a / "full", b / "full", recipe / "dump", "other") == [told]
+
+
 def test_what_is_no_training_is_told(recipe):
     a, tables = recipe / "exp/a", recipe / "exp/a_seeds"
     tables.mkdir()

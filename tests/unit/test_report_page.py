@@ -11,6 +11,7 @@ import pytest
 from browser import browser, needs_chromium, open_page
 from report_experiment import make_experiment
 
+from cascade_asr.data.kaldi.tables import read_table, write_table
 from cascade_asr.results.collect import collect
 from cascade_asr.results.data_sizes import speech_sizes
 from cascade_asr.results.speech import record_of
@@ -61,6 +62,21 @@ def test_json_and_csv_have_every_number(experiment: Path):
         "optim": "adam", "optim_conf.lr": 0.01,
     }  # fmt: skip
     assert changes["stage1"] == [{"key": "optim_conf.lr", "value": 0.02, "default": 0.01}]
+
+
+def test_a_set_without_reference_words_has_no_error_rate(tmp_path: Path):
+    """A set that is only to be decoded: 0.0 % would look perfect, and count in the headline."""
+    sets = make_experiment(tmp_path, utterances=20)
+    text = tmp_path / "dump/test1/text"
+    write_table(text, dict.fromkeys(read_table(text), ""))
+    record = record_of(collect(tmp_path / "exp", tmp_path / "dump", sets))
+    write_views(record)
+    assert {each["set"] for each in (*record["values"], *record["differences"])} == {"test2"}
+    assert [row[2] for row in record["table"]["rows"]] == ["-"] * 4
+    assert record["notes"] == ["test1: its text has no words, so it was decoded but has no error rate"]
+    assert not any("test1" in each for each in (*record["sentences"], *record["extra"], record["headline"]))
+    assert list(json.loads((tmp_path / "exp/full/scores.json").read_text())) == ["test2 WER", "test2 CER"]
+    assert not any("hubscr" in each for each in record["files"])
 
 
 def test_a_stage_that_is_better_on_a_test_set_is_named_where_full_training_won(experiment: Path):
