@@ -103,6 +103,7 @@ class Cascade:
         ngpu: int | None = 0,
     ) -> None:
         self.directory = Path(directory)
+        _check_types(metrics, training, cascade, ngpu)
         self._options = _training_options(training or {}, select)
         self._cascade = cascade_config_from(dict(cascade or {}), {}, "cascade")
         names = tuple(dict.fromkeys(("loss", *metrics)))
@@ -330,6 +331,20 @@ class Cascade:
         if self._fabric is None:
             self._fabric = make_fabric(self._ngpu, self._options.precision)
         return self._fabric
+
+
+def _check_types(metrics: object, training: object, cascade: object, ngpu: object) -> None:
+    """Raise ConfigError for arguments of another type, such as the name of a file of options."""
+    for name, given in (("training", training), ("cascade", cascade)):
+        if given is not None and not isinstance(given, dict):
+            raise ConfigError(
+                f"{name}: expected a dict of options, found {given!r}; of a YAML file, give what "
+                "yaml.safe_load reads"
+            )
+    if isinstance(metrics, str):
+        raise ConfigError(f"metrics: expected a list of names, such as [{metrics!r}], found {metrics!r}")
+    if ngpu is not None and type(ngpu) is not int:
+        raise ConfigError(f"ngpu: expected a number of GPUs, or None for all, found {ngpu!r}")
 
 
 def _training_options(given: dict[str, Any], select: tuple[str, str]) -> ModuleOptions:

@@ -165,7 +165,12 @@ def as_dataset(data: Any, name: str) -> Dataset:
         ConfigError: if it is empty, or does not consist of pairs.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        inputs, targets = (torch.as_tensor(each) for each in data)
+        try:
+            inputs, targets = (torch.as_tensor(each) for each in data)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{name}: expected a dataset of (input, target) pairs, or two tensors: {error}"
+            ) from error
         if len(inputs) != len(targets):
             raise ConfigError(f"{name}: {len(inputs)} inputs but {len(targets)} targets")
         data = TensorDataset(inputs, targets)

@@ -244,6 +244,11 @@ def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
         ({"dev": TensorDataset(*points(5, 0), torch.ones(5))}, "dev: its first item is a tuple of 3"),
         ({"layers": ["0", "4"]}, "1.weight.*6.bias.*in no layer"),
         ({"layers": ["0", "1", "4", "6", "6"]}, "in more than one layer"),
+        ({"training": "conf/train.yaml"}, "training: expected a dict of options, found 'conf/train.yaml'"),
+        ({"cascade": Path("c.yaml")}, "cascade: expected a dict of options, found .*c.yaml"),
+        ({"metrics": "accuracy"}, r"metrics: expected a list of names, such as \['accuracy'\]"),
+        ({"ngpu": "1"}, "ngpu: expected a number of GPUs, or None for all, found '1'"),
+        ({"train": [(torch.zeros(2), 0), (torch.ones(2), 1)]}, "train: expected a dataset of .* or two"),
         ({"layers": ["first"]}, "no submodule 'first'; there are: 0, 1"),
     ],
 )
