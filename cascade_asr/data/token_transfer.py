@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cascade_asr.data.tokens import (
     BLANK,
@@ -13,6 +15,7 @@ from cascade_asr.data.tokens import (
     SPACE,
     UNKNOWN,
     Tokenizer,
+    check_tokens,
     read_symbols,
     read_token_list,
 )
@@ -87,14 +90,30 @@ def _from_list(path: Path) -> _Tokens:
     return _Tokens(tokens, "char")
 
 
-def _from_configuration(path: Path) -> _Tokens:
-    content, _ = read_yaml(path)
+def tokens_of_configuration(path: Path, content: Mapping[str, Any]) -> list[str]:
+    """The tokens of an ESPnet2 configuration, which may name a file of them.
+
+    Args:
+        path: its path.
+        content: its keys and values.
+
+    Raises:
+        ConfigError: if it has none, or they do not have ESPnet2's form.
+    """
     tokens = content.get("token_list")
     if isinstance(tokens, str):
-        tokens = read_token_list(find_beside(path, tokens))
+        return read_token_list(find_beside(path, tokens))
     if not isinstance(tokens, list):
         raise ConfigError(f"{path}: no token_list: is it the config.yaml of a trained model?")
-    tokens = [str(token) for token in tokens]
+    if odd := [token for token in tokens if not isinstance(token, str)]:
+        raise ConfigError(f"{path}: token_list: {odd[0]!r} is no text; put it in quotes")
+    check_tokens(tokens, f"{path}: token_list")
+    return tokens
+
+
+def _from_configuration(path: Path) -> _Tokens:
+    content, _ = read_yaml(path)
+    tokens = tokens_of_configuration(path, content)
     token_type = content.get("token_type", "bpe")
     if token_type == "char":
         return _Tokens(tokens, "char")

@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -159,17 +159,30 @@ def read_token_list(path: Path) -> list[str]:
         tokens.pop()
     if tokens and all(token.endswith("\r") for token in tokens):  # Windows line ends
         tokens = [token[:-1] for token in tokens]
+    check_tokens(tokens, str(path))
+    return tokens
+
+
+def check_tokens(tokens: Sequence[str], where: str) -> None:
+    """Require that a list of tokens has ESPnet2's form.
+
+    Args:
+        tokens: the tokens.
+        where: the list, for the messages.
+
+    Raises:
+        ConfigError: naming the line of a duplicate or misplaced token.
+    """
     seen: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if token in seen:
-            raise ConfigError(f"{path}:{number}: token '{token}' is also on line {seen[token]}")
+            raise ConfigError(f"{where}:{number}: token '{token}' is also on line {seen[token]}")
         seen[token] = number
     for token, place, line in ((BLANK, 0, "first"), (SENTENCE_EDGE, -1, "last")):
         if not tokens or tokens[place] != token:
-            raise ConfigError(f"{path}: the {line} token must be {token}")
+            raise ConfigError(f"{where}: the {line} token must be {token}")
     if UNKNOWN not in seen:
-        raise ConfigError(f"{path}: the list has no {UNKNOWN}")
-    return tokens
+        raise ConfigError(f"{where}: the list has no {UNKNOWN}")
 
 
 def write_token_directory(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_asr.data.features.log_mel import LogMelOptions, from_frontend_conf
+from cascade_asr.data.token_transfer import tokens_of_configuration
 from cascade_asr.data.tokens import Tokenizer
 from cascade_asr.errors import ConfigError
 from cascade_asr.options.types import hints_of, is_nullable
@@ -31,7 +32,7 @@ _NEUTRAL = {
     "speech_volume_normalize": (None,),
     "model_conf.interctc_weight": (0.0,),
     "model_conf.ignore_id": (-1,),
-    "model_conf.aux_ctc": (None,),
+    "model_conf.aux_ctc": (None, {}),
     "model_conf.transducer_multi_blank_durations": (None, []),
     "model_conf.sym_blank": ("<blank>",),
     "model_conf.sym_space": ("<space>",),
@@ -90,9 +91,11 @@ def read_espnet2_config(path: Path, training: bool = True) -> ImportedConfig:
         size, frontend = _input(content, path)
     except ConfigError as error:
         problems.append(str(error))
-    tokens = content.get("token_list")
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        problems.append(f"{path}: no token_list: is it the config.yaml of a trained model?")
+    tokens: list[str] = []
+    try:
+        tokens = tokens_of_configuration(path, content)
+    except ConfigError as error:
+        problems.append(str(error))
     for part in ("encoder", "decoder"):
         if content.get(f"{part}_conf") is None:
             content.pop(f"{part}_conf", None)

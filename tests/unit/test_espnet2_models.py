@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -528,6 +529,28 @@ def test_tokens_come_from_a_folder_a_list_or_a_configuration(exported: Path, dum
     with pytest.raises(ConfigError, match="absent.txt: no such token list"):
         copy_tokens(tmp_path / "absent.txt", tmp_path / "made")
     assert (tmp_path / "made/tokens.txt").is_file(), "a mistake leaves the tokens of before"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (["<blank>", "<unk>", "a", "a", "<sos/eos>"], "token_list:4: token 'a' is also on line 3"),
+        (["<blank>", "<unk>", "a", "<sos>", "<eos>"], "token_list: the last token must be <sos/eos>"),
+        (["<blank>", "<unk>", True, "<sos/eos>"], "token_list: True is no text; put it in quotes"),
+        (None, "no token_list: is it the config.yaml of a trained model"),
+    ],
+)
+def test_a_wrong_token_list_is_told_of_its_configuration(exported: Path, tmp_path: Path, tokens, message):
+    """Not of a temporary file, which no one will find."""
+    path = tmp_path / "config.yaml"
+    content = yaml.safe_load((exported / "config.yaml").read_text()) | {"token_list": tokens}
+    path.write_text(yaml.safe_dump(content))
+    for read in (read_espnet2_config, lambda path: copy_tokens(path, tmp_path / "made")):
+        with pytest.raises(ConfigError, match=re.escape(f"{path}: {message}")):
+            read(path)
+    (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    path.write_text(yaml.safe_dump(content | {"token_list": "data/tokens.txt"}))
+    assert read_espnet2_config(path).token_list == ["<blank>", "<unk>", "a", "<sos/eos>"]
 
 
 def test_symbols_among_the_tokens_stay_whole(tmp_path: Path):
