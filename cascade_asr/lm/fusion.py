@@ -23,7 +23,11 @@ def load_fusion_scorer(directory: Path, tokens: list[str]) -> LanguageModelScore
         ConfigError: if there is no finished training, or it lacks tokens.
     """
     if not directory.is_dir():
-        raise ConfigError(f"lm: {directory}: no such folder; expected one such as exp/lm/full")
+        where = "" if directory.is_absolute() else f" in {Path.cwd()}"
+        raise ConfigError(
+            f"lm: {directory}: no such folder{where}; expected a trained language model, such as exp/lm/full of "
+            "the folder where the command runs, or its whole path"
+        )
     done = require_done(directory, "decoding with a language model")
     config = load_lm_config(directory / "config.yaml")
     vocabulary = Vocabulary.read(directory.parent / "tokens" / "tokens.txt")

@@ -154,9 +154,12 @@ def test_other_orders_of_tokens_give_the_same(tokenizer, tmp_path: Path):
     assert results[0][1] == pytest.approx(results[1][1], abs=1e-4)
 
 
-def test_what_is_missing_is_named(tokenizer, tmp_path: Path):
+def test_what_is_missing_is_named(tokenizer, tmp_path: Path, monkeypatch):
     model = recogniser_of(tokenizer, 0.5)
-    with pytest.raises(ConfigError, match="lm: .*/lm/full: no such folder; expected one such as"):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"lm: exp/lm/full: no such folder in {tmp_path}; .* whole path"):
+        fused(model, DecodeConfig(lm_weight=0.5, lm="exp/lm/full"))
+    with pytest.raises(ConfigError, match="lm: .*/lm/full: no such folder; expected a trained"):
         fused(model, DecodeConfig(lm_weight=0.5, lm=str(tmp_path / "lm/full")))
     write_language_model(tmp_path / "words", [*TOKENS[:2], "the", "<sos/eos>"])
     write_json(tmp_path / "words/selection.json", {"selected": "stage2"})
