@@ -37,6 +37,7 @@ from cascade_asr.training import checkpoint
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.evaluate import evaluate as evaluate_batches
 from cascade_asr.training.finished import require_done
+from cascade_asr.training.identity import changed_options, read_identity
 from cascade_asr.training.interruption import Interruption
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Cascade:
         self.task.check_config(self._options, "training")
         self._ngpu = ngpu
         self._fabric = None
+        self._told: set[str] = set()
         self.plan: Plan = make_plan(self.task, self._options, self._cascade)
         self._check_another_module()
         self._require_something_to_train([CASCADE])
@@ -155,7 +157,10 @@ class Cascade:
     def results(self) -> ExperimentResult:
         """The results of what is finished so far."""
         self._require_full_training()
-        return read_experiment(self.directory)
+        found = read_experiment(self.directory)
+        for name in dict.fromkeys(row.selected for row in found.rows):
+            self._tell_of_other_options(name)
+        return found
 
     def table(self) -> str:
         """A headline and a Markdown table: full training, cascade and controls."""
@@ -323,9 +328,26 @@ class Cascade:
             call = "run()" if branch == CASCADE else f"run(controls='{branch}')"
             raise ConfigError(f"{folder}: this training is not finished; call {call} first")
         done = require_done(folder, "loading a model")
+        self._tell_of_other_options(name)
         model = self.task.build_model(stage.config, stage.seed)
         checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
         return model
+
+    def _tell_of_other_options(self, name: str) -> None:
+        """Warn once if a training in the folder has other options than this cascade."""
+        folder = self.directory / name
+        planned = {each.name: each for own in self.plan.branches.values() for each in own.stages}
+        if name in self._told:
+            return
+        if name in planned:
+            changed = changed_options(read_identity(folder), planned[name].config)
+        else:
+            changed = ["this plan has no such training"]
+        if changed:
+            self._told.add(name)
+            logger.warning(
+                "%s: was trained with other options: %s; run() trains it again", folder, "; ".join(changed)
+            )
 
     def _device(self) -> Any:
         if self._fabric is None:

@@ -142,9 +142,8 @@ def changes(
     """
     lines = []
     if found.get("config") != now["config"]:
-        before = found.get("options")
-        if isinstance(before, dict):
-            lines += changed_keys(_completed(before, config), now["options"])
+        if isinstance(found.get("options"), dict):
+            lines += changed_options(found, config)
         else:
             lines.append("training options (the old ones are not recorded by name)")
     aside = {"config", "options", GIVEN}
@@ -156,6 +155,19 @@ def changes(
             continue
         lines.append(IN_WORDS.get(key) or f"{key}: {_shown(old)} -> {_shown(new)}")
     return lines
+
+
+def changed_options(found: Mapping[str, Any] | None, config: TrainingOptions) -> list[str]:
+    """``option: old -> new`` for the training options alone; empty if none are recorded.
+
+    Args:
+        found: identity of what is on disk, or None.
+        config: what it is to be compared with.
+    """
+    before = (found or {}).get("options")
+    if not isinstance(before, dict):
+        return []
+    return changed_keys(_completed(before, config), deciding_options(config))
 
 
 def _completed(before: Mapping[str, Any], config: TrainingOptions) -> dict[str, Any]:

@@ -188,6 +188,23 @@ def test_a_second_run_trains_nothing(finished):
     assert before == {path: path.stat().st_mtime_ns for path in again.directory.glob("*/model.pth")}
 
 
+def test_what_other_options_have_trained_is_told(finished, caplog: pytest.LogCaptureFixture):
+    """As where options were edited and run() was forgotten."""
+    cascade_in(finished.directory).table()
+    assert not caplog.text
+    other = cascade_in(finished.directory, training=OPTIONS | {"max_epoch": 7})
+    assert other.table() == finished.table()
+    other.load("full"), other.load("full")
+    told = f"{finished.directory}/full: was trained with other options: max_epoch: 6 -> 7; run() trains it"
+    assert caplog.text.count(told) == 1
+    chosen = finished.selected
+    selection = finished.directory / "selection.json"
+    content = selection.read_text()
+    cascade_in(finished.directory, cascade={"cuts": ["6"]}).table()  # stage 2 is not of this plan
+    assert (chosen == "stage2") == ("stage2: was trained with other options: this plan" in caplog.text)
+    assert selection.read_text() == content
+
+
 def test_the_loaded_module_is_the_users_own(finished):
     network = finished.load("stage1")
     assert isinstance(network, nn.Sequential) and not network.training
