@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     add("--delete-hyphen", action="store_true", help="with --char: drop hyphens")
     add("--optional-deletable", action="store_true", help="'(word)' may be missing (sclite -D)")
     add("--fragments", action="store_true", help="'wh-' matches 'what' (sclite -F)")
-    add("--remove", default="", metavar="WORDS", help="words to leave out, separated by spaces")
+    add("--remove", action="append", default=[], metavar="WORDS", help="words to leave out, separated by "
+        "spaces and spelt as in the texts")
     add("--title", help="name of the system in the reports (default: OUTDIR/hyp.trn)")
     add("--strict", action="store_true", help="a reference without hypothesis is an error")
     add("--compare", type=Path, metavar="OTHER_HYP", help="also score B and compare it with --hyp")
@@ -92,6 +93,9 @@ def main() -> None:
         other = score_transcripts(
             reference, reader.read(arguments.compare), options, str(arguments.compare)
         )
+    if reader.absent:
+        shown = b" ".join(sorted(reader.absent)).decode("utf-8", "backslashreplace")
+        log.warning("--remove: in none of the texts: %s; words are spelt as there, case included", shown)
     inputs = [arguments.ref, arguments.hyp, *filter(None, [arguments.compare])]
     _require_other_files(outdir, reference, hypothesis, inputs)
     outdir.mkdir(parents=True, exist_ok=True)
@@ -107,7 +111,8 @@ class _Reader:
         self, arguments: argparse.Namespace, options: ScoringOptions, notes: list[str]
     ) -> None:
         self.options, self.notes, self.form = options, notes, arguments.format
-        self.removed = arguments.remove.encode("utf-8", "surrogateescape").split()
+        self.removed = " ".join(arguments.remove).encode("utf-8", "surrogateescape").split()
+        self.absent = set(self.removed)
         self.speakers = None
         if arguments.utt2spk:
             self.speakers = read_speakers(_existing(arguments.utt2spk), notes.append)
@@ -116,7 +121,11 @@ class _Reader:
         transcripts = read_transcripts(
             _existing(path), self.options, self.notes.append, self.form, self.speakers, conflicts
         )
-        return transcripts.without(self.removed) if self.removed else transcripts
+        if not self.removed:
+            return transcripts
+        for line in transcripts.lines.values():
+            self.absent.difference_update(line.text.split())
+        return transcripts.without(self.removed)
 
 
 def _existing(path: Path) -> Path:

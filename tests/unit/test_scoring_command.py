@@ -107,6 +107,14 @@ def test_no_input_is_overwritten(folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == inputs
 
 
+def test_words_to_remove_add_up_and_those_that_are_nowhere_are_told(folder: Path) -> None:
+    words = ("--ref", "r", "--hyp", "h", "--outdir", "o2")
+    done = run(folder, *words, "--remove", "cat", "--remove", "the THE")
+    assert (folder / "o2/ref.trn").read_text() == "a b c d\t(s1-1)\n\t(s2-1)\nx\t(s2-2)\n"
+    assert "--remove: in none of the texts: THE; words are spelt as there" in done.stderr
+    assert "in none" not in run(folder, *words, "--remove", "cat").stderr
+
+
 def test_shell_script_scores_words_and_characters(tmp_path: Path) -> None:
     for folder in ("data", "decode"):
         (tmp_path / folder).mkdir()
