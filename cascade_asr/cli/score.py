@@ -20,7 +20,7 @@ from cascade_asr.scoring.options import ENCODINGS, ID_TYPES, ScoringOptions
 from cascade_asr.scoring.output import result_record, write_record, write_reports
 from cascade_asr.scoring.score import ScoreResult
 from cascade_asr.scoring.scorer import score_transcripts
-from cascade_asr.scoring.significance import UNITS, compare, interval, shown_probability
+from cascade_asr.scoring.significance import UNITS, Mapsswe, compare, interval, shown_probability
 from cascade_asr.scoring.transcripts import Transcripts, read_speakers, read_transcripts
 
 log = logging.getLogger("score")
@@ -172,14 +172,13 @@ def _print_summary(outdir: Path, record: dict) -> None:
         print(line)
     comparison = record.get("comparison")
     if comparison:
-        test, spread = comparison["mapsswe"], ""
+        test, spread = Mapsswe(**comparison["mapsswe"]), ""
         if not math.isnan(comparison["low"]):
             better = shown_probability("P(better)", comparison["probability_b_better"])
             spread = f" [{comparison['low']:+.2f}, {comparison['high']:+.2f}], {better}"
         print(
             f"{comparison['title_b']}: {comparison['error_rate_b']:.2f}%, "
-            f"{comparison['difference']:+.2f}{spread}; "
-            f"MAPSSWE Z {test['z']:.3f}, {shown_probability('p', test['p'])}"
+            f"{comparison['difference']:+.2f}{spread}; {test.in_words(3)}"
         )
 
 

@@ -76,11 +76,10 @@ def sentence(what: str, comparison: Comparison) -> str:
     if not math.isnan(comparison.low):
         better = shown_probability("P(better)", comparison.probability_b_better)
         spread = f" ({comparison.low:+.1f} to {comparison.high:+.1f}), {better}"
-    verdict = "significant" if test.significant else "not significant"
-    return (
-        f"{what}: {comparison.difference:+.1f} % WER{spread}, MAPSSWE Z "
-        f"{test.z:.2f}, {shown_probability('p', test.p)}, {verdict}"
-    )
+    verdict = ", significant" if test.significant else ", not significant"
+    if math.isnan(test.p):
+        verdict = ""
+    return f"{what}: {comparison.difference:+.1f} % WER{spread}, {test.in_words()}{verdict}"
 
 
 def measured(
@@ -165,7 +164,7 @@ def _difference(training: str, against: str, name: str, comparison: Comparison) 
     test = comparison.mapsswe
     return Difference(
         training, against, name, "WER", comparison.difference, comparison.low, comparison.high,
-        test.p, bool(test.significant),
+        test.p, None if math.isnan(test.p) else bool(test.significant),
     )  # fmt: skip
 
 

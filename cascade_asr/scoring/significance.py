@@ -34,7 +34,8 @@ class Mapsswe:
         mean: mean over segments of (errors of A - errors of B).
         deviation: standard deviation of that difference, divisor n - 1.
         z: mean / (deviation / sqrt(segments)); 0 if all differences are equal.
-        p: two-sided probability of such a z by chance.
+        p: two-sided probability of such a z by chance; NaN if all differences are equal but not
+            0: without variance there is no test, although sc_stats says "No".
         significant: whether |z| > 1.96.
     """
 
@@ -44,6 +45,13 @@ class Mapsswe:
     z: float
     p: float
     significant: bool
+
+    def in_words(self, digits: int = 2) -> str:
+        """``MAPSSWE Z 2.12, p 0.034``, or why there is no test; z with so many digits."""
+        if math.isnan(self.p):
+            each = f"{abs(self.mean):g} in each of {self.segments}" if self.segments > 1 else "only one"
+            return f"no MAPSSWE test, without variance over segments ({each})"
+        return f"MAPSSWE Z {self.z:.{digits}f}, {shown_probability('p', self.p)}"
 
 
 @dataclass(frozen=True)
@@ -209,7 +217,8 @@ def mapsswe(result_a: ScoreResult, result_b: ScoreResult) -> Mapsswe:
     squares = sum((difference - mean) ** 2 for difference in differences)
     deviation = math.sqrt(squares / (count - 1)) if squares else 0.0
     z = mean / (deviation / math.sqrt(count)) if deviation else 0.0
-    return Mapsswe(count, mean, deviation, z, math.erfc(abs(z) / math.sqrt(2)), abs(z) > CRITICAL_Z)
+    p = math.nan if mean and not deviation else math.erfc(abs(z) / math.sqrt(2))
+    return Mapsswe(count, mean, deviation, z, p, abs(z) > CRITICAL_Z)
 
 
 def segment_differences(operations_a: bytes, operations_b: bytes) -> Iterator[int]:

@@ -54,7 +54,7 @@ def test_one_utterance_or_speaker_gives_no_interval() -> None:
     found = compare(*one)
     assert found.difference == -25.0
     assert all(math.isnan(each) for each in (found.low, found.high, found.probability_b_better))
-    assert "-25.0 % WER, MAPSSWE Z 0.00, p > 0.999" in sentence("B against A", found)
+    assert "-25.0 % WER, no MAPSSWE test, without variance over segments (only one)" in sentence("B against A", found)
     reference = {f"s-{number}": words for number in range(9)}
     speaker = [score_texts(reference, reference | {"s-1": ["x"]}), score_texts(reference, reference)]
     assert interval(speaker[0]) is not None and interval(speaker[0], unit="speaker") is None
@@ -85,6 +85,23 @@ def test_mapsswe_by_hand() -> None:
     assert test.z == pytest.approx(mean / math.sqrt(variance / 30))
     assert test.p == pytest.approx(0.0569, abs=5e-4)  # z = 1.904
     assert not test.significant
+
+
+def test_without_variance_there_is_no_matched_pairs_test() -> None:
+    """A system that is better by one error in each of 20 segments is not "not significant"."""
+    reference = {f"s-{i}": ["a"] for i in range(40)}
+    first = {name: (["x"] if i < 20 else ["a"]) for i, name in enumerate(reference)}
+    compared = compare(score_texts(reference, first), score_texts(reference, reference))
+    test = compared.mapsswe
+    assert (test.segments, test.mean, test.z) == (20, 1.0, 0.0)  # as in sc_stats
+    assert math.isnan(test.p) and compared.probability_b_better > 0.999
+    told = sentence("B against A", compared)
+    assert told.endswith(
+        "P(better) > 0.999, no MAPSSWE test, without variance over segments (1 in each of 20)"
+    )
+    assert sentence("A against A", compare(*[score_texts(reference, first)] * 2)).endswith(
+        "MAPSSWE Z 0.00, p > 0.999, not significant"
+    )
 
 
 @pytest.mark.parametrize(
