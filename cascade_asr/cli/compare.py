@@ -109,7 +109,7 @@ def _experiments(parser: argparse.ArgumentParser) -> None:
         help="exp/TAG, or exp/TAG/STAGE; the others are tested against the first one",
     )  # fmt: skip
     parser.add_argument(
-        "--sets", nargs="+", metavar="SET",
+        "--sets", nargs="+", action="extend", metavar="SET",
         help="test sets; default: all that every one of them was tested on",
     )  # fmt: skip
     parser.add_argument(

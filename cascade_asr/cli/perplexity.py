@@ -40,8 +40,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dump", type=Path, required=True, help="folder of stages 1 and 2")
     parser.add_argument("--config", type=Path, help="evaluation options, YAML")
     parser.add_argument("--ngpu", type=int, help="0 for the CPU; default: a GPU if there is one")
-    parser.add_argument("--models", nargs="+", required=True, help="trainings inside exp/TAG")
-    parser.add_argument("--texts", nargs="+", required=True, help="texts inside the dump folder")
+    parser.add_argument("--models", nargs="+", action="extend", required=True, help="trainings inside exp/TAG")
+    parser.add_argument("--texts", nargs="+", action="extend", required=True, help="texts inside the dump folder")
     return parser.parse_args()
 
 

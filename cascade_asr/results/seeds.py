@@ -77,6 +77,12 @@ def _differences(one: Path, other: Path) -> list[str]:
         for name in sorted(tested[0].keys() & tested[1].keys())
         if tested[0][name] != tested[1][name]
     ]
+    evaluated = [read_if_whole(each / "evaluated_sets.json") for each in (one, other)]
+    found += [
+        f"test set {name}: other data were evaluated under this name; evaluate both on the same data"
+        for name in sorted(evaluated[0].keys() & evaluated[1].keys())
+        if evaluated[0][name] != evaluated[1][name]
+    ]
     return found + _tested_differently(one / "full", other / "full")
 
 

@@ -389,6 +389,8 @@ def test_the_command_prints_and_writes_a_page(recipe):
     assert "exp/b/stage1 against exp/a/stage1 on test: -8.0 % WER" in text
     page = (recipe / "out/compare.html").read_text()
     assert "-8.0 % WER" in page and "<code>max_epoch</code>" in page and 'src="' not in page
+    text = run("exp/a", "exp/b", "--sets", "test", "--sets", "other")
+    assert all(f"on {name}: " in text for name in ("test", "other"))
     help_text = run("--help")
     assert "Examples:" in help_text and "default: print only" in help_text
 

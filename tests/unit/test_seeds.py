@@ -99,6 +99,15 @@ def test_test_sets_that_have_changed_between_two_seeds_are_refused(tmp_path: Pat
     assert "\n  test set test: its texts are not the same" in refusal(*folders)
 
 
+def test_seeds_of_a_module_that_were_evaluated_on_other_data_are_refused(tmp_path: Path):
+    folders = [seed(tmp_path / str(number), number) for number in (1, 2)]
+    for folder in folders:
+        (folder / "evaluated_sets.json").write_text(json.dumps({"test": "a", folder.name: folder.name}))
+    check_seeds(folders)
+    (folder / "evaluated_sets.json").write_text(json.dumps({"test": "b"}))
+    assert "\n  test set test: other data were evaluated under this name" in refusal(*folders)
+
+
 def test_seeds_that_were_tested_with_other_options_are_refused(tmp_path: Path):
     folders = [seed(tmp_path / str(number), number) for number in (1, 2)]
     for folder in folders:
