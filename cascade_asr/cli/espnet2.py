@@ -77,12 +77,12 @@ def run_import(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"{task.directory / 'full'}: already exists; use another --exp"
         )
-    task.adopt()
     source = Source(arguments.model_config, arguments.weights)
     given = None
     if arguments.train_config:
         given, _ = read_configs(task, arguments)
     imported = read_source(source, task, given)
+    task.adopt()
     for note in imported.notes:
         logger.info(note)
     if given is None:

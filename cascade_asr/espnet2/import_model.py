@@ -19,7 +19,7 @@ from cascade_asr.data.features.fbank import feature_type
 from cascade_asr.data.features.log_mel import LogMelOptions, mel_matrix, read_log_mel_options
 from cascade_asr.data.manifest import read_manifest
 from cascade_asr.data.token_transfer import find_beside
-from cascade_asr.data.tokens import Tokenizer
+from cascade_asr.data.tokens import Tokenizer, read_token_list
 from cascade_asr.errors import ConfigError
 from cascade_asr.espnet2.config import ImportedConfig, read_espnet2_config
 from cascade_asr.espnet2.export import MEL_FILTERS
@@ -61,7 +61,7 @@ def read_source(source: Source, task: SpeechTask, given: TrainConfig | None) -> 
 
     Args:
         source: the model.
-        task: adopted task, so that the experiment has its tokens.
+        task: the data; not adopted yet, so that a refusal leaves no tokens in the experiment.
         given: the configuration of the experiment; None to use the model's.
 
     Raises:
@@ -107,10 +107,14 @@ def _check_features(path: Path, frontend: LogMelOptions, task: SpeechTask) -> No
 
 
 def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> None:
-    folder = task.experiment.tokens
+    folder = task.experiment.dump / "tokens"
+    if not (folder / "tokens.txt").is_file():
+        raise ConfigError(f"{folder}/tokens.txt: no tokens; run stage 2")
     ours = Tokenizer.from_directory(folder).tokens
     theirs = imported.token_list
     remedy = f"use the model's tokens for the data: --token-list {path} in stage 2"
+    if elsewhere := _with_tokens(task.experiment.dump, theirs):
+        remedy = f"stage 2 has put them into {elsewhere}: give --dump {elsewhere}"
     if ours != theirs:
         shown = f"{len(theirs)} tokens, the data have {len(ours)}"
         if len(ours) == len(theirs):
@@ -124,6 +128,14 @@ def _check_tokens(path: Path, imported: ImportedConfig, task: SpeechTask) -> Non
         found = find_beside(path, named)
         if not model.is_file() or model.read_bytes() != found.read_bytes():
             raise ConfigError(f"{path}: bpemodel: {found} is not {model}; {remedy}")
+
+
+def _with_tokens(dump: Path, tokens: list[str]) -> Path | None:
+    """The folder in ``dump`` in which stage 2 has put these tokens, if there is one."""
+    for listed in sorted(dump.glob("tokens_*/tokens/tokens.txt")):
+        if read_token_list(listed) == tokens:
+            return listed.parent.parent
+    return None
 
 
 def read_weights(path: Path) -> checkpoint.StateDict:

@@ -449,6 +449,23 @@ def test_a_failed_import_can_be_repeated(
     assert (tmp_path / "exp/full/done.json").is_file()
 
 
+def test_after_other_tokens_the_import_can_be_repeated_with_those_of_the_model(
+    exported: Path, dump: Path, tmp_path: Path, run_command
+):
+    """Stage 2 puts further tokens beside the first ones; a refusal leaves none in the experiment."""
+    own, beside = tmp_path / "dump", tmp_path / "dump/tokens_list1"
+    shutil.copytree(dump, beside)
+    for name in ("train", "dev"):
+        shutil.copytree(dump / name, own / name)
+    write_token_directory(own / "tokens", ["xyz"], "char")
+    model = (exported / "config.yaml", exported / "model.pth", tmp_path / "exp")
+    with pytest.raises(ConfigError, match=f"stage 2 has put them into {beside}: give --dump {beside}"):
+        run_command("espnet2", *import_arguments(*model, own))
+    assert not (tmp_path / "exp").exists()
+    run_command("espnet2", *import_arguments(*model, beside))
+    assert (tmp_path / "exp/full/done.json").is_file()
+
+
 def test_other_features_show_in_global_statistics(
     exported: Path, dump: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
