@@ -102,6 +102,8 @@ def run_import(arguments: argparse.Namespace) -> None:
     print(f"  {shlex.join(words)} {tokens or ''}".rstrip())
     if tokens is None:
         print("  and the token options that stage 2 was given")
+    if task.directory.resolve().parent != Path("exp").resolve():
+        print(f"  once {task.directory} is in the folder exp of the recipe, where run.sh looks for {words[4]}")
 
 
 def print_features(arguments: argparse.Namespace) -> None:

@@ -450,7 +450,7 @@ def test_a_failed_import_can_be_repeated(
 
 
 def test_after_other_tokens_the_import_can_be_repeated_with_those_of_the_model(
-    exported: Path, dump: Path, tmp_path: Path, run_command
+    exported: Path, dump: Path, tmp_path: Path, run_command, capfd
 ):
     """Stage 2 puts further tokens beside the first ones; a refusal leaves none in the experiment."""
     own, beside = tmp_path / "dump", tmp_path / "dump/tokens_list1"
@@ -462,8 +462,10 @@ def test_after_other_tokens_the_import_can_be_repeated_with_those_of_the_model(
     with pytest.raises(ConfigError, match=f"stage 2 has put them into {beside}: give --dump {beside}"):
         run_command("espnet2", *import_arguments(*model, own))
     assert not (tmp_path / "exp").exists()
+    capfd.readouterr()
     run_command("espnet2", *import_arguments(*model, beside))
     assert (tmp_path / "exp/full/done.json").is_file()
+    assert f"once {tmp_path}/exp is in the folder exp of the recipe" in capfd.readouterr().out
 
 
 def test_other_features_show_in_global_statistics(
