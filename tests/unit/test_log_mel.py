@@ -132,3 +132,13 @@ def test_stage_1_computes_them_and_keeps_the_options(tmp_path: Path):
     expected = compute_log_mel(samples.astype(np.float32), 16000, options, "a")
     np.testing.assert_array_equal(features, expected)
     assert read_log_mel_options(tmp_path / "dump/fbank.conf") == options
+
+
+def test_numbers_of_a_configuration_are_those_of_the_option_file(tmp_path: Path):
+    """YAML written by hand may have 80.0 for 80; what is no number ended in a traceback."""
+    options = from_frontend_conf({"fs": 16000.0, "fmin": 80.0, "n_mels": 40.0})
+    path = tmp_path / "fbank.conf"
+    path.write_text("\n".join(option_lines(options)))
+    assert read_log_mel_options(path) == options == LogMelOptions(fmin=80, n_mels=40)
+    with pytest.raises(ValueError, match="n_fft: expected an integer, found None; hop_length: .* '128'"):
+        from_frontend_conf({"n_fft": None, "hop_length": "128"})

@@ -24,7 +24,7 @@ import torch
 from cascade_asr.data.features.fbank import parse_flag
 from cascade_asr.data.kaldi.blanks import read_user_lines
 from cascade_asr.errors import ConfigError, DataError, nearest
-from cascade_asr.options.types import from_text, hints_of
+from cascade_asr.options.types import convert, describe, from_text, hints_of
 
 FULL_SCALE = 32768.0  # ESPnet2 reads audio as numbers between -1 and 1
 SMALLEST = 1e-10  # floor of mel energies, before the logarithm
@@ -146,6 +146,18 @@ def from_frontend_conf(conf: Mapping[str, Any]) -> LogMelOptions:
         raise ValueError(f"{', '.join(problems)}: not supported")
     if isinstance(values.get("fs"), str):
         values["fs"] = _rate(values["fs"])
+    hints = hints_of(LogMelOptions)
+    values = {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value  # fmin: 80.0
+        for key, value in values.items()
+    }
+    wrong = [
+        f"{key}: expected {describe(hints[key])}, found {value!r}"
+        for key, value in values.items()
+        if not convert(value, hints[key], exact=True)[0]
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
     return LogMelOptions(**values)
 
 
