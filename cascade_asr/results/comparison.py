@@ -103,9 +103,9 @@ def open_system(path: Path, dump: Path | None = None, data: Path | None = None) 
         if not stage:
             raise ConfigError(f"{path}: nothing is selected yet; run stage 3, or name a training")
     directory = experiment / stage
-    if not is_name_of_training(stage):
-        raise ConfigError(f"{path}: neither an experiment nor a training of one; {EXPECTED}")
     if not read_if_whole(directory / "done.json") and not read_if_whole(directory / "lineage.json"):
+        if not is_name_of_training(stage):
+            raise ConfigError(f"{path}: neither an experiment nor a training of one; {EXPECTED}")
         raise ConfigError(
             f"{directory}: not a finished training; run {how_to_run(stage.split('.')[0])[1]} first"
         )

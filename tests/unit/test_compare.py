@@ -256,6 +256,8 @@ def test_what_is_no_training_is_told(recipe):
     a, tables = recipe / "exp/a", recipe / "exp/a_seeds"
     tables.mkdir()
     (tables / "RESULTS.md").write_text("mean")
+    (a / "best").symlink_to("stage1")
+    assert compared(a / "full", a / "best").sentences
     for folder in (tables, recipe / "exp", a / "full/decode_test"):
         assert f"{folder}: neither an experiment nor a training of one; expected" in refusal(a, folder)
     with pytest.raises(CascadeError, match="exp/a: an experiment; .* one of its trainings, such as .*a/stage1"):
