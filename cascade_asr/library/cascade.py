@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -358,7 +358,7 @@ class Cascade:
 def _check_types(metrics: object, training: object, cascade: object, ngpu: object) -> None:
     """Raise ConfigError for arguments of another type, such as the name of a file of options."""
     for name, given in (("training", training), ("cascade", cascade)):
-        if given is not None and not isinstance(given, dict):
+        if given is not None and not isinstance(given, Mapping):
             raise ConfigError(
                 f"{name}: expected a dict of options, found {given!r}; of a YAML file, give what "
                 "yaml.safe_load reads"
