@@ -115,14 +115,22 @@ def page(text: str, content: str) -> str:
 
 
 def draw(lines: list[Line], path: Path) -> None:
-    """Plot the differences with their intervals, one row for each comparison."""
+    """Plot the differences with their intervals, one row for each comparison, by claim."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.hashsalt": "cascade_asr", "font.size": 8})
     from matplotlib import pyplot
 
-    found = [each for each in findings(lines) if each.difference.low is not None]
+    found = sorted(
+        (each for each in findings(lines) if each.difference.low is not None),
+        key=lambda each: each.claim,
+    )
+    titles = [f"({each.claim}) {each.task} {each.condition}: {each.compared}" for each in found]
+    titles = [
+        f"{title}, {each.measure}" if titles.count(title) > 1 else title
+        for title, each in zip(titles, found, strict=True)
+    ]
     figure, axes = pyplot.subplots(figsize=(8, 0.32 * len(found) + 1))
     for row, each in enumerate(found):
         low, high = each.difference.low, each.difference.high
@@ -130,9 +138,7 @@ def draw(lines: list[Line], path: Path) -> None:
         axes.plot([low, high], [row, row], color=colour, linewidth=2)
         axes.plot([each.difference.mean], [row], "o", color=colour, markersize=4)
     axes.axvline(0.0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(found)), [
-        f"({each.claim}) {each.task} {each.condition}: {each.compared}" for each in found
-    ])  # fmt: skip
+    axes.set_yticks(range(len(found)), titles)
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=2.0)
     axes.margins(y=0.01)
