@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cascade_asr.data.kaldi.tables import read_table, write_table
+from cascade_asr.data.kaldi.tables import read_table, table_lines, write_table
 from cascade_asr.errors import DataError
 from cascade_asr.files import atomic_write, temporary_beside
 from cascade_asr.speech.ctc_alignment import Word, ctm_line
@@ -72,7 +72,8 @@ def join_jobs(outdir: Path, jobs: int, expected: set[str]) -> None:
     """Join the jobs' files in the decoding's folder, sorted by utterance.
 
     Leftovers of other jobs, from an earlier decoding, are removed, and so are the partial
-    results that were kept in case a job was killed. Utterances without any text are told.
+    results that were kept in case a job was killed. If there were other texts before, the
+    training's ``scores.json`` is removed, which is theirs. Utterances without any text are told.
 
     Raises:
         DataError: if an utterance was not decoded.
@@ -85,6 +86,9 @@ def join_jobs(outdir: Path, jobs: int, expected: set[str]) -> None:
             f"{outdir}: {len(missing)} of {len(expected)} utterances were not "
             f"decoded, first: {missing[0]}; run stage 5 again"
         )
+    former = outdir / "text"
+    if former.is_file() and former.read_bytes() != "".join(table_lines(joined["text"])).encode():
+        (outdir.parent / "scores.json").unlink(missing_ok=True)
     for name in LISTS:
         lines = [line for folder in folders for line in _lines(folder / name)]
         lines.sort(key=lambda line: line.split(None, 1)[0])  # stable: times stay in order

@@ -343,6 +343,18 @@ def test_a_job_that_did_not_end_is_told(trained, tmp_path: Path):
         join_jobs(tmp_path / "out", 1, {"a"})
 
 
+def test_scores_of_other_texts_do_not_stay(trained, tmp_path: Path):
+    """Until stage 6 has scored the new ones: tables read scores.json."""
+    outdir, scores = tmp_path / "full/decode_test", tmp_path / "full/scores.json"
+    decoded(trained, outdir)
+    scores.write_text('{"test WER": 50.0}')
+    decoded(trained, outdir)  # the same texts: they keep their scores
+    assert scores.is_file()
+    (outdir / "text").write_text("utterance other words\n")
+    decoded(trained, outdir)
+    assert not scores.exists()
+
+
 def test_an_experiment_in_place_of_a_training_is_told(trained, tmp_path: Path):
     model, dump = trained
     (tmp_path / "exp").mkdir()
