@@ -181,7 +181,7 @@ def _speech_scoring(values: Mapping[str, str]) -> Files:
         if Path(f"data/{name}/hub5").is_dir():
             inputs += [f"@data/{name}/hub5/{file}" for file in ("segments", "stm", "glm")]
         inputs += _contents(_of_all(experiment, f"decode_{name}/text"))
-    return inputs, _report(experiment)
+    return inputs, [*_report(experiment), *_of_all(experiment, "scores.json")]
 
 
 def _report(experiment: str) -> list[str]:

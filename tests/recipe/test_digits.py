@@ -124,6 +124,16 @@ def test_a_second_run_skips_every_stage(recipe: Path, fsdd: Path):
     assert "| full training" in done.stdout
 
 
+def test_scores_that_stage_5_has_removed_come_back(recipe: Path, fsdd: Path):
+    """Even if stage 5 then finds the texts of the report again, as after another beam for a while."""
+    scores = recipe / "exp/tiny/full/scores.json"
+    before = scores.read_text()
+    scores.unlink()
+    done = run(recipe, fsdd, "--stage", "6")
+    assert "stage 6 (scoring and report): exp/tiny/full/scores.json was changed or removed" in done.stderr
+    assert scores.read_text() == before
+
+
 def test_changed_options_run_again_and_say_why(recipe: Path, fsdd: Path):
     write_yaml(recipe / "other.yaml", {"beam_size": 1, "ctc_weight": 0.5, "maxlenratio": 0.5})
     done = run(recipe, fsdd, "--decode-config", "other.yaml", "--stage", "4")
