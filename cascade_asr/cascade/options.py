@@ -13,6 +13,7 @@ import numpy as np
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.networks.layer import TYINGS, Layering
+from cascade_asr.options.places import place
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.yaml_file import read_yaml
@@ -94,46 +95,46 @@ def cascade_config_from(
     problems = []
     if config.tying not in (None, *TYINGS):
         problems.append(
-            f"{path}:{lines.get('tying', 0)}: tying is '{config.tying}', expected "
+            f"{place(path, lines, 'tying')}: tying is '{config.tying}', expected "
             f"{', '.join(TYINGS[:-1])} or {TYINGS[-1]}"
         )
     for name, allowed in CHOICES.items():
         value = getattr(config, name)
         if value not in allowed:
             problems.append(
-                f"{path}:{lines.get(name, 0)}: {name} is '{value}', expected {' or '.join(allowed)}"
+                f"{place(path, lines, name)}: {name} is '{value}', expected {' or '.join(allowed)}"
             )
     for number, changes in config.stages.items():
         if not isinstance(changes, dict):
             problems.append(
-                f"{path}:{lines.get(f'stages.{number}', 0)}: stages.{number} expects training "
+                f"{place(path, lines, f'stages.{number}')}: stages.{number} expects training "
                 f"options such as {{max_epoch: 5}}, found {changes!r}"
             )
     if config.repeats < 1 or (config.repeats > 1 and config.direction != "reset"):
         problems.append(
-            f"{path}:{lines.get('repeats', 0)}: repeats is {config.repeats}, expected 1"
+            f"{place(path, lines, 'repeats')}: repeats is {config.repeats}, expected 1"
             + (" or more" if config.direction == "reset" else "; more is for direction reset")
         )
     if config.patience < 1:
         problems.append(
-            f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, expected 1 or more"
+            f"{place(path, lines, 'patience')}: patience is {config.patience}, expected 1 or more"
         )
     elif config.patience > 1 and config.stop != "patience":
         problems.append(
-            f"{path}:{lines.get('patience', 0)}: patience is {config.patience}, but all stages are run; "
+            f"{place(path, lines, 'patience')}: patience is {config.patience}, but all stages are run; "
             "add stop: patience"
         )
     for name, usual in (("below", "reinitialise"), ("top", "trained")):
         if config.direction == "reset" and getattr(config, name) != usual:
             problems.append(
-                f"{path}:{lines.get(name, 0)}: {name} is '{getattr(config, name)}', but direction reset "
+                f"{place(path, lines, name)}: {name} is '{getattr(config, name)}', but direction reset "
                 f"freezes nothing; leave {name} out"
             )
     if isinstance(config.cuts, str) and config.cuts != "auto":
         config.cuts = [config.cuts]
     if config.select and (len(config.select) != 2 or config.select[1] not in ("min", "max")):
         problems.append(
-            f"{path}:{lines.get('select', 0)}: select expects a metric and min or max, "
+            f"{place(path, lines, 'select')}: select expects a metric and min or max, "
             f"such as [wer_ctc, min], found {config.select}"
         )
     if problems:

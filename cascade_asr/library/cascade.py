@@ -104,7 +104,7 @@ class Cascade:
         ngpu: int | None = 0,
     ) -> None:
         self.directory = Path(directory)
-        _check_types(metrics, training, cascade, ngpu)
+        _check_types(metrics, layers, training, cascade, ngpu)
         self._options = _training_options(training or {}, select)
         self._cascade = cascade_config_from(dict(cascade or {}), {}, "cascade")
         names = tuple(dict.fromkeys(("loss", *metrics)))
@@ -145,6 +145,7 @@ class Cascade:
         chosen = parse_controls(wanted, known)
         self._require_something_to_train(chosen)
         self._check_order_of_layers()
+        self._check_smallest_batch()
         self.task.adopt()
         write_plan(self.directory / "plan.json", self.plan)
         runner = StageRunner(self.task, self._device(), Interruption())
@@ -306,6 +307,27 @@ class Cascade:
             )
         logger.warning("%s; is it the one from input to output?", told.format("given"))
 
+    def _check_smallest_batch(self) -> None:
+        """Check that the network can be trained on a batch of one item, if the epochs end with one.
+
+        Raises:
+            ConfigError: if not, such as for BatchNorm1d; the first epoch would fail at its end.
+        """
+        size, items = self._options.batch_size, len(self.task.train)
+        if ItemLoader(self.task.train, size, None, 0, self._device().world_size).smallest > 1:
+            return
+        device = self._device()
+        network = device.to_device(self.task.build_model(self._options, self._options.seed)).train()
+        batch = next(ItemLoader(self.task.train, 1).epoch(1)).to(device.device)
+        try:
+            with torch.random.fork_rng(), torch.no_grad(), device.autocast():
+                network(batch)
+        except ValueError as error:
+            raise ConfigError(
+                f"training: batch_size {size}: the {items} items of train leave one for the last batch of "
+                f"an epoch, and the network cannot be trained on one alone: {error}; choose another batch_size"
+            ) from error
+
     def _require_something_to_train(self, branches: Sequence[str]) -> None:
         """Raise ConfigError for a stage that would train only what ``build`` has frozen."""
         trainable = {
@@ -355,7 +377,9 @@ class Cascade:
         return self._fabric
 
 
-def _check_types(metrics: object, training: object, cascade: object, ngpu: object) -> None:
+def _check_types(
+    metrics: object, layers: object, training: object, cascade: object, ngpu: object
+) -> None:
     """Raise ConfigError for arguments of another type, such as the name of a file of options."""
     for name, given in (("training", training), ("cascade", cascade)):
         if given is not None and not isinstance(given, Mapping):
@@ -363,8 +387,9 @@ def _check_types(metrics: object, training: object, cascade: object, ngpu: objec
                 f"{name}: expected a dict of options, found {given!r}; of a YAML file, give what "
                 "yaml.safe_load reads"
             )
-    if isinstance(metrics, str):
-        raise ConfigError(f"metrics: expected a list of names, such as [{metrics!r}], found {metrics!r}")
+    for name, given in (("metrics", metrics), ("layers", layers)):
+        if isinstance(given, str):
+            raise ConfigError(f"{name}: expected a list of names, such as [{given!r}], found {given!r}")
     if ngpu is not None and type(ngpu) is not int:
         raise ConfigError(f"ngpu: expected a number of GPUs, or None for all, found {ngpu!r}")
 

@@ -116,6 +116,12 @@ class ItemLoader:
         full, rest = divmod(len(self._dataset), self._batch_size * self._world_size)
         return full + (rest >= self._world_size or not full)
 
+    @property
+    def smallest(self) -> int:
+        """Number of items in the smallest batch of an epoch, which is its last."""
+        last = len(self._dataset) - (len(self) - 1) * self._batch_size * self._world_size
+        return min(self._batch_size, max(1, last // self._world_size))
+
     def batches_of(self, epoch: int) -> int:
         """Number of batches in an epoch, the same for all epochs."""
         return len(self)

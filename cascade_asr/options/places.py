@@ -11,7 +11,7 @@ from cascade_asr.errors import ConfigError
 from cascade_asr.yaml_file import read_yaml
 
 _OF_A_CASCADE = re.compile(
-    r"^cascade option '(?P<block>[\w.]+)':0: (?P<quote>(?:unknown key )?'?)(?P<key>[A-Za-z_][\w.]*)",
+    r"^cascade option '(?P<block>[\w.]+)': (?P<quote>(?:unknown key )?'?)(?P<key>[A-Za-z_][\w.]*)",
     re.MULTILINE,
 )
 _ABOUT_A_BLOCK = re.compile(r"([a-z]+_conf|init)\b")
@@ -22,6 +22,16 @@ def line_of(lines: Mapping[str, int], key: str) -> int:
     while key and not lines.get(key):
         key = key.rpartition(".")[0]
     return lines.get(key, 0)
+
+
+def place(where: str, lines: Mapping[str, int], key: str) -> str:
+    """File and line of a key; without a line, if the value does not come from a file.
+
+    >>> place("conf/train.yaml", {"optim_conf": 3}, "optim_conf.lr"), place("training", {}, "optim")
+    ('conf/train.yaml:3', 'training')
+    """
+    line = line_of(lines, key)
+    return f"{where}:{line}" if line else where
 
 
 def located(where: str, problems: Iterable[str]) -> str:
@@ -71,7 +81,7 @@ def located_cascade_errors(where: str | None) -> Iterator[None]:
         where: the cascade's file, or None if there is none.
 
     Raises:
-        ConfigError: the same error; ``cascade option 'train':0: `` becomes file and line.
+        ConfigError: the same error; ``cascade option 'train': `` becomes file and line.
     """
     try:
         yield
@@ -80,15 +90,15 @@ def located_cascade_errors(where: str | None) -> Iterator[None]:
             raise
         _, lines = read_yaml(Path(where))
 
-        def place(match: re.Match[str]) -> str:
-            line = line_of(lines, f"{match['block']}.{match['key']}")
-            return f"{where}:{line}: {match['block']}: {match['quote']}{match['key']}"
+        def told(match: re.Match[str]) -> str:
+            at = place(where, lines, f"{match['block']}.{match['key']}")
+            return f"{at}: {match['block']}: {match['quote']}{match['key']}"
 
-        raise ConfigError(_OF_A_CASCADE.sub(place, str(error))) from error
+        raise ConfigError(_OF_A_CASCADE.sub(told, str(error))) from error
 
 
 def _place_of(where: str, lines: Mapping[str, int], problem: str) -> str:
     words = re.findall(r"[A-Za-z_][\w.]*", problem.partition(": ")[0])
     deepest_first = sorted(words, key=lambda word: -word.count("."))
-    line = next((found for word in deepest_first if (found := line_of(lines, word))), 0)
-    return f"{where}:{line}" if line else where
+    known = next((word for word in deepest_first if line_of(lines, word)), "")
+    return place(where, lines, known)

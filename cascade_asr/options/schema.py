@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any, get_origin
 
 from cascade_asr.errors import ConfigError, nearest
-from cascade_asr.options.places import line_of, with_places
+from cascade_asr.options.places import place, with_places
 from cascade_asr.options.types import contains_unusable_number, convert, describe, short
 
 
@@ -64,7 +64,7 @@ def from_mapping(
     problems: list[str] = []
     result = _fill(kind, content, where, lines, "", problems)
     problems += [
-        f"{where}:{line_of(lines, key)}: {problem}" for key, problem in _beyond_bounds(result)
+        f"{place(where, lines, key)}: {problem}" for key, problem in _beyond_bounds(result)
     ]
     problems += with_places(where, lines, relations(result))
     if problems:
@@ -122,7 +122,7 @@ def _fill(
     fields = {each.name: each for each in dataclasses.fields(kind)}
     values = {}
     for key, value in (content or {}).items():
-        at = f"{where}:{line_of(lines, f'{prefix}{key}')}"
+        at = place(where, lines, f"{prefix}{key}")
         if key not in fields:
             problems.append(f"{at}: unknown key '{prefix}{key}'{nearest(str(key), fields)}")
             continue
@@ -160,6 +160,6 @@ def _unusable_number(key: str, value: Any, where: str, lines: Mapping[str, int])
         name, value = next(each for each in value.items() if contains_unusable_number(each[1]))
         key = f"{key}.{name}"
     return (
-        f"{where}:{line_of(lines, key)}",
+        place(where, lines, key),
         f"'{key}' expects finite numbers of at most 64 bits, found {short(value)}",
     )

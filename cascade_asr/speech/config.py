@@ -12,6 +12,7 @@ from typing import Any
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.options.assignments import Assignments
+from cascade_asr.options.places import place
 from cascade_asr.options.schema import from_mapping, option
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.options.types import hints_of, is_nullable
@@ -121,7 +122,7 @@ def _idle_keys(
         return []
     given = [name for name in names if name in lines or (name in content and content[name])]
     return [
-        f"{where}:{lines.get(name, 0)}: {name} has no effect: with model_conf.ctc_weight "
+        f"{place(where, lines, name)}: {name} has no effect: with model_conf.ctc_weight "
         f"{weight:g} there is no {part}"
         for name in given
     ]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cascade_asr.options.places import place
+
 _RECIPE = "given by the recipe"
 _COMMAND = "given by the command"
 _READING = "features are read from archives, batch by batch"
@@ -141,20 +143,20 @@ def take_espnet2_keys(
     for old, new in OLD_NAMES.items():
         if old in content and new not in content:
             content[new] = content.pop(old)
-            notes.append(f"{where}:{lines.get(old, 0)}: '{old}' is read as '{new}', its current name")
+            notes.append(f"{place(where, lines, old)}: '{old}' is read as '{new}', its current name")
             for key in [key for key in lines if key == old or key.startswith(f"{old}.")]:
                 lines[new + key.removeprefix(old)] = lines[key]
     for prefix, block in (("", content), ("model_conf.", content.get("model_conf"))):
         for key in list(block) if isinstance(block, dict) else []:
             dotted = f"{prefix}{key}"
-            place = f"{where}:{lines.get(dotted, 0)}"
+            at = place(where, lines, dotted)
             reason = WITHOUT_EFFECT.get(dotted, WITHOUT_EFFECT.get(key) if prefix else None)
             if reason:
-                notes.append(f"{place}: '{key}' has no effect ({reason})")
+                notes.append(f"{at}: '{key}' has no effect ({reason})")
                 del block[key]
             elif dotted in REFUSED_BUT:
                 accepted, reason = REFUSED_BUT[dotted]
                 if block[key] not in accepted:
-                    problems.append(f"{place}: '{dotted}: {block[key]}' is not supported: {reason}")
+                    problems.append(f"{at}: '{dotted}: {block[key]}' is not supported: {reason}")
                 del block[key]
     return notes, problems

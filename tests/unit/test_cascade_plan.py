@@ -157,9 +157,9 @@ def test_frozen_and_trained_are_all_layers_in_order(count: int, direction: str, 
         ),
         (
             {"stages": {"1": {"max_epochs": 3}}},
-            "stages.1':0: unknown key 'max_epochs'; did you mean",
+            "stages.1': unknown key 'max_epochs'; did you mean",
         ),
-        ({"train": {"max_epoch": "ten"}}, "'train':0: 'max_epoch' expects an integer"),
+        ({"train": {"max_epoch": "ten"}}, "'train': 'max_epoch' expects an integer"),
     ],
 )
 def test_mistakes_are_told(options: dict, message: str):

@@ -429,6 +429,8 @@ def test_the_frame_shift_goes_with_the_features(folder, tmp_path):
         assert (path / "frame_shift").read_text() == "0.0125\n"
     perturb_speed(load_data_dir(folder), 0.9).write(tmp_path / "few")
     assert not (tmp_path / "few/frame_shift").exists()
+    (part / "frame_shift").write_text("0.01250\n")
+    assert combine([folder, part]).frame_shift == "0.0125"
     (part / "frame_shift").unlink()
     with pytest.raises(DataError, match=r"split2/1: features have a frame shift of 0.01 s, but of 0.0125 s in"):
         combine([folder, part])

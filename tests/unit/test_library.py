@@ -243,6 +243,9 @@ def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
         dataset = as_dataset(points(count, 0), "dev")
         seen = [batch.inputs for rank in range(3) for batch in ItemLoader(dataset, 2, None, rank, 3).epoch(1)]
         assert torch.equal(torch.cat(seen).sort(0).values, points(count, 0)[0].sort(0).values)
+        for ranks in (1, 2, 3):
+            batches = [each for rank in range(ranks) for each in ItemLoader(dataset, 2, None, rank, ranks).epoch(1)]
+            assert ItemLoader(dataset, 2, None, 0, ranks).smallest == min(map(len, batches)), (count, ranks)
     alone = [len(batch) for batch in ItemLoader(as_dataset(points(9, 0), "dev"), 4).epoch(1)]
     assert alone == [4, 4, 1]
 
@@ -250,7 +253,9 @@ def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training": {"max_epochs": 3}}, "unknown key 'max_epochs'.*max_epoch"),
+        ({"training": {"max_epochs": 3}}, "^training: unknown key 'max_epochs'.*max_epoch"),
+        ({"training": {"max_epoch": -1}}, "^training: max_epoch is -1, expected 1 or more"),
+        ({"cascade": {"stop": "never"}}, "^cascade: stop is 'never', expected"),
         ({"training": {"optim": "adamm"}}, "adam"),
         ({"cascade": {"cuts": ["5"]}}, "no layer '5'.*this model has: 6, 4, 0"),
         ({"cascade": {"tying": "untie"}}, "no tied weights"),
@@ -264,6 +269,7 @@ def test_batches_depend_on_seed_and_epoch_and_resume_anywhere():
         ({"training": "conf/train.yaml"}, "training: expected a dict of options, found 'conf/train.yaml'"),
         ({"cascade": Path("c.yaml")}, "cascade: expected a dict of options, found .*c.yaml"),
         ({"metrics": "accuracy"}, r"metrics: expected a list of names, such as \['accuracy'\]"),
+        ({"layers": "fc"}, r"layers: expected a list of names, such as \['fc'\], found 'fc'"),
         ({"ngpu": "1"}, "ngpu: expected a number of GPUs, or None for all, found '1'"),
         ({"train": [(torch.zeros(2), 0), (torch.ones(2), 1)]}, "train: expected a dataset of .* or two"),
         ({"layers": ["first"]}, "no submodule 'first'; there are: 0, 1"),
@@ -273,6 +279,24 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, changes: 
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         cascade_in(tmp_path / "exp", **changes)
     assert not (tmp_path / "exp").exists()
+
+
+def test_one_item_left_for_the_last_batch_is_refused_only_if_the_network_cannot_take_it(tmp_path: Path):
+    """Of one row, BatchNorm1d has no variance; the first epoch would fail in its last batch."""
+    for items, batch_size in ((33, 32), (8, 1), (1, 4)):
+        cascade = cascade_in(tmp_path / "exp", train=points(items, 0), training=OPTIONS | {"batch_size": batch_size})
+        with pytest.raises(ConfigError, match=f"batch_size {batch_size}: the {items} items .* more than 1 value per channel"):
+            cascade.run()
+        assert not (tmp_path / "exp").exists()
+
+    def without_normalisation():
+        return nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
+
+    options = OPTIONS | {"max_epoch": 1, "batch_size": 4}
+    cascade_asr.Cascade(
+        tmp_path / "a", without_normalisation, measure, points(9, 0), points(9, 1), metrics=["accuracy"], training=options
+    ).run()
+    cascade_in(tmp_path / "b", train=points(10, 0), training=options).run()
 
 
 def test_a_module_instead_of_a_function_that_makes_one_is_refused(tmp_path: Path):

@@ -353,9 +353,17 @@ def _common_frame_shift(folders: Sequence[DataDir], conflicts: list[str]) -> str
         f"{data.path}: features have a frame shift of {data.frame_shift or DEFAULT_FRAME_SHIFT_S} s, "
         f"but of {first} s in {folders[0].path} (file frame_shift)"
         for data in folders[1:]
-        if (data.frame_shift or str(DEFAULT_FRAME_SHIFT_S)) != first
+        if not _same_number(data.frame_shift or str(DEFAULT_FRAME_SHIFT_S), first)
     ]
     return next((data.frame_shift for data in folders if data.frame_shift), "")
+
+
+def _same_number(one: str, other: str) -> bool:
+    """Whether two texts are the same, or the same number."""
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one == other
 
 
 def _whole_recordings(data: DataDir) -> dict[str, str]:
