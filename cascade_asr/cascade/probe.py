@@ -8,19 +8,31 @@ return to its initial weights without harm is "ambient"; one that cannot is
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from cascade_asr.cascade.planning import Plan
+from cascade_asr.cascade.task import Task
+from cascade_asr.errors import ConfigError
+from cascade_asr.files import read_json
 from cascade_asr.networks.layer import Layer
+from cascade_asr.training import checkpoint
 from cascade_asr.training.evaluate import evaluate
+from cascade_asr.training.finished import require_done
 from cascade_asr.training.freezing import take_over
 from cascade_asr.training.protocols import Batches, CascadeModel
 
 if TYPE_CHECKING:  # importing it takes 1.4 s, which commands without training should not spend
     from lightning_fabric import Fabric
+
+INITIAL, RANDOM = "initial", "random"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,71 @@ class Probe:
     layer: str
     weights: str
     metrics: dict[str, float]
+
+
+def replacement_weights(
+    task: Task, plan: Plan, training: str, names: Sequence[str] | None
+) -> dict[str, dict[str, torch.Tensor]]:
+    """State dicts to take layers from, by name.
+
+    Args:
+        task: the experiment.
+        plan: its plan.
+        training: the training that is probed.
+        names: ``initial``, ``random`` or other trainings; None for the first two, without
+            ``initial`` if those weights are not known.
+
+    Raises:
+        ConfigError: for a training that is not finished, or has another architecture; for
+            ``initial`` if those weights are not known.
+    """
+    stage = plan.stage(training)
+    found = {}
+    for name in names or (INITIAL, RANDOM):
+        if name == INITIAL:
+            try:
+                found[name] = initial_weights(task, plan, training)
+            except ConfigError as error:
+                if names:
+                    raise
+                logger.warning("%s", error)
+        elif name == RANDOM:
+            found[name] = task.build_model(stage.config, stage.config.seed + 1).state_dict()
+        else:
+            done = require_done(task.directory / name, f"--with {name}")
+            found[name] = checkpoint.load(done.model_path)
+    return found
+
+
+def initial_weights(task: Task, plan: Plan, training: str) -> dict[str, torch.Tensor]:
+    """The weights with which each layer of a training began.
+
+    A layer that a stage took over from another training began there.
+
+    Raises:
+        ConfigError: if a layer comes from a model that was trained in another experiment.
+    """
+    stage = plan.stage(training)
+    lineage = read_json(task.directory / training / "lineage.json")
+    if "imported_weights" in lineage:
+        raise ConfigError(_unknown(f"{training} was imported", lineage["imported_weights"]))
+    model = task.build_model(stage.config, stage.seed)
+    if stage.kept:
+        # its name alone, because an experiment may be moved or copied
+        source = Path(lineage["source"])
+        own = task.directory / source.name / "lineage.json"
+        if not own.is_file() or read_json(own)["model_sha256"] != lineage["source_model_sha256"]:
+            layers = ", ".join(layer.name for layer in stage.kept)
+            raise ConfigError(_unknown(f"{layers} of {training} come from another experiment", source))
+        take_over(model, initial_weights(task, plan, source.name), stage.kept)
+    return model.state_dict()
+
+
+def _unknown(why: str, source: Path | str) -> str:
+    return (
+        f"--with {INITIAL}: the weights with which it began are not known: {why}, {source}; use "
+        f"--with {RANDOM}, or name trainings"
+    )
 
 
 def layers_in(model: CascadeModel, layers: Sequence[Layer]) -> list[Layer]:

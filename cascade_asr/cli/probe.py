@@ -17,12 +17,9 @@ import argparse
 import logging
 from pathlib import Path
 
-import torch
-
 from cascade_asr import command
-from cascade_asr.cascade.planning import Plan, make_plan
-from cascade_asr.cascade.probe import probe_layers
-from cascade_asr.cascade.task import Task
+from cascade_asr.cascade.planning import make_plan
+from cascade_asr.cascade.probe import probe_layers, replacement_weights
 from cascade_asr.cli.recorded_arguments import complete
 from cascade_asr.errors import ConfigError
 from cascade_asr.files import atomic_write, read_json
@@ -35,28 +32,6 @@ from cascade_asr.training.finished import require_done
 logger = logging.getLogger(__name__)
 
 
-def replacement_weights(
-    task: Task, plan: Plan, model_name: str, names: list[str]
-) -> dict[str, dict[str, torch.Tensor]]:
-    """State dicts to take layers from: ``initial``, ``random``, or other trainings, by name.
-
-    Raises:
-        ConfigError: for a training that is not finished, or has another architecture.
-    """
-    config = plan.stage(model_name).config
-    replacements = {}
-    for name in names:
-        if name == "initial":  # the weights that re-initialised layers started from
-            weights = task.build_model(config, config.seed).state_dict()
-        elif name == "random":
-            weights = task.build_model(config, config.seed + 1).state_dict()
-        else:
-            done = require_done(task.directory / name, f"--with {name}")
-            weights = checkpoint.load(done.model_path)
-        replacements[name] = weights
-    return replacements
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,8 +40,8 @@ def main() -> None:
     parser.add_argument("--model", help="full, stage1, …; default: the selected one")
     parser.add_argument(
         "--with", dest="weights",
-        help="initial, random, or names of other trainings of the experiment; default: the "
-        "plan's option probe, else initial,random",
+        help="initial (what each layer began with, in whichever training that was), random, or names of "
+        "other trainings of the experiment; default: the plan's option probe, else initial,random",
     )
     parser.add_argument(
         "--ngpu", type=int, choices=(0, 1), help="0 for the CPU; default: a GPU if there is one"
@@ -83,7 +58,7 @@ def main() -> None:
     model = task.build_model(stage.config, stage.seed)
     checkpoint.load_weights(model, checkpoint.load(done.model_path), done.model_path)
     names = arguments.weights.split(",") if arguments.weights else cascade.probe
-    replacements = replacement_weights(task, plan, name, names or ["initial", "random"])
+    replacements = replacement_weights(task, plan, name, names)
     for key, weights in replacements.items():
         checkpoint.check_weights(model, weights, task.directory / key)
     fabric = make_fabric(single(arguments.ngpu), stage.config.precision)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 import cascade_asr
 from cascade_asr.cascade.engine import Engine
+from cascade_asr.cascade.probe import initial_weights, replacement_weights
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError, DataError, TrainingError
 from cascade_asr.library.data import ItemLoader, as_dataset, digest
@@ -279,6 +282,32 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, changes: 
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         cascade_in(tmp_path / "exp", **changes)
     assert not (tmp_path / "exp").exists()
+
+
+def test_each_layer_goes_back_to_what_it_began_with_in_whichever_training(finished, tmp_path: Path, caplog):
+    def began(training: str, layer: str) -> str:
+        found = initial_weights(finished.task, finished.plan, training)[f"network.{layer}.weight"]
+        for name in ("full", "stage1", "stage2", "continue1"):
+            stage = finished.plan.stage(name)
+            new = finished.task.build_model(stage.config, stage.seed).state_dict()
+            if torch.equal(found, new[f"network.{layer}.weight"]):
+                return name
+        return "none"
+
+    assert [began("full", layer) for layer in ("0", "4", "6")] == ["full", "full", "full"]
+    assert [began("stage1", layer) for layer in ("0", "4", "6")] == ["stage1", "stage1", "full"]
+    assert [began("stage2", layer) for layer in ("0", "4", "6")] == ["stage2", "stage1", "full"]
+    assert [began("continue1", layer) for layer in ("0", "4", "6")] == ["full", "full", "full"]
+
+    copy = shutil.copytree(finished.directory, tmp_path / "exp")
+    task = dataclasses.replace(finished.task, directory=copy)
+    moved, stayed = (initial_weights(each, finished.plan, "stage2") for each in (task, finished.task))
+    assert all(torch.equal(moved[name], stayed[name]) for name in stayed)
+    shutil.rmtree(copy / "full")  # as if it had come from another experiment
+    with pytest.raises(ConfigError, match="6 of stage1 come from another experiment, .*full; use --with random"):
+        replacement_weights(task, finished.plan, "stage2", ["initial"])
+    assert list(replacement_weights(task, finished.plan, "stage2", None)) == ["random"]
+    assert "--with initial: the weights with which it began are not known" in caplog.text
 
 
 def test_one_item_left_for_the_last_batch_is_refused_only_if_the_network_cannot_take_it(tmp_path: Path):
