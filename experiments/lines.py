@@ -39,19 +39,22 @@ class Lines:
         """Those lines of an experiment whose trainings the file does not have yet.
 
         Raises:
-            DataError: if it has a training of that name with another dev metric.
+            DataError: if it has a training of that name with another metric on dev or on a test set.
         """
         missing = []
         for line in found:
             same = [each for each in self._known.get(_key(line), []) if each["training"] == line["training"]]
             if not same:
                 missing.append(line)
-            elif same[0]["dev"] != line["dev"]:
-                raise DataError(
-                    f"{self.path}: {line['training']} of {line['condition']}, seed {line['seed']}, has "
-                    f"{same[0]['dev']} on dev, but {line['dev']} in the folder given; these are two "
-                    "experiments, which need two names of conditions"
-                )
+                continue
+            known, given = ({"dev": each["dev"]} | each["test"] for each in (same[0], line))
+            for name in known:
+                if given.get(name, known[name]) != known[name]:
+                    raise DataError(
+                        f"{self.path}: {line['training']} of {line['condition']}, seed {line['seed']}, has "
+                        f"{known[name]} on {name}, but {given[name]} in the folder given; these are two "
+                        "experiments, or two ways of decoding, which need two names of conditions"
+                    )
         return missing
 
     def add(self, found: list[dict[str, Any]]) -> None:

@@ -119,6 +119,9 @@ def test_trainings_of_a_later_branch_are_added_and_others_left(tmp_path):
     assert read_lines(path) == [*old, new] and lines.missing([*old, new]) == []
     with pytest.raises(DataError, match="full of plain, seed 1, has 10 on dev, but 11"):
         lines.missing([old[0] | {"dev": 11}])
+    (measure,) = old[0]["test"]
+    with pytest.raises(DataError, match=f"has 10 on {measure}, but 9 .* two ways of decoding"):
+        lines.missing([old[0] | {"test": {measure: 9, "other WER": 3}}])
 
 
 def test_lines_get_what_was_not_recorded_before(tmp_path):
