@@ -187,7 +187,10 @@ def _fix(arguments: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0.0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"'{text}': expected seconds above 0, such as 0.01")
     return value

@@ -96,10 +96,10 @@ def make_vocabulary(arguments: argparse.Namespace) -> None:
     vocabulary = Vocabulary.from_counts(counts, arguments.min_count)
     shutil.rmtree(arguments.dump / "tokens", ignore_errors=True)
     vocabulary.write(arguments.dump / "tokens" / "tokens.txt")
-    kept = sum(count for token, count in counts.items() if token in vocabulary.ids)
+    kept = [token for token in counts if token in vocabulary.ids]  # not <unk> if the text has none
     logger.info(
         "vocabulary: %d of %d different tokens, %.2f %% of the training text",
-        len(vocabulary), len(counts), 100.0 * kept / counts.total(),
+        len(kept), len(counts), 100.0 * sum(counts[token] for token in kept) / counts.total(),
     )  # fmt: skip
 
 

@@ -129,7 +129,8 @@ class _Reader:
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
+    """A file, or a pipe such as that of ``--hyp <(int2sym.pl ...)``."""
+    if not path.exists() or path.is_dir():
         raise DataError(f"{path}: no such file")
     return path
 

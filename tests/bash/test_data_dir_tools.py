@@ -329,5 +329,6 @@ def test_durations_of_features_alone_and_kaldis_options(tmp_path):
         assert done.returncode == 0, done.stderr
         expected = "".join(f"{name} {count * shift:g}\n" for name, count in frames.items())
         assert (data / "utt2dur").read_text() == expected
-    done = subprocess.run([*map(str, [*words[:1], "--frame-shift", "0", data])], capture_output=True, text=True)
-    assert done.returncode == 2 and "expected seconds above 0" in done.stderr
+    for shift in ("0", "10ms"):
+        done = subprocess.run([*map(str, [*words[:1], "--frame-shift", shift, data])], capture_output=True, text=True)
+        assert done.returncode == 2 and f"'{shift}': expected seconds above 0" in done.stderr

@@ -27,3 +27,11 @@ def test_an_empty_test_text(tmp_path: Path) -> None:
     done = run("batches", tmp_path, tmp_path / "dump")
     assert done.returncode == 1
     assert f"{tmp_path}/test.txt: contains no text" in done.stderr
+
+
+def test_a_text_without_unknown_words_is_not_said_to_have_one(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a b a\n")
+    done = run("vocabulary", tmp_path, tmp_path / "dump")
+    assert "vocabulary: 3 of 3 different tokens, 100.00 %" in done.stderr  # with <eos>
+    done = run("vocabulary", tmp_path, tmp_path / "dump", "--min-count", 2)
+    assert "vocabulary: 2 of 3 different tokens, 75.00 %" in done.stderr

@@ -45,6 +45,18 @@ def test_files_and_the_two_lines(folder: Path) -> None:
     assert (folder / "d/ref.trn").read_text().splitlines()[2] == "x\t(s2-2)"
 
 
+def test_a_side_may_come_from_a_pipe(folder: Path) -> None:
+    words = ["bash", "-c", '"$0" -m cascade_asr.cli.score --ref r --hyp <(cat h) --outdir d', sys.executable]
+    done = run(folder, script=words)
+    assert done.returncode == 0 and "| Sum/Avg|    2      6 |" in done.stdout, done.stderr
+
+
+def test_a_trn_file_with_utt2spk_is_told(folder: Path) -> None:
+    (folder / "u").write_text("s1-1 s1\n")
+    done = run(folder, "--ref", "r", "--hyp", "h", "--outdir", "d", "--utt2spk", "u")
+    assert "r:1: utterance 'a' is not in utt2spk; if this is a trn file, leave out utt2spk" in done.stderr
+
+
 @pytest.mark.parametrize("option", ["--seed", "--bootstrap"])
 def test_a_negative_number_is_refused_before_anything_is_written(folder: Path, option: str) -> None:
     done = run(folder, "--ref", "r", "--hyp", "h", "--outdir", "d", option, "-1")
