@@ -231,10 +231,16 @@ def from_texts(
     """Make transcripts of words held in memory, keyed by utterance.
 
     Raises:
-        DataError: for an utterance that is not in ``utt2spk``.
+        DataError: for an utterance that is not in ``utt2spk``, or whose words are one string:
+            its characters would be scored as words.
     """
     lines: dict[bytes, Line] = {}
     for number, (utterance, words) in enumerate(texts.items(), 1):
+        if isinstance(words, (str, bytes)):
+            raise DataError(
+                f"{name}: utterance '{utterance}': expected a list of words, found {words[:40]!r}; "
+                "split texts into words, with .split()"
+            )
         if utt2spk is None:
             identifier = f"({utterance})".encode()
         elif utterance in utt2spk:

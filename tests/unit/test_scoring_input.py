@@ -147,6 +147,14 @@ def test_texts_in_memory() -> None:
         score_texts(reference, reference, {"u2": "t"})
 
 
+def test_a_text_is_not_taken_for_a_list_of_words():
+    """Its characters would be words, and the error rate that of characters."""
+    words, text = {"u-1": ["one", "two"]}, {"u-1": "one twp"}
+    for name, arguments in (("reference", (text, words)), ("hypothesis", (words, text))):
+        with pytest.raises(DataError, match=rf"{name}: utterance 'u-1': expected a list of words, found 'one twp'"):
+            score_texts(*arguments)
+
+
 @pytest.mark.parametrize(
     ("hypothesis", "counts"),
     [
