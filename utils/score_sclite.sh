@@ -37,7 +37,7 @@ for file in "$data/text" "$data/utt2spk" "$decode/text"; do
 done
 
 flags=(--ref "$data/text" --hyp "$decode/text" --utt2spk "$data/utt2spk" --format text
-       --encoding utf-8 --remove "$remove" --bootstrap "$bootstrap" --seed "$seed")
+       --encoding utf-8 "--remove=$remove" --bootstrap "$bootstrap" --seed "$seed")
 if $case_sensitive; then flags+=(--case-sensitive); fi
 if $strict; then flags+=(--strict); fi
 if $wer; then

@@ -170,11 +170,14 @@ def _split_text(
     if speakers is None:
         return Line(text, b"(" + key + b")", number)
     if key not in speakers:
-        remedy = "run utils/fix_data_dir.sh on the data folder"
+        name = key.decode("utf-8", "replace")
         if _TRN_END.search(row):
-            remedy = "if this is a trn file, leave out utt2spk (--utt2spk): its ids name the speakers"
+            raise DataError(
+                f"{where}: utterance '{name}' is not in utt2spk; if this is a trn file, leave out "
+                "utt2spk (--utt2spk): its ids name the speakers"
+            )
         raise DataError(
-            f"{where}: utterance '{key.decode('utf-8', 'replace')}' is not in utt2spk; {remedy}"
+            f"{where}: utterance '{name}' is not in utt2spk; run utils/fix_data_dir.sh on the data folder"
         )
     return Line(text, b"(" + speakers[key] + b"-" + key + b")", number)
 

@@ -130,11 +130,11 @@ def test_words_to_remove_add_up_and_those_that_are_nowhere_are_told(folder: Path
 def test_shell_script_scores_words_and_characters(tmp_path: Path) -> None:
     for folder in ("data", "decode"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "data/text").write_text("u1 HE SAID <NOISE> YES\nu2 NO\n")
+    (tmp_path / "data/text").write_text("u1 HE SAID <NOISE> YES\nu2 -sil- NO\n")
     (tmp_path / "data/utt2spk").write_text("u1 s1\nu2 s2\n")
     (tmp_path / "decode/text").write_text("u1 he said yes\nu2 na\n")
     script = [str(ROOT / "utils/score_sclite.sh")]
-    done = run(tmp_path, "--remove", "<NOISE>", "data", "decode", script=script)
+    done = run(tmp_path, "--remove", "-sil- <NOISE>", "data", "decode", script=script)
     assert done.returncode == 0, done.stderr
     records = [
         json.loads((tmp_path / f"decode/score_{kind}/result.json").read_text())
