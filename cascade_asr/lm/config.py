@@ -70,10 +70,12 @@ def load_lm_config(path: Path, given: Assignments | None = None) -> LMConfig:
 
     Raises:
         ConfigError: listing every unknown key and every value of the wrong type,
-            each with file and line.
+            each with file and line; or if it is that of a recogniser.
     """
     content, lines = read_yaml(path)
     content = given.put_into(content) if given else content
+    if "lm" not in content and content.keys() & {"encoder", "decoder"}:
+        raise ConfigError(f"{path}: the configuration of a recogniser; expected that of a language model")
     return from_mapping(LMConfig, content, str(path), lines)
 
 

@@ -95,7 +95,12 @@ def train_config_from(
         content: keys and values; changed in place.
         lines: line of each dotted key.
         where: the file, for the messages.
+
+    Raises:
+        ConfigError: as `load_train_config`, or if it is that of a language model.
     """
+    if "encoder" not in content and content.keys() & {"lm", "lm_conf"}:
+        raise ConfigError(f"{where}: the configuration of a language model; expected that of a recogniser")
     notes, problems = take_espnet2_keys(content, lines, where)
     _simplify_espnet_forms(content)
     try:

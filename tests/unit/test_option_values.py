@@ -191,3 +191,15 @@ def load_train_config_of(folder: Path) -> TrainConfig:
     path = folder / "train.yaml"
     path.write_text("seed: 3\n")
     return load_train_config(path)[0]
+
+
+@pytest.mark.parametrize(
+    ("read", "recipe", "kind"),
+    [(load_train_config, "wikitext2/conf/train_small.yaml", "a language model"),
+     (load_lm_config, "digits/conf/train.yaml", "a recogniser")],
+)  # fmt: skip
+def test_a_configuration_of_the_other_task_is_told_as_such(read, recipe, kind):
+    """Not by a list of its keys, all of which are unknown here."""
+    path = Path(__file__).parents[2] / "egs" / recipe
+    with pytest.raises(ConfigError, match=f"{path.name}: the configuration of {kind}; expected that of"):
+        read(path)

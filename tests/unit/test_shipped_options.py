@@ -39,7 +39,7 @@ def load(path: Path) -> Any:
         return load_decode_config(path)
     if kind == "evaluate":
         return load_evaluation_config(path)
-    if "lm" in content:
+    if "lm" in content or "lm_conf" in content:
         config = load_lm_config(path)
         check_lm_config(config, str(path))
         return config
