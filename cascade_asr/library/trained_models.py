@@ -96,7 +96,13 @@ def find_model(path: Path, fbank_config: Path | None = None) -> TrainedModel:
         what = "neither a folder nor a zip" if path.exists() else "no such file or folder"
         raise ConfigError(f"{path}: {what}; {EXPECTED}")
     if (path / "selection.json").is_file():
-        return _from_stage(path / _selected(path), fbank_config)
+        selected = path / _selected(path)
+        if not selected.is_dir():
+            raise ConfigError(
+                f"{selected}: not there, although dev selected it: it was set aside to be trained again "
+                "(./run.sh --stage 3); name another training until then"
+            )
+        return _from_stage(selected, fbank_config)
     if (path / "done.json").is_file() or (path / "lineage.json").is_file():
         return _from_stage(path, fbank_config)
     if (path / CONFIG).is_file() and not (path / "identity.json").is_file():

@@ -161,6 +161,9 @@ def test_the_selected_stage_is_taken(experiments, tmp_path: Path):
     selection = json.loads((copy / "selection.json").read_text())
     (copy / "selection.json").write_text(json.dumps(selection | {"selected": "stage1"}))
     assert cascade_asr.load(copy).trained.path == copy / "stage1"
+    (copy / "stage1").rename(copy / "stage1.replaced.1")
+    with pytest.raises(ConfigError, match="exp/stage1: not there, although dev selected it: it was set aside"):
+        cascade_asr.load(copy)
 
 
 def test_what_is_no_model_is_refused_with_what_to_do(experiments, tmp_path: Path):
