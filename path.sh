@@ -1,8 +1,8 @@
-# To be sourced, from anywhere (a recipe's path.sh sources this one). Environment
+# To be sourced by bash or zsh, from anywhere (a recipe's path.sh sources this one). Environment
 # only: which python and which tools are meant, and the sort order of Kaldi tables.
 # shellcheck shell=bash
 
-CASCADE_ASR_ROOT=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+CASCADE_ASR_ROOT=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]:-$0}")" && pwd -P)
 export CASCADE_ASR_ROOT
 # Lists of folders are split at colons, and lines of tables at the ends of lines.
 case $CASCADE_ASR_ROOT in
@@ -33,7 +33,7 @@ esac
 # Folders of the user's own stay, but behind the packages of the environment, which they
 # would hide otherwise.
 _own_path=$CASCADE_ASR_ROOT
-if [[ -n ${PYTHONPATH-} && $PYTHONPATH != "$CASCADE_ASR_ROOT" ]]; then
+if [[ -n ${PYTHONPATH-} && $PYTHONPATH != "$CASCADE_ASR_ROOT" && -d $_environment/lib ]]; then
   for _packages in "$_environment"/lib/python3*/site-packages; do
     if [[ -d $_packages ]]; then _own_path+=:$_packages; fi
   done

@@ -4,7 +4,7 @@
 # shellcheck shell=bash
 _made_by=''
 _made_with=''
-_recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+_recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]:-$0}")" && pwd -P)
 if [[ -f $_recipe/../../path.sh && -f $_recipe/../../utils/asr.sh ]]; then
   _toolkit=$_recipe/../..
 elif command -v cascade-asr >/dev/null; then

@@ -352,3 +352,17 @@ def test_path_sh_can_be_sourced_from_anywhere_and_twice(clone, tmp_path):
         env={"PATH": "/usr/bin:/bin"},
     ).strip()  # fmt: skip
     assert found == f"{clone}/.venv/bin:{clone}/utils:/usr/bin:/bin|{clone}|C"
+
+
+@pytest.mark.parametrize("name", ["path.sh", *(str(each.relative_to(ROOT)) for each in ROOT.glob("egs/*/path.sh"))])
+def test_path_sh_finds_itself_in_zsh_too(name, tmp_path):
+    """There BASH_SOURCE is not set, and $0 is the file that is sourced."""
+    path, show = str(ROOT / name), 'echo "$CASCADE_ASR_ROOT"'
+    commands = [["bash", "-ec", f'eval "$(sed s/BASH_SOURCE/_not_set/ "$0")"; {show}', path]]
+    if zsh := shutil.which("zsh"):
+        commands.append([zsh, "-fec", f'. "$1"; {show}', "zsh", path])
+    for command in commands:
+        found = subprocess.check_output(
+            command, text=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "/elsewhere"}
+        )
+        assert found.strip() == str(ROOT)
