@@ -474,7 +474,7 @@ def test_tables_that_are_incomplete_or_malformed_are_named(folder, segmented):
     (folder / "utt2num_frames").unlink()
     for content in ("a-1 1\n", "a-1 1\na-2 x\nb-1 1\nb-2 1\n"):
         (folder / "utt2dur").write_text(content)
-        with pytest.raises(DataError, match="no utt2num_frames, utt2dur or segments to give the lengths"):
+        with pytest.raises(DataError, match="to give the lengths; utils/get_utt2dur.sh .*/train makes"):
             select_utterances(load_data_dir(folder), 2, "shortest")
     with pytest.raises(DataError, match="train/utt2dur: 'a-2': 'x' is not a duration in seconds; run"):
         perturb_speed(load_data_dir(folder), 0.9)
@@ -730,3 +730,17 @@ def test_fix_keeps_further_tables_in_step(folder: Path):
     (folder / "utt2ctm").write_text("q x\n")
     with pytest.raises(DataError, match="none of its 1 ids is one of the utterances"):
         fix(folder, ["utt2ctm"])
+
+
+def test_ids_that_look_the_same_are_told_apart(folder):
+    """As where wav.scp has file names from macOS; fix_data_dir.sh would drop these utterances."""
+    for name in ("text", "utt2spk", "spk2utt", "wav.scp", "feats.scp", "utt2num_frames", "utt2dur"):
+        other = "be\u0301" if name == "wav.scp" else "b\u00e9"
+        path = folder / name
+        path.write_text(path.read_text().replace("\nb", f"\n{other}").replace(" b", f" {other}"))
+    faults = validate(folder)
+    assert len(faults) == 2 and all("run utils" not in fault for fault in faults), faults
+    assert faults[0].endswith(
+        "wav.scp:3: recording 'be\u0301-1' has other code points in utt2spk (an accent composed or apart); "
+        "write both in Unicode's NFC"
+    )

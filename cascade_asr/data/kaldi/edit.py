@@ -252,7 +252,10 @@ def _lengths(data: DataDir) -> dict[str, float]:
             return {key: float(table[key]) for key in utterances}
     segments = {name: data.segment(name) for name in data.utterances}
     if any(segment.end_s is None for segment in segments.values()):
-        raise DataError(f"{data.path}: no utt2num_frames, utt2dur or segments to give the lengths")
+        raise DataError(
+            f"{data.path}: no utt2num_frames, utt2dur or segments to give the lengths; "
+            f"utils/get_utt2dur.sh {data.path} makes utt2dur"
+        )
     return {name: segment.end_s - segment.start_s for name, segment in segments.items()}
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import pairwise
@@ -120,11 +121,15 @@ class _Validation:
     def _compare(self, table: Table, expected: set[str], kind: str, origin: str) -> None:
         name = table.path.name
         repairable = name not in ("reco2file_and_channel", "reco2dur")
-        for identifier, line in table.lines_of(table.values.keys() - expected):
-            self.faults.append(
-                f"{table.path}:{line}: {kind} '{identifier}' is not in {origin}{self.remedy}"
-            )
-        missing = expected - table.values.keys()
+        unexpected, missing = table.values.keys() - expected, expected - table.values.keys()
+        twins = _same_but_for_code_points(unexpected, missing)
+        for identifier, line in table.lines_of(unexpected):
+            if identifier in twins:
+                missing.discard(twins[identifier])
+                what = f"has other code points in {origin} (an accent composed or apart); write both in Unicode's NFC"
+            else:
+                what = f"is not in {origin}{self.remedy}"
+            self.faults.append(f"{table.path}:{line}: {kind} '{identifier}' {what}")
         remedy = self.remedy if repairable else ""
         if kind == "recording" and origin == "segments":
             segments = self.tables["segments"]
@@ -257,6 +262,13 @@ class _Validation:
                 logging.warning(
                     "%s/text: %d empty transcripts, such as '%s'", self.shown, len(empty), empty[0]
                 )
+
+
+def _same_but_for_code_points(some: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Pairs that look the same, as of file names from macOS, where accents are code points of their own."""
+    composed = {unicodedata.normalize("NFC", each): each for each in others if not each.isascii()}
+    pairs = {each: composed.get(unicodedata.normalize("NFC", each)) for each in some if not each.isascii()}
+    return {each: other for each, other in pairs.items() if other is not None}
 
 
 def _segment_fault(value: str) -> str:
