@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
     """
     model = task.build_model(config, config.seed)
     stage_config, layers = task.stage_layers(model, config, cascade.layering)
+    if stage_config is config:  # else they are those of another network
+        check_layers(model, layers)
     stages = plan_cascade(layers, cascade, config, stage_config)
     _check_precision(stages)
     check_stages(task, stages, model)
@@ -79,6 +82,26 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
 
     branches = plan_branches(stages, layers, cascade, _updates_per_epoch(task, model))
     return Plan(model, layers, cascade, branches, select)
+
+
+def check_layers(model: CascadeModel, layers: Sequence[Layer]) -> None:
+    """Require that each parameter is in exactly one layer, as an encoder of one's own may forget.
+
+    One that is in none would be new in every stage, and be trained above frozen layers.
+
+    Raises:
+        ConfigError: naming the parameters.
+    """
+    owned = Counter(name for layer in layers for name in layer.parameters)
+    missing = [name for name, _ in model.named_parameters() if name not in owned]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)}: in no layer, so that no stage could freeze them; name what owns them in "
+            "the method layers() of the network"
+        )
+    twice = sorted(name for name, count in owned.items() if count > 1)
+    if twice:
+        raise ConfigError(f"{', '.join(twice)}: in more than one layer; see the method layers() of the network")
 
 
 def _check_precision(stages: list[StagePlan]) -> None:

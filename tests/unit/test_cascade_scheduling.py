@@ -10,18 +10,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import write_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_cascade_property import few, trainings  # noqa: F401 (few is a fixture)
+from tiny_corpus import TINY_CONFIG
 
 from cascade_asr.cascade.engine import Engine
 from cascade_asr.cascade.options import CascadeConfig
 from cascade_asr.cascade.planning import Plan, make_plan
 from cascade_asr.cascade.stage import StageRunner
 from cascade_asr.errors import ConfigError
+from cascade_asr.networks.encoders.rnn import RNNEncoder
 from cascade_asr.results.branches import branch_table, read_experiment
 from cascade_asr.results.headline import headline
-from cascade_asr.speech.config import TrainConfig
+from cascade_asr.speech.config import TrainConfig, load_train_config
 from cascade_asr.speech.task import SpeechTask
 from cascade_asr.training.device import make_fabric
 from cascade_asr.training.experiment import Experiment
@@ -142,3 +145,16 @@ def test_a_control_needs_full_training(few: Path, tmp_path: Path):  # noqa: F811
         engine(task, plan).run([1], "continue")
     with pytest.raises(ConfigError, match="continue2 needs continue1: .* run --stage 4 --controls"):
         engine(task, plan).run([2], "continue")
+
+
+def test_a_parameter_in_no_layer_or_in_two_is_told_before_training(tmp_path, dump, monkeypatch):
+    """As of an encoder of one's own: it would be new, and trained, in every stage, above frozen layers."""
+    config = load_train_config(write_yaml(tmp_path / "train.yaml", TINY_CONFIG))[0]
+    layers = RNNEncoder.layers
+    for changed, message in (
+        (lambda self: layers(self)[1:], r"encoder\.\S+, .*: in no layer, so that no stage could freeze them"),
+        (lambda self: [*layers(self), layers(self)[0]], r"encoder\.\S+, .*: in more than one layer"),
+    ):
+        monkeypatch.setattr(RNNEncoder, "layers", changed)
+        with pytest.raises(ConfigError, match=message):
+            planned(tmp_path, dump, config, CascadeConfig())
