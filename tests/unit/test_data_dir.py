@@ -744,3 +744,14 @@ def test_ids_that_look_the_same_are_told_apart(folder):
         "wav.scp:3: recording 'be\u0301-1' has other code points in utt2spk (an accent composed or apart); "
         "write both in Unicode's NFC"
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [({"Ann B-1": "x"}, "the id 'Ann B-1' is not one word"), ({"": "x"}, "the id '' is not one word"),
+     ({"u1": "one\ntwo"}, "the id 'u1' has a line end in its value")],
+)  # fmt: skip
+def test_what_would_be_read_as_other_ids_is_not_written(tmp_path, table, message):
+    with pytest.raises(DataError, match=message):
+        write_table(tmp_path / "text", table)
+    assert not (tmp_path / "text").exists()

@@ -131,7 +131,16 @@ def read_table(path: Path | str) -> dict[str, str]:
 
 
 def write_table(path: Path | str, values: Mapping[str, str]) -> None:
-    """Write a table sorted by id, under a temporary name first."""
+    """Write a table sorted by id, under a temporary name first.
+
+    Raises:
+        DataError: for an id that is empty or contains a blank, or a value with a line end:
+            other ids would be read from the table.
+    """
+    for key, value in values.items():
+        if words(str(key)) != [str(key)] or "\n" in str(value):
+            what = "has a line end in its value" if "\n" in str(value) else "is not one word"
+            raise DataError(f"{path}: the id {str(key)!r} {what}; a table has one line 'id value' for each id")
     with atomic_write(Path(path)) as file:
         file.writelines(table_lines(values))
 
