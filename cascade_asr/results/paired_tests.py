@@ -81,8 +81,11 @@ def paired_lines(results: Sequence[ExperimentResult]) -> list[str]:
             shown(each, what, signed=True) for each in (test.difference, test.low, test.high)
         )
         if math.isnan(test.p):
-            finite = math.isfinite(test.difference)
-            spread = f"{'no variance' if finite else 'not a number'} over seeds: no test"
+            if not math.isfinite(test.difference):
+                reason = "not a number over seeds"
+            else:
+                reason = "one seed" if len(results) == 1 else "no variance over seeds"
+            spread = f"{reason}: no test"
         else:
             spread = f"95 % interval {low} to {high}, {shown_probability('p', test.p)}"
         lines.append(f"- cascade against {test.branch}, {what}: {difference} ({spread})")

@@ -241,7 +241,7 @@ def test_an_accuracy_between_0_and_1_keeps_its_digits(tmp_path: Path):
     result = read_experiment(tmp_path)
     assert "dev accuracy 0.9825 -> 0.985. At equal compute: longer 0.98." in headline([result])
     assert "| 0.985 " in branch_table(result)
-    assert "dev accuracy: +0.0025 (" in "\n".join(paired_lines([result]))
+    assert "dev accuracy: +0.0025 (one seed: no test)" in "\n".join(paired_lines([result]))
 
 
 def test_without_test_scores_the_headline_says_that_dev_selected(tmp_path: Path):
