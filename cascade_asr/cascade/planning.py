@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from cascade_asr.cascade.sources import check_stages
 from cascade_asr.cascade.task import Task
 from cascade_asr.errors import ConfigError, nearest
 from cascade_asr.files import write_json
-from cascade_asr.networks.layer import Layer
+from cascade_asr.networks.layer import Layer, misplaced
 from cascade_asr.options.training import TrainingOptions
 from cascade_asr.training.protocols import CascadeModel
 
@@ -69,7 +68,7 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
     model = task.build_model(config, config.seed)
     stage_config, layers = task.stage_layers(model, config, cascade.layering)
     if stage_config is config:  # else they are those of another network
-        check_layers(model, layers)
+        require_layers(model, layers)
     stages = plan_cascade(layers, cascade, config, stage_config)
     _check_precision(stages)
     check_stages(task, stages, model)
@@ -84,7 +83,7 @@ def make_plan(task: Task, config: TrainingOptions, cascade: CascadeConfig) -> Pl
     return Plan(model, layers, cascade, branches, select)
 
 
-def check_layers(model: CascadeModel, layers: Sequence[Layer]) -> None:
+def require_layers(model: CascadeModel, layers: Sequence[Layer]) -> None:
     """Require that each parameter is in exactly one layer, as an encoder of one's own may forget.
 
     One that is in none would be new in every stage, and be trained above frozen layers.
@@ -92,14 +91,12 @@ def check_layers(model: CascadeModel, layers: Sequence[Layer]) -> None:
     Raises:
         ConfigError: naming the parameters.
     """
-    owned = Counter(name for layer in layers for name in layer.parameters)
-    missing = [name for name, _ in model.named_parameters() if name not in owned]
+    missing, twice = misplaced([name for name, _ in model.named_parameters()], layers)
     if missing:
         raise ConfigError(
             f"{', '.join(missing)}: in no layer, so that no stage could freeze them; name what owns them in "
             "the method layers() of the network"
         )
-    twice = sorted(name for name, count in owned.items() if count > 1)
     if twice:
         raise ConfigError(f"{', '.join(twice)}: in more than one layer; see the method layers() of the network")
 

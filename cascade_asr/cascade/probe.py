@@ -90,7 +90,7 @@ def initial_weights(task: Task, plan: Plan, training: str) -> dict[str, torch.Te
     A layer that a stage took over from another training began there.
 
     Raises:
-        ConfigError: if a layer comes from a model that was trained in another experiment.
+        ConfigError: if a layer comes from a training that is not in this experiment.
     """
     stage = plan.stage(training)
     lineage = read_json(task.directory / training / "lineage.json")
@@ -103,7 +103,7 @@ def initial_weights(task: Task, plan: Plan, training: str) -> dict[str, torch.Te
         own = task.directory / source.name / "lineage.json"
         if not own.is_file() or read_json(own)["model_sha256"] != lineage["source_model_sha256"]:
             layers = ", ".join(layer.name for layer in stage.kept)
-            raise ConfigError(_unknown(f"{layers} of {training} come from another experiment", source))
+            raise ConfigError(_unknown(f"{layers} of {training} are from no training of this experiment", source))
         take_over(model, initial_weights(task, plan, source.name), stage.kept)
     return model.state_dict()
 

@@ -22,7 +22,7 @@ from cascade_asr.library.data import ItemLoader, as_dataset, digest
 from cascade_asr.library.models import ModuleModels
 from cascade_asr.library.network import Measure
 from cascade_asr.library.task import ModuleOptions, ModuleTask
-from cascade_asr.networks.observation import order_of_calls
+from cascade_asr.library.trial import check_order_of_layers, check_smallest_batch
 from cascade_asr.options.schema import from_mapping
 from cascade_asr.results.branches import (
     ExperimentResult,
@@ -144,8 +144,8 @@ class Cascade:
         wanted = controls if isinstance(controls, str) else ",".join(controls or ())
         chosen = parse_controls(wanted, known)
         self._require_something_to_train(chosen)
-        self._check_order_of_layers()
-        self._check_smallest_batch()
+        check_order_of_layers(self.task, self._options, self._device())
+        check_smallest_batch(self.task, self._options, self._device())
         self.task.adopt()
         write_plan(self.directory / "plan.json", self.plan)
         runner = StageRunner(self.task, self._device(), Interruption())
@@ -277,56 +277,6 @@ class Cascade:
                 "them, and best-of-n and other seeds repeat one training. Draw them from torch's "
                 "random state, without a seed of build's own"
             )
-
-    def _check_order_of_layers(self) -> None:
-        """Check that the network calls its layers from the first to the last.
-
-        Otherwise the upper layers of the plan would not be the network's.
-
-        Raises:
-            ConfigError: if not, and the order was found instead of given; a given one is warned of.
-        """
-        device = self._device()
-        network = device.to_device(self.task.build_model(self._options, self._options.seed)).eval()
-        batch = self.task.data(network, self._options).trial_batches()[0]
-        layers = network.layers()
-        with order_of_calls(network, layers) as called, torch.no_grad(), torch.random.fork_rng():
-            with device.autocast():
-                network(batch.to(device.device))
-        expected = [layer.name for layer in layers if layer.name in called]
-        if called == expected:
-            return
-        told = (
-            f"layers: {', '.join(expected)} is the order {{}}, but the network calls "
-            f"{', '.join(called)}"
-        )
-        if self.task.layer_names is None:
-            raise ConfigError(
-                f"{told.format('in which they are registered')}; name them from input to output with "
-                f"layers=, for example layers={called}"
-            )
-        logger.warning("%s; is it the one from input to output?", told.format("given"))
-
-    def _check_smallest_batch(self) -> None:
-        """Check that the network can be trained on a batch of one item, if the epochs end with one.
-
-        Raises:
-            ConfigError: if not, such as for BatchNorm1d; the first epoch would fail at its end.
-        """
-        size, items = self._options.batch_size, len(self.task.train)
-        if ItemLoader(self.task.train, size, None, 0, self._device().world_size).smallest > 1:
-            return
-        device = self._device()
-        network = device.to_device(self.task.build_model(self._options, self._options.seed)).train()
-        batch = next(ItemLoader(self.task.train, 1).epoch(1)).to(device.device)
-        try:
-            with torch.random.fork_rng(), torch.no_grad(), device.autocast():
-                network(batch)
-        except ValueError as error:
-            raise ConfigError(
-                f"training: batch_size {size}: the {items} items of train leave one for the last batch of "
-                f"an epoch, and the network cannot be trained on one alone: {error}; choose another batch_size"
-            ) from error
 
     def _require_something_to_train(self, branches: Sequence[str]) -> None:
         """Raise ConfigError for a stage that would train only what ``build`` has frozen."""

@@ -11,7 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from cascade_asr.errors import ConfigError
 from cascade_asr.library.data import ItemBatch
-from cascade_asr.networks.layer import Layer, kept_buffers, layer_of
+from cascade_asr.networks.layer import Layer, kept_buffers, layer_of, misplaced
 from cascade_asr.training.protocols import Statistics, WithoutTrainingState
 
 # from module, inputs and targets to a (B,) tensor for each metric, including "loss"
@@ -198,9 +198,7 @@ def check_layers(network: nn.Module, layers: Sequence[Layer]) -> None:
     """
     names = [name for name, _ in network.named_parameters()]
     names += kept_buffers(network)
-    owned = [name for layer in layers for name in (*layer.parameters, *layer.buffers)]
-    missing = [name for name in names if name not in owned]
-    twice = sorted({name for name in owned if owned.count(name) > 1})
+    missing, twice = misplaced(names, layers)
     if missing:
         raise ConfigError(f"layers: {', '.join(missing)} in no layer; add what owns them")
     if twice:

@@ -10,6 +10,7 @@ beyond them is padding and never changes a valid output.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -129,6 +130,13 @@ def kept_buffers(network: nn.Module) -> list[str]:
     """Dotted names of the buffers that a state dict keeps; others are made anew by the network."""
     kept = network.state_dict().keys()
     return [name for name, _ in network.named_buffers() if name in kept]
+
+
+def misplaced(names: Iterable[str], layers: Iterable[Layer]) -> tuple[list[str], list[str]]:
+    """Of these parameters and buffers, those that are in no layer, and those in several, sorted."""
+    owned = Counter(name for layer in layers for name in (*layer.parameters, *layer.buffers))
+    known = sorted(names)
+    return [name for name in known if not owned[name]], [name for name in known if owned[name] > 1]
 
 
 def layer_of(

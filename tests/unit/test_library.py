@@ -304,7 +304,7 @@ def test_each_layer_goes_back_to_what_it_began_with_in_whichever_training(finish
     moved, stayed = (initial_weights(each, finished.plan, "stage2") for each in (task, finished.task))
     assert all(torch.equal(moved[name], stayed[name]) for name in stayed)
     shutil.rmtree(copy / "full")  # as if it had come from another experiment
-    with pytest.raises(ConfigError, match="6 of stage1 come from another experiment, .*full; use --with random"):
+    with pytest.raises(ConfigError, match="6 of stage1 are from no training of this experiment, .*full; use --with random"):
         replacement_weights(task, finished.plan, "stage2", ["initial"])
     assert list(replacement_weights(task, finished.plan, "stage2", None)) == ["random"]
     assert "--with initial: the weights with which it began are not known" in caplog.text
