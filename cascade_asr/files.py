@@ -75,14 +75,17 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON file that this package wrote.
+    """Read a JSON file that this package wrote: an object.
 
     Raises:
         ConfigError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"{type(content).__name__} instead of an object")
+        return content
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path}: cannot be read ({error}); move it away (mv {path} {path}.damaged) and rerun "
             "the command that wrote it"

@@ -47,6 +47,7 @@ class ExperimentFolder:
         selected: name of the best training; empty before selection.json exists.
         dev: value of that metric.
         scores: scores of the selected training on the test sets, by name.
+        complete: whether no stage of the cascade or of a control that was begun is left to run.
         changed: when anything in it was last written, in seconds since 1970.
         size: bytes on disk, counting hard-linked files once.
     """
@@ -58,6 +59,7 @@ class ExperimentFolder:
     selected: str = ""
     dev: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    complete: bool = True
     changed: float = 0.0
     size: int = 0
 
@@ -70,37 +72,42 @@ class ExperimentFolder:
                 return state
         if not self.selected:
             return "nothing selected"
+        if not self.complete:
+            return "not complete"
         return DONE if self.scores else "trained, not scored"
 
 
 def find_experiments(folders: Iterable[Path]) -> list[Path]:
-    """Find experiment folders: those given, and those below given ``exp`` folders or recipes.
+    """Find experiment folders: those given, and those in given ``exp`` folders, recipes or clones.
 
     Args:
-        folders: experiments, ``exp`` folders, or recipes; if empty, ``exp`` in the current
-            folder, or the recipes if this is the root of a clone.
+        folders: experiments, ``exp`` folders, recipes, or a clone; if empty, the current folder.
 
     Raises:
-        ConfigError: if a folder is missing, or no experiment is found in it.
+        ConfigError: if a given folder is missing, or no experiment is found in it.
     """
     given = list(folders)
     if not given:
-        here = Path("exp")
-        given = [here] if here.is_dir() else sorted(Path("egs").glob("*/exp"))
-        return sorted(each for folder in given for each in _below(folder))
+        return _in_recipes(Path())
     found: list[Path] = []
     for folder in given:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder")
-        inside = [folder] if is_experiment(folder) else _below(folder)
-        if not inside and (folder / "exp").is_dir():
-            inside = _below(folder / "exp")
+        inside = [folder] if is_experiment(folder) else _below(folder) or _in_recipes(folder)
         if not inside:
             raise ConfigError(
                 f"{folder}: no experiment; expected a folder such as exp/train, or one with several"
             )
         found += [each for each in inside if each not in found]
     return found
+
+
+def _in_recipes(folder: Path) -> list[Path]:
+    """Experiments of a recipe, of all recipes in ``egs``, or of a clone."""
+    here = folder / "exp"
+    all_recipes = folder / "egs" if (folder / "egs").is_dir() else folder
+    places = [here] if here.is_dir() else sorted(all_recipes.glob("*/exp"))
+    return [each for place in places for each in _below(place)]
 
 
 def _below(folder: Path) -> list[Path]:
@@ -132,6 +139,7 @@ def survey(directory: Path) -> ExperimentFolder:
     changed, size = _extent(directory)
     selection = read_if_whole(directory / "selection.json")
     chosen = str(selection.get("selected", ""))
+    controls = selection.get("controls", {})
     values = {each.get("name"): each.get("value") for each in selection.get("stages", [])}
     return ExperimentFolder(
         directory,
@@ -141,6 +149,7 @@ def survey(directory: Path) -> ExperimentFolder:
         chosen,
         values.get(chosen),
         read_if_whole(directory / chosen / "scores.json") if chosen else {},
+        all(each.get("complete", True) for each in (selection, *controls.values())),
         changed,
         size,
     )
@@ -168,10 +177,9 @@ def _order(folder: Path) -> tuple[int, str, int]:
 def read_if_whole(path: Path) -> dict[str, Any]:
     """Read a JSON file; return an empty object if it is missing or damaged."""
     try:
-        content = read_json(path) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
     except ConfigError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def size_of(path: Path) -> int:

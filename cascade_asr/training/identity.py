@@ -84,7 +84,7 @@ def read_identity(directory: Path) -> dict[str, Any] | None:
         content = read_json(path)
     except ConfigError:
         content = None
-    if not isinstance(content, dict) or not isinstance(content.get("config"), str):
+    if content is None or not isinstance(content.get("config"), str):
         logger.warning("%s: damaged", path)
         return None
     if "options" not in content:
@@ -119,7 +119,7 @@ def recorded_digest(directory: Path) -> str | None:
             content = read_json(directory / name)
         except ConfigError:
             continue
-        if isinstance(content, dict) and isinstance(content.get(key), str):
+        if isinstance(content.get(key), str):
             return content[key]
     return None
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cascade_asr.errors import ConfigError, TrainingError
-from cascade_asr.files import atomic_write
+from cascade_asr.files import atomic_write, read_json
 from cascade_asr.training import checkpoint
 from cascade_asr.training.optimization import OPTIMIZERS, build_optimizer
 from cascade_asr.training.schedules import SCHEDULERS, Schedule
@@ -187,6 +187,14 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path):
         stream.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"x"', b'{"a": "\xff"}'])
+def test_json_that_is_not_a_whole_object_is_named_with_a_remedy(tmp_path: Path, content: bytes):
+    path = tmp_path / "selection.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"selection\.json: cannot be read .*; move it away \(mv "):
+        read_json(path)
 
 
 def test_files_are_utf8_whatever_the_locale(tmp_path: Path):

@@ -137,6 +137,30 @@ def test_list_as_json_for_experiments_exp_folders_and_recipes(experiment):
     assert shown[0] == shown[1] == shown[2]
 
 
+def test_list_finds_the_experiments_of_all_recipes_of_a_clone_named_or_not(experiment, tmp_path):
+    recipe = tmp_path / "clone/egs/digits"
+    recipe.mkdir(parents=True)
+    experiment.parent.rename(recipe / "exp")
+    (tmp_path / "clone/egs/an4").mkdir()
+    for place, folders in (
+        (tmp_path / "clone", ["."]), (tmp_path / "clone", []), (tmp_path / "clone", ["egs"]),
+        (tmp_path / "clone/egs", ["."]), (tmp_path / "clone/egs", []), (tmp_path, ["clone"]),
+    ):  # fmt: skip
+        (found,) = json.loads(cascade_asr("list", "--json", *folders, place=place))
+        assert found["experiment"].endswith("digits/exp/rnn")
+
+
+@pytest.mark.parametrize("unfinished", ["cascade", "control", "nothing"])
+def test_list_calls_an_experiment_done_only_if_no_stage_is_left(experiment, unfinished):
+    path = experiment / "selection.json"
+    controls = {"longer": {"complete": unfinished != "control", "stages": []}}
+    whole = json.loads(path.read_text()) | {"complete": unfinished != "cascade"}
+    write(path, whole | {"controls": controls})
+    (experiment / "stage1").rename(experiment / "stage1.replaced.1")
+    (shown,) = json.loads(cascade_asr("list", "--json", experiment))
+    assert shown["state"] == ("done" if unfinished == "nothing" else "not complete")
+
+
 def test_list_as_json_has_no_numbers_that_json_lacks(experiment):
     path = experiment / "selection.json"
     write(path, path.read_text().replace("8.5", "NaN"))
@@ -147,9 +171,10 @@ def test_list_as_json_has_no_numbers_that_json_lacks(experiment):
 
 
 def test_list_of_damaged_files_and_of_nothing(experiment, tmp_path):
-    write(experiment / "selection.json", '{"metric": ')
-    write(experiment / "full/scores.json", "[")
-    assert "full, stage1 (stopped)" in cascade_asr("list", experiment)
+    for damaged in ('{"metric": ', "[]"):
+        write(experiment / "selection.json", damaged)
+        write(experiment / "full/scores.json", "[")
+        assert "full, stage1 (stopped)" in cascade_asr("list", experiment)
     (tmp_path / "empty").mkdir()
     assert "no experiments here" in cascade_asr("list", place=tmp_path / "empty")
     assert "empty: no experiment" in cascade_asr("list", tmp_path / "empty", status=1)
