@@ -106,7 +106,7 @@ def main() -> int:
     )
     parser.add_argument(
         "folders", type=Path, nargs="*", metavar="FOLDER",
-        help="experiments, exp folders or recipes; default: exp, else egs/*/exp",
+        help="experiments, exp folders, recipes or a clone; default: exp, else egs/*/exp",
     )  # fmt: skip
     parser.add_argument(
         "--what", default=USUAL, metavar="KINDS",

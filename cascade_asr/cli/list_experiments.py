@@ -86,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument(
         "folders", type=Path, nargs="*", metavar="FOLDER",
-        help="experiments, exp folders or recipes; default: exp, else egs/*/exp",
+        help="experiments, exp folders, recipes or a clone; default: exp, else egs/*/exp",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON; default: a table")
     arguments = parser.parse_args()
